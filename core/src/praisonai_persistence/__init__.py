@@ -1,0 +1,176 @@
+"""The persistence layer for AI agents: conversations, knowledge and state, one contract on every backend.
+
+Nothing is imported, read or connected by ``import praisonai_persistence``; each name is loaded on first use.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take it for True; importing typing would double the import time
+if TYPE_CHECKING:
+    from typing import Any
+
+    from praisonai_persistence.config import PersistenceConfig
+    from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
+    from praisonai_persistence.errors import (
+        AmbiguousBackendError,
+        BackendError,
+        BackendNotInstalledError,
+        BrokenPluginError,
+        CollectionExistsError,
+        CollectionNotFoundError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailedError,
+        DimensionError,
+        DocumentExistsError,
+        DuplicateMessageError,
+        FilterError,
+        InvalidIdentifierError,
+        InvalidValueError,
+        PersistenceError,
+        SchemaError,
+        SerializationError,
+        SessionExistsError,
+        SessionNotFoundError,
+        StoreClosedError,
+        UnknownBackendError,
+        UnsupportedOperationError,
+        WrongTypeError,
+    )
+    from praisonai_persistence.knowledge import AsyncKnowledgeStore, CollectionInfo, KnowledgeStore
+    from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
+    from praisonai_persistence.registry import (
+        CONVERSATION_STORES,
+        KNOWLEDGE_STORES,
+        STATE_STORES,
+        BackendInfo,
+        StoreRegistry,
+        Stores,
+        create_conversation_store,
+        create_knowledge_store,
+        create_state_store,
+        create_stores_from_config,
+        get_default_registry,
+        open_conversation_store,
+        open_knowledge_store,
+        open_state_store,
+    )
+    from praisonai_persistence.state import AsyncStateStore, StateStore
+
+_MODULES = {
+    "config": ("PersistenceConfig",),
+    "conversation": ("AsyncConversationStore", "ConversationStore"),
+    "errors": (
+        "AmbiguousBackendError",
+        "BackendError",
+        "BackendNotInstalledError",
+        "BrokenPluginError",
+        "CollectionExistsError",
+        "CollectionNotFoundError",
+        "ConfigurationError",
+        "ConflictError",
+        "ConnectionFailedError",
+        "DimensionError",
+        "DocumentExistsError",
+        "DuplicateMessageError",
+        "FilterError",
+        "InvalidIdentifierError",
+        "InvalidValueError",
+        "PersistenceError",
+        "SchemaError",
+        "SerializationError",
+        "SessionExistsError",
+        "SessionNotFoundError",
+        "StoreClosedError",
+        "UnknownBackendError",
+        "UnsupportedOperationError",
+        "WrongTypeError",
+    ),
+    "knowledge": ("AsyncKnowledgeStore", "CollectionInfo", "KnowledgeStore"),
+    "records": ("ConversationMessage", "ConversationSession", "KnowledgeDocument"),
+    "registry": (
+        "CONVERSATION_STORES",
+        "KNOWLEDGE_STORES",
+        "STATE_STORES",
+        "BackendInfo",
+        "StoreRegistry",
+        "Stores",
+        "create_conversation_store",
+        "create_knowledge_store",
+        "create_state_store",
+        "create_stores_from_config",
+        "get_default_registry",
+        "open_conversation_store",
+        "open_knowledge_store",
+        "open_state_store",
+    ),
+    "state": ("AsyncStateStore", "StateStore"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "CONVERSATION_STORES",
+    "KNOWLEDGE_STORES",
+    "STATE_STORES",
+    "AmbiguousBackendError",
+    "AsyncConversationStore",
+    "AsyncKnowledgeStore",
+    "AsyncStateStore",
+    "BackendError",
+    "BackendInfo",
+    "BackendNotInstalledError",
+    "BrokenPluginError",
+    "CollectionExistsError",
+    "CollectionInfo",
+    "CollectionNotFoundError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "ConversationMessage",
+    "ConversationSession",
+    "ConversationStore",
+    "DimensionError",
+    "DocumentExistsError",
+    "DuplicateMessageError",
+    "FilterError",
+    "InvalidIdentifierError",
+    "InvalidValueError",
+    "KnowledgeDocument",
+    "KnowledgeStore",
+    "PersistenceConfig",
+    "PersistenceError",
+    "SchemaError",
+    "SerializationError",
+    "SessionExistsError",
+    "SessionNotFoundError",
+    "StateStore",
+    "StoreClosedError",
+    "StoreRegistry",
+    "Stores",
+    "UnknownBackendError",
+    "UnsupportedOperationError",
+    "WrongTypeError",
+    "create_conversation_store",
+    "create_knowledge_store",
+    "create_state_store",
+    "create_stores_from_config",
+    "get_default_registry",
+    "open_conversation_store",
+    "open_knowledge_store",
+    "open_state_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

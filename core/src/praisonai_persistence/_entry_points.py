@@ -1,0 +1,183 @@
+"""The entry points of what is installed, read from its metadata; nothing is imported.
+
+This is ``importlib.metadata.entry_points()`` for a process that only lists backends: importing that module takes longer
+than all the rest of such a process. Folders on ``sys.path``, where distributions live, are read here; when the path
+holds anything else (zip files, eggs) or a finder of another tool, ``importlib.metadata`` is asked for all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["EntryPoint", "Provider", "forget", "load", "normalise", "select"]
+
+
+def normalise(name: str) -> str:
+    """Return the one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Provider:
+    """An installed distribution. Its metadata are read when something of them is asked for.
+
+    Args:
+        stem: its name and version as its folder says them; the metadata win.
+        read: gives the text of a metadata file, or None where there is none.
+    """
+
+    def __init__(self, stem: str, read: Callable[[str], str | None]) -> None:
+        self._stem = stem
+        self._read = read
+
+    @property
+    def key(self) -> str:
+        """Its name in the one spelling, without reading anything."""
+        return normalise(self._stem.partition("-")[0])
+
+    @cached_property
+    def name(self) -> str:
+        """Its name."""
+        return next(self._headers("name"), self._stem.partition("-")[0])
+
+    @cached_property
+    def version(self) -> str:
+        """Its version."""
+        return next(self._headers("version"), self._stem.partition("-")[2])
+
+    @property
+    def requirements(self) -> list[str]:
+        """What it needs, one requirement each."""
+        return list(self._headers("requires-dist"))
+
+    @cached_property
+    def entry_points(self) -> str:
+        """The text of ``entry_points.txt``, empty without one."""
+        return self._read("entry_points.txt") or ""
+
+    @cached_property
+    def _metadata(self) -> str:
+        return self._read("METADATA") or self._read("PKG-INFO") or ""
+
+    def _headers(self, wanted: str) -> Iterator[str]:
+        for line in self._metadata.splitlines():
+            if not line:  # what follows is the description
+                return
+            name, _, value = line.partition(":")
+            if name.lower() == wanted and value.strip():
+                yield value.strip()
+
+
+class EntryPoint(NamedTuple):
+    """A name, the reference of its object, and the distribution that says so."""
+
+    name: str
+    value: str
+    provider: Provider
+
+
+def select(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, in the order of the path.
+
+    Of two installations of one distribution the first counts, as for imports. What is installed is read once for a
+    process.
+    """
+    return [
+        EntryPoint(name, value, provider)
+        for provider in _installed()
+        if group in provider.entry_points
+        for name, value in _section(provider.entry_points, group)
+    ]
+
+
+def forget() -> None:
+    """Let the next use read anew what is installed."""
+    _installed.cache_clear()
+
+
+def load(value: str) -> Any:
+    """Return the object of a reference ``module:attribute.path``; extras behind it are ignored.
+
+    Raises:
+        ValueError: it is no reference.
+    """
+    from importlib import import_module
+
+    match = re.fullmatch(_REFERENCE, value)
+    if match is None:
+        raise ValueError(f"{value!r} is no reference of the form module:object")
+    found = import_module(match[1])
+    for part in (match[2] or "").split("."):
+        found = getattr(found, part) if part else found
+    return found
+
+
+# Compiled when it is needed: that costs more than the rest of this module.
+_REFERENCE = r"(\w+(?:\.\w+)*)\s*(?::\s*(\w+(?:\.\w+)*)\s*)?(?:\[.*\]\s*)?"
+_SUFFIXES = (".dist-info", ".egg-info")
+
+
+@cache
+def _installed() -> tuple[Provider, ...]:
+    unique: dict[str, Provider] = {}
+    for provider in _folders() if _only_folders() else _asked():
+        unique.setdefault(provider.key, provider)
+    return tuple(provider for provider in unique.values() if provider.entry_points)
+
+
+def _section(text: str, group: str) -> Iterator[tuple[str, str]]:
+    inside = False
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            inside = line == f"[{group}]"
+        elif inside and not line.startswith(("#", ";")):
+            name, equals, value = line.partition("=")
+            if equals:
+                yield name.strip(), value.strip()
+
+
+def _only_folders() -> bool:
+    from importlib.machinery import PathFinder
+
+    others = any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder)
+    return not others and not any(path.endswith(".egg") or os.path.isfile(path) for path in _paths())
+
+
+def _paths() -> list[str]:
+    entries: list[object] = [*sys.path]
+    return list(dict.fromkeys(path or "." for path in entries if isinstance(path, str)))
+
+
+def _folders() -> Iterator[Provider]:
+    for path in _paths():
+        try:
+            names = os.listdir(path)
+        except (OSError, ValueError):  # ValueError: NUL in a path
+            continue
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in _SUFFIXES:
+                yield Provider(stem, partial(_read, os.path.join(path, name)))
+
+
+def _read(folder: str, name: str) -> str | None:
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:  # also where the distribution is one file, as those without entry points may be
+        return None
+
+
+def _asked() -> Iterator[Provider]:
+    from importlib.metadata import distributions
+
+    for distribution in distributions():
+        name = Provider("", distribution.read_text).name
+        if name:  # remains of an installation have none
+            yield Provider(normalise(name).replace("-", "_"), distribution.read_text)

@@ -1,0 +1,79 @@
+"""What the stores of all three kinds have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from praisonai_persistence.errors import UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import NoReturn
+
+    from typing_extensions import Self
+
+
+class BaseStore(ABC):
+    """What sync and async stores share: the declaration of what the engine can."""
+
+    kind: ClassVar[str]
+    """``conversation``, ``knowledge`` or ``state``."""
+    backend: ClassVar[str] = ""
+    """The registered name, for messages and reports."""
+    capabilities: frozenset[str] = frozenset()
+    """What this store can beyond the required; the names stand in the module of its kind."""
+
+    def _unsupported(self, operation: str, capability: str) -> NoReturn:
+        raise UnsupportedOperationError(
+            f"{self.backend or type(self).__name__} cannot {operation}: it lacks the capability {capability!r}; "
+            f"backends that have it declare it in their 'capabilities' (sqlite does)"
+        )
+
+
+class SyncStore(BaseStore):
+    """Connecting, closing, ``with``."""
+
+    def connect(self) -> None:
+        """Connect now rather than with the first call. Calling it again is harmless.
+
+        Raises:
+            ConnectionFailedError: the engine cannot be reached or refuses us.
+            StoreClosedError: the store was closed.
+        """
+        return
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the store opened, and nothing that was handed in. Calling it again is harmless.
+
+        Any other call after it raises ``StoreClosedError``.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncStore(BaseStore):
+    """Connecting, closing, ``async with``; the async twin of [SyncStore][]."""
+
+    async def connect(self) -> None:
+        """See [SyncStore.connect][]."""
+        return
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See [SyncStore.close][]."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,248 @@
+"""Conversation stores: sessions and their messages.
+
+``ConversationStore`` and ``AsyncConversationStore`` have the same methods and promise the same. A backend derives from
+one of them and writes the methods, or takes a base of ``praisonai_persistence.stores`` that validates, connects once,
+and leaves only the engine's own work.
+
+The store classes of installed plugins can be imported from here too:
+``from praisonai_persistence.conversation import SQLiteConversationStore``.
+
+Capabilities that a conversation store may declare:
+
+* ``search``: ``search_messages``. * ``fork``: ``fork_session``.
+* ``durable``: what was acknowledged survives the death of the process.
+* ``shared``: two processes may use the same data at the same time.
+* ``prefix``: ``table_prefix`` separates stores on the same data.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence.errors import SessionExistsError, SessionNotFoundError
+from praisonai_persistence.records import ConversationMessage, ConversationSession
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["AsyncConversationStore", "ConversationMessage", "ConversationSession", "ConversationStore"]
+
+
+class ConversationStore(SyncStore):
+    """Sessions and their messages, for sync callers."""
+
+    kind: ClassVar[str] = "conversation"
+
+    @abstractmethod
+    def create_session(self, session: ConversationSession) -> ConversationSession:
+        """Store a new session and return it as stored: every field as given, ``version`` 1.
+
+        Raises:
+            SessionExistsError: the id is taken; the stored session is untouched.
+        """
+
+    @abstractmethod
+    def get_session(self, session_id: str) -> ConversationSession | None:
+        """Return the session, or None."""
+
+    @abstractmethod
+    def update_session(
+        self, session: ConversationSession, *, expected_version: int | None = None
+    ) -> ConversationSession:
+        """Replace user_id, agent_id, name, state and metadata; return the session as stored.
+
+        ``created_at`` stays, ``updated_at`` and ``version`` are raised; what the argument holds there is ignored.
+
+        Raises:
+            SessionNotFoundError: no session of that id.
+            ConflictError: the stored version is not ``expected_version``.
+        """
+
+    def upsert_session(self, session: ConversationSession) -> ConversationSession:
+        """Create the session or, if the id is taken, update it, in one atomic step; return it as stored."""
+        while True:
+            try:
+                return self.create_session(session)
+            except SessionExistsError:
+                pass
+            try:
+                return self.update_session(session)
+            except SessionNotFoundError:  # deleted in between
+                continue
+
+    @abstractmethod
+    def delete_session(self, session_id: str) -> bool:
+        """Remove the session with all its messages; return whether it existed."""
+
+    @abstractmethod
+    def list_sessions(
+        self, user_id: str | None = None, agent_id: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[ConversationSession]:
+        """Return sessions that match every given filter, newest ``updated_at`` first, ties by session_id."""
+
+    @abstractmethod
+    def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
+        """Append a message and return it as stored, with the next ``seq`` of its session.
+
+        Idempotent: the same id again with equal content returns the stored message and adds nothing.
+
+        Raises:
+            SessionNotFoundError: no session of that id; nothing is written.
+            DuplicateMessageError: the id is taken in this session by a message with other content.
+            SerializationError: a value that is not JSON, or a message over the size limit.
+        """
+
+    @abstractmethod
+    def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
+        """Append a batch, all or none, in the given order; see [add_message][ConversationStore.add_message]."""
+
+    @abstractmethod
+    def get_messages(
+        self,
+        session_id: str,
+        limit: int | None = None,
+        before: float | None = None,
+        after: float | None = None,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+    ) -> list[ConversationMessage]:
+        """Return messages, oldest first (by ``seq``); an unknown session has none.
+
+        Args:
+            session_id: the session.
+            limit: the *latest* n of what the other arguments select; None: all of it; 0: none.
+            before: only messages with ``created_at < before``.
+            after: only messages with ``created_at > after``.
+            before_seq: only messages with ``seq < before_seq``.
+            after_seq: only messages with ``seq > after_seq``.
+        """
+
+    @abstractmethod
+    def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
+        """Delete messages by id, or all with None; return how many. Unknown ids are skipped, the session stays.
+
+        A ``seq`` is never given twice, also not after this.
+        """
+
+    def count_messages(self, session_id: str) -> int:
+        """Return how many messages the session has; 0 for an unknown one."""
+        return len(self.get_messages(session_id))
+
+    def search_messages(self, query: str, user_id: str | None = None, limit: int = 20) -> list[ConversationMessage]:
+        """Return messages whose content has every word of ``query``, newest ``created_at`` first.
+
+        A word is a run of letters and digits; case does not matter. A query without a word finds nothing.
+        Needs the capability ``search``.
+
+        Raises:
+            UnsupportedOperationError: this store does not have it.
+        """
+        self._unsupported("search messages", "search")
+
+    def fork_session(
+        self, session_id: str, up_to_seq: int | None = None, new_session_id: str | None = None
+    ) -> ConversationSession:
+        """Copy a session and its messages up to and with ``up_to_seq`` (None: all) into a new session; return that.
+
+        Messages keep id, seq and created_at; the new session starts at version 1. Needs the capability ``fork``.
+
+        Raises:
+            UnsupportedOperationError: this store does not have it.
+            SessionNotFoundError: no session of that id.
+            SessionExistsError: ``new_session_id`` is taken.
+        """
+        self._unsupported("fork a session", "fork")
+
+
+class AsyncConversationStore(AsyncStore):
+    """Sessions and their messages, for async callers: every method of [ConversationStore][], awaited."""
+
+    kind: ClassVar[str] = "conversation"
+
+    @abstractmethod
+    async def create_session(self, session: ConversationSession) -> ConversationSession:
+        """See [ConversationStore.create_session][]."""
+
+    @abstractmethod
+    async def get_session(self, session_id: str) -> ConversationSession | None:
+        """See [ConversationStore.get_session][]."""
+
+    @abstractmethod
+    async def update_session(
+        self, session: ConversationSession, *, expected_version: int | None = None
+    ) -> ConversationSession:
+        """See [ConversationStore.update_session][]."""
+
+    async def upsert_session(self, session: ConversationSession) -> ConversationSession:
+        """See [ConversationStore.upsert_session][]."""
+        while True:
+            try:
+                return await self.create_session(session)
+            except SessionExistsError:
+                pass
+            try:
+                return await self.update_session(session)
+            except SessionNotFoundError:
+                continue
+
+    @abstractmethod
+    async def delete_session(self, session_id: str) -> bool:
+        """See [ConversationStore.delete_session][]."""
+
+    @abstractmethod
+    async def list_sessions(
+        self, user_id: str | None = None, agent_id: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[ConversationSession]:
+        """See [ConversationStore.list_sessions][]."""
+
+    @abstractmethod
+    async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
+        """See [ConversationStore.add_message][]."""
+
+    @abstractmethod
+    async def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
+        """See [ConversationStore.add_messages][]."""
+
+    @abstractmethod
+    async def get_messages(
+        self,
+        session_id: str,
+        limit: int | None = None,
+        before: float | None = None,
+        after: float | None = None,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+    ) -> list[ConversationMessage]:
+        """See [ConversationStore.get_messages][]."""
+
+    @abstractmethod
+    async def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
+        """See [ConversationStore.delete_messages][]."""
+
+    async def count_messages(self, session_id: str) -> int:
+        """See [ConversationStore.count_messages][]."""
+        return len(await self.get_messages(session_id))
+
+    async def search_messages(
+        self, query: str, user_id: str | None = None, limit: int = 20
+    ) -> list[ConversationMessage]:
+        """See [ConversationStore.search_messages][]."""
+        self._unsupported("search messages", "search")
+
+    async def fork_session(
+        self, session_id: str, up_to_seq: int | None = None, new_session_id: str | None = None
+    ) -> ConversationSession:
+        """See [ConversationStore.fork_session][]."""
+        self._unsupported("fork a session", "fork")
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from praisonai_persistence.registry import plugin_attribute
+
+    return plugin_attribute("conversation", __name__, name)

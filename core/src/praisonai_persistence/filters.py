@@ -1,0 +1,240 @@
+r"""The metadata filter language: one on every backend.
+
+A filter is a mapping; its entries are ANDed:
+
+* ``{"lang": "en"}``: the value under the key equals this one.
+* ``{"year": {"$gte": 2020, "$lt": 2030}}``: operators, ANDed: ``$eq $ne $gt $gte $lt $lte $in $nin $exists $contains
+  $startswith``, and ``$not`` around operators.
+* ``{"$and": [filter, ...]}``, ``{"$or": [filter, ...]}``, ``{"$not": filter}``.
+
+Typed: ``"1"`` is not ``1`` and True is not ``1``; numbers compare by value (``1`` equals ``1.0``). ``$gt`` and its kin
+compare number with number or text with text (by code point), else they match nothing. ``$contains``: the stored list
+holds the value. ``$startswith``: literal, case-sensitive. ``$not``, ``$ne`` and ``$nin`` are exact negations, so a
+missing key matches them, and ``$exists: False``, and nothing else.
+
+Keys are any text, taken whole: ``a.b`` is one key, not a path. A key that starts with ``$`` is written with a backslash
+before it (``\$where``), and one of backslashes and ``$`` with one more backslash.
+
+[parse][] makes a typed tree and refuses everything else; [matches][] evaluates the tree in memory, and is what every
+engine's own translation is tested against.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from praisonai_persistence.errors import FilterError, SerializationError
+from praisonai_persistence.payload import copy, dumps, equal
+
+__all__ = ["COMPARISONS", "And", "Compare", "Filter", "Not", "Or", "matches", "parse"]
+
+COMPARISONS = ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$exists", "$contains", "$startswith")
+"""The operators that a [Compare][] may have; ``$ne`` and ``$nin`` are parsed into [Not][]."""
+MAX_DEPTH = 50
+"""Deepest nesting of ``$and``, ``$or`` and ``$not``."""
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every part matches; without a part: always."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one part matches."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not match."""
+
+    part: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One operator on one key.
+
+    Attributes:
+        operator: one of ``COMPARISONS``.
+        key: the metadata key, unescaped.
+        value: any JSON value for ``$eq`` and ``$contains``, a list for ``$in``, a number or text for ``$gt`` and its
+            kin, a bool for ``$exists``, text for ``$startswith``.
+    """
+
+    operator: str
+    key: str
+    value: Any
+
+
+Filter = And | Or | Not | Compare
+
+_ESCAPED_KEY = re.compile(r"\\+\$", re.ASCII)
+
+
+def parse(filters: Mapping[str, Any] | None) -> Filter | None:
+    """Return the typed tree of a filter, or None for one that matches everything: None, ``{}``, ``{"$and": [{}]}``.
+
+    Raises:
+        FilterError: an unknown operator, or a value of the wrong shape.
+    """
+    if filters is None:
+        return None
+    tree = _mapping(filters, 1)
+    return None if tree == _ALWAYS else tree
+
+
+def _mapping(filters: Any, depth: int) -> Filter:
+    if not isinstance(filters, Mapping):
+        raise FilterError(f"a filter must be a mapping, not {type(filters).__name__}")
+    if depth > MAX_DEPTH:
+        raise FilterError(f"a filter may nest {MAX_DEPTH} levels deep")
+    parts: list[Filter] = []
+    for key, value in filters.items():
+        if not isinstance(key, str):
+            raise FilterError(f"a filter's keys must be text, not {type(key).__name__}")
+        if key in {"$and", "$or"}:
+            if not isinstance(value, (list, tuple)) or not value:
+                raise FilterError(f"{key} takes a list of one filter or more")
+            branches = [_mapping(item, depth + 1) for item in value]
+            parts.append(_all(branches) if key == "$and" else _any(branches))
+        elif key == "$not":
+            parts.append(Not(_mapping(value, depth + 1)))
+        elif key.startswith("$"):
+            raise FilterError(f"unknown operator {key!r}; a metadata key that starts with '$' is written '\\$...'")
+        else:
+            parts.append(_field(key[1:] if _ESCAPED_KEY.match(key) else key, value, depth + 1))
+    return _all(parts)
+
+
+_ALWAYS = And(())
+
+
+def _all(parts: list[Filter]) -> Filter:
+    kept = tuple(part for part in parts if part != _ALWAYS)
+    return kept[0] if len(kept) == 1 else And(kept)
+
+
+def _any(parts: list[Filter]) -> Filter:
+    return _ALWAYS if _ALWAYS in parts else Or(tuple(parts))
+
+
+def _field(key: str, value: Any, depth: int) -> Filter:
+    if isinstance(value, Mapping) and value:
+        operators = [isinstance(name, str) and name.startswith("$") for name in value]
+        if all(operators):
+            return _operators(key, value, depth)
+        if any(operators):
+            raise FilterError(f"the value of {key!r} mixes operators and plain keys")
+    return Compare("$eq", key, _json(value, "$eq"))
+
+
+def _operators(key: str, value: Mapping[str, Any], depth: int) -> Filter:
+    if depth > MAX_DEPTH:
+        raise FilterError(f"a filter may nest {MAX_DEPTH} levels deep")
+    parts = tuple(_operator(key, name, operand, depth) for name, operand in value.items())
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def _operator(key: str, name: str, operand: Any, depth: int) -> Filter:
+    if name == "$ne":
+        return Not(Compare("$eq", key, _json(operand, name)))
+    if name == "$nin":
+        return Not(Compare("$in", key, _list(operand, name)))
+    if name == "$not":
+        if not isinstance(operand, Mapping) or not operand or not all(str(item).startswith("$") for item in operand):
+            raise FilterError("$not inside a key takes a mapping of operators")
+        return Not(_operators(key, operand, depth + 1))
+    if name in {"$eq", "$contains"}:
+        return Compare(name, key, _json(operand, name))
+    if name == "$in":
+        return Compare(name, key, _list(operand, name))
+    if name in {"$gt", "$gte", "$lt", "$lte"}:
+        number = isinstance(operand, (int, float)) and not isinstance(operand, bool)
+        if not number and not isinstance(operand, str):
+            raise FilterError(f"{name} takes a number or text, not {type(operand).__name__}")
+        return Compare(name, key, _json(operand, name))
+    if name == "$exists":
+        if not isinstance(operand, bool):
+            raise FilterError(f"$exists takes True or False, not {type(operand).__name__}")
+        return Compare(name, key, operand)
+    if name == "$startswith":
+        if not isinstance(operand, str):
+            raise FilterError(f"$startswith takes text, not {type(operand).__name__}")
+        return Compare(name, key, operand)
+    raise FilterError(f"unknown operator {name!r}; there are $ne, $nin, $not, {', '.join(COMPARISONS)}")
+
+
+def _json(value: Any, name: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FilterError(f"{name} takes a finite number")
+    try:
+        dumps(value, f"the value of {name}")
+    except SerializationError as error:
+        raise FilterError(str(error)) from None
+    return copy(value)
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise FilterError(f"{name} takes a list, not {type(value).__name__}")
+    return [_json(item, name) for item in value]
+
+
+_MISSING = object()
+
+
+def matches(tree: Filter | None, metadata: Mapping[str, Any] | None) -> bool:
+    """Whether a document's metadata (None counts as empty) match the tree of [parse][]."""
+    if tree is None:
+        return True
+    return _matches(tree, metadata or {})
+
+
+def _matches(tree: Filter, metadata: Mapping[str, Any]) -> bool:
+    if isinstance(tree, And):
+        return all(_matches(part, metadata) for part in tree.parts)
+    if isinstance(tree, Or):
+        return any(_matches(part, metadata) for part in tree.parts)
+    if isinstance(tree, Not):
+        return not _matches(tree.part, metadata)
+    return _compare(tree.operator, metadata.get(tree.key, _MISSING), tree.value)
+
+
+def _compare(operator: str, stored: Any, value: Any) -> bool:
+    if operator == "$exists":
+        return (stored is not _MISSING) is value
+    if stored is _MISSING:
+        return False
+    if operator == "$eq":
+        return equal(stored, value)
+    if operator == "$in":
+        return any(equal(stored, item) for item in value)
+    if operator == "$contains":
+        return isinstance(stored, list) and any(equal(item, value) for item in stored)
+    if operator == "$startswith":
+        return isinstance(stored, str) and stored.startswith(value)
+    return _ordered(operator, stored, value)
+
+
+def _ordered(operator: str, stored: Any, value: Any) -> bool:
+    if isinstance(value, str):
+        if not isinstance(stored, str):
+            return False
+    elif not isinstance(stored, (int, float)) or isinstance(stored, bool):
+        return False
+    if operator == "$gt":
+        return bool(stored > value)
+    if operator == "$gte":
+        return bool(stored >= value)
+    if operator == "$lt":
+        return bool(stored < value)
+    return bool(stored <= value)

@@ -1,0 +1,229 @@
+"""Knowledge stores: documents with embeddings, in collections.
+
+``KnowledgeStore`` and ``AsyncKnowledgeStore`` have the same methods and promise the same. Making embeddings is the
+caller's part: a store takes vectors, and keeps them as 32-bit floats. Filters are one language on every backend: see
+``praisonai_persistence.filters``.
+
+The store classes of installed plugins can be imported from here too.
+
+Capabilities that a knowledge store may declare: ``durable``, ``shared``, ``prefix`` (see ``conversation``), and
+``atomic_batch``: a batch of ``insert`` or ``upsert`` is written whole or not at all, also when the process dies.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence.errors import CollectionNotFoundError
+from praisonai_persistence.records import KnowledgeDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["AsyncKnowledgeStore", "CollectionInfo", "Distance", "KnowledgeDocument", "KnowledgeStore"]
+
+Distance = Literal["cosine", "dot", "euclidean"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection was created with.
+
+    Attributes:
+        name: its name.
+        dimension: the length of every embedding.
+        distance: ``cosine``, ``dot`` or ``euclidean``; decides what ``score`` means.
+        metadata: a JSON object, or None.
+    """
+
+    name: str
+    dimension: int
+    distance: Distance = "cosine"
+    metadata: dict[str, Any] | None = None
+
+
+class KnowledgeStore(SyncStore):
+    """Documents with embeddings, for sync callers.
+
+    Every method that names a collection may raise ``InvalidIdentifierError`` for a name that cannot be one, and all
+    but ``create_collection`` and ``collection_exists`` raise ``CollectionNotFoundError`` when there is none of it.
+    """
+
+    kind: ClassVar[str] = "knowledge"
+
+    @abstractmethod
+    def create_collection(
+        self, name: str, dimension: int, distance: Distance = "cosine", metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Create a collection; again with the same arguments does nothing.
+
+        Raises:
+            CollectionExistsError: it exists with other arguments.
+        """
+
+    @abstractmethod
+    def delete_collection(self, name: str) -> None:
+        """Remove the collection with all its documents."""
+
+    @abstractmethod
+    def get_collection(self, name: str) -> CollectionInfo:
+        """Return what the collection was created with."""
+
+    def collection_exists(self, name: str) -> bool:
+        """Whether there is a collection of that name."""
+        try:
+            self.get_collection(name)
+        except CollectionNotFoundError:
+            return False
+        return True
+
+    @abstractmethod
+    def list_collections(self) -> list[str]:
+        """Return the names of this store's collections, sorted."""
+
+    @abstractmethod
+    def insert(self, collection: str, documents: Sequence[KnowledgeDocument]) -> list[str]:
+        """Add documents and return their ids in order.
+
+        Raises:
+            DocumentExistsError: an id is taken, or stands twice in the batch; nothing of the batch is written.
+            DimensionError: an embedding is missing, empty, or of the wrong length; nothing is written.
+            InvalidValueError: an embedding holds NaN or an infinity, or what 32-bit floats cannot hold.
+        """
+
+    @abstractmethod
+    def upsert(self, collection: str, documents: Sequence[KnowledgeDocument]) -> list[str]:
+        """Add or replace documents and return their ids in order; of an id that stands twice the last one stays."""
+
+    @abstractmethod
+    def search(
+        self,
+        collection: str,
+        query_embedding: Sequence[float],
+        limit: int = 5,
+        filters: Mapping[str, Any] | None = None,
+        score_threshold: float | None = None,
+        *,
+        with_embeddings: bool = False,
+    ) -> list[KnowledgeDocument]:
+        """Return the documents nearest to ``query_embedding``, best first, equal scores by id.
+
+        ``score``: higher is better: cosine similarity (0 when a vector is all zeros), inner product, or
+        1/(1+distance) for euclidean; computed on 32-bit floats.
+
+        Args:
+            collection: the collection.
+            query_embedding: as many finite numbers as the collection's dimension.
+            limit: at most so many.
+            filters: only documents whose metadata match; see ``praisonai_persistence.filters``.
+            score_threshold: only documents with ``score >= score_threshold``.
+            with_embeddings: also return the stored embeddings.
+
+        Raises:
+            DimensionError: the query has the wrong length.
+            FilterError: the filter is not of the language, or this engine cannot express it.
+        """
+
+    @abstractmethod
+    def get(self, collection: str, ids: Sequence[str]) -> list[KnowledgeDocument]:
+        """Return documents, with their embeddings, in the order asked; unknown ids are skipped."""
+
+    @abstractmethod
+    def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
+        """Return how many documents match."""
+
+    @abstractmethod
+    def delete(
+        self, collection: str, ids: Sequence[str] | None = None, filters: Mapping[str, Any] | None = None
+    ) -> int:
+        """Remove the documents with these ids that match the filter; return how many.
+
+        Raises:
+            InvalidValueError: neither ids nor a filter (``{}`` is none): there is ``clear_collection``.
+        """
+
+    @abstractmethod
+    def clear_collection(self, collection: str) -> int:
+        """Remove all documents; the collection stays. Return how many there were."""
+
+
+class AsyncKnowledgeStore(AsyncStore):
+    """Documents with embeddings, for async callers: every method of [KnowledgeStore][], awaited."""
+
+    kind: ClassVar[str] = "knowledge"
+
+    @abstractmethod
+    async def create_collection(
+        self, name: str, dimension: int, distance: Distance = "cosine", metadata: dict[str, Any] | None = None
+    ) -> None:
+        """See [KnowledgeStore.create_collection][]."""
+
+    @abstractmethod
+    async def delete_collection(self, name: str) -> None:
+        """See [KnowledgeStore.delete_collection][]."""
+
+    @abstractmethod
+    async def get_collection(self, name: str) -> CollectionInfo:
+        """See [KnowledgeStore.get_collection][]."""
+
+    async def collection_exists(self, name: str) -> bool:
+        """See [KnowledgeStore.collection_exists][]."""
+        try:
+            await self.get_collection(name)
+        except CollectionNotFoundError:
+            return False
+        return True
+
+    @abstractmethod
+    async def list_collections(self) -> list[str]:
+        """See [KnowledgeStore.list_collections][]."""
+
+    @abstractmethod
+    async def insert(self, collection: str, documents: Sequence[KnowledgeDocument]) -> list[str]:
+        """See [KnowledgeStore.insert][]."""
+
+    @abstractmethod
+    async def upsert(self, collection: str, documents: Sequence[KnowledgeDocument]) -> list[str]:
+        """See [KnowledgeStore.upsert][]."""
+
+    @abstractmethod
+    async def search(
+        self,
+        collection: str,
+        query_embedding: Sequence[float],
+        limit: int = 5,
+        filters: Mapping[str, Any] | None = None,
+        score_threshold: float | None = None,
+        *,
+        with_embeddings: bool = False,
+    ) -> list[KnowledgeDocument]:
+        """See [KnowledgeStore.search][]."""
+
+    @abstractmethod
+    async def get(self, collection: str, ids: Sequence[str]) -> list[KnowledgeDocument]:
+        """See [KnowledgeStore.get][]."""
+
+    @abstractmethod
+    async def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
+        """See [KnowledgeStore.count][]."""
+
+    @abstractmethod
+    async def delete(
+        self, collection: str, ids: Sequence[str] | None = None, filters: Mapping[str, Any] | None = None
+    ) -> int:
+        """See [KnowledgeStore.delete][]."""
+
+    @abstractmethod
+    async def clear_collection(self, collection: str) -> int:
+        """See [KnowledgeStore.clear_collection][]."""
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from praisonai_persistence.registry import plugin_attribute
+
+    return plugin_attribute("knowledge", __name__, name)

@@ -1,0 +1,540 @@
+"""What may be stored, and how it becomes text.
+
+Every store accepts the same values and refuses the same values, because every store comes through here:
+
+* **Text** (content, names, roles) is any ``str``, NUL and lone surrogates included. Engines refuse those two, so
+  [encode_text][] writes them, and its own escape character U+001A, as U+001A and four hexadecimal digits. All
+  other text is stored as it is: readable and searchable.
+* **JSON** (state, metadata, tool calls, values) is written by [dumps][]: compact, not sorted, numbers as Python writes
+  them (so ``1``, ``1.0``, ``-0.0`` and ``10**30`` come back as what they were). What is not JSON is refused.
+* **Ids** and **keys** are stricter: see [check_id][] and [check_key][].
+
+Everything here raises before anything is written. Errors name the argument, never its content.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from praisonai_persistence.errors import (
+    DuplicateMessageError,
+    InvalidIdentifierError,
+    InvalidValueError,
+    SerializationError,
+)
+from praisonai_persistence.records import ConversationMessage, ConversationSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_ID_CHARACTERS",
+    "MAX_INTEGER",
+    "MAX_KEY_BYTES",
+    "MessageRow",
+    "SessionRow",
+    "check_bound",
+    "check_count",
+    "check_id",
+    "check_identifier",
+    "check_key",
+    "check_many",
+    "check_optional_id",
+    "check_optional_ttl",
+    "check_prefix",
+    "check_record",
+    "check_size",
+    "check_time",
+    "check_ttl",
+    "copy",
+    "decode_message",
+    "decode_messages",
+    "decode_session",
+    "decode_text",
+    "dumps",
+    "encode_message",
+    "encode_messages",
+    "encode_session",
+    "encode_text",
+    "equal",
+    "loads",
+    "match_stored",
+    "raised",
+]
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Largest message, session or value in bytes of UTF-8, unless a store declares less."""
+MAX_DEPTH = 200
+"""Deepest nesting of JSON that is accepted."""
+MAX_ID_CHARACTERS = 255
+MAX_KEY_BYTES = 1024
+MAX_INTEGER = 2**63 - 1
+"""Limits and bounds beyond what engines count with mean the same as this."""
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+_ESCAPE = "\x1a"
+_UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
+_ESCAPED = re.compile("\x1a([0-9a-f]{4})")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encode_text(text: str) -> str:
+    """Return ``text`` as every engine can store it; [decode_text][] is the inverse."""
+    if text.isascii():
+        if "\0" not in text and _ESCAPE not in text:
+            return text
+    elif not _UNSTORABLE.search(text):
+        return text
+    return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
+
+
+def decode_text(text: str) -> str:
+    """Return the text that [encode_text][] was given."""
+    if _ESCAPE not in text:
+        return text
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+
+
+def _encode_optional(text: Any, what: str) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
+    return encode_text(text)
+
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_decoder = json.JSONDecoder()
+_scan_json: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # not in typeshed
+
+
+def _check_json(value: Any, what: str, depth: int = 1) -> None:
+    """Refuse what ``json`` would quietly change: tuples, keys that are not text, objects; and too deep a nesting."""
+    if isinstance(value, (dict, list)):
+        if depth > MAX_DEPTH:
+            raise SerializationError(f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself")
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+            value = value.values()
+        for item in value:
+            if type(item) not in _SCALARS:
+                _check_json(item, what, depth + 1)
+    elif not isinstance(value, (str, int, float, type(None))):
+        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) else ""
+        raise SerializationError(f"{what} holds a {type(value).__name__}, which is not JSON{hint}")
+
+
+def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES) -> str:
+    """Return ``value`` as JSON text that every engine can store and [loads][] gives back equal, types included.
+
+    Args:
+        value: any JSON value: None, bool, int of any size, finite float, str, list, dict with text keys.
+        what: the name of the argument, for the error.
+        limit: the largest size in bytes of UTF-8.
+
+    Raises:
+        SerializationError: it is not JSON, or too large, or nested deeper than ``MAX_DEPTH``.
+    """
+    if type(value) not in _SCALARS:
+        _check_json(value, what)
+    try:
+        text = _encode_json(value)
+    except ValueError as error:  # NaN, an infinity, or an integer of more digits than Python converts
+        raise SerializationError(f"{what} holds a number that JSON cannot hold: {error}") from None
+    # JSON escapes control characters itself, so only surrogates are left for encode_text.
+    text = encode_text(text)
+    check_size(what, limit, text)
+    return text
+
+
+def loads(text: str) -> Any:
+    """Return the value of [dumps][]' text, or of other JSON text.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    text = decode_text(text)
+    try:
+        value, end = _scan_json(text, 0)  # what dumps wrote has no white space around it, so this is all it takes
+    except StopIteration:
+        return _decoder.decode(text)
+    return value if end == len(text) else _decoder.decode(text)
+
+
+def copy(value: Any) -> Any:
+    """Return a deep copy of a JSON value that was checked already."""
+    if isinstance(value, dict):
+        return {key: copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy(item) for item in value]
+    return value
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two JSON values are equal: numbers by value (1 equals 1.0), but True is not 1 and "1" is not 1."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(item, b[key]) for key, item in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return bool(a == b)
+
+
+def check_size(what: str, limit: int, *texts: str | None) -> None:
+    """Compare what encoded texts take together, in bytes of UTF-8, with a limit.
+
+    Raises:
+        SerializationError: it is more.
+    """
+    characters = sum(len(text) for text in texts if text is not None)
+    if characters * 4 <= limit:  # UTF-8 takes at most four bytes a character: no need to count
+        return
+    size = sum(len(text.encode()) for text in texts if text is not None)
+    if size > limit:
+        raise SerializationError(f"{what} has {size} bytes; this store takes at most {limit}")
+
+
+# ------------------------------------------------------------------------------------------------- ids, keys, numbers
+
+
+def check_id(value: Any, what: str = "session_id") -> str:
+    """Return ``value`` if it can be an id: text of 1 to 255 characters without NUL and lone surrogates.
+
+    Raises:
+        InvalidValueError: it cannot.
+    """
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
+        raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
+    _check_storable(value, what)
+    return value
+
+
+def check_optional_id(value: Any, what: str) -> str | None:
+    """[check_id][], or None."""
+    return None if value is None else check_id(value, what)
+
+
+def check_key(value: Any, what: str = "key") -> str:
+    """Return ``value`` if it can be a state key or a hash field: text of 1 to 1024 bytes of UTF-8, no NUL.
+
+    Raises:
+        InvalidValueError: it cannot.
+    """
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    _check_storable(value, what)
+    size = len(value) if value.isascii() else len(value.encode())
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidValueError(f"{what} must have 1 to {MAX_KEY_BYTES} bytes in UTF-8, not {size}")
+    return value
+
+
+def _check_storable(value: str, what: str) -> None:
+    if "\0" in value:
+        raise InvalidValueError(f"{what} must not hold NUL")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise InvalidValueError(f"{what} must not hold lone surrogates")
+
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
+_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,47}", re.ASCII)
+
+
+def check_identifier(value: Any, what: str) -> str:
+    """Return ``value`` if it can reach DDL: an ASCII letter or ``_``, then up to 30 letters, digits or ``_``.
+
+    Collections (``what="collection"``) may also hold ``-`` and have up to 48 characters.
+
+    Raises:
+        InvalidIdentifierError: it cannot.
+    """
+    pattern, length = (_COLLECTION, 48) if what == "collection" else (_IDENTIFIER, 31)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        also = ", '-'" if what == "collection" else ""
+        raise InvalidIdentifierError(
+            f"{what} must be 1 to {length} ASCII letters, digits, '_'{also}, not starting with a digit"
+        )
+    return value
+
+
+def check_prefix(value: Any, what: str = "table_prefix") -> str:
+    """Return ``value`` if tables may start with it: an identifier in lower case, or the empty text for no prefix.
+
+    Some engines fold the case of table names, so prefixes that differ in case only could not be told apart there.
+
+    Raises:
+        InvalidIdentifierError: it cannot.
+    """
+    if value == "":
+        return ""
+    if isinstance(value, str) and value != value.lower():
+        raise InvalidIdentifierError(f"{what} must be in lower case: not every engine tells A from a in a table's name")
+    return check_identifier(value, what)
+
+
+def check_count(value: Any, what: str, default: int | None = None) -> int:
+    """Return ``value`` if it is a whole number of 0 or more (or None, where there is a ``default``).
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidValueError(f"{what} must be a whole number of 0 or more")
+    return min(value, MAX_INTEGER)
+
+
+def check_bound(value: Any, what: str, kind: type = float) -> Any:
+    """Return an optional bound of a range: None, a finite number, or with ``kind=int`` a whole number."""
+    if value is None:
+        return None
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidValueError(f"{what} must be a whole number or None")
+        return max(-MAX_INTEGER, min(value, MAX_INTEGER))
+    return check_time(value, what)
+
+
+def check_time(value: Any, what: str) -> float:
+    """Return a point in time as a float.
+
+    Raises:
+        InvalidValueError: it is not a finite number.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise InvalidValueError(f"{what} must be a finite number")
+
+
+def check_optional_ttl(value: Any) -> float | None:
+    """[check_ttl][], or None."""
+    return None if value is None else check_ttl(value)
+
+
+def check_ttl(value: Any) -> float:
+    """Return a time to live in seconds as a float.
+
+    Raises:
+        InvalidValueError: it is not a finite number above 0.
+    """
+    # The comparison also refuses an int that is too large for a float.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
+        return float(value)
+    raise InvalidValueError("ttl must be a finite number of seconds above 0")
+
+
+def raised(stored: float, now: float) -> float:
+    """Return the next ``updated_at``: ``now``, or just above ``stored`` when the clock is behind it.
+
+    A microsecond is the smallest step that a double holds at today's Unix times.
+    """
+    return max(now, stored + 1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+class SessionRow(NamedTuple):
+    """A session as engines store it: text is encoded, ``state`` and ``metadata`` are JSON text or None."""
+
+    session_id: str
+    user_id: str | None
+    agent_id: str | None
+    name: str | None
+    state: str | None
+    metadata: str | None
+    created_at: float
+    updated_at: float
+    version: int = 1
+
+
+class MessageRow(NamedTuple):
+    """A message as engines store it: text is encoded, ``tool_calls`` and ``metadata`` are JSON text or None."""
+
+    id: str
+    role: str
+    content: str | None
+    tool_calls: str | None
+    tool_call_id: str | None
+    metadata: str | None
+    created_at: float
+    seq: int = 0
+
+
+def check_record(record: Any, kind: type) -> None:
+    """Refuse what is no record of that kind.
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if not isinstance(record, kind):
+        raise InvalidValueError(f"a {kind.__name__} is needed, not {type(record).__name__}")
+
+
+def check_many(values: Any, what: str) -> Iterable[Any]:
+    """Return ``values`` if they can be iterated over; one text is not many.
+
+    Raises:
+        InvalidValueError: they cannot, or it is.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"{what} must be a sequence, not {type(values).__name__}")
+    return values
+
+
+def _encode_object(value: Any, what: str, limit: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise SerializationError(f"{what} must be a JSON object or None, not {type(value).__name__}")
+    return dumps(value, what, limit)
+
+
+def encode_session(session: ConversationSession, limit: int = MAX_BYTES) -> SessionRow:
+    """Check a session and return its row (version 1).
+
+    Raises:
+        InvalidValueError: an id or a time that cannot be one.
+        SerializationError: a value that is not JSON, or a session larger than ``limit`` bytes.
+    """
+    check_record(session, ConversationSession)
+    row = SessionRow(
+        check_id(session.session_id),
+        check_optional_id(session.user_id, "user_id"),
+        check_optional_id(session.agent_id, "agent_id"),
+        _encode_optional(session.name, "name"),
+        _encode_object(session.state, "state", limit),
+        _encode_object(session.metadata, "metadata", limit),
+        check_time(session.created_at, "created_at"),
+        check_time(session.updated_at, "updated_at"),
+    )
+    check_size("the session", limit, row.name, row.state, row.metadata)
+    return row
+
+
+def decode_session(row: Sequence[Any]) -> ConversationSession:
+    """Return the record of a [SessionRow][], or of a tuple in its order."""
+    session_id, user_id, agent_id, name, state, metadata, created_at, updated_at, version = row
+    return ConversationSession(
+        session_id,
+        user_id,
+        agent_id,
+        None if name is None else decode_text(name),
+        None if state is None else loads(state),
+        None if metadata is None else loads(metadata),
+        created_at,
+        updated_at,
+        version,
+    )
+
+
+def encode_message(session_id: str, message: ConversationMessage, limit: int = MAX_BYTES) -> MessageRow:
+    """Check a message and return its row (seq 0).
+
+    Raises:
+        InvalidValueError: an id or a time that cannot be one, or the message names another session.
+        SerializationError: a value that is not JSON, or a message larger than ``limit`` bytes.
+    """
+    check_record(message, ConversationMessage)
+    if message.session_id and message.session_id != session_id:
+        raise InvalidValueError("the message names another session than the call")
+    role: Any = message.role
+    content: Any = message.content
+    tool_calls: Any = message.tool_calls
+    if not isinstance(role, str):
+        raise SerializationError(f"role must be text, not {type(role).__name__}")
+    if tool_calls is not None and not (
+        isinstance(tool_calls, list) and all(isinstance(call, dict) for call in tool_calls)
+    ):
+        raise SerializationError("tool_calls must be a list of JSON objects or None")
+    row = MessageRow(
+        check_id(message.id, "message id"),
+        encode_text(role),
+        _encode_optional(content, "content"),
+        None if tool_calls is None else dumps(tool_calls, "tool_calls", limit),
+        _encode_optional(message.tool_call_id, "tool_call_id"),
+        _encode_object(message.metadata, "metadata", limit),
+        check_time(message.created_at, "created_at"),
+    )
+    check_size("the message", limit, row.role, row.content, row.tool_calls, row.tool_call_id, row.metadata)
+    return row
+
+
+def encode_messages(
+    session_id: str, messages: Iterable[ConversationMessage], limit: int = MAX_BYTES
+) -> list[MessageRow]:
+    """[encode_message][] for a batch; an id that stands twice in it must stand for one and the same message.
+
+    Raises:
+        DuplicateMessageError: two messages of the batch share an id and differ.
+    """
+    rows = [encode_message(session_id, message, limit) for message in check_many(messages, "messages")]
+    first: dict[str, MessageRow] = {}
+    for row in rows:
+        match_stored(first.setdefault(row.id, row), row)
+    return rows
+
+
+def decode_message(session_id: str, row: Sequence[Any]) -> ConversationMessage:
+    """Return the record of a [MessageRow][], or of a tuple in its order."""
+    return decode_messages(session_id, (row,))[0]
+
+
+def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[ConversationMessage]:
+    """[decode_message][] for many: the hot path of a resumed session, so it calls as little as it can."""
+    return [
+        ConversationMessage(
+            id,
+            session_id,
+            role if _ESCAPE not in role else decode_text(role),
+            content if content is None or _ESCAPE not in content else decode_text(content),
+            None if tool_calls is None else loads(tool_calls),
+            tool_call_id if tool_call_id is None or _ESCAPE not in tool_call_id else decode_text(tool_call_id),
+            None if metadata is None else loads(metadata),
+            created_at,
+            seq,
+        )
+        for id, role, content, tool_calls, tool_call_id, metadata, created_at, seq in rows  # noqa: A001
+    ]
+
+
+def match_stored(stored: Sequence[Any], row: MessageRow) -> None:
+    """Accept a repeated append: the row stored under the same id has equal role, content, tool calls and metadata.
+
+    ``created_at`` is not compared: a retry that builds its message anew has another one.
+
+    Raises:
+        DuplicateMessageError: it differs.
+    """
+    # role, content, tool_calls, tool_call_id, metadata; 3 and 5 are JSON, equal also when written in another order
+    for position in range(1, 6):
+        a, b = stored[position], cast("str | None", row[position])
+        if a == b:
+            continue
+        if position in {3, 5} and a is not None and b is not None and equal(loads(a), loads(b)):
+            continue
+        raise DuplicateMessageError(
+            f"a message with the id {row.id!r} and other content exists already in this session; nothing was written"
+        )

@@ -1,0 +1,584 @@
+"""The three registries: backend names, aliases and URL schemes -> factories.
+
+A backend is an entry point of the group ``praisonai.conversation_stores``, ``praisonai.knowledge_stores`` or
+``praisonai.state_stores``; its name is the backend's name, its object a factory ``(url=None, **options) -> store`` or
+the store class. An alias, or a URL scheme, is an entry point of the same group with ``.aliases`` behind it, and belongs
+to the entry of the same distribution with an equal object reference. So listing imports no plugin, only ``create``
+does.
+
+Entry points are read once for a process, on first use. What [StoreRegistry.register][] was told wins over them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from praisonai_persistence import _entry_points
+from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._known import KNOWN
+from praisonai_persistence.errors import (
+    AmbiguousBackendError,
+    BackendNotInstalledError,
+    BrokenPluginError,
+    ConfigurationError,
+    PersistenceError,
+    UnknownBackendError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from praisonai_persistence.config import PersistenceConfig
+    from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
+    from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
+    from praisonai_persistence.state import AsyncStateStore, StateStore
+
+__all__ = [
+    "CONVERSATION_STORES",
+    "KNOWLEDGE_STORES",
+    "STATE_STORES",
+    "BackendInfo",
+    "StoreRegistry",
+    "Stores",
+    "create_conversation_store",
+    "create_knowledge_store",
+    "create_state_store",
+    "create_stores_from_config",
+    "get_default_registry",
+    "open_conversation_store",
+    "open_knowledge_store",
+    "open_state_store",
+    "plugin_attribute",
+]
+
+Mode = Literal["auto", "sync", "async"]
+
+
+class BackendInfo(NamedTuple):
+    """One installed backend, known without importing it.
+
+    Attributes:
+        name: its registered name.
+        aliases: other names and URL schemes, sorted.
+        distribution: what provides it, or the empty text for one that was registered at run time.
+        version: of the distribution, or the empty text.
+        reference: ``module:attribute`` of its factory, or the empty text.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    distribution: str
+    version: str
+    reference: str
+
+
+class _Registered:
+    """A factory that was registered at run time."""
+
+    distribution = version = reference = ""
+
+    def __init__(self, name: str, factory: Callable[..., Any]) -> None:
+        self.name = name
+        self._factory = factory
+
+    def load(self, kind: str) -> Callable[..., Any]:
+        return self._factory
+
+
+class _Installed:
+    """An entry point."""
+
+    def __init__(self, point: _entry_points.EntryPoint) -> None:
+        self.name, self.reference, self.provider = point
+
+    @property
+    def distribution(self) -> str:
+        return self.provider.name
+
+    @property
+    def version(self) -> str:
+        return self.provider.version
+
+    def load(self, kind: str) -> Callable[..., Any]:
+        plugin = f"the {kind} backend {self.name!r} ({self.reference} of {self.distribution} {self.version})"
+        try:
+            factory = _entry_points.load(self.reference)
+        except PersistenceError:
+            raise
+        except (Exception, SystemExit) as error:
+            driver = _missing_module(error)
+            own = self.reference.partition(":")[0].partition(".")[0].strip()
+            if driver and driver.partition(".")[0] not in {own, "praisonai_persistence"}:
+                raise BackendNotInstalledError(
+                    f"{plugin} needs the module {driver!r}, which is not installed: pip install {self._with(driver)}"
+                ) from error
+            raise BrokenPluginError(f"{plugin} could not be loaded: {type(error).__name__}: {error}") from error
+        if not callable(factory):
+            raise BrokenPluginError(f"{plugin} is not callable: an entry point must name a factory or a class")
+        return factory  # type: ignore[no-any-return]
+
+    def _with(self, module: str) -> str:
+        """Return what to install: the plugin, which brings its driver, with the extra that the driver belongs to."""
+        driver = _entry_points.normalise(module.partition(".")[0])
+        for requirement in self.provider.requirements:
+            match = re.match(_OPTIONAL, requirement)
+            if match and _entry_points.normalise(match[1]) == driver:
+                return f'"{self.distribution}[{match[2]}]"'
+        return self.distribution
+
+
+_OPTIONAL = r"""([\w.-]+)[^;]*;.*\bextra\s*==\s*["']([\w.-]+)["']"""  # driver>=2; extra == "fast"
+
+
+def _missing_module(error: BaseException) -> str:
+    return (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+
+
+class _Snapshot(NamedTuple):
+    """What the entry points of a group say. Lists hold one entry for every distribution that claims the name."""
+
+    entries: dict[str, list[_Installed]]
+    aliases: dict[str, list[_Installed]]
+
+
+def _read(group: str) -> _Snapshot:
+    entries: dict[str, list[_Installed]] = {}
+    owners: dict[tuple[_entry_points.Provider, str], _Installed] = {}
+    for point in _entry_points.select(group):
+        entry = _Installed(point)
+        entries.setdefault(point.name, []).append(entry)
+        owners.setdefault((point.provider, point.value), entry)
+    aliases: dict[str, list[_Installed]] = {}
+    for point in _entry_points.select(f"{group}.aliases"):
+        owner = owners.get((point.provider, point.value))
+        if owner is not None:
+            aliases.setdefault(point.name, []).append(owner)
+    return _Snapshot(entries, aliases)
+
+
+class StoreRegistry:
+    """The backends of one kind. Safe to use from any thread.
+
+    Args:
+        kind: ``conversation``, ``knowledge`` or ``state``.
+        group: the entry-point group; None: only what ``register`` is told.
+    """
+
+    def __init__(self, kind: str, group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self._lock = threading.RLock()
+        self._registered: dict[str, _Registered] = {}
+        self._registered_aliases: dict[str, str] = {}
+        self._snapshot: _Snapshot | None = None
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def register(self, name: str, factory: Callable[..., Any], *, aliases: Iterable[str] = ()) -> None:
+        """Add a backend, or replace the one of that name; it wins over installed plugins, their aliases included.
+
+        Args:
+            name: the backend's name.
+            factory: a callable that takes options as keywords and returns a store.
+            aliases: other names and URL schemes for it, beside those that it has already.
+
+        Raises:
+            ConfigurationError: a name that is empty or holds ``@``, ``:`` or ``/``, an alias that is the name of
+                another registered backend, or a factory that is not callable.
+        """
+        if isinstance(aliases, str):
+            raise ConfigurationError("aliases must be a sequence of texts, not one text")
+        others = [alias for alias in aliases if alias != name]
+        for item in (name, *others):
+            if not _can_be_name(item):
+                raise ConfigurationError(
+                    f"{_shown(item)} cannot be a backend name: it is empty or holds '@', ':' or '/'"
+                )
+        if not callable(factory):
+            raise ConfigurationError(f"the factory of {name!r} must be callable, not {type(factory).__name__}")
+        entry = _Registered(name, factory)
+        with self._lock:
+            for alias in others:
+                if alias in self._registered:
+                    raise ConfigurationError(f"{alias!r} is a registered backend, it cannot be an alias of {name!r}")
+            self._registered[name] = entry
+            self._registered_aliases.pop(name, None)
+            self._registered_aliases.update(dict.fromkeys(others, name))
+
+    def create(self, name: str, **kwargs: Any) -> Any:
+        """Return a new store of the backend; ``name`` may be an alias, or ``name@distribution``.
+
+        Raises:
+            UnknownBackendError: there is none of that name.
+            BackendNotInstalledError: there is, but its plugin or its driver is not installed.
+            AmbiguousBackendError: two distributions provide it.
+            BrokenPluginError: its own code failed on import.
+            ConfigurationError: it does not take these options.
+        """
+        return self._create(name, kwargs)
+
+    def _create(self, name: str, options: dict[str, Any]) -> Any:
+        """Do the same for options of any name; ``name`` is one."""
+        entry = self._find(name)
+        factory = entry.load(self.kind)
+        _check_options(f"the {self.kind} backend {entry.name!r}", factory, options)
+        return factory(**options)
+
+    def list_registered(self) -> list[str]:
+        """Return the names of all backends, sorted, without aliases."""
+        with self._lock:
+            return sorted({*self._registered, *self._visible(self._points().entries)})
+
+    def list_aliases(self) -> dict[str, str]:
+        """Return alias -> backend name, sorted by alias."""
+        with self._lock:
+            found = {alias: entries[0].name for alias, entries in self._visible(self._points().aliases).items()}
+            return dict(sorted({**found, **self._registered_aliases}.items()))
+
+    def backends(self) -> list[BackendInfo]:
+        """Return every backend, sorted by name; one that two distributions provide stands there twice."""
+        with self._lock:
+            found: list[_Registered | _Installed] = [*self._registered.values()]
+            for entries in self._visible(self._points().entries).values():
+                found += entries
+            owned: dict[_Registered | _Installed, set[str]] = {entry: set() for entry in found}
+            for alias, name in self._registered_aliases.items():
+                owned[self._registered[name]].add(alias)
+            for alias, entries in self._visible(self._points().aliases).items():
+                for entry in entries:
+                    owned[self._registered.get(entry.name, entry)].add(alias)
+        infos = [BackendInfo(e.name, tuple(sorted(owned[e])), e.distribution, e.version, e.reference) for e in found]
+        return sorted(infos, key=lambda info: (info.name, info.distribution))
+
+    def refresh(self) -> None:
+        """Forget the entry points that were read, so that the next use reads them anew."""
+        with self._lock:
+            self._snapshot = None
+            _entry_points.forget()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a backend or an alias of that name, or ``name@distribution``."""
+        return bool(self._lookup(name))
+
+    def canonical(self, name: str) -> str:
+        """Return the backend name that a name or alias stands for.
+
+        Raises:
+            UnknownBackendError: as for [create][StoreRegistry.create].
+            AmbiguousBackendError: as for [create][StoreRegistry.create].
+        """
+        return self._find(name).name
+
+    def attribute(self, name: str) -> Any:
+        """Return the store class ``name`` of an installed plugin.
+
+        Raises:
+            AttributeError: no known plugin has it.
+            BackendNotInstalledError: a known plugin, which is not installed, has it.
+            AmbiguousBackendError: several plugins have it, and none of them is known.
+        """
+        known = {reference: distribution for distribution, reference in KNOWN.get(self.kind, {}).values()}
+        with self._lock:
+            entries = [entry for found in self._points().entries.values() for entry in found]
+        offered = {entry.reference: entry for entry in entries if entry.reference.partition(":")[2] == name}
+        ours = [entry for reference, entry in offered.items() if reference in known] or list(offered.values())
+        if len(ours) > 1:
+            modules = " or ".join(entry.reference.partition(":")[0] for entry in ours)
+            raise AmbiguousBackendError(f"{len(ours)} plugins have {name!r}: import it from {modules}")
+        if ours:
+            found = ours[0].load(self.kind)
+            if isinstance(found, type):
+                return found
+        for reference, distribution in known.items():
+            if reference.partition(":")[2] == name:
+                raise BackendNotInstalledError(
+                    f"{name} is not installed; it is in {distribution}: pip install {distribution}"
+                )
+        raise AttributeError(name)
+
+    def _points(self) -> _Snapshot:
+        if self._snapshot is None:
+            self._snapshot = _read(self.group) if self.group else _Snapshot({}, {})
+        return self._snapshot
+
+    def _visible(self, table: dict[str, list[_Installed]]) -> dict[str, list[_Installed]]:
+        """Leave out the names that were registered at run time."""
+        hidden = {*self._registered, *self._registered_aliases}
+        return {name: entries for name, entries in table.items() if name not in hidden}
+
+    def _lookup(self, name: str) -> list[_Registered] | list[_Installed]:
+        """Return what a name or alias may stand for, one entry for each distribution."""
+        plain, at, wanted = name.partition("@")
+        found: dict[_entry_points.Provider, _Installed] = {}
+        with self._lock:
+            if not at:
+                own = self._registered.get(self._registered_aliases.get(name, name))
+                if own is not None:
+                    return [own]
+            points = self._points()
+            for entry in [*points.entries.get(plain, ()), *points.aliases.get(plain, ())]:
+                if not at and entry.name in self._registered:
+                    return [self._registered[entry.name]]
+                if not at or _entry_points.normalise(entry.distribution) == _entry_points.normalise(wanted):
+                    found.setdefault(entry.provider, entry)
+        return list(found.values())
+
+    def _find(self, name: str) -> _Registered | _Installed:
+        if not isinstance(name, str):
+            raise UnknownBackendError(f"a backend's name must be text, not {type(name).__name__}")
+        if "://" in name:
+            raise UnknownBackendError(
+                f"{_shown(name)} is a URL and no backend's name: open_{self.kind}_store(url) takes URLs"
+            )
+        entries = self._lookup(name)
+        if len(entries) == 1:
+            return entries[0]
+        plain, at, wanted = name.partition("@")
+        if entries:
+            choices = " or ".join(repr(f"{plain}@{entry.distribution}") for entry in entries)
+            raise AmbiguousBackendError(
+                f"{len(entries)} distributions provide the {self.kind} backend {plain!r}: name one as {choices}, "
+                f"or uninstall the others"
+            )
+        distribution, _ = KNOWN.get(self.kind, {}).get(plain, ("", ""))
+        if distribution and (not at or _entry_points.normalise(wanted) == distribution):
+            raise _not_installed(self.kind, plain, distribution)
+        raise UnknownBackendError(self._unknown(name))
+
+    def _unknown(self, name: str) -> str:
+        import difflib  # here, because it costs more than listing all backends
+
+        available = self.list_registered()
+        text = f"there is no {self.kind} backend {_shown(name)}"
+        plain, at, _ = name.partition("@")
+        providers = self._lookup(plain) if at else []
+        if providers:
+            return (
+                f"{text}; {plain!r} is provided by {' and '.join(e.distribution or 'the program' for e in providers)}"
+            )
+        names = sorted({*available, *self.list_aliases(), *KNOWN.get(self.kind, {})})
+        near = difflib.get_close_matches(plain.lower(), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{text}.{hint} Installed: {', '.join(available) or 'none'}"
+
+
+def _can_be_name(name: object) -> bool:
+    return isinstance(name, str) and name != "" and not any(character in name for character in "@:/")
+
+
+def _shown(name: object) -> str:
+    """Return the repr of what should be a name; somebody may have given a URL with a password."""
+    from praisonai_persistence.urls import mask
+
+    if not isinstance(name, str) or not any(character in name for character in ":/?="):
+        return repr(name)
+    return repr(mask(name))
+
+
+def _not_installed(kind: str, backend: str, distribution: str) -> BackendNotInstalledError:
+    return BackendNotInstalledError(
+        f"the {kind} backend {backend!r} is not installed; it is in {distribution}: pip install {distribution}"
+    )
+
+
+def _check_options(what: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Refuse options that the factory does not take; where its signature cannot be read, it decides itself."""
+    import inspect
+
+    try:
+        signature = inspect.signature(factory)
+    except Exception:  # noqa: BLE001  reading a signature may evaluate annotations, which may fail in any way
+        return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+        takes = ", ".join(name for name, parameter in signature.parameters.items() if parameter.kind in named)
+        raise ConfigurationError(f"{what}: {error}; it takes: {takes or 'no options'}") from None
+
+
+CONVERSATION_STORES = StoreRegistry("conversation", "praisonai.conversation_stores")
+KNOWLEDGE_STORES = StoreRegistry("knowledge", "praisonai.knowledge_stores")
+STATE_STORES = StoreRegistry("state", "praisonai.state_stores")
+
+_DEFAULTS = {registry.kind: registry for registry in (CONVERSATION_STORES, KNOWLEDGE_STORES, STATE_STORES)}
+
+
+def get_default_registry(kind: str = "conversation") -> StoreRegistry:
+    """Return the process-wide registry of a kind: ``conversation``, ``knowledge`` or ``state``.
+
+    Raises:
+        ConfigurationError: another kind.
+    """
+    try:
+        return _DEFAULTS[kind]
+    except KeyError:
+        raise ConfigurationError(f"there is no kind {kind!r}; the kinds are {', '.join(_DEFAULTS)}") from None
+
+
+def plugin_attribute(kind: str, module: str, name: str) -> Any:
+    """Do ``__getattr__`` for the module of a kind: hand out a plugin's store class."""
+    try:
+        return _DEFAULTS[kind].attribute(name)
+    except AttributeError:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
+
+
+def _create(kind: str, backend: str, url: str | None, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
+    stores = registry if registry is not None else _DEFAULTS[kind]
+    if mode not in {"auto", "sync", "async"}:
+        raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
+    if url is not None:
+        options["url"] = url
+    name = backend if mode == "auto" else _coloured(stores, backend, mode)
+    return stores._create(name, options)
+
+
+def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
+    """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``."""
+    name = stores.canonical(backend)
+    at = "@" + backend.partition("@")[2] if "@" in backend else ""
+    is_async = name.startswith("async_")
+    if is_async == (mode == "async"):
+        return backend
+    other = name[len("async_") :] if is_async else f"async_{name}"
+    if not stores.has(other):
+        raise UnsupportedOperationError(
+            f"the {stores.kind} backend {name!r} has no {mode} variant: {other!r} is not installed"
+        )
+    return other + at
+
+
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> ConversationStore | AsyncConversationStore:
+    """Return a new conversation store.
+
+    Args:
+        backend: a name or an alias, or ``name@distribution``.
+        url: where it stores; what it looks like is the backend's business.
+        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour.
+        registry: another than the process-wide one.
+        **options: the backend's own.
+
+    Raises:
+        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
+        UnsupportedOperationError: the backend has no variant of that colour.
+    """
+    store: ConversationStore | AsyncConversationStore = _create("conversation", backend, url, mode, registry, options)
+    return store
+
+
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> KnowledgeStore | AsyncKnowledgeStore:
+    """Return a new knowledge store; see [create_conversation_store][]."""
+    store: KnowledgeStore | AsyncKnowledgeStore = _create("knowledge", backend, url, mode, registry, options)
+    return store
+
+
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> StateStore | AsyncStateStore:
+    """Return a new state store; see [create_conversation_store][]."""
+    store: StateStore | AsyncStateStore = _create("state", backend, url, mode, registry, options)
+    return store
+
+
+def _open(kind: str, url: str, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
+    from praisonai_persistence.urls import mask, parse_url
+
+    parsed = parse_url(url)
+    stores = registry if registry is not None else _DEFAULTS[kind]
+    name = parsed.scheme
+    if parsed.variant:
+        variant = _variant(stores, name, parsed.variant)
+        if variant is None:
+            raise UnknownBackendError(f"{mask(url)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
+        name = variant
+    return _create(kind, name, url, mode, stores, options)
+
+
+def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
+    """Return the name that ``scheme+variant`` stands for: ``variant`` or ``scheme_variant``, of the scheme's family."""
+    family = stores.canonical(scheme).removeprefix("async_")
+    for name in (variant, f"{scheme}_{variant}"):
+        if stores.has(name) and stores.canonical(name).removeprefix("async_") == family:
+            return name
+    return None
+
+
+def open_conversation_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore:
+    """Return a new conversation store; the URL's scheme picks the backend, what stands behind ``+`` the variant.
+
+    ``sqlite+aiosqlite:///agent.db`` is the async variant of sqlite; ``agent.db`` alone is ``sqlite:///agent.db``.
+
+    Raises:
+        ConfigurationError: a malformed URL.
+        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
+    """
+    store: ConversationStore | AsyncConversationStore = _open("conversation", url, mode, registry, options)
+    return store
+
+
+def open_knowledge_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore:
+    """Return a new knowledge store; see [open_conversation_store][]."""
+    store: KnowledgeStore | AsyncKnowledgeStore = _open("knowledge", url, mode, registry, options)
+    return store
+
+
+def open_state_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore:
+    """Return a new state store; see [open_conversation_store][]."""
+    store: StateStore | AsyncStateStore = _open("state", url, mode, registry, options)
+    return store
+
+
+class Stores(NamedTuple):
+    """The stores of a configuration; None for a kind that it does not name."""
+
+    conversation: ConversationStore | AsyncConversationStore | None = None
+    knowledge: KnowledgeStore | AsyncKnowledgeStore | None = None
+    state: StateStore | AsyncStateStore | None = None
+
+
+def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") -> Stores:
+    """Return the stores that a configuration names; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: and everything else that [open_conversation_store][] raises.
+    """
+    return Stores(
+        conversation=None
+        if config.conversation_url is None
+        else open_conversation_store(config.conversation_url, mode, **config.conversation_options),
+        knowledge=None
+        if config.knowledge_url is None
+        else open_knowledge_store(config.knowledge_url, mode, **config.knowledge_options),
+        state=None if config.state_url is None else open_state_store(config.state_url, mode, **config.state_options),
+    )

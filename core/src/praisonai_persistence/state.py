@@ -1,0 +1,233 @@
+"""State stores: keys, JSON values, time to live, hashes.
+
+``StateStore`` and ``AsyncStateStore`` have the same methods and promise the same. Values are any JSON value and keep
+their type. A key holds a plain value or a hash (fields with JSON values), never both. Keys and hash fields are text of
+1 to 1024 bytes in UTF-8 without NUL and lone surrogates.
+
+The store classes of installed plugins can be imported from here too.
+
+Capabilities that a state store may declare: ``durable``, ``shared``, ``prefix``; see ``conversation``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence._store import AsyncStore, SyncStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+
+__all__ = ["AsyncStateStore", "StateStore"]
+
+
+class StateStore(SyncStore):
+    """Keys and values, for sync callers.
+
+    Every method may raise ``InvalidValueError`` for a key that cannot be one, and those that name a plain value or a
+    hash raise ``WrongTypeError`` when the key holds the other; nothing is changed then.
+    """
+
+    kind: ClassVar[str] = "state"
+
+    @abstractmethod
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value (the caller's own copy), or ``default`` when there is no such key."""
+
+    @abstractmethod
+    def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """Store a value; without ``ttl`` (seconds, above 0) an earlier time to live is cleared."""
+
+    @abstractmethod
+    def delete(self, key: str) -> bool:
+        """Remove the key, plain or hash; return whether it existed."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether the key exists; a stored None does."""
+
+    @abstractmethod
+    def ttl(self, key: str) -> float | None:
+        """Return the seconds left, or None when the key has no time to live or does not exist."""
+
+    @abstractmethod
+    def expire(self, key: str, ttl: float) -> bool:
+        """Give the key, plain or hash, a time to live in seconds; return whether it exists."""
+
+    @abstractmethod
+    def keys(self, pattern: str = "*") -> list[str]:
+        """Return every key that matches a glob, each once, in no particular order.
+
+        ``*`` any text, ``?`` one character, ``[a-z]`` one of these, ``[!x]`` one that is not, and a backslash takes
+        the next character literally.
+        """
+
+    def list_keys(self, pattern: str = "*") -> list[str]:
+        """Return the same as [keys][StateStore.keys]."""
+        return self.keys(pattern)
+
+    @abstractmethod
+    def scan_prefix(self, prefix: str) -> Iterator[str]:
+        """Iterate lazily over the keys that start with ``prefix``, taken literally; ``""``: over all."""
+
+    @abstractmethod
+    def hget(self, key: str, field: str, default: Any = None) -> Any:
+        """Return the value of a hash's field, or ``default``."""
+
+    @abstractmethod
+    def hset(self, key: str, field: str, value: Any) -> None:
+        """Set a field of a hash, which comes into being with its first field; a time to live stays."""
+
+    @abstractmethod
+    def hgetall(self, key: str) -> dict[str, Any]:
+        """Return every field with its value; empty when there is no such key."""
+
+    @abstractmethod
+    def hdel(self, key: str, *fields: str) -> int:
+        """Remove fields; return how many existed. With its last field the key is gone."""
+
+    @abstractmethod
+    def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
+        """Store the value only if the key does not exist; of many racing callers exactly one gets True."""
+
+    @abstractmethod
+    def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
+        """Store ``value`` only if the key holds a value equal to ``expected`` as JSON; return whether it did.
+
+        Numbers are equal by value (1 and 1.0), True is not 1. An absent key never matches, also not None.
+        """
+
+    @abstractmethod
+    def incr(self, key: str, by: int = 1) -> int:
+        """Add ``by`` to an integer, 0 if absent, and return the sum; a time to live stays.
+
+        Raises:
+            WrongTypeError: the value is no integer (True and 1.0 are none).
+        """
+
+    @abstractmethod
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those keys that exist."""
+
+    @abstractmethod
+    def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
+        """Store all of the mapping, as [set][StateStore.set] does."""
+
+    @abstractmethod
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove keys, plain or hash; return how many existed."""
+
+    def get_json(self, key: str, default: Any = None) -> Any:
+        """Return the same as [get][StateStore.get]: every value is JSON."""
+        return self.get(key, default)
+
+    def set_json(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """Do the same as [set][StateStore.set]: every value is JSON."""
+        self.set(key, value, ttl)
+
+    @abstractmethod
+    def clear(self) -> int:
+        """Remove every key of this store's prefix, and nothing else; return how many there were."""
+
+
+class AsyncStateStore(AsyncStore):
+    """Keys and values, for async callers: every method of [StateStore][], awaited."""
+
+    kind: ClassVar[str] = "state"
+
+    @abstractmethod
+    async def get(self, key: str, default: Any = None) -> Any:
+        """See [StateStore.get][]."""
+
+    @abstractmethod
+    async def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """See [StateStore.set][]."""
+
+    @abstractmethod
+    async def delete(self, key: str) -> bool:
+        """See [StateStore.delete][]."""
+
+    @abstractmethod
+    async def exists(self, key: str) -> bool:
+        """See [StateStore.exists][]."""
+
+    @abstractmethod
+    async def ttl(self, key: str) -> float | None:
+        """See [StateStore.ttl][]."""
+
+    @abstractmethod
+    async def expire(self, key: str, ttl: float) -> bool:
+        """See [StateStore.expire][]."""
+
+    @abstractmethod
+    async def keys(self, pattern: str = "*") -> list[str]:
+        """See [StateStore.keys][]."""
+
+    async def list_keys(self, pattern: str = "*") -> list[str]:
+        """See [StateStore.list_keys][]."""
+        return await self.keys(pattern)
+
+    @abstractmethod
+    def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """See [StateStore.scan_prefix][]; for ``async for``, not awaited."""
+
+    @abstractmethod
+    async def hget(self, key: str, field: str, default: Any = None) -> Any:
+        """See [StateStore.hget][]."""
+
+    @abstractmethod
+    async def hset(self, key: str, field: str, value: Any) -> None:
+        """See [StateStore.hset][]."""
+
+    @abstractmethod
+    async def hgetall(self, key: str) -> dict[str, Any]:
+        """See [StateStore.hgetall][]."""
+
+    @abstractmethod
+    async def hdel(self, key: str, *fields: str) -> int:
+        """See [StateStore.hdel][]."""
+
+    @abstractmethod
+    async def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
+        """See [StateStore.set_if_absent][]."""
+
+    @abstractmethod
+    async def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
+        """See [StateStore.compare_and_set][]."""
+
+    @abstractmethod
+    async def incr(self, key: str, by: int = 1) -> int:
+        """See [StateStore.incr][]."""
+
+    @abstractmethod
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """See [StateStore.get_many][]."""
+
+    @abstractmethod
+    async def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
+        """See [StateStore.set_many][]."""
+
+    @abstractmethod
+    async def delete_many(self, keys: Iterable[str]) -> int:
+        """See [StateStore.delete_many][]."""
+
+    async def get_json(self, key: str, default: Any = None) -> Any:
+        """See [StateStore.get_json][]."""
+        return await self.get(key, default)
+
+    async def set_json(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """See [StateStore.set_json][]."""
+        await self.set(key, value, ttl)
+
+    @abstractmethod
+    async def clear(self) -> int:
+        """See [StateStore.clear][]."""
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    from praisonai_persistence.registry import plugin_attribute
+
+    return plugin_attribute("state", __name__, name)

@@ -1,0 +1,188 @@
+"""Runners: what stands between a store's steps and its driver.
+
+A runner owns the connections, the transaction around an operation, retries, and the end of it all. The stores of this
+package call nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence.errors import StoreClosedError
+from praisonai_persistence.steps import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Runner(ABC):
+    """Runs operations for sync callers; safe to share between threads."""
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Connect if that has not happened yet.
+
+        Raises:
+            ConnectionFailedError: the engine cannot be reached or refuses us.
+            StoreClosedError: after ``close``.
+        """
+
+    @abstractmethod
+    def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do an operation, whole or not at all, connecting first if need be.
+
+        ``steps.is_write(operation)`` tells whether it may change something. The operation may be started anew when it
+        is safe to repeat it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what was opened here, and nothing that was handed in. Harmless when repeated."""
+
+
+class AsyncRunner(ABC):
+    """[Runner][] for async callers; safe to share between the tasks of a loop."""
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """See [Runner.connect][]."""
+
+    @abstractmethod
+    async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See [Runner.close][]."""
+
+
+def _nothing_to_perform(request: Any) -> Any:
+    raise TypeError(f"a step asked for {type(request).__name__}, but this store has no driver to perform it")
+
+
+class DirectRunner(Runner):
+    """For steps that ask for nothing, because they do their work themselves: memory, files.
+
+    Args:
+        on_connect: called once, before the first operation.
+        on_close: called once, by the first ``close``.
+    """
+
+    def __init__(
+        self, on_connect: Callable[[], None] | None = None, on_close: Callable[[], None] | None = None
+    ) -> None:
+        self._on_connect = on_connect
+        self._on_close = on_close
+        self._connected = False
+        self._closed = False
+        self._renew()
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """See [Runner.connect][]."""
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        if self._connected:
+            return
+        with self._lock:
+            if self._closed:  # meanwhile
+                raise StoreClosedError("this store is closed")
+            if not self._connected:  # another thread may have been first
+                if self._on_connect is not None:
+                    self._on_connect()
+                self._connected = True
+
+    def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+        self.connect()
+        return run(operation(*args, **kwargs), _nothing_to_perform)
+
+    def close(self) -> None:
+        """See [Runner.close][]."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._on_close is not None:
+                self._on_close()
+
+
+class ThreadRunner(AsyncRunner):
+    """Runs whole operations of a sync runner on threads of its own, for engines that have no async driver.
+
+    An operation that has begun cannot be stopped, so a cancelled caller gets its ``CancelledError`` once it has ended:
+    what was cancelled is done or not done, but never still going on.
+
+    Args:
+        runner: does the work; closed with this one.
+        threads: how many operations may run at the same time.
+    """
+
+    def __init__(self, runner: Runner, threads: int = 8) -> None:
+        self._runner = runner
+        self._threads = threads
+        self._closed = False
+        self._renew()
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
+            return self._pool
+
+    async def _offload(self, function: Callable[[], T]) -> T:
+        if self._closed:  # and no thread is started for it
+            raise StoreClosedError("this store is closed")
+        job = self._executor().submit(function)
+        answer = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            job.cancel()  # if it has not begun
+            while not answer.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([answer])
+            raise
+
+    async def connect(self) -> None:
+        """See [Runner.connect][]."""
+        await self._offload(self._runner.connect)
+
+    async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+        return await self._offload(partial(self._runner.run, operation, *args, **kwargs))
+
+    async def close(self) -> None:
+        """See [Runner.close][]."""
+        if self._closed:
+            return
+        try:
+            await self._offload(self._runner.close)
+        finally:
+            self._closed = True
+            with self._lock:
+                pool, self._pool = self._pool, None
+            if pool is not None:
+                pool.shutdown(wait=False)

@@ -1,0 +1,338 @@
+"""State stores over steps."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.globs import compile_glob, literal_prefix
+from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads
+from praisonai_persistence.state import AsyncStateStore, StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.runners import AsyncRunner, Runner
+
+__all__ = ["PAGE", "AsyncStepStateStore", "StateSteps", "StepStateStore"]
+
+PAGE = 1000
+"""How many keys a scan asks for at a time."""
+
+
+class StateSteps(ABC):
+    """The operations of a state engine, as generators marked ``@reads`` or ``@writes``.
+
+    Keys and fields are checked; values are JSON text of ``payload.dumps``, except where Python values are named. The
+    clauses that a method has to keep stand in ``StateStore``. ``now`` is the caller's clock in Unix seconds: a key
+    whose time is up does not exist. ``ttl`` is seconds above 0, or None.
+    """
+
+    @abstractmethod
+    def get(self, key: str, now: float) -> Steps[str | None]:
+        """Read a plain value."""
+
+    @abstractmethod
+    def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
+        """Write a plain value."""
+
+    @abstractmethod
+    def delete(self, keys: Sequence[str], now: float) -> Steps[int]:
+        """Remove keys (each named once), plain or hash; count those that existed."""
+
+    @abstractmethod
+    def exists(self, key: str, now: float) -> Steps[bool]:
+        """Whether it does."""
+
+    @abstractmethod
+    def ttl(self, key: str, now: float) -> Steps[float | None]:
+        """Seconds left."""
+
+    @abstractmethod
+    def expire(self, key: str, ttl: float, now: float) -> Steps[bool]:
+        """Set the time to live; whether the key exists."""
+
+    @abstractmethod
+    def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
+        """Read about ``PAGE`` keys with a literal prefix, and the cursor for the next page, None at the end.
+
+        The first cursor is None; what a cursor holds is the engine's business. No key stands in two pages of one scan.
+        """
+
+    @abstractmethod
+    def hget(self, key: str, field: str, now: float) -> Steps[str | None]:
+        """Read a field."""
+
+    @abstractmethod
+    def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
+        """Write a field."""
+
+    @abstractmethod
+    def hgetall(self, key: str, now: float) -> Steps[dict[str, str]]:
+        """Read all fields."""
+
+    @abstractmethod
+    def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
+        """Remove fields (each named once)."""
+
+    @abstractmethod
+    def set_if_absent(self, key: str, text: str, ttl: float | None, now: float) -> Steps[bool]:
+        """Write if there is no such key."""
+
+    @abstractmethod
+    def compare_and_set(self, key: str, expected: Any, text: str, ttl: float | None, now: float) -> Steps[bool]:
+        """Write if ``payload.equal(stored value, expected)``; ``expected`` is a Python value."""
+
+    @abstractmethod
+    def incr(self, key: str, by: int, now: float) -> Steps[int]:
+        """Add to an integer."""
+
+    @abstractmethod
+    def get_many(self, keys: Sequence[str], now: float) -> Steps[dict[str, str]]:
+        """Read plain values (each key named once)."""
+
+    @abstractmethod
+    def set_many(self, texts: Mapping[str, str], ttl: float | None, now: float) -> Steps[None]:
+        """Write plain values, all or none."""
+
+    @abstractmethod
+    def clear(self, now: float) -> Steps[int]:
+        """Remove everything of this store; count the keys that had not expired."""
+
+
+def _loads(text: str | None, default: Any) -> Any:
+    return default if text is None else loads(text)
+
+
+def _unique(keys: Iterable[str], what: str = "key") -> list[str]:
+    return list(dict.fromkeys(check_key(key, what) for key in check_many(keys, f"{what}s")))
+
+
+def _by(by: Any) -> int:
+    if not isinstance(by, int) or isinstance(by, bool):
+        raise InvalidValueError("by must be a whole number")
+    return by
+
+
+def _expected(value: Any) -> Any:
+    return loads(dumps(value, "expected"))
+
+
+def _check_text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    return value
+
+
+def _storable(prefix: str) -> bool:
+    """Whether any key can start with this; no key holds NUL or a lone surrogate."""
+    return ("\0" not in prefix and prefix.isascii()) or not any("\ud800" <= c <= "\udfff" or c == "\0" for c in prefix)
+
+
+class _Declared:
+    """What both colours declare, and how they write values."""
+
+    max_value_bytes: ClassVar[int] = MAX_BYTES
+    """Largest value of a key or of a field, in bytes of its JSON text in UTF-8."""
+
+    def _dumps(self, value: Any) -> str:
+        return dumps(value, limit=self.max_value_bytes)
+
+    def _texts(self, mapping: Any) -> dict[str, str]:
+        if not isinstance(mapping, Mapping):
+            raise InvalidValueError(f"mapping must be a mapping, not {type(mapping).__name__}")
+        return {check_key(key): self._dumps(value) for key, value in mapping.items()}
+
+
+class StepStateStore(_Declared, StateStore):
+    """A state store made of steps and a runner.
+
+    Args:
+        steps: the engine's operations.
+        runner: runs them; closed with the store.
+    """
+
+    def __init__(self, steps: StateSteps, runner: Runner) -> None:
+        self._steps = steps
+        self._runner = runner
+
+    def connect(self) -> None:
+        self._runner.connect()
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return _loads(self._runner.run(self._steps.get, check_key(key), time.time()), default)
+
+    def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        self._runner.run(self._steps.set, check_key(key), self._dumps(value), check_optional_ttl(ttl), time.time())
+
+    def delete(self, key: str) -> bool:
+        return self._runner.run(self._steps.delete, [check_key(key)], time.time()) == 1
+
+    def exists(self, key: str) -> bool:
+        return self._runner.run(self._steps.exists, check_key(key), time.time())
+
+    def ttl(self, key: str) -> float | None:
+        return self._runner.run(self._steps.ttl, check_key(key), time.time())
+
+    def expire(self, key: str, ttl: float) -> bool:
+        seconds = check_ttl(ttl)
+        return self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        return [key for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
+
+    def scan_prefix(self, prefix: str) -> Iterator[str]:
+        self._runner.connect()  # refuse now, not at the first step of the iteration
+        return self._scan(_check_text(prefix, "prefix"))
+
+    def _scan(self, prefix: str) -> Iterator[str]:
+        cursor: Any = None
+        while _storable(prefix):
+            page, cursor = self._runner.run(self._steps.scan, prefix, cursor, time.time())
+            yield from page
+            if cursor is None:
+                return
+
+    def hget(self, key: str, field: str, default: Any = None) -> Any:
+        return _loads(
+            self._runner.run(self._steps.hget, check_key(key), check_key(field, "field"), time.time()), default
+        )
+
+    def hset(self, key: str, field: str, value: Any) -> None:
+        self._runner.run(self._steps.hset, check_key(key), check_key(field, "field"), self._dumps(value), time.time())
+
+    def hgetall(self, key: str) -> dict[str, Any]:
+        texts = self._runner.run(self._steps.hgetall, check_key(key), time.time())
+        return {field: loads(text) for field, text in texts.items()}
+
+    def hdel(self, key: str, *fields: str) -> int:
+        return self._runner.run(self._steps.hdel, check_key(key), _unique(fields, "field"), time.time())
+
+    def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
+        return self._runner.run(
+            self._steps.set_if_absent, check_key(key), self._dumps(value), check_optional_ttl(ttl), time.time()
+        )
+
+    def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
+        was, text, seconds = _expected(expected), self._dumps(value), check_optional_ttl(ttl)
+        return self._runner.run(self._steps.compare_and_set, check_key(key), was, text, seconds, time.time())
+
+    def incr(self, key: str, by: int = 1) -> int:
+        return self._runner.run(self._steps.incr, check_key(key), _by(by), time.time())
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        texts = self._runner.run(self._steps.get_many, _unique(keys), time.time())
+        return {key: loads(text) for key, text in texts.items()}
+
+    def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
+        self._runner.run(self._steps.set_many, self._texts(mapping), check_optional_ttl(ttl), time.time())
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        return self._runner.run(self._steps.delete, _unique(keys), time.time())
+
+    def clear(self) -> int:
+        return self._runner.run(self._steps.clear, time.time())
+
+
+class AsyncStepStateStore(_Declared, AsyncStateStore):
+    """[StepStateStore][] for async callers.
+
+    Args:
+        steps: the engine's operations.
+        runner: runs them; closed with the store.
+    """
+
+    def __init__(self, steps: StateSteps, runner: AsyncRunner) -> None:
+        self._steps = steps
+        self._runner = runner
+
+    async def connect(self) -> None:
+        await self._runner.connect()
+
+    async def close(self) -> None:
+        await self._runner.close()
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        return _loads(await self._runner.run(self._steps.get, check_key(key), time.time()), default)
+
+    async def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        await self._runner.run(
+            self._steps.set, check_key(key), self._dumps(value), check_optional_ttl(ttl), time.time()
+        )
+
+    async def delete(self, key: str) -> bool:
+        return await self._runner.run(self._steps.delete, [check_key(key)], time.time()) == 1
+
+    async def exists(self, key: str) -> bool:
+        return await self._runner.run(self._steps.exists, check_key(key), time.time())
+
+    async def ttl(self, key: str) -> float | None:
+        return await self._runner.run(self._steps.ttl, check_key(key), time.time())
+
+    async def expire(self, key: str, ttl: float) -> bool:
+        seconds = check_ttl(ttl)
+        return await self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
+
+    async def keys(self, pattern: str = "*") -> list[str]:
+        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        return [key async for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
+
+    async def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
+        _check_text(prefix, "prefix")
+        await self._runner.connect()
+        cursor: Any = None
+        while _storable(prefix):
+            page, cursor = await self._runner.run(self._steps.scan, prefix, cursor, time.time())
+            for key in page:
+                yield key
+            if cursor is None:
+                return
+
+    async def hget(self, key: str, field: str, default: Any = None) -> Any:
+        return _loads(
+            await self._runner.run(self._steps.hget, check_key(key), check_key(field, "field"), time.time()), default
+        )
+
+    async def hset(self, key: str, field: str, value: Any) -> None:
+        await self._runner.run(
+            self._steps.hset, check_key(key), check_key(field, "field"), self._dumps(value), time.time()
+        )
+
+    async def hgetall(self, key: str) -> dict[str, Any]:
+        texts = await self._runner.run(self._steps.hgetall, check_key(key), time.time())
+        return {field: loads(text) for field, text in texts.items()}
+
+    async def hdel(self, key: str, *fields: str) -> int:
+        return await self._runner.run(self._steps.hdel, check_key(key), _unique(fields, "field"), time.time())
+
+    async def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
+        text, seconds = self._dumps(value), check_optional_ttl(ttl)
+        return await self._runner.run(self._steps.set_if_absent, check_key(key), text, seconds, time.time())
+
+    async def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
+        was, text, seconds = _expected(expected), self._dumps(value), check_optional_ttl(ttl)
+        return await self._runner.run(self._steps.compare_and_set, check_key(key), was, text, seconds, time.time())
+
+    async def incr(self, key: str, by: int = 1) -> int:
+        return await self._runner.run(self._steps.incr, check_key(key), _by(by), time.time())
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        texts = await self._runner.run(self._steps.get_many, _unique(keys), time.time())
+        return {key: loads(text) for key, text in texts.items()}
+
+    async def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
+        await self._runner.run(self._steps.set_many, self._texts(mapping), check_optional_ttl(ttl), time.time())
+
+    async def delete_many(self, keys: Iterable[str]) -> int:
+        return await self._runner.run(self._steps.delete, _unique(keys), time.time())
+
+    async def clear(self) -> int:
+        return await self._runner.run(self._steps.clear, time.time())

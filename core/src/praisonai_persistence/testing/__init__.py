@@ -1,0 +1,40 @@
+"""The conformance kit: what every store promises, as tests.
+
+Needs the extra ``testing``. A backend's tests are a subclass of a suite with one fixture; see ``harness``::
+
+    from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
+
+Importing this package is cheap; pytest, anyio and Hypothesis are imported with the first suite.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from praisonai_persistence.testing.conversation import ConversationStoreSuite
+    from praisonai_persistence.testing.harness import StoreSuite
+    from praisonai_persistence.testing.knowledge import KnowledgeStoreSuite
+    from praisonai_persistence.testing.spec import StoreSpec
+    from praisonai_persistence.testing.state import StateStoreSuite
+
+__all__ = ["ConversationStoreSuite", "KnowledgeStoreSuite", "StateStoreSuite", "StoreSpec", "StoreSuite"]
+
+_HOMES = {
+    "ConversationStoreSuite": "conversation",
+    "KnowledgeStoreSuite": "knowledge",
+    "StateStoreSuite": "state",
+    "StoreSpec": "spec",
+    "StoreSuite": "harness",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

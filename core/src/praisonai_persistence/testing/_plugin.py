@@ -1,0 +1,232 @@
+"""The pytest plugin of the conformance kit: markers, the guard against weakened suites, the matrix.
+
+Loaded in every pytest run of an environment that has the core installed, so it imports nothing until a suite is used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PACKAGE = "praisonai_persistence.testing"
+_CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
+
+# Assertions of the kit explain themselves like those of a test module.
+pytest.register_assert_rewrite(
+    *(f"{_PACKAGE}.{name}" for name in ("_conversation_model", "conversation", "harness", "knowledge", "state"))
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("praisonai-persistence").addoption(
+        "--conformance-report",
+        metavar="DIR",
+        help="write the matrix of backends and clauses to DIR/matrix.json and DIR/matrix.md",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers of the suites."""
+    config.addinivalue_line("markers", "clause(*ids): the clauses of the contract that a test of the kit is about")
+    config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
+    folder = config.getoption("--conformance-report")
+    if folder and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Matrix(Path(folder)))
+
+
+# --------------------------------------------------------------------------------------------------------------- guard
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
+    """Refuse a subclass that runs less than its suite."""
+    if not isinstance(obj, type) or not collector.classnamefilter(name):
+        return
+    suites = _suites(obj)
+    if not suites:
+        return
+    if _asyncio_mode(collector.config) == "auto":
+        raise collector.CollectError(
+            f"{name} is a conformance suite, and pytest-asyncio with asyncio_mode=auto runs its fixtures on another "
+            "event loop than its tests: set asyncio_mode=strict"
+        )
+    if not obj.colours or not {"sync", "async"}.issuperset(obj.colours):  # type: ignore[attr-defined]
+        raise collector.CollectError(f'{name}: \'colours\' must name "sync", "async", or both')
+    weakened = [
+        test for suite in suites for test in vars(suite) if test.startswith("test_") and _weak(obj, suite, test)
+    ]
+    if weakened:
+        raise collector.CollectError(
+            f"{name} deletes or overrides {', '.join(sorted(weakened))}: a test of the contract may be overridden only "
+            "with @pytest.mark.xfail(reason=...), and is reported as failing then"
+        )
+
+
+def _suites(cls: type) -> list[type]:
+    return [base for base in cls.__mro__ if vars(base).get("_is_suite") is True]
+
+
+def _weak(cls: type, suite: type, test: str) -> bool:
+    found = _defined(cls, test)
+    if found is vars(suite)[test]:
+        return False
+    marks = [mark for mark in getattr(found, "pytestmark", ()) if mark.name == "xfail"]
+    return not callable(found) or not any(mark.kwargs.get("reason") for mark in marks)
+
+
+def _asyncio_mode(config: pytest.Config) -> str | None:
+    if not config.pluginmanager.hasplugin("asyncio"):
+        return None
+    try:
+        return str(config.getoption("asyncio_mode", None) or config.getini("asyncio_mode"))
+    except (ValueError, KeyError):  # a plugin of that name that is another one
+        return None
+
+
+# -------------------------------------------------------------------------------------------------------------- matrix
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note on each item which cells of the matrix it fills; deselect what cannot apply."""
+    rest, gone = [], []
+    for item in items:
+        cls: Any = getattr(item, "cls", None)
+        suites = _suites(cls) if cls is not None else []
+        if not suites or not isinstance(item, pytest.Function):
+            rest.append(item)
+            continue
+        needed = getattr(item.function, "_needs_fixture", None)
+        only = getattr(item.function, "_only_colour", None)
+        if (needed and _defined(cls, needed) is _defined(suites[0], needed)) or only not in {None, *cls.colours}:
+            gone.append(item)
+        else:
+            rest.append(item)
+        colour = item.callspec.params.get("colour", "") if hasattr(item, "callspec") else ""
+        clauses = ",".join(_clauses(item))
+        item.user_properties.append(("conformance", f"{suites[0].kind}/{_backend(cls)}/{colour}/{clauses}"))  # type: ignore[attr-defined]
+    for item in gone:
+        # Its clause is tested by others too: what does not apply is noted there.
+        place, needed = item.user_properties[-1], getattr(item.function, "_needs_fixture", None)
+        for other in rest if needed else ():
+            if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
+                other.user_properties.append(("not applicable", needed))
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = rest
+
+
+def _defined(cls: type, name: str) -> Any:
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+
+
+def _clauses(item: pytest.Function) -> list[str]:
+    named = _CLAUSE.match(item.originalname)
+    found = [named[1].upper() if named[1] != "model" else "model"] if named else []
+    for mark in item.iter_markers("clause"):
+        found += [str(clause) for clause in mark.args if clause not in found]
+    return found
+
+
+def _backend(cls: Any) -> str:
+    return str(cls.backend) or cls.__name__.removeprefix("Test").lower()
+
+
+class Matrix:
+    """Outcomes by kind, backend, colour and clause; a plugin of its own, in the process that prints the results."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cells: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a report, if it is one of a suite."""
+        properties = [tuple(pair) for pair in report.user_properties]
+        place = next((str(value) for name, value in properties if name == "conformance"), None)
+        if place is None or (report.when != "call" and report.outcome == "passed"):
+            return
+        kind, backend, colour, clauses = place.split("/")
+        unsupported = [str(value) for name, value in properties if name == "unsupported"]
+        inapplicable = [str(value) for name, value in properties if name == "not applicable"]
+        for clause in clauses.split(",") if clauses else []:
+            cell = self._cells.setdefault(
+                (kind, backend, colour, clause),
+                {"passed": 0, "failed": [], "skipped": [], "unsupported": [], "not applicable": []},
+            )
+            cell["not applicable"] = sorted({*cell["not applicable"], *inapplicable})
+            if report.outcome == "failed" or hasattr(report, "wasxfail"):
+                cell["failed"].append(report.nodeid)
+            elif report.outcome == "skipped":
+                cell["skipped"].append(report.nodeid)
+            elif unsupported:
+                cell["unsupported"] = sorted({*cell["unsupported"], *unsupported})
+            else:
+                cell["passed"] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind -> backend -> colour -> clause -> cell."""
+        from praisonai_persistence.testing.clauses import CLAUSES, MODEL
+
+        tree: dict[str, Any] = {}
+        for kind, backend, colour, _ in sorted(self._cells, key=lambda key: (*key[:2], key[2] != "sync")):
+            cells = tree.setdefault(kind, {}).setdefault(backend, {}).setdefault(colour, {})
+            for clause in (*CLAUSES.get(kind, {}), MODEL):
+                cells[clause] = _cell(self._cells.get((kind, backend, colour, clause)))
+        return tree
+
+    def pytest_sessionfinish(self) -> None:
+        """Write both files."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        tree = self.to_dict()
+        (self._folder / "matrix.json").write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
+        (self._folder / "matrix.md").write_text("\n".join(_markdown(tree)) + "\n", encoding="utf-8")
+
+
+def _cell(found: dict[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {"outcome": "not run"}
+    if found["failed"]:
+        return {"outcome": "fails", "failed": sorted(found["failed"])}
+    if found["skipped"]:
+        return {"outcome": "not run", "skipped": sorted(found["skipped"])}
+    notes = {name: found[name] for name in ("unsupported", "not applicable") if found[name]}
+    return {"outcome": "holds" if found["passed"] else "unsupported", **notes}
+
+
+def _markdown(tree: dict[str, Any]) -> Iterator[str]:
+    from praisonai_persistence.testing.clauses import CLAUSES, MODEL, MODEL_TITLE
+
+    yield "# Conformance"
+    for kind, backends in tree.items():
+        yield ""
+        yield f"## {kind.capitalize()} stores"
+        yield ""
+        yield f"| clause | | {' | '.join(backends)} |"
+        yield f"|---|---|{'---|' * len(backends)}"
+        for clause, title in {**CLAUSES.get(kind, {}), MODEL: MODEL_TITLE}.items():
+            words = [
+                _words({colour: cells[clause] for colour, cells in colours.items()}) for colours in backends.values()
+            ]
+            yield f"| {clause} | {title} | {' | '.join(words)} |"
+
+
+def _words(cells: dict[str, dict[str, Any]]) -> str:
+    texts = {colour: _word(cell) for colour, cell in cells.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return ", ".join(f"{colour} {text}" for colour, text in texts.items())
+
+
+def _word(cell: dict[str, Any]) -> str:
+    if cell["outcome"] == "fails":
+        return "**fails**"
+    without = f" (without: {', '.join(cell['unsupported'])})" if cell.get("unsupported") else ""
+    return f"{cell['outcome']}{without}"

@@ -1,0 +1,411 @@
+"""Values that break stores. One list, used at every place that takes text or JSON.
+
+What stands in ``HOSTILE_*`` must come back as it went in (see [identical][]); what stands in ``REFUSED_*`` must be
+refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import string
+from typing import Any
+
+__all__ = [
+    "HOSTILE_IDS",
+    "HOSTILE_JSON",
+    "HOSTILE_KEYS",
+    "HOSTILE_OBJECTS",
+    "HOSTILE_TEXTS",
+    "LARGE_TEXTS",
+    "REFUSED_IDENTIFIERS",
+    "REFUSED_IDS",
+    "REFUSED_JSON",
+    "REFUSED_KEYS",
+    "REFUSED_NUMBERS",
+    "identical",
+    "nested",
+    "shorten",
+]
+
+
+def nested(depth: int, leaf: Any = None) -> Any:
+    """Return ``leaf`` inside so many levels of lists and objects, by turns."""
+    value = leaf
+    for level in range(depth):
+        value = {"level": value} if level % 2 else [value]
+    return value
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Whether two JSON values are the same in every respect but the order of keys.
+
+    Stricter than ``==``: 1, 1.0 and True differ, and so do 0.0 and -0.0.
+    """
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(identical(item, b[key]) for key, item in a.items())
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, float):
+        return repr(a) == repr(b)
+    return bool(a == b)
+
+
+def shorten(value: Any, length: int = 80) -> str:
+    """Return ``value`` in ASCII for a message of an assertion, cut to a readable length."""
+    text = ascii(value)
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]} ({len(text)} long)"
+
+
+# ---------------------------------------------------------------------------------------------------------------- text
+
+HOSTILE_TEXTS: list[str] = [
+    "",
+    "x",
+    " ",
+    "  leading and trailing  ",
+    "\0",
+    "before\0after",
+    "\0\0\0",
+    "trailing NUL\0",
+    "\ud800",  # a lone high surrogate
+    "\udfff",  # a lone low surrogate
+    "a\udc80b\udcffc",  # bytes that were no UTF-8, as Python reads them
+    "\ud83d\ude00",  # a pair, but as two characters: not the one character that it would be in UTF-16
+    "\udc00\ud800",  # a pair in the wrong order
+    "\U0001f600",  # the character that the pair above is not
+    "\x1a",  # text may hold any escape character that a codec could use
+    "\x1a0000",
+    "\x1ad800",
+    "\x1a001a\x1a",
+    "\\u0000 \\ud800 \\x00",
+    "\x01\x02\x07\x08\x0b\x0c\x1b\x1f\x7f\x80\x9f",
+    "\r\n",
+    "\r",
+    "\n",
+    "line\rline\nline\r\nline\u2028line\u2029line\x85line",
+    "\t tab \t",
+    "\ufeff with a byte order mark",
+    "\ufffe\uffff\U0010ffff",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f3f3\ufe0f\u200d\U0001f308",
+    "\u202e right to left \u202c \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \u200f",
+    "e\u0301 and \u00e9",  # a combining mark, and the composed letter
+    "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033da\u0308\u0323\u0307",
+    "\u00df\u1e9e \u0130\u0131 \ufb01",  # letters whose case changes their length
+    "\u4f60\u597d\uff0c\u4e16\u754c \u3053\u3093\u306b\u3061\u306f \ud55c\uae00",
+    string.punctuation,
+    "'; DROP TABLE x; --",
+    "x') OR 1=1--",
+    '" OR ""="',
+    "$where",
+    "{{7*7}}",
+    "${7*7}",
+    "%s %d %(name)s %%",
+    "?",
+    ":name",
+    "$1 @p1",
+    "__proto__",
+    "a.b",
+    'a"b',
+    "a\\b\\\\c\\",
+    "a'b''c",
+    "`backticks`",
+    "null",
+    "true",
+    "123",
+    "1e999",
+    "NaN",
+    "[]",
+    '{"json": "in text"}',
+    "<script>alert(1)</script> &amp; &#0;",
+    "../../etc/passwd",
+    "C:\\x\\..\\y",
+]
+"""Text that must come back unchanged from every place that takes text."""
+
+LARGE_TEXTS: list[str] = [
+    "m" * 1_000_000,  # 1 MB
+    "gr\u00f6\u00dfe \U0001f600\n" * 384_616,  # 13 bytes each: 5 MB
+]
+"""Large text. Apart from the others, so that a loop over all of them stays quick."""
+
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+_NUMBERS: list[Any] = [
+    0,
+    1,
+    -1,
+    1.0,
+    0.0,
+    -0.0,
+    0.1 + 0.2,
+    1e308,
+    -1e308,
+    5e-324,
+    1e16,
+    1.5e300,
+    2**53 - 1,
+    2**53,
+    2**53 + 1,
+    -(2**53) - 1,
+    2**63 - 1,
+    2**63,
+    2**64,
+    -(2**63) - 1,
+    10**30,
+    float(2**53),
+    1605398400.123456,
+]
+
+HOSTILE_OBJECTS: list[dict[str, Any]] = [
+    {},
+    {"": ""},
+    {"key": "lower", "Key": "title", "KEY": "upper"},
+    {"key": 1, "key ": 2, " key": 3},
+    {"e\u0301": "combining", "\u00e9": "composed"},
+    {"a.b": 1, "a": {"b": 2}, "a[0]": 3, "$a": 4, "a'b": 5, 'a"b': 6, "a\\b": 7, "a/b": 8, "~0": 9},
+    {"$where": 1, "$eq": 2, "__proto__": {"x": 1}, "constructor": 3, "_id": 4, "id": 5, "*": 6, "-1": 7, "0": 8},
+    {"None": None, "null": [None], "empty list": [], "empty object": {}, "empty text": ""},
+    {"true": True, "one": 1, "one point zero": 1.0, "text": "1"},
+    {text: index for index, text in enumerate(HOSTILE_TEXTS)},
+    {str(index): text for index, text in enumerate(HOSTILE_TEXTS)},
+    {str(index): number for index, number in enumerate(_NUMBERS)},
+    {"deep": nested(49)},
+    {str(index): index for index in range(2_000)},
+]
+"""JSON objects (for state, metadata, tool calls) that must come back unchanged, types of numbers included."""
+
+HOSTILE_JSON: list[Any] = [
+    None,
+    True,
+    False,
+    *_NUMBERS,
+    *HOSTILE_TEXTS,
+    [],
+    [[]],
+    [None],
+    [1, "1", 1.0, True, None],
+    list(_NUMBERS),
+    list(HOSTILE_TEXTS),
+    nested(50),
+    nested(50, "leaf"),
+    *HOSTILE_OBJECTS,
+]
+"""Any JSON values, that must come back unchanged."""
+
+
+def _holding_itself() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+REFUSED_NUMBERS: list[float] = [float("nan"), float("inf"), float("-inf")]
+
+REFUSED_JSON: list[Any] = [
+    *REFUSED_NUMBERS,
+    10**5_000,  # more digits than Python converts to text
+    (1, 2),
+    {1, 2},
+    frozenset({1}),
+    b"bytes",
+    bytearray(b"bytes"),
+    1j,
+    object(),
+    decimal.Decimal("1.5"),
+    datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
+    {1: "a number as key"},
+    {None: "None as key"},
+    {True: "a bool as key"},
+    {("a", "b"): "a tuple as key"},
+    {b"a": "bytes as key"},
+    nested(1_000),
+    _holding_itself(),
+]
+"""Values that are not JSON, or that JSON would change. Put inside a list or an object they must be refused as well."""
+
+# ---------------------------------------------------------------------------------------------- ids, keys, identifiers
+
+HOSTILE_IDS: list[str] = [
+    "x",
+    "X",
+    " ",
+    "  ",
+    "x ",
+    " x",
+    "x.",
+    ".x",
+    ".",
+    "..",
+    "...",
+    "../../x",
+    "..\\..\\x",
+    "/x",
+    "//x",
+    "/",
+    "\\",
+    "a/b",
+    "a_b",
+    "a-b",
+    "a b",
+    "a\\b",
+    "a:b",
+    "a|b",
+    "a%2fb",
+    "a%2Fb",
+    "%2e",
+    "%2e%2e%2f",
+    "%",
+    "%25",
+    "_",
+    "__",
+    "=",
+    "~",
+    "CON",
+    "con",
+    "Con",
+    "CON.json",
+    "con.json",
+    "NUL",
+    "COM1",
+    "lpt9.txt",
+    "aux.",
+    "session",
+    "Session",
+    "SESSION",
+    "stra\u00dfe",
+    "strasse",
+    "STRASSE",
+    "i",
+    "I",
+    "\u0130",
+    "\u0131",
+    "\u00e9",  # composed (NFC)
+    "e\u0301",  # the same letter, decomposed (NFD)
+    "\u212b",
+    "\u00c5",
+    "A\u030a",
+    "\ufb01",
+    "fi",
+    "\U0001f600",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\u4f60\u597d",
+    "\u202eabc",
+    "\ufeff",
+    "x\ufeff",
+    "x\u200b",
+    "x\n",
+    "x\r\n",
+    "\n",
+    "\t",
+    "\x1a",
+    "\x1a0000",
+    "\x7f",
+    "\U0010ffff",
+    "'",
+    "''",
+    '"',
+    '""',
+    "`",
+    "'; DROP TABLE praison_sessions; --",
+    "x') OR 1=1--",
+    "x' OR 'x'='x",
+    "%s",
+    "?",
+    "*",
+    "[a-z]",
+    "{x}",
+    "$where",
+    ":name",
+    "__proto__",
+    "None",
+    "null",
+    "0",
+    "00",
+    "1",
+    "1.0",
+    "-1",
+    "true",
+    "<x>",
+    "&amp;",
+    "#",
+    "x.json",
+    "x.tmp",
+    "x.lock",
+    "a" * 255,
+    "A" * 255,
+    "a" * 254 + "b",
+    "\u00e9" * 255,
+    "\U0001f600" * 255,
+    "/" * 255,
+    "%" * 255,
+    "." * 255,
+    " " * 255,
+]
+"""Ids that are all valid, and all different."""
+
+REFUSED_IDS: list[Any] = [
+    "",
+    "a" * 256,
+    "\U0001f600" * 256,
+    "\0",
+    "a\0b",
+    "a\0",
+    "\ud800",
+    "a\udfffb",
+    "\ud83d\ude00",
+    b"bytes",
+    1,
+    1.5,
+    True,
+    ["a"],
+    object(),
+]
+"""Values that are no ids. None is not among them, because it means "no filter" or "make one up" in places."""
+
+HOSTILE_KEYS: list[str] = [*HOSTILE_IDS, "k" * 1024, "\u00e9" * 512, "\U0001f600" * 256, "k" * 1023 + "l"]
+"""Keys of a state store, all valid and all different."""
+
+REFUSED_KEYS: list[Any] = [
+    "",
+    "k" * 1025,
+    "\u00e9" * 513,
+    "\U0001f600" * 257,
+    "\0",
+    "a\0b",
+    "\ud800",
+    "a\udfffb",
+    b"bytes",
+    1,
+    None,
+    ["a"],
+]
+"""Values that are no keys of a state store."""
+
+REFUSED_IDENTIFIERS: list[Any] = [
+    "a b",
+    "a;b",
+    "a'b",
+    'a"b',
+    "a`b",
+    "a.b",
+    "a/b",
+    "../a",
+    "a\\b",
+    "a\0",
+    "a\n",
+    "1a",
+    "\u00e9",
+    "\U0001f600",
+    "x; DROP TABLE y; --",
+    "x') OR 1=1--",
+    "%s",
+    "a" * 200,
+    "\ud800",
+    b"a",
+    1,
+    ["a"],
+]
+"""Values that must never reach DDL as a prefix, a schema or a collection."""

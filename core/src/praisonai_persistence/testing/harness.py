@@ -1,0 +1,440 @@
+"""What the suites of all three kinds are made of.
+
+An author of a backend overrides one fixture::
+
+    class TestMyDB(ConversationStoreSuite):
+        @pytest.fixture
+        def spec(self, tmp_path):
+            return StoreSpec(
+                "conversation",
+                sync="my_db:MyDBStore",
+                async_="my_db:AsyncMyDBStore",
+                options={"path": str(tmp_path / "x.db")},
+            )
+
+``spec`` gives fresh data for every test, and removes it afterwards if need be (``yield``). What the store can beyond
+the required it declares itself, in its class (``capabilities``). Where there is no sync, or no async store, the
+subclass says so: ``colours = ("async",)``. An engine that can be out of reach also overrides ``unreachable_spec``, one
+that can be restarted ``server``. A test that a backend cannot pass is overridden with
+``@pytest.mark.xfail(reason=...)`` and stands as failing in the matrix; nothing else makes a suite smaller.
+
+An author of a suite writes each body once, async; it runs on the sync store and on the async store::
+
+    class StateStoreSuite(StoreSuite, suite=True):
+        kind = "state"
+
+        async def test_s01_values_come_back(self, store):            # named by its clause, S01
+            for value in HOSTILE_JSON:
+                await store.set("key", value)
+                assert identical(await store.get("key"), value)
+
+        async def test_s01_another_store_object_sees_it(self, store, open_store):
+            other = open_store()                     # a second object on the same data; closed by the harness
+            await store.set("key", 1)
+            assert await other.get("key") == 1
+
+        async def test_s08_one_of_many_wins(self, store, race):
+            async def body(worker):                  # may await store calls only: on a sync store it runs in a thread
+                return await store.set_if_absent("key", worker)
+            won, _ = split(await race(body, workers=8))
+            assert won.count(True) == 1
+
+        async def test_s12_two_processes(self, store, spawn, unsupported):
+            if declares(store, "shared"):
+                ...
+            else:                                    # assert that it does not work, and say so
+                unsupported("shared")
+            child = await spawn("praisonai_persistence.testing._state_bodies:count_up", key="n", times=100)
+            child.go()                               # the store of the child is open; now its body starts
+            await child.report()                     # what the body passed to parent.report(...)
+            assert await child.result() == 100       # what the body returned
+
+        async def test_s12_kill(self, spawn, moments, open_store):
+            for reports, delay in moments:           # self.crash_trials random moments, the same in every run
+                child = await spawn("...:write_forever")
+                child.go()
+                acknowledged = await child.kill_after(reports, delay)     # SIGKILL; every report that got out
+                store = open_store()
+                ...
+                await store.close()
+
+``store`` is the async store itself, or the sync one behind a facade that makes its calls awaitable; ``scan_prefix`` is
+an async iterator on both. ``raw(store)`` is the object that was constructed. A test that is not ``async`` (a random
+walk of Hypothesis) gets no ``store`` and no ``open_store``; it opens its own with ``_facade.Portal(spec, colour)``.
+``@needs_fixture("server")`` marks a test that only subclasses with that fixture run, ``@only("async")`` one for one
+colour.
+
+A clause of which a store lacks a part that it need not have is never skipped: the test asserts that the undeclared
+operation is refused (or does not work), then calls ``unsupported(part)``, and the matrix says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import queue
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, ClassVar, TypeVar
+
+import anyio.to_thread
+import pytest
+
+from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
+from praisonai_persistence.testing.spec import StoreSpec
+
+__all__ = [
+    "Child",
+    "Moments",
+    "OpenStore",
+    "Race",
+    "Spawn",
+    "StoreSuite",
+    "Unsupported",
+    "declares",
+    "needs_fixture",
+    "only",
+    "raw",
+    "split",
+]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+OpenStore = Callable[..., Any]
+"""``open_store(spec=None, **options)``: another store object; on the data of the test unless told otherwise."""
+Race = Callable[..., Coroutine[Any, Any, list[Any]]]
+"""``await race(body, workers=8)``: run ``body(0)`` to ``body(workers - 1)`` at once; what each returned or raised."""
+Spawn = Callable[..., Coroutine[Any, Any, "Child"]]
+"""``await spawn("module:body", *, spec=None, **arguments)``: another interpreter with a store of the test's colour."""
+Moments = list[tuple[int, float]]
+"""Moments to kill a child at: so many reports, then so many seconds."""
+Unsupported = Callable[[str], None]
+"""``unsupported("search")``: this store does not declare the part, and its refusal was asserted."""
+
+TIME_LIMIT = 60.0
+"""Seconds that a race, or the wait for a child, may take before it counts as a deadlock."""
+
+
+def declares(store: Any, capability: str) -> bool:
+    """Whether the store says that it can."""
+    return capability in store.capabilities
+
+
+def raw(store: Any) -> Any:
+    """Return the store that was constructed, without the facade."""
+    return store.raw if isinstance(store, SyncFacade) else store
+
+
+def split(results: list[Any], *expected: type[BaseException]) -> tuple[list[Any], list[BaseException]]:
+    """Split what a race gave into returned values and exceptions; one that was not expected is raised."""
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, expected):
+            raise result
+    errors = [result for result in results if isinstance(result, BaseException)]
+    return [result for result in results if not isinstance(result, BaseException)], errors
+
+
+def needs_fixture(name: str) -> Callable[[F], F]:
+    """Deselect a test, and say "not applicable" in the matrix, where the subclass does not override that fixture."""
+
+    def mark(function: F) -> F:
+        function._needs_fixture = name  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def only(colour: str) -> Callable[[F], F]:
+    """Run a test on one colour alone, where the other has nothing of the kind (cancelling a task)."""
+
+    def mark(function: F) -> F:
+        function._only_colour = colour  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+# --------------------------------------------------------------------------------------------------------------- races
+
+
+async def _race_threads(body: Callable[[int], Coroutine[Any, Any, Any]], workers: int) -> list[Any]:
+    barrier = threading.Barrier(workers)
+    results: list[Any] = [None] * workers
+
+    def work(worker: int) -> None:
+        try:
+            barrier.wait(TIME_LIMIT)
+            results[worker] = drive(body(worker))
+        except BaseException as error:  # every result of a race is a result
+            results[worker] = error
+
+    # Daemons, so that a deadlock ends with a failed test and not with a hanging interpreter.
+    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in range(workers)]
+
+    def join() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIME_LIMIT)
+
+    await anyio.to_thread.run_sync(join)
+    if any(thread.is_alive() for thread in threads):
+        pytest.fail(f"threads that share a store did not end within {TIME_LIMIT:.0f} seconds: a deadlock?")
+    return results
+
+
+async def _race_tasks(body: Callable[[int], Coroutine[Any, Any, Any]], workers: int) -> list[Any]:
+    start = asyncio.Event()
+
+    async def work(worker: int) -> Any:
+        await start.wait()
+        return await body(worker)
+
+    tasks = [asyncio.create_task(work(worker)) for worker in range(workers)]
+    start.set()
+    _, waiting = await asyncio.wait(tasks, timeout=TIME_LIMIT)
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=5)
+        pytest.fail(f"tasks that share a store did not end within {TIME_LIMIT:.0f} seconds: a deadlock?")
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ children
+
+
+class Child:
+    """Another interpreter with a store of its own; see ``_child``.
+
+    Args:
+        spec: the store that it opens.
+        colour: ``sync`` or ``async``.
+        body: ``"module:function"``.
+        arguments: its keyword arguments; JSON.
+    """
+
+    def __init__(self, spec: StoreSpec, colour: str, body: str, arguments: dict[str, Any]) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in end()
+        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "praisonai_persistence.testing._child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.send({"spec": spec.to_json(), "colour": colour, "body": body, "arguments": arguments, "path": sys.path})
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith(b"\n"):  # a killed child may leave half a line
+                self._messages.put(json.loads(line))
+        self._messages.put(None)
+
+    async def _next(self) -> dict[str, Any]:
+        try:
+            message = await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)
+        except queue.Empty:
+            pytest.fail(f"the child process said nothing for {TIME_LIMIT:.0f} seconds")
+        if message is None:
+            pytest.fail(f"the child process ended before it was done:\n{self._stderr()}")
+        if "error" in message:
+            pytest.fail(f"the child process failed:\n{message['error']}\n{self._stderr()}")
+        return message
+
+    def _stderr(self) -> str:
+        self._process.wait(TIME_LIMIT)
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
+
+    async def ready(self) -> None:
+        """Wait until the child has opened its store."""
+        message = await self._next()
+        assert "ready" in message, message
+
+    def go(self) -> None:
+        """Let the body start."""
+        self.send("go")
+
+    def send(self, value: Any) -> None:
+        """Give the body what its next ``parent.receive()`` returns."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(value).encode("ascii") + b"\n")
+        self._process.stdin.flush()
+
+    async def report(self) -> Any:
+        """Wait for the next ``parent.report(value)`` of the body."""
+        message = await self._next()
+        assert "report" in message, f"the body ended without another report: {message}"
+        return message["report"]
+
+    async def result(self) -> Any:
+        """Wait for the end of the body; return what it returned."""
+        while True:
+            message = await self._next()
+            if "result" in message:
+                await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
+                return message["result"]
+
+    async def kill_after(self, reports: int, delay: float = 0.0) -> list[Any]:
+        """Wait for so many reports, then so many seconds, then SIGKILL the child.
+
+        Returns:
+            Every report that left the child: the acknowledged ones. At least ``reports``.
+        """
+        acknowledged = [await self.report() for _ in range(reports)]
+        # The moment is the point here, not the wait: it falls at a random place of the child's work.
+        await anyio.sleep(delay)
+        self._process.kill()
+        await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
+        while (message := await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)) is not None:
+            if "report" not in message:
+                pytest.fail(f"the child process ended before it was killed: {message}\n{self._stderr()}")
+            acknowledged.append(message["report"])
+        return acknowledged
+
+    def end(self) -> None:
+        """Kill the child if it lives, and release what belongs to it."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was written to a dead child cannot be flushed
+                    stream.close()
+
+
+# --------------------------------------------------------------------------------------------------------------- suite
+
+
+class StoreSuite:
+    """Fixtures and declarations of every suite; see the module."""
+
+    kind: ClassVar[str]
+    """``conversation``, ``knowledge`` or ``state``."""
+    backend: ClassVar[str] = ""
+    """The name in the matrix; by default the name of the class: ``TestMyDB`` is ``mydb``."""
+    colours: ClassVar[tuple[str, ...]] = ("sync", "async")
+    """Which stores the spec names."""
+    crash_trials: ClassVar[int] = 5
+    """How many children each crash test kills."""
+
+    pytestmark = pytest.mark.anyio
+
+    def __init_subclass__(cls, suite: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The plugin compares what a subclass has with what the classes that are marked so define.
+        cls._is_suite = suite
+
+    _is_suite: ClassVar[bool] = False
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run every test on each colour."""
+        if "colour" in metafunc.fixturenames:
+            wanted = getattr(metafunc.function, "_only_colour", None)
+            metafunc.parametrize("colour", [name for name in self.colours if wanted in {None, name}], scope="function")
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """One event loop: asyncio."""
+        return "asyncio"
+
+    @pytest.fixture
+    def spec(self) -> StoreSpec:
+        """The one fixture that a subclass overrides: a store with no data yet."""
+        raise NotImplementedError(f"{type(self).__name__} must override the fixture 'spec'")
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec | None:
+        """Overridden for engines that can be out of reach: a store at an address where nothing answers.
+
+        A closed local port serves, or a file in a folder that is none; with a short connect timeout.
+        """
+        return None
+
+    @pytest.fixture
+    def server(self) -> Any:
+        """Overridden where the engine is a server that can be restarted: has ``stop()`` and ``start()``.
+
+        After ``start()`` the server answers again, with the data that it had.
+        """
+        return None
+
+    @pytest.fixture(autouse=True)
+    def _spec_and_colours_agree(self, spec: StoreSpec, colour: str) -> None:
+        named = tuple(name for name in ("sync", "async") if spec.has(name))
+        if set(named) != set(self.colours):
+            pytest.fail(f"the spec names {named} stores, so this class needs 'colours = {named!r}'")
+        if spec.kind != self.kind:
+            pytest.fail(f"the spec is one of a {spec.kind} store; this suite tests {self.kind} stores")
+
+    @pytest.fixture
+    async def open_store(self, spec: StoreSpec, colour: str) -> AsyncIterator[OpenStore]:
+        """Open stores; see [OpenStore][]."""
+        opened: list[Any] = []
+
+        def open_store(other: StoreSpec | None = None, **options: Any) -> Any:
+            target = (other or spec).with_options(**options)
+            store = awaitable(target.open(colour))
+            opened.append(store)
+            return store
+
+        yield open_store
+        for store in reversed(opened):
+            await store.close()
+
+    @pytest.fixture
+    async def store(self, open_store: OpenStore) -> Any:
+        """The store under test."""
+        return open_store()
+
+    @pytest.fixture
+    def race(self, colour: str) -> Race:
+        """Run bodies at once, in threads on a sync store, in tasks on an async one; see [Race][]."""
+
+        async def race(body: Callable[[int], Coroutine[Any, Any, Any]], workers: int = 8) -> list[Any]:
+            return await (_race_threads if colour == "sync" else _race_tasks)(body, workers)
+
+        return race
+
+    @pytest.fixture
+    def spawn(self, spec: StoreSpec, colour: str) -> Iterator[Spawn]:
+        """Start child processes; see [Spawn][]. They are ready when the call returns, and wait for ``go()``."""
+        children: list[Child] = []
+        default = spec
+
+        async def spawn(body: str, *, spec: StoreSpec | None = None, **arguments: Any) -> Child:
+            child = Child(spec or default, colour, body, arguments)
+            children.append(child)
+            await child.ready()
+            return child
+
+        yield spawn
+        for child in children:
+            child.end()
+
+    @pytest.fixture
+    def moments(self, request: pytest.FixtureRequest) -> Moments:
+        """``crash_trials`` random moments to kill a child at, the same in every run of the same test."""
+        if self.crash_trials < 1:
+            pytest.fail("'crash_trials' must be 1 or more: a crash test without a crash proves nothing")
+        chance = random.Random(request.node.name)
+        return [(chance.randint(1, 40), chance.uniform(0, 0.005)) for _ in range(self.crash_trials)]
+
+    @pytest.fixture
+    def unsupported(self, request: pytest.FixtureRequest) -> Unsupported:
+        """Record what a store does not declare; see [Unsupported][]."""
+
+        def unsupported(part: str) -> None:
+            request.node.user_properties.append(("unsupported", part))
+
+        return unsupported

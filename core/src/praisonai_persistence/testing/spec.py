@@ -1,0 +1,76 @@
+"""How to open a store: data, so that another process can open the same one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["StoreSpec"]
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    """What a suite needs to open one store as often as it likes, sync or async, in this process or in another.
+
+    ``StoreSpec("state", sync="mine:Store", async_="mine:AsyncStore", options={"path": str(tmp_path / "x.db")})``
+
+    Attributes:
+        kind: ``conversation``, ``knowledge`` or ``state``.
+        sync: ``"module:attribute"`` of the sync class or factory, or None where there is none.
+        async_: the same of the async one.
+        options: keyword arguments for both; values that JSON can hold.
+    """
+
+    kind: str
+    sync: str | None = None
+    async_: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_options(self, **changes: Any) -> StoreSpec:
+        """Return the spec with some options changed or added."""
+        return replace(self, options={**self.options, **changes})
+
+    def has(self, colour: str) -> bool:
+        """Whether there is a store of that colour, ``sync`` or ``async``."""
+        return self._reference(colour) is not None
+
+    def open(self, colour: str) -> Any:
+        """Construct a new store object of that colour; it is the caller's to close."""
+        reference = self._reference(colour)
+        if reference is None:
+            raise ValueError(f"this spec names no {colour} store")
+        return _load(reference)(**self.options)
+
+    def open_sync(self) -> Any:
+        """Construct a sync store."""
+        return self.open("sync")
+
+    def open_async(self) -> Any:
+        """Construct an async store."""
+        return self.open("async")
+
+    def to_json(self) -> str:
+        """Return the spec as JSON text."""
+        return json.dumps({"kind": self.kind, "sync": self.sync, "async_": self.async_, "options": dict(self.options)})
+
+    @classmethod
+    def from_json(cls, text: str) -> StoreSpec:
+        """Return the spec that [to_json][StoreSpec.to_json] wrote."""
+        return cls(**json.loads(text))
+
+    def _reference(self, colour: str) -> str | None:
+        return {"sync": self.sync, "async": self.async_}[colour]
+
+
+def _load(reference: str) -> Any:
+    module, _, path = reference.partition(":")
+    # A test module may stand in sys.modules under a name that cannot be imported.
+    found = sys.modules.get(module) or importlib.import_module(module)
+    return reduce(getattr, path.split("."), found)

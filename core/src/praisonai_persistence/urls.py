@@ -1,0 +1,142 @@
+"""Connection URLs: reading them, and showing them without their secrets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from praisonai_persistence.errors import ConfigurationError
+
+__all__ = ["StoreURL", "file_path", "mask", "parse_url"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://", re.ASCII)
+_FILE = re.compile(r".+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+# What may stand before a user's name: a scheme, as it should be written or nearly so.
+_START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*", re.ASCII)
+_NO_PORT = re.compile(r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*")  # somebody forgot the host
+_SECRET = re.compile(
+    r"((?:^|[?&;#\s])[^=&;?#\s]*(?:pass|pwd|secret|token|key|credential|auth|sig)[^=&;?#\s]*\s*=)[^&]*", re.IGNORECASE
+)
+
+
+def mask(url: str) -> str:
+    """Return the URL with its password, and every parameter that is named like a secret, as ``***``.
+
+    Made for any text, also one that is no URL, and rather hides too much: passwords are often written without the
+    escapes that they need, so all from the first ``:`` behind the scheme to the last ``@`` is taken for one.
+    """
+    start = _START.match(url)
+    begin, at = start.end() if start else 0, url.rfind("@")
+    if at >= begin:
+        user, colon, _ = url[begin:at].partition(":")
+        if colon:
+            url = f"{url[:begin]}{user}:***{url[at:]}"
+        elif not url[:begin].endswith("///"):  # a file's name may hold @; a user without a password may be a token
+            url = f"{url[:begin]}***{url[at:]}"
+    else:
+        url = _NO_PORT.sub(r"\1***", url)
+    return _SECRET.sub(r"\1***", url)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreURL:
+    """The parts of a connection URL.
+
+    Attributes:
+        scheme: in lower case, without a variant: ``postgresql``.
+        variant: what stands behind ``+`` in the scheme: ``asyncpg``, or the empty text.
+        username: decoded, or None.
+        password: decoded, or None.
+        host: in lower case, or None.
+        port: 0 to 65535, or None.
+        path: decoded, as it stands behind the authority, with its leading slash.
+        query: the parameters; of a repeated one the last.
+        text: the URL as it was given.
+    """
+
+    scheme: str
+    variant: str
+    username: str | None
+    password: str | None
+    host: str | None
+    port: int | None
+    path: str
+    query: dict[str, str]
+    text: str
+
+    def __str__(self) -> str:
+        return mask(self.text)
+
+    def __repr__(self) -> str:
+        return f"StoreURL({mask(self.text)!r})"
+
+
+def parse_url(url: str) -> StoreURL:
+    """Return the parts of ``scheme[+variant]://[user[:password]@][host][:port][/path][?query]``.
+
+    A bare path that ends in ``.db``, ``.sqlite`` or ``.sqlite3`` counts as ``sqlite:///path``.
+
+    Raises:
+        ConfigurationError: it has no scheme, or a part that cannot be one; the message shows the URL masked.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")
+    match = _SCHEME.match(url)
+    if match is None:
+        if "://" not in url and _FILE.fullmatch(url):
+            return StoreURL("sqlite", "", None, None, None, None, "/" + url, {}, url)
+        raise ConfigurationError(
+            f"{mask(url)!r} is not a store URL: write scheme://..., for example sqlite:///agent.db, "
+            f"or the path of a file that ends in .db"
+        )
+    if _CONTROL.search(url):
+        raise ConfigurationError(f"{mask(url)!r} is not a store URL: it holds a control character; write it as %0A")
+    # urlsplit repeats the authority in its messages, and with it a password.
+    try:
+        parts = urlsplit(url[match.end() - 2 :], allow_fragments=False)  # a file name may hold #
+    except ValueError:
+        raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed") from None
+    try:
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(
+            f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; in a user's name or a password "
+            f"write / as %2F, : as %3A, ? as %3F and @ as %40"
+        ) from None
+    return StoreURL(
+        scheme=match[1].lower(),
+        variant=(match[2] or "").lower(),
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        host=parts.hostname or None,
+        port=port,
+        path=unquote(parts.path),
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        text=url,
+    )
+
+
+def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """Return the path and the parameters of an embedded backend's URL.
+
+    Three slashes lead to a relative path, four to an absolute one; ``scheme://name`` is relative too. An empty path,
+    and ``:memory:``, are for the backend to interpret.
+
+    Args:
+        url: the URL, or a bare path of a database file.
+        schemes: those that the backend answers to.
+
+    Raises:
+        ConfigurationError: another scheme, or a user, password or port, which no file has.
+    """
+    parsed = parse_url(url)
+    if parsed.scheme not in schemes:
+        raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not {' or '.join(schemes)}")
+    if parsed.username is not None or parsed.port is not None:
+        raise ConfigurationError(f"{mask(url)!r} names a user or a port; a file has none")
+    if parsed.host is None:
+        return parsed.path[1:], parsed.query
+    authority = url.partition("://")[2].partition("?")[0].partition("/")[0]  # hosts lose their case, names must not
+    return unquote(authority) + parsed.path, parsed.query

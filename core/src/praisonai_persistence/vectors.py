@@ -1,0 +1,94 @@
+"""Embeddings: checking them, packing them as 32-bit floats, and what a score is.
+
+Every engine keeps 32-bit floats, so embeddings and queries are rounded to them first, and scores are computed on what
+was rounded: the same number comes out on every backend.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from operator import mul
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.errors import DimensionError, InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "unpack"]
+
+DISTANCES = ("cosine", "dot", "euclidean")
+
+
+def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: str = "embedding") -> array[float]:
+    """Return an embedding as an array of 32-bit floats.
+
+    Args:
+        embedding: finite numbers, one or more.
+        dimension: how many there must be, where that is known.
+        what: the name of the argument, for the error.
+
+    Raises:
+        DimensionError: None, empty, or of another length.
+        InvalidValueError: not numbers, NaN, an infinity, or a number beyond 32-bit floats.
+    """
+    if embedding is None:
+        raise DimensionError(f"{what} is missing")
+    if isinstance(embedding, (bytes, bytearray)):  # which an array would take for its own memory
+        raise InvalidValueError(f"{what} must be a sequence of finite numbers, not bytes")
+    try:
+        packed = array("f", embedding)
+    except (TypeError, OverflowError):
+        raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
+    if not packed:
+        raise DimensionError(f"{what} is empty")
+    if not math.isfinite(sum(packed)):  # finite 32-bit floats cannot overflow a double's sum
+        raise InvalidValueError(f"{what} holds NaN, an infinity, or a number beyond 32-bit floats")
+    if dimension is not None:
+        check_dimension(len(packed), dimension, what)
+    return packed
+
+
+def check_dimension(length: int, dimension: int, what: str = "embedding") -> None:
+    """Compare a length with a collection's dimension.
+
+    Raises:
+        DimensionError: they differ.
+    """
+    if length != dimension:
+        raise DimensionError(f"{what} has {length} numbers; the collection has the dimension {dimension}")
+
+
+def unpack(data: bytes) -> array[float]:
+    """Return the array of little-endian 32-bit floats."""
+    values = array("f")
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def norm(vector: Sequence[float]) -> float:
+    """Return the Euclidean length."""
+    return math.hypot(*vector)
+
+
+def score(distance: str, query: Sequence[float], vector: Sequence[float]) -> float:
+    """Return the score of a document, higher is better: see ``KnowledgeStore.search``."""
+    if distance == "euclidean":
+        return 1.0 / (1.0 + math.dist(query, vector))
+    product = _dot(query, vector)
+    if distance == "dot":
+        return product
+    lengths = norm(query) * norm(vector)
+    return product / lengths if lengths else 0.0
+
+
+def _dot(a: Any, b: Any) -> float:
+    return float(sum(map(mul, a, b)))
+
+
+if sys.version_info >= (3, 12):  # exact, and faster
+    _dot = math.sumprod

@@ -1,0 +1,91 @@
+"""Fixtures for tests of discovery: real distributions in a temporary folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+import praisonai_persistence
+from praisonai_persistence import get_default_registry
+
+CORE = Path(praisonai_persistence.__file__).parent.parent
+
+
+class Site:
+    """A folder of installed distributions, as pip leaves them: modules, and a ``*.dist-info`` for each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def install(
+        self,
+        name: str,
+        entry_points: Mapping[str, Mapping[str, str]],
+        modules: Mapping[str, str] | None = None,
+        *,
+        version: str = "1.0",
+        requires: Sequence[str] = (),
+    ) -> None:
+        """Write one distribution; ``entry_points`` is group -> name -> value, a short group ``state`` is completed."""
+        for module, code in (modules or {}).items():
+            file = self.path / f"{module}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(code, encoding="utf-8")
+        info = self.path / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        headers = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
+        headers += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (info / "METADATA").write_text(
+            "\n".join(headers) + "\n\nRequires-Dist: no_such_driver; extra == 'text'\n", encoding="utf-8"
+        )
+        lines = []
+        for group, points in entry_points.items():
+            kind, dot, suffix = group.partition(".")
+            full = group if kind == "praisonai" else f"praisonai.{kind}_stores{dot}{suffix}"
+            lines += [f"[{full}]", *(f"{key} = {value}" for key, value in points.items()), ""]
+        (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+        refresh()
+
+
+def refresh() -> None:
+    """Make imports and all registries look anew."""
+    importlib.invalidate_caches()
+    for kind in ("conversation", "knowledge", "state"):
+        get_default_registry(kind).refresh()
+
+
+@pytest.fixture
+def _clean(tmp_path: Path) -> Iterator[None]:
+    """Forget afterwards what a test had installed and imported."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def site(tmp_path: Path, _clean: None) -> Iterator[Site]:
+    """A place first on ``sys.path`` where a test installs plugins, beside what is installed already."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = Site(tmp_path / "site")
+        patch.setattr(sys, "path", [str(folder.path), *sys.path])
+        yield folder
+    refresh()
+
+
+@pytest.fixture
+def bare_site(tmp_path: Path, _clean: None) -> Iterator[Site]:
+    """The same where nothing else is installed, not even the entry points of the core."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = Site(tmp_path / "bare")
+        patch.setattr(sys, "path", [str(folder.path), str(CORE), sysconfig.get_path("stdlib")])
+        refresh()
+        yield folder
+    refresh()

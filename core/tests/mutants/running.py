@@ -1,0 +1,168 @@
+"""Runs a suite on mutants, in one other pytest process, and tells what failed where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS_FOLDER = Path(__file__).parent.parent
+PATH = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+
+CONFTEST = """
+import json
+import os
+
+import pytest
+from hypothesis import Phase, settings
+
+# A mutant has to be caught, not explained: without shrinking that is quick. The same examples in every run.
+settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None)
+settings.load_profile("mutants")
+
+failed = set()
+outcomes = {}
+
+
+def clauses(item):
+    cell = next(value for name, value in item.user_properties if name == "conformance")
+    return cell.split("/")[3].split(",")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector, name, obj):
+    # What another clause is about is left out at once: collecting all of it would take longer than running the rest.
+    clause = getattr(getattr(collector, "cls", None), "clause", "")
+    if clause and name.startswith("test_") and not name.startswith(f"test_{clause.lower()}_"):
+        marks = getattr(obj, "pytestmark", [])
+        if not any(mark.name == "clause" and clause in mark.args for mark in marks):
+            return []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config, items):
+    yield  # the plugin of the kit notes the clauses
+    kept = [item for item in items if item.cls.clause in ("", *clauses(item)) and "size_limit" not in item.name]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def place(item):
+    return item.cls.__name__, item.callspec.params["colour"]
+
+
+def pytest_runtest_setup(item):
+    if place(item) in failed:
+        pytest.skip("this mutant is caught")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed or report.when == "call":
+        name, colour = place(item)
+        mine = outcomes.setdefault(name.removeprefix("Test"), {}).setdefault(
+            colour, {"passed": [], "failed": [], "broken": []}
+        )
+        if report.passed:
+            mine["passed"].append(item.name)
+        else:  # a test that could not be set up, or torn down, says nothing about a mutant
+            outcome = "failed" if report.when == "call" else "broken"
+            mine[outcome].append(f"{item.name}: {call.excinfo.exconly()}")
+        if report.failed and item.cls.clause:
+            failed.add(place(item))
+    return report
+
+
+def pytest_sessionfinish():
+    with open(os.environ["MUTANTS_REPORT"], "w", encoding="utf-8") as file:
+        json.dump(outcomes, file)
+"""
+
+TESTS = """
+import uuid
+
+import pytest
+
+from mutants import {kind} as module
+
+from praisonai_persistence.testing import {suite}, StoreSpec
+
+
+def suite_of(name, clause, sync, async_):
+    class Suite({suite}):
+        colours = tuple(colour for colour, store in (("sync", sync), ("async", async_)) if store)
+
+        @pytest.fixture
+        def spec(self):
+            return StoreSpec(
+                "{kind}",
+                sync=f"mutants.{kind}:{{sync}}" if sync else None,
+                async_=f"mutants.{kind}:{{async_}}" if async_ else None,
+                options={{"name": str(uuid.uuid4())}},
+            )
+
+    Suite.clause = clause
+    Suite.__name__ = Suite.__qualname__ = f"Test{{name}}"
+    return Suite
+
+
+for one in module.RIGHT + module.ALL:
+    globals()[f"Test{{one.name}}"] = suite_of(one.name, one.clause, one.sync, one.async_)
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mutant as the runner needs it.
+
+    Attributes:
+        name: of the mutant; the class is ``Test<name>``.
+        clause: whose tests run; all of them with an empty text, which is for stores that are right.
+        sync: the sync class, or empty.
+        async_: the async class, or empty.
+    """
+
+    name: str
+    clause: str
+    sync: str = ""
+    async_: str = ""
+
+    @property
+    def colours(self) -> list[str]:
+        """Where it has to be caught."""
+        return [colour for colour, store in (("sync", self.sync), ("async", self.async_)) if store]
+
+
+def pause() -> None:
+    """Let another thread run: what a round trip to a server does between a read and a write."""
+    time.sleep(0.001)
+
+
+Outcomes = dict[str, dict[str, dict[str, list[str]]]]
+"""Name of a mutant, colour, ``passed``, ``failed`` or ``broken``: names of tests, with what they said."""
+
+
+def run(kind: str, folder: Path) -> Outcomes:
+    """Run the suite of a kind on all its mutants, each until its first failure."""
+    suite = f"{kind.capitalize()}StoreSuite"
+    (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (folder / "test_mutants.py").write_text(TESTS.format(suite=suite, kind=kind), encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    report = folder / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "--no-header", "."],
+        cwd=folder,
+        # The path reaches the children of the tests too, which import the mutants by name.
+        env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": os.pathsep.join([str(TESTS_FOLDER), *PATH])},
+        capture_output=True,
+        text=True,
+        timeout=570,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    outcomes: Outcomes = json.loads(report.read_text(encoding="utf-8"))
+    return outcomes

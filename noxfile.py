@@ -1,0 +1,154 @@
+"""Every development task: `./dev --list` shows them, `./dev NAME` runs one.
+
+Packages, and the backends with integration tests, are found in the tree; adding one changes nothing here. A session
+keeps its environment, and brings it up to date on every run: with uv that costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+
+import repo
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+RUFF = "ruff~=0.17.5"
+MYPY = "mypy~=2.4"
+TOML = "tomli>=2; python_version < '3.11'"
+HATCHLING = "hatchling>=1.27"
+ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2"]
+"""What tests of server backends need beside the backends: containers, and pools to hand in."""
+BUILD = Path("build")
+"""Reports and other products of sessions; git ignores it."""
+
+ALL = repo.dists()
+INTEGRATION = repo.integration_tests()
+UNIT = [f"{dist.folder}/tests" for dist in ALL if any(dist.path.glob("tests/**/test_*.py"))] + ["tools/tests"]
+
+
+def install(session: nox.Session, dists: list[repo.Dist], *extra: str, testing: bool = True) -> None:
+    """Installs distributions of this repository, editable, and with `testing` the conformance kit.
+
+    In one call, because each finds the others that it depends on only among those named with it.
+    """
+    arguments = []
+    for dist in dists:
+        arguments += ["-e", f"{dist.folder}[testing]" if testing and dist.is_core else dist.folder]
+    session.install(*arguments, *extra)
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    session.run("pytest", *arguments, *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: an agent's conversation, state and knowledge survive a killed process."""
+    install(session, repo.closure([dist for dist in ALL if dist.short == "sqlite"], ALL), testing=False)
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests that need no server; engines that are missing are skipped and counted."""
+    install(session, ALL, TOML, HATCHLING, *ENGINES)
+    pytest(session)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The tests of the core, the packages and the tools, without the integration tests."""
+    install(session, ALL, TOML, HATCHLING)
+    pytest(session, *UNIT)
+
+
+@nox.session(tags=["integration"])
+@nox.parametrize("backend", [nox.param(name, id=name) for name in INTEGRATION])
+def integration(session: nox.Session, backend: str) -> None:
+    """One backend's integration tests, beside nothing but the packages that it needs."""
+    install(session, INTEGRATION[backend], *ENGINES)
+    pytest(session, f"tests/integration/test_{backend}.py")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Writes the matrix of backends and clauses to build/conformance."""
+    install(session, ALL, *ENGINES)
+    pytest(session, "tests/integration", f"--conformance-report={BUILD / 'conformance'}")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Runs the unit tests under coverage and prints what they miss."""
+    install(session, ALL, TOML, HATCHLING, "coverage[toml]>=7.6")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *UNIT, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting, and the mechanical rules of the repository."""
+    session.install(RUFF, TOML)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", "tools/check_repo.py")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict type checking of all code but the tests."""
+    install(session, ALL, MYPY, "nox", "tomli>=2", "psycopg-pool>=3.2")
+    folders = [f"{dist.folder}/src" for dist in ALL if any(dist.source.glob("*.py"))]
+    scripts = [str(path) for name in ("tools", "benchmarks", "examples") for path in sorted(Path(name).glob("*.py"))]
+    session.run("mypy", *folders, *scripts, "noxfile.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Builds and checks every distribution (or the folders named after --), and tries the wheels."""
+    session.install("build>=1.2", HATCHLING, "twine>=6.1")
+    shutil.rmtree("dist", ignore_errors=True)
+    for dist in _asked(session):
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", dist.folder, silent=True)
+    products = sorted(str(path) for path in Path("dist").iterdir())
+    session.run("twine", "check", "--strict", *products)
+    session.notify("wheels", session.posargs)
+
+
+@nox.session(reuse_venv=False, default=False)
+def wheels(session: nox.Session) -> None:
+    """Installs the wheels that `build` made in a fresh environment and loads all that they offer."""
+    asked = _asked(session)
+    # What the asked ones need and nobody asked to build is taken from its folder, not from an index.
+    needed = [dist for dist in repo.closure(asked, ALL) if dist not in asked]
+    built = sorted(str(path) for path in Path("dist").glob("*.whl"))
+    session.install(*built, *(f"./{dist.folder}" for dist in needed))
+    # -I: only what is installed can be found.
+    session.run("python", "-I", "tools/smoke.py", *(dist.import_name for dist in asked))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measures the embedded backends beside the raw driver."""
+    install(session, ALL)
+    session.run("python", "benchmarks/foundation.py", *session.posargs)
+
+
+def _asked(session: nox.Session) -> list[repo.Dist]:
+    """The distributions whose folders were given after `--`; without any, all."""
+    folders = [argument.rstrip("/") for argument in session.posargs]
+    if unknown := set(folders) - {dist.folder for dist in ALL}:
+        session.error(f"no distribution in {', '.join(sorted(unknown))}")
+    return [dist for dist in ALL if dist.folder in folders] if folders else ALL

@@ -1,0 +1,41 @@
+"""From a store's options to its directory."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.payload import check_prefix
+from praisonai_persistence.urls import file_path
+from praisonai_persistence_json._files import Directory, file_stem
+
+__all__ = ["open_directory"]
+
+
+def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any) -> Directory:
+    """Return the directory that the options of a store mean; nothing on the disk is touched.
+
+    Raises:
+        ConfigurationError: an option that cannot be used.
+    """
+    prefix = check_prefix(table_prefix)
+    if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not 0 < lock_timeout < math.inf:
+        raise ConfigurationError("lock_timeout must be a number of seconds above 0")
+    if (url is None) == (path is None):
+        raise ConfigurationError("give either url='json:///relative', or 'json:////absolute', or path='directory'")
+    place = _path_of(url) if path is None else os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(place, str):
+        raise ConfigurationError("path must be text, or a path made of text")
+    if not place or "\0" in place:
+        raise ConfigurationError("the directory's name is empty or holds NUL")
+    folder = file_stem(prefix) if prefix else "no-prefix"  # no prefix holds a hyphen
+    return Directory(os.path.join(os.path.abspath(place), folder), lock_timeout)
+
+
+def _path_of(url: Any) -> str:
+    place, parameters = file_path(url, ("json", "async_json"))
+    if parameters:
+        raise ConfigurationError(f"a json URL takes no parameters, not {', '.join(sorted(parameters))}")
+    return place

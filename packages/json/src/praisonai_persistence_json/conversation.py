@@ -1,0 +1,319 @@
+"""The conversation store on JSON documents."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
+
+from praisonai_persistence.errors import (
+    BackendError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
+from praisonai_persistence.payload import decode_messages, decode_session
+from praisonai_persistence.steps import Steps, done, reads, writes
+from praisonai_persistence.stores import (
+    AsyncStepConversationStore,
+    ConversationSteps,
+    DirectRunner,
+    StepConversationStore,
+    ThreadRunner,
+)
+from praisonai_persistence.stores.conversation import Selection, WholeSession, page_of, search_in
+from praisonai_persistence_json._document import CorruptError, newest_first, parse, parse_around, read_head, render
+from praisonai_persistence_json._files import Directory, file_stem, translated
+from praisonai_persistence_json._location import open_directory
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from praisonai_persistence.payload import MessageRow, SessionRow
+    from praisonai_persistence.records import ConversationMessage, ConversationSession
+
+__all__ = ["AsyncJSONConversationStore", "CorruptDocumentError", "JSONConversationStore"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger("praisonai_persistence_json")
+
+
+class CorruptDocumentError(BackendError):
+    """A session's document could not be read and was set aside; ``kept`` is the path where it is now."""
+
+    def __init__(self, message: str, kept: str) -> None:
+        super().__init__(message)
+        self.kept = kept
+
+
+def _unknown(session_id: str) -> SessionNotFoundError:
+    return SessionNotFoundError(f"there is no session {session_id!r}")
+
+
+def _check(row: SessionRow, stem: str) -> SessionRow:
+    if file_stem(row.session_id) != stem:
+        raise CorruptError("it holds another session than its file name says")
+    return row
+
+
+class JSONConversationSteps(ConversationSteps):
+    """Reads a document, changes it in memory, writes it anew; who writes holds the session's lock meanwhile."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def _read(self, stem: str) -> WholeSession | None:
+        file = self._directory.open(stem)
+        if file is None:
+            return None
+        with file:
+            session = parse(file.read())
+        _check(session.row, stem)
+        return session
+
+    def _load(self, stem: str) -> WholeSession | None:
+        """Read a document; a corrupt one is set aside and reported."""
+        try:
+            return self._read(stem)
+        except CorruptError:
+            with self._directory.lock(stem):
+                return self._load_locked(stem)
+
+    def _load_locked(self, stem: str) -> WholeSession | None:
+        """Do the same when the lock is held."""
+        try:
+            return self._read(stem)
+        except CorruptError as error:
+            kept = self._directory.set_aside(stem)
+            _log.warning("a session document is corrupt: %s; it is kept as %s", error, kept)
+            raise CorruptDocumentError(f"a session document is corrupt: {error}; it is kept as {kept}", kept) from None
+
+    def _load_around(self, stem: str, ids: Iterable[str] = ()) -> tuple[WholeSession | None, bytes]:
+        """Read a document to which messages of these ids are added; the lock is held.
+
+        Returns:
+            The session, if possible without its messages, and the bytes of these. Then the messages need neither be
+            read nor written anew, which makes an append to a long session ten times faster.
+        """
+        file = self._directory.open(stem)
+        if file is None:
+            return None, b""
+        with file:
+            found = parse_around(file.read(), ids)
+        if found is None or file_stem(found[0].row.session_id) != stem:
+            return self._load_locked(stem), b""
+        return found
+
+    def _load_row(self, stem: str) -> SessionRow | None:
+        """Read a session, if possible without its messages."""
+        file = self._directory.open(stem)
+        if file is None:
+            return None
+        with file, suppress(CorruptError):
+            head = read_head(file)
+            if head is not None:
+                return _check(head.row, stem)
+        session = self._load(stem)
+        return None if session is None else session.row
+
+    def _load_newest(self, stem: str, selection: Selection) -> list[MessageRow] | None:
+        """Read selected messages from the end of the document; None: it has to be read whole."""
+        file = self._directory.open(stem)
+        if file is None:
+            return []
+        with file, suppress(CorruptError):
+            head = read_head(file)
+            if head is not None:
+                _check(head.row, stem)
+                return selection.pick(newest_first(file, head.start))
+        return None
+
+    def _each(self, load: Callable[[str], T | None]) -> Iterator[T]:
+        """Load every session; only the log tells of those that were corrupt."""
+        for stem in self._directory.stems():
+            with suppress(CorruptDocumentError):
+                found = load(stem)
+                if found is None:
+                    self._directory.tidy(stem)
+                else:
+                    yield found
+
+    def _write(self, stem: str, session: WholeSession, kept: bytes = b"") -> ConversationSession:
+        self._directory.write(stem, render(session, kept))
+        return decode_session(session.row)
+
+    @writes
+    def create_session(self, row: SessionRow) -> Steps[ConversationSession]:
+        stem = file_stem(row.session_id)
+        with self._directory.lock(stem):
+            if self._load_locked(stem) is not None:
+                raise SessionExistsError(f"session {row.session_id!r} exists already")
+            return done(self._write(stem, WholeSession(row)))
+
+    @reads
+    def get_session(self, session_id: str) -> Steps[ConversationSession | None]:
+        row = self._load_row(file_stem(session_id))
+        return done(None if row is None else decode_session(row))
+
+    @writes
+    def update_session(self, row: SessionRow, expected_version: int | None, now: float) -> Steps[ConversationSession]:
+        stem = file_stem(row.session_id)
+        with self._directory.lock(stem):
+            session, kept = self._load_around(stem)
+            if session is None:
+                raise _unknown(row.session_id)
+            session.update(row, expected_version, now)
+            return done(self._write(stem, session, kept))
+
+    @writes
+    def upsert_session(self, row: SessionRow, now: float) -> Steps[ConversationSession]:
+        stem = file_stem(row.session_id)
+        with self._directory.lock(stem):
+            session, kept = self._load_around(stem)
+            if session is None:
+                session = WholeSession(row)
+            else:
+                session.update(row, None, now)
+            return done(self._write(stem, session, kept))
+
+    @writes
+    def delete_session(self, session_id: str) -> Steps[bool]:
+        stem = file_stem(session_id)
+        with self._directory.lock(stem):
+            if self._load_locked(stem) is None:
+                return done(False)
+            self._directory.delete(stem)
+            return done(True)
+
+    @reads
+    def list_sessions(
+        self, user_id: str | None, agent_id: str | None, limit: int, offset: int
+    ) -> Steps[list[ConversationSession]]:
+        return done(page_of(self._each(self._load_row), user_id, agent_id, limit, offset))
+
+    @writes
+    def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
+        return (yield from self.add_messages(session_id, [row], now))[0]
+
+    @writes
+    def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
+        stem = file_stem(session_id)
+        with self._directory.lock(stem):
+            session, kept = self._load_around(stem, [row.id for row in rows])
+            if session is None:
+                raise _unknown(session_id)
+            before = session.last_seq
+            stored = session.append(rows, now)
+            if session.last_seq != before:
+                self._write(stem, session, kept)
+            else:  # a retry: the first attempt may have died before its last sync, and this one is acknowledged
+                self._directory.sync(stem)
+        return done(decode_messages(session_id, stored))
+
+    @reads
+    def get_messages(self, session_id: str, selection: Selection) -> Steps[list[ConversationMessage]]:
+        stem = file_stem(session_id)
+        rows = None if selection.limit is None else self._load_newest(stem, selection)
+        if rows is None:
+            session = self._load(stem)
+            rows = [] if session is None else session.select(selection)
+        return done(decode_messages(session_id, rows))
+
+    @writes
+    def delete_messages(self, session_id: str, ids: Sequence[str] | None, now: float) -> Steps[int]:
+        stem = file_stem(session_id)
+        with self._directory.lock(stem):
+            session = self._load_locked(stem)
+            count = 0 if session is None else session.delete(ids, now)
+            if session is not None and count:
+                self._write(stem, session)
+            return done(count)
+
+    @reads
+    def count_messages(self, session_id: str) -> Steps[int]:
+        session = self._load(file_stem(session_id))
+        return done(0 if session is None else len(session.messages))
+
+    @reads
+    def search_messages(
+        self, words: Sequence[str], user_id: str | None, limit: int
+    ) -> Steps[list[ConversationMessage]]:
+        return done(search_in(self._each(self._load), words, user_id, limit))
+
+    @writes
+    def fork_session(
+        self, session_id: str, up_to_seq: int | None, new_session_id: str, now: float
+    ) -> Steps[ConversationSession]:
+        source = self._load(file_stem(session_id))  # as it stands now; the new session's lock is the only one to take
+        if source is None:
+            raise _unknown(session_id)
+        stem = file_stem(new_session_id)
+        with self._directory.lock(stem):
+            if self._load_locked(stem) is not None:
+                raise SessionExistsError(f"session {new_session_id!r} exists already")
+            return done(self._write(stem, source.fork(up_to_seq, new_session_id, now)))
+
+
+class _Runner(DirectRunner):
+    """A direct runner whose callers see our errors instead of the operating system's."""
+
+    def __init__(self, directory: Directory) -> None:
+        super().__init__(directory.connect)
+        self._directory = directory
+
+    def connect(self) -> None:
+        with translated(self._directory.path):
+            super().connect()
+
+    def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        with translated(self._directory.path):
+            return super().run(operation, *args, **kwargs)
+
+
+class _Declared:
+    backend: ClassVar[str] = "json"
+    capabilities: frozenset[str] = frozenset({"durable", "shared", "prefix", "search", "fork"})
+
+
+class JSONConversationStore(_Declared, StepConversationStore):
+    """Conversations as files, one readable JSON document per session.
+
+    Every write rewrites the document of its session: for sessions of some thousand messages take another backend.
+
+    Args:
+        url: ``json:///relative/directory`` or ``json:////absolute/directory``.
+        path: the directory, without a URL. It is made by the first call.
+        table_prefix: separates stores in one directory.
+        lock_timeout: how many seconds to wait for another writer of the same session before ``BackendError``.
+
+    Raises:
+        ConfigurationError: an option that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        table_prefix: str = "praison_",
+        lock_timeout: float = 30.0,
+    ) -> None:
+        directory = open_directory(url, path, table_prefix, lock_timeout)
+        super().__init__(JSONConversationSteps(directory), _Runner(directory))
+
+
+class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
+    """[JSONConversationStore][] for async callers: whole operations on threads of its own."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        table_prefix: str = "praison_",
+        lock_timeout: float = 30.0,
+    ) -> None:
+        directory = open_directory(url, path, table_prefix, lock_timeout)
+        super().__init__(JSONConversationSteps(directory), ThreadRunner(_Runner(directory)))

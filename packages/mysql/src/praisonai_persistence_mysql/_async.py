@@ -1,0 +1,307 @@
+"""aiomysql's connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiomysql
+from pymysql.constants import CLIENT
+from pymysql.converters import decoders as DECODERS  # noqa: N812  # a constant
+
+from praisonai_persistence_mysql._errors import (
+    DriverError,
+    UndoneError,
+    classify,
+    is_lost,
+    translate,
+)
+from praisonai_persistence_mysql._requests import Transaction, Undo
+from praisonai_persistence_mysql._session import (
+    BEGIN,
+    FACTS,
+    PREPARE,
+    SNAPSHOT,
+    Traits,
+    check_row,
+    check_statement,
+    text_decoders,
+)
+from praisonai_persistence_sql import AsyncConnection, AsyncLender, AsyncPool, Execute, ExecuteMany, Fetch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from typing import Literal, TypeVar
+
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence_mysql._options import Settings
+
+    T = TypeVar("T")
+
+__all__ = ["AsyncMySQLConnection", "AsyncMySQLPool"]
+
+
+class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # has no types
+    """A cursor that does not ask the server for every warning's text, to pass it to Python's warnings."""
+
+    async def _show_warnings(self, conn: Any) -> None:
+        pass
+
+
+class _Driver(aiomysql.Connection):  # type: ignore[misc]
+    """A connection that, asked to encrypt, refuses a server that cannot, before it sends anything."""
+
+    tls_required = False
+
+    async def _request_authentication(self) -> None:
+        if self.tls_required and not self.server_capabilities & CLIENT.SSL:
+            raise aiomysql.OperationalError(2026, "the server does not support TLS")
+        await super()._request_authentication()
+
+
+class AsyncMySQLConnection(AsyncConnection):
+    """One connection in use. ``START TRANSACTION`` travels with the first statement behind it.
+
+    Args:
+        raw: aiomysql's.
+        traits: of the server and of this connection.
+    """
+
+    def __init__(self, raw: Any, traits: Traits, read_timeout: float) -> None:
+        self._raw = raw
+        self._cursor = _Cursor(raw)
+        self._traits = traits
+        self._timeout = read_timeout
+        self._wanted = False
+        self._begun = False
+
+    async def begin(self, *, write: bool) -> None:
+        """See [Connection.begin][]."""
+        self._wanted = write
+
+    async def perform(self, request: Any) -> Any:
+        """See [Connection.perform][]."""
+        kind = type(request)
+        if kind is Transaction:
+            return await self._limited(self._transaction(request.statements))
+        try:
+            if kind is Fetch:
+                await self._limited(self._send(request.sql, request.parameters))
+                return list(await self._cursor.fetchall())
+            if kind is Execute:
+                await self._limited(self._send(request.sql, request.parameters))
+                return self._cursor.rowcount
+            if kind is ExecuteMany:
+                return await self._limited(self._send_many(request.sql, request.parameters))
+            if kind is Undo:
+                return await self._undo()
+            return await self._limited(self._snapshot())
+        except (DriverError, OSError, asyncio.TimeoutError) as error:
+            if self._wanted and is_lost(error):
+                raise UndoneError(*error.args) from error
+            raise
+
+    async def _limited(self, work: Awaitable[T]) -> T:
+        return await asyncio.wait_for(work, self._timeout)
+
+    async def _send(self, sql: str, parameters: Sequence[Any] | Any) -> None:
+        statement = check_statement(self._cursor.mogrify(sql, parameters), self._traits.largest)
+        if self._wanted and not self._begun:
+            self._begun = True
+            if self._traits.several:
+                await self._cursor.execute(f"{BEGIN};{statement}")
+                await self._cursor.nextset()
+                return
+            await self._cursor.execute(BEGIN)
+        await self._cursor.execute(statement)
+
+    async def _send_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        for row in rows:
+            check_row(self._cursor, sql, row, self._traits.largest)
+        if self._wanted and not self._begun:
+            self._begun = True
+            await self._cursor.execute(BEGIN)
+        self._cursor.max_stmt_length = min(_Cursor.max_stmt_length, self._traits.largest)
+        await self._cursor.executemany(sql, rows)
+
+    async def _undo(self) -> None:
+        if self._begun:
+            self._begun = False
+            await self._limited(self._raw.rollback())
+
+    async def _snapshot(self) -> None:
+        if not self._begun:
+            for sql in SNAPSHOT:
+                await self._cursor.execute(sql)
+            self._begun = True
+
+    async def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int]:
+        cursor = self._cursor
+        texts = [BEGIN, *(cursor.mogrify(sql, parameters) for sql, parameters in statements), "COMMIT"]
+        try:
+            if self._traits.several:
+                await cursor.execute(check_statement(";".join(texts), self._traits.largest))
+                await cursor.nextset()
+                first = cursor.rowcount, cursor.lastrowid
+                while await cursor.nextset():
+                    pass
+                return first
+            for text in texts:
+                check_statement(text, self._traits.largest)
+            await cursor.execute(texts[0])
+            await cursor.execute(texts[1])
+            first = cursor.rowcount, cursor.lastrowid
+            for text in texts[2:]:
+                await cursor.execute(text)
+        except DriverError as error:
+            if not is_lost(error):
+                await self._raw.rollback()
+            raise
+        return first
+
+    async def commit(self) -> None:
+        """See [Connection.commit][]."""
+        if self._begun:
+            await self._limited(self._raw.commit())
+
+    async def rollback(self) -> None:
+        """See [Connection.rollback][]."""
+        if self._begun and not self._raw.closed:
+            with suppress(DriverError, OSError, asyncio.TimeoutError):
+                await self._limited(self._raw.rollback())
+                return
+            self._raw.close()
+
+
+class _Kept(NamedTuple):
+    """A connection, what it can, how it reads while it is ours, and since when."""
+
+    raw: Any
+    traits: Traits
+    decoders: dict[int, Any]
+    since: float
+
+
+class AsyncMySQLPool(AsyncPool):
+    """Lends aiomysql connections; callers wait for a free one, and connecting keeps nobody else waiting.
+
+    aiomysql's own pool connects while it holds its lock, and waits without a limit.
+
+    Args:
+        settings: where and how.
+        factory: opens a connection instead (a coroutine function); what it opened is closed here.
+        injected: a pool of somebody else: ``await injected.acquire()`` lends, ``injected.release(connection)`` gives
+            back.
+    """
+
+    def __init__(self, settings: Settings, factory: Callable[[], Awaitable[Any]] | None, injected: Any) -> None:
+        self._settings = settings
+        self._factory = factory
+        self._injected = injected
+        self._was_there = False
+        self._trusted_from = 0.0
+        size, timeout = settings.pool_size, settings.pool_timeout
+        drop = _drop if injected is None else _leave
+        self._lender = AsyncLender(self._connect, self._alive, _end, drop, max_size=size, timeout=timeout)
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[AsyncMySQLConnection]:
+        """See [Pool.lend][]."""
+        kept = await self._lender.acquire()
+        broken = self._injected is not None
+        decoders, kept.raw.decoders = kept.raw.decoders, kept.decoders
+        try:
+            yield AsyncMySQLConnection(kept.raw, kept.traits, self._settings.read_timeout)
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_lost(error):
+                if isinstance(error, Exception):
+                    self._trusted_from = time.monotonic()  # what else was open before may be broken as well
+                kept.raw.close()
+                broken = True
+            raise
+        finally:
+            kept.raw.decoders = decoders
+            if self._injected is not None:
+                await self._injected.release(kept.raw)
+            await self._lender.release(kept, broken=broken)
+
+    def _alive(self, kept: _Kept) -> bool:
+        return not kept.raw.closed and kept.since >= self._trusted_from and not kept.raw._reader.at_eof()
+
+    async def _connect(self) -> _Kept:
+        try:
+            return await asyncio.wait_for(self._open(), self._settings.connect_timeout)
+        except asyncio.TimeoutError:
+            raise aiomysql.OperationalError(2003, "it did not answer within the connect timeout") from None
+
+    async def _open(self) -> _Kept:
+        if self._injected is not None:
+            raw = await self._injected.acquire()
+        else:
+            raw = self._unconnected() if self._factory is None else await self._factory()
+        try:
+            if self._injected is None and self._factory is None:
+                await raw.ping()  # connects
+            return _Kept(raw, await self._prepare(raw), text_decoders(raw.decoders), time.monotonic())
+        except BaseException:
+            raw.close()
+            if self._injected is not None:
+                await self._injected.release(raw)
+            raise
+
+    def _unconnected(self) -> Any:
+        settings = self._settings
+        raw = _Driver(
+            host=settings.host,
+            port=settings.port,
+            unix_socket=settings.unix_socket,
+            user=settings.user,
+            password=settings.password.encode().decode("latin-1"),  # the driver encodes it so; servers want UTF-8
+            db=settings.database,
+            charset="utf8mb4",
+            autocommit=None,
+            conv=DECODERS,
+            ssl=settings.context(),
+        )
+        raw.tls_required = settings.tls_required
+        return raw
+
+    async def _prepare(self, raw: Any) -> Traits:
+        cursor = _Cursor(raw)
+        for sql in PREPARE:
+            await cursor.execute(sql)
+        await cursor.execute(FACTS)
+        traits = Traits(await cursor.fetchone() or (), raw.client_flag)
+        if (limit := traits.limit(self._settings)) is not None:
+            await cursor.execute(limit)
+        self._was_there = True
+        return traits
+
+    async def close(self) -> None:
+        """See [Pool.close][]."""
+        await self._lender.close()
+
+    def classify(self, error: Exception) -> Literal["repeat", "lost", "other"]:
+        """See [Pool.classify][]."""
+        return classify(error, was_there=self._was_there)
+
+    def translate(self, error: Exception) -> PersistenceError:
+        """See [Pool.translate][]."""
+        return translate(error, self._settings.place if self._injected is None else "the injected pool")
+
+
+async def _end(kept: _Kept) -> None:
+    with suppress(Exception):
+        await asyncio.wait_for(kept.raw.ensure_closed(), 1.0)
+    _drop(kept)
+
+
+def _leave(kept: _Kept) -> None:
+    """Close nothing: it was given back to the pool that it came from."""
+
+
+def _drop(kept: _Kept) -> None:
+    with suppress(Exception):  # the loop may be gone
+        kept.raw.close()

@@ -1,0 +1,185 @@
+"""Where the server is and how to talk to it: URLs and options become [Settings][]."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import ssl
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.urls import mask, parse_url
+
+__all__ = ["Settings", "settings_of"]
+
+SCHEMES = ("mysql", "mariadb", "aiomysql")
+_TIMES = ("connect_timeout", "pool_timeout", "read_timeout", "write_timeout", "statement_timeout")
+_COLD_STARTS = ("psdb.cloud", "tidbcloud.com")  # serverless: asleep at times, and only with TLS
+_MODES = {
+    "disable": "disable", "disabled": "disable", "false": "disable", "0": "disable",
+    "prefer": "prefer", "preferred": "prefer",
+    "require": "require", "required": "require",
+    "verify": "verify", "verify_ca": "verify", "verify_identity": "verify", "strict": "verify",
+    "true": "verify", "1": "verify", '{"rejectunauthorized":true}': "verify",
+}  # fmt: skip
+_TLS_NAMES = ("tls", "ssl", "ssl_mode", "sslmode", "sslaccept")
+_CA_NAMES = ("tls_ca", "ssl_ca", "sslcert")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a pool is told.
+
+    Attributes:
+        host: name or address.
+        port: of the server.
+        user: None: the driver's default, the name of the user of the process.
+        password: never shown.
+        database: None only beside an injected pool or factory.
+        unix_socket: path, instead of host and port.
+        tls: ``disable``, ``prefer`` (encrypt where the server can), ``require`` (encrypt), ``verify`` (encrypt, and
+            check certificate and name), or a context of your own; the empty text: by host.
+        tls_ca: path of the certificates to trust; None: those of the system.
+        connect_timeout: seconds for a connection, and for a server that went away to come back.
+        pool_timeout: seconds to wait for a free connection.
+        read_timeout: seconds to wait for an answer.
+        write_timeout: seconds to wait until the server takes what it is sent.
+        statement_timeout: seconds after which the server ends a statement; None: its own setting.
+        pool_size: the most connections at one time.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3306
+    user: str | None = None
+    password: str = field(default="", repr=False)
+    database: str | None = None
+    unix_socket: str | None = None
+    tls: str | ssl.SSLContext = ""
+    tls_ca: str | None = None
+    connect_timeout: float = 0.0
+    pool_timeout: float = 30.0
+    read_timeout: float = 120.0
+    write_timeout: float = 120.0
+    statement_timeout: float | None = None
+    pool_size: int = 10
+
+    @property
+    def place(self) -> str:
+        """The server, for messages."""
+        return self.unix_socket or f"{self.host}:{self.port}"
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return the TLS context; reads certificates, so it is made by the first connection."""
+        if isinstance(self.tls, ssl.SSLContext):
+            return self.tls
+        if self.tls == "disable":
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca)
+        if self.tls != "verify":
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    @property
+    def tls_required(self) -> bool:
+        """Whether a connection without TLS is refused."""
+        return self.tls not in {"disable", "prefer"}
+
+
+def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
+    """Check what a store was given; touches no network and no file.
+
+    Args:
+        url: ``mysql://user:password@host:port/database?option=value``, or None.
+        options: fields of [Settings][]; None counts as not given. They win over the URL.
+
+    Raises:
+        ConfigurationError: something cannot be used; secrets are masked.
+    """
+    given = {} if url is None else _from_url(url)
+    given.update({name: value for name, value in options.items() if value is not None})
+    settings = _checked(replace(Settings(), **given))
+    serverless = settings.host.endswith(_COLD_STARTS)
+    if settings.tls == "":
+        local = settings.unix_socket is not None or _is_loopback(settings.host)
+        settings = replace(settings, tls="disable" if local else "verify" if serverless else "prefer")
+    elif serverless and not settings.tls_required:
+        raise ConfigurationError(f"{settings.host} takes connections with TLS only: leave tls out, or give tls=True")
+    if not settings.connect_timeout:
+        settings = replace(settings, connect_timeout=30.0 if serverless else 10.0)
+    return settings
+
+
+def _from_url(url: str) -> dict[str, Any]:
+    parsed = parse_url(url)
+    if parsed.scheme not in SCHEMES:
+        raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not mysql or mariadb")
+    if parsed.path.strip("/") == "" or "/" in parsed.path[1:]:
+        raise ConfigurationError(f"{mask(url)!r} must name one database: mysql://user@host/database")
+    found: dict[str, Any] = {"database": parsed.path[1:], "host": parsed.host, "port": parsed.port}
+    found |= {"user": parsed.username, "password": parsed.password}
+    known = {item.name for item in fields(Settings)}
+    for key, value in parsed.query.items():
+        name = key.replace("-", "_").lower()
+        if name in _TLS_NAMES:
+            found["tls"] = value
+        elif name in _CA_NAMES:
+            found["tls_ca"] = value
+        elif name == "unix_socket":
+            found[name] = value
+        elif name in known and name in {*_TIMES, "pool_size"}:
+            found[name] = _number(name, value)
+        elif name != "charset" or value.lower() not in {"utf8mb4", "utf8"}:  # it is utf8mb4 anyway
+            raise ConfigurationError(
+                f"a mysql URL takes the parameters {', '.join(_TIMES)}, pool_size, unix_socket, tls and tls_ca, "
+                f"not {key!r}"
+            )
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} in the URL must be a number") from None
+
+
+def _checked(settings: Settings) -> Settings:
+    for name in ("host", "user", "password", "database", "unix_socket", "tls_ca"):
+        value = getattr(settings, name)
+        if value is not None and (not isinstance(value, str) or "\0" in value or (value == "" and name != "password")):
+            raise ConfigurationError(f"{name} must be text, not empty and without NUL")
+    _range("port", settings.port, 1, 65535)
+    _range("pool_size", settings.pool_size, 1, 10_000)
+    for name in _TIMES:
+        value = getattr(settings, name)
+        if name == "connect_timeout" and value == 0.0 and isinstance(value, float):
+            continue  # not given
+        optional = name == "statement_timeout" and value is None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not optional and not (number and 0 < value <= 31_536_000):
+            raise ConfigurationError(f"{name} must be a number of seconds above 0")
+    tls: Any = settings.tls
+    if isinstance(tls, bool):
+        tls = "verify" if tls else "disable"
+    if isinstance(tls, str) and tls != "":
+        mode = _MODES.get(tls.lower().replace(" ", ""))
+        if mode is None:
+            raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
+        tls = mode
+    elif not isinstance(tls, (str, ssl.SSLContext)):
+        raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
+    return replace(settings, tls=tls)
+
+
+def _range(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

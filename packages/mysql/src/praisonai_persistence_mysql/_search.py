@@ -1,0 +1,46 @@
+"""Words as the full-text index of the server takes them.
+
+The server's own idea of words differs from ours (short and common ones are left out, ``_`` is a letter, accents are
+folded), so the index holds a code for each word instead: ten letters and digits, within every limit for the length of
+words, and nobody's stop word. Two words may share a code, so what the index finds is looked at again.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from praisonai_persistence.payload import decode_text
+from praisonai_persistence.stores.conversation import query_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["codes_of", "has_words", "match_of"]
+
+_MANY = 20_000  # different words of one message
+_ANY = "zzzzzzzzzz9"  # of a message with more; 9 stands in no code
+_SEARCHED = 50  # words of a query that the index is asked for
+
+
+@lru_cache(50_000)
+def _code(word: str) -> str:
+    return b32encode(blake2b(word.encode(), digest_size=6).digest())[:10].decode().lower()
+
+
+def codes_of(content: str) -> str:
+    """Return what the index holds of a stored content."""
+    words = query_words(decode_text(content))
+    return _ANY if len(words) > _MANY else " ".join(map(_code, words))
+
+
+def match_of(words: Sequence[str]) -> str:
+    """Return the boolean expression that finds all contents with these words, and hardly any other."""
+    return f"({' '.join('+' + _code(word) for word in words[:_SEARCHED])}) {_ANY}"
+
+
+def has_words(content: str, words: Iterable[str]) -> bool:
+    """Whether a stored content has all of these words."""
+    return set(words).issubset(query_words(decode_text(content)))

@@ -1,0 +1,64 @@
+"""What is PostgreSQL's own in SQL."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from praisonai_persistence.payload import check_identifier, check_prefix
+from praisonai_persistence_sql import Dialect
+from praisonai_persistence_sql.schema import INDEXES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Postgres"]
+
+
+class Postgres(Dialect):
+    """PostgreSQL, and servers that speak its language.
+
+    Args:
+        schema: where the tables are; None: the first schema of the role's search path.
+        cockroach: whether the server is CockroachDB: text is compared by its bytes there without a collation.
+    """
+
+    name: ClassVar[str] = "postgres"
+    paramstyle: ClassVar[Literal["qmark", "format", "numeric"]] = "numeric"
+    indexes: ClassVar[frozenset[str]] = INDEXES | {"messages_by_word", "messages_to_index"}
+
+    def __init__(self, schema: str | None = None, *, cockroach: bool = False) -> None:
+        self._schema = None if schema is None else check_identifier(schema, "schema")
+        self.cockroach = cockroach
+        self.types = {  # type: ignore[misc]  # the class variable of the shared dialect
+            **Dialect.types,
+            "id": "TEXT" if cockroach else 'TEXT COLLATE "C"',
+            "row": "words TSVECTOR,",  # of the content; NULL until a search fills it
+        }
+
+    def table(self, name: str) -> str:
+        """Return the name of a table as SQL, with its schema."""
+        return self.quote(name) if self._schema is None else f"{self.quote(self._schema)}.{self.quote(name)}"
+
+    def tables(self, prefix: str, names: Sequence[str]) -> dict[str, str]:
+        check_prefix(prefix)
+        return {
+            name: self.quote(prefix + name) if name in self.indexes else self.table(prefix + name) for name in names
+        }
+
+    def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
+        return "SELECT 1 WHERE to_regclass($1) IS NOT NULL", (self.table(prefix + name),)
+
+    def migration_lock(self, prefix: str) -> Sequence[str]:
+        name = f"praisonai-persistence {self._schema or ''}.{prefix}"
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        # Waiting for another process, and changing large tables, takes as long as it takes.
+        statements = ["SET LOCAL statement_timeout = 0", f"SELECT pg_advisory_xact_lock({key})"]
+        if self._schema is not None and self.cockroach:
+            statements.append(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self._schema)}")
+        elif self._schema is not None:  # CREATE ... IF NOT EXISTS needs the right to create also where it does not
+            statements.append(
+                f"DO $$ BEGIN IF to_regnamespace('{self.quote(self._schema)}') IS NULL THEN "
+                f"CREATE SCHEMA {self.quote(self._schema)}; END IF; END $$"
+            )
+        return statements

@@ -1,0 +1,88 @@
+"""What the server's error codes mean, for both drivers.
+
+The codes are those of PostgreSQL's manual, appendix "PostgreSQL Error Codes".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+
+__all__ = ["NotConnectedError", "classify", "state_of", "translate"]
+
+_REPEAT = {
+    "40001",  # serialization_failure: CockroachDB's way to say "again"
+    "40P01",  # deadlock_detected
+    "53300",  # too_many_connections
+    "55P03",  # lock_not_available
+    "57P03",  # cannot_connect_now: the server starts up or shuts down
+}
+_LOST = {
+    "57P01",
+    "57P02",
+    "57P05",
+}  # the server ended the session: shutdown, crash of another session, idle for too long
+_WORDS = {  # of refusals, for a driver that hands on no code before there is a connection
+    "password authentication failed": "28P01",
+    "pg_hba.conf": "28000",
+    "too many": "53300",
+    "connection slots": "53300",
+    "starting up": "57P03",
+    "shutting down": "57P03",
+    "recovery mode": "57P03",
+    "not yet accepting": "57P03",
+}
+_HINTS = {
+    "28000": "the server does not let this user in: see its pg_hba.conf",
+    "28P01": "check user and password",
+    "3D000": "create the database first (createdb)",
+    "53300": "the server has no connection left: lower max_size, or raise its max_connections",
+    "25006": "this server, or this role, is read-only: connect to the primary, with a role that may write",
+    "42501": "grant the role the rights on the tables (SELECT, INSERT, UPDATE, DELETE), and CREATE on the schema to "
+    "the one that makes them",
+    "42P01": "the tables are gone; open a new store with create_schema=True to make them again",
+    "57014": "it took longer than statement_timeout, or somebody cancelled it",
+}
+
+
+class NotConnectedError(Exception):
+    """The server that was there before did not take a connection; nothing was sent, so all may be repeated."""
+
+
+def state_of(message: str) -> str | None:
+    """Return the SQLSTATE of a refused connection by the server's words, where they are English."""
+    if 'database "' in message and "does not exist" in message:
+        return "3D000"
+    return next((state for words, state in _WORDS.items() if words in message), None)
+
+
+def classify(state: str | None, *, connection_error: bool) -> Literal["repeat", "lost", "other"]:
+    """Say what an error means.
+
+    Args:
+        state: the SQLSTATE, if the server sent one.
+        connection_error: the driver's own word for a connection that broke.
+    """
+    if state in _REPEAT:
+        return "repeat"
+    if connection_error or state in _LOST or (state or "").startswith("08"):
+        return "lost"
+    return "other"
+
+
+def translate(state: str | None, message: str, where: str, *, connection_error: bool) -> PersistenceError:
+    """Return the error in our words.
+
+    Args:
+        state: the SQLSTATE, if the server sent one.
+        message: the server's own, without the details, which may hold what was to be stored.
+        where: the address, without secrets.
+        connection_error: the driver's own word for a connection that broke.
+    """
+    hint = _HINTS.get(state or "")
+    text = f"PostgreSQL at {where}: {message.strip()}" + (f"; {hint}" if hint else "")
+    refused = state in {"28000", "28P01", "3D000", "53300", "57P03"}
+    if refused or connection_error or classify(state, connection_error=False) == "lost":
+        return ConnectionFailedError(text)
+    return BackendError(text)

@@ -1,0 +1,250 @@
+"""The sync driver: psycopg 3."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
+from praisonai_persistence_postgres import _errors
+from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from praisonai_persistence_postgres._settings import Settings
+    from praisonai_persistence_sql.requests import Request
+    from praisonai_persistence_sql.runners import Failure
+
+__all__ = ["InjectedPool", "PsycopgConnection", "PsycopgPool"]
+
+
+class PsycopgConnection(Connection):
+    """A connection in autocommit mode: a transaction starts with the first request that needs one.
+
+    Args:
+        raw: the driver's.
+    """
+
+    __slots__ = ("_cursor", "_open", "_write", "raw")
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self.raw = raw
+        self._cursor = psycopg.RawCursor(raw, row_factory=tuple_row)
+        self._cursor.format = psycopg.pq.Format.BINARY  # of results: numbers need no parsing
+        self._write = self._open = False
+
+    def begin(self, *, write: bool) -> None:
+        self._write = write
+
+    def perform(self, request: Request) -> Any:
+        kind = type(request)
+        if isinstance(request, Snapshot):
+            return self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if self._write and kind is not Alone:
+            self._start("BEGIN")
+        cursor, (sql, parameters) = self._cursor, request
+        if kind is ExecuteMany:
+            cursor.executemany(sql, parameters)
+            return None
+        cursor.execute(sql, parameters or None)
+        if kind is Execute:
+            return cursor.rowcount
+        if kind is Fetch or kind is Alone:
+            return cursor.fetchall()
+        raise TypeError(f"postgres cannot perform {kind.__name__}")
+
+    def _start(self, sql: str) -> None:
+        if not self._open:
+            self._cursor.execute(sql)
+            self._open = True
+
+    def commit(self) -> None:
+        if self._open:
+            self._open = False
+            self._cursor.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._open = False
+        idle = psycopg.pq.TransactionStatus.IDLE
+        if not self.raw.closed and self.raw.info.transaction_status != idle:
+            try:
+                self._cursor.execute("ROLLBACK")
+            except psycopg.Error:
+                self.raw.close()
+
+    def alive(self) -> bool:
+        """Whether the server has not said anything while this lay idle: usually that it ends the session."""
+        if self.raw.closed:
+            return False
+        if not _readable(self.raw.fileno()):
+            return True
+        try:
+            self._cursor.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close it, whatever state it is in."""
+        with contextlib.suppress(psycopg.Error, OSError):
+            self.raw.close()
+
+
+if hasattr(select, "poll"):
+
+    def _readable(descriptor: int) -> bool:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+else:  # Windows
+
+    def _readable(descriptor: int) -> bool:
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+
+class _Errors(Pool):
+    """The driver's errors.
+
+    Args:
+        settings: for messages.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = settings.where
+
+    def classify(self, error: Exception) -> Failure:
+        if isinstance(error, _errors.NotConnectedError):
+            return "repeat"
+        return _errors.classify(getattr(error, "sqlstate", None), connection_error=_broken(error))
+
+    def translate(self, error: Exception) -> PersistenceError:
+        cause = error.__cause__ if isinstance(error, _errors.NotConnectedError) else error
+        state = _state(cause)
+        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+        connecting = _broken(error) or cause is not error
+        return _errors.translate(state, message or str(cause), self._where, connection_error=connecting)
+
+
+def _broken(error: BaseException) -> bool:
+    # Without a code of the server it is libpq that speaks: about the connection.
+    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and error.sqlstate is None
+
+
+class PsycopgPool(_Errors):
+    """Connections of our own.
+
+    Args:
+        settings: how to connect.
+        connect: makes a connection instead, where the caller handed that in.
+        min_size: opened with the first.
+        max_size: how many there may be at a time.
+        pool_timeout: seconds to wait for one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[], psycopg.Connection[Any]] | None,
+        *,
+        min_size: int,
+        max_size: int,
+        pool_timeout: float,
+    ) -> None:
+        super().__init__(settings)
+        self._arguments = settings.for_psycopg()
+        self._factory = connect
+        self._worked = False
+        self._min_size = min_size
+        self._lender = Lender(
+            self._connect, PsycopgConnection.alive, PsycopgConnection.close, max_size=max_size, timeout=pool_timeout
+        )
+
+    def _connect(self) -> PsycopgConnection:
+        try:
+            if self._factory is not None:
+                raw = self._factory()
+                raw.autocommit = True
+            else:
+                raw = psycopg.connect(**self._arguments, autocommit=True)
+        except psycopg.errors.ConnectionTimeout:
+            raise ConnectionFailedError(
+                f"PostgreSQL at {self._where} did not answer within {self._arguments['connect_timeout']} seconds"
+            ) from None
+        except psycopg.OperationalError as error:
+            if self._worked or _errors.classify(_state(error), connection_error=False) == "repeat":
+                raise _errors.NotConnectedError from error
+            raise self.translate(error) from error  # it may never have been there: no use to try again
+        if not self._worked:
+            self._worked = True
+            with contextlib.suppress(Exception):  # what fails here fails again where it matters
+                self._lender.fill(self._min_size - 1)
+        return PsycopgConnection(raw)
+
+    def lend(self) -> _Loan:
+        return _Loan(self, self._lender)
+
+    def close(self) -> None:
+        self._lender.close()
+
+
+def _state(error: BaseException | None) -> str | None:
+    if not isinstance(error, psycopg.Error):
+        return None
+    return error.sqlstate or (_errors.state_of(str(error)) if isinstance(error, psycopg.OperationalError) else None)
+
+
+class _Loan:
+    """A connection for one operation; a class, because a generator takes longer, and this is on every path."""
+
+    __slots__ = ("_connection", "_lender", "_pool")
+
+    def __init__(self, pool: PsycopgPool, lender: Lender[PsycopgConnection]) -> None:
+        self._pool = pool
+        self._lender = lender
+
+    def __enter__(self) -> PsycopgConnection:
+        self._connection = self._lender.acquire()
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        connection = self._connection
+        lost = isinstance(error, Exception) and self._pool.classify(error) == "lost"  # the driver may not know it yet
+        self._lender.release(connection, broken=lost or connection.raw.closed)
+
+
+class InjectedPool(_Errors):
+    """Connections of a pool that was handed in: a ``psycopg_pool.ConnectionPool``, or what has its two methods.
+
+    Args:
+        pool: lends with ``getconn()``, takes back with ``putconn(connection)``; not closed here.
+        settings: for messages.
+    """
+
+    def __init__(self, pool: Any, settings: Settings) -> None:
+        super().__init__(settings)
+        self._pool = pool
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Connection]:
+        try:
+            raw = self._pool.getconn()
+        except Exception as error:
+            raise ConnectionFailedError(f"the pool that was handed in gave no connection: {error}") from error
+        autocommit = raw.autocommit
+        try:
+            if not autocommit:
+                raw.autocommit = True
+            yield PsycopgConnection(raw)
+        finally:
+            if not autocommit and not raw.closed:
+                raw.autocommit = False
+            self._pool.putconn(raw)
+
+    def close(self) -> None:
+        return

@@ -1,0 +1,225 @@
+"""Conversations in PostgreSQL: the shared SQL, with writes of one statement, and full-text search.
+
+A statement that changes data in its ``WITH`` clauses is atomic, and a transaction of its own takes one round trip. An
+append raises the session's ``last_seq`` and inserts the message with it: the row of the session is the lock that makes
+``seq`` gap-free. A message whose id is there already, also when both came at once, is stopped by the unique index, and
+the whole statement with it. Like an append that found no session it then goes on in a transaction of several
+statements, which finds out why. (To ask for the id first would not spare this: a statement that has waited for the
+session's row still sees the messages of before.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.payload import decode_message, decode_messages, decode_session, decode_text
+from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence.stores.conversation import query_words
+from praisonai_persistence_sql import Alone, Execute, Fetch, SQLConversationSteps, repeatable
+from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS, SESSION_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from praisonai_persistence.payload import MessageRow, SessionRow
+    from praisonai_persistence.records import ConversationMessage, ConversationSession
+    from praisonai_persistence_postgres._dialect import Postgres
+
+__all__ = ["PostgresConversationSteps"]
+
+_UNIQUE_VIOLATION = "23505"
+_INDEX_AT_ONCE = 200  # messages that one transaction adds to the full-text index
+_LONGEST_WORD = 255  # bytes; of longer words the index has a digest
+_MOST_BYTES = 1_000_000  # of words of one message; a tsvector takes 1 MiB
+_MOST_CHARACTERS = 32_000_000  # of a batch that is sent as one statement
+
+# Texts of a batch travel as one text for each column, which costs drivers and server less than arrays do: encoded text
+# has four hexadecimal digits behind each of these characters, so that what follows here stands for something else.
+_ESCAPE, _SEPARATOR, _NULL = "\x1a", "\x1a|", "\x1aN"
+_TEXTS = "id, role, content, tool_calls, tool_call_id, metadata"
+
+
+class PostgresConversationSteps(SQLConversationSteps):
+    """Conversations in PostgreSQL.
+
+    Appends do not pay for the full-text index before somebody searches: the first search makes it, and every search
+    fills the ``words`` of the messages that came since, which a partial index finds, before it looks.
+
+    Args:
+        dialect: with the schema of the tables.
+        prefix: the ``table_prefix``.
+    """
+
+    def __init__(self, dialect: Postgres, prefix: str) -> None:
+        super().__init__(dialect, prefix, tables=("messages_by_word", "messages_to_index"))
+        self._lock_schema = dialect.migration_lock(prefix)
+        self._indexed = False
+        created = "GREATEST({}, s.updated_at + 1e-6::float8)"
+        self._append = self._sql(
+            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + 1, updated_at = {created.format('$9')} "
+            "WHERE session_id = $1 "
+            f"RETURNING last_seq) INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
+            "SELECT $1, $2, $3::text, $4::text, $5::text, $6::text, $7::text, $8::float8, last_seq FROM s RETURNING seq"
+        )
+        texts = [f"string_to_array(${n}::text, E'\\x1a|', E'\\x1aN')" for n in range(4, 10)]
+        self._append_many = self._sql(
+            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, "
+            f"updated_at = {created.format('$3')} WHERE session_id = $1 "
+            "RETURNING last_seq - $2::int8 AS base), "
+            f"i AS (INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) SELECT $1, {_TEXTS}, created_at, base + n "
+            f"FROM s, unnest({', '.join(texts)}, $10::float8[]) "
+            f"WITH ORDINALITY AS u({_TEXTS}, created_at, n)) SELECT base FROM s"
+        )
+        columns = f"{SESSION_COLUMNS}, last_seq"
+        values = "$1, $2, $3, $4, $5, $6, $7::float8, $8::float8, $9::int8, 0"
+        insert = f"INSERT INTO {{sessions}} AS s ({columns}) VALUES ({values}) ON CONFLICT (session_id) DO "
+        self._create = self._sql(insert + "NOTHING RETURNING version")
+        raised = "created_at, updated_at, version"
+        changes = (
+            "user_id = excluded.user_id, agent_id = excluded.agent_id, name = excluded.name, state = excluded.state, "
+            f"metadata = excluded.metadata, updated_at = {created.format('$10')}, version = s.version + 1"
+        )
+        self._upsert = self._sql(f"{insert}UPDATE SET {changes} RETURNING {raised}")
+        self._update = self._sql(
+            "UPDATE {sessions} AS s SET user_id = $2, agent_id = $3, name = $4, state = $5, metadata = $6, "
+            f"updated_at = {created.format('$7')}, version = s.version + 1 "
+            f"WHERE session_id = $1 AND ($8::int8 IS NULL OR s.version = $8) RETURNING {raised}"
+        )
+        self._find_index = dialect.find_table(prefix, "messages_by_word")
+        self._make_indexes = (
+            self._sql("CREATE INDEX IF NOT EXISTS {messages_by_word} ON {messages} USING gin (words)"),
+            self._sql(
+                "CREATE INDEX IF NOT EXISTS {messages_to_index} ON {messages} (session_id, seq) "
+                "WHERE words IS NULL AND content IS NOT NULL"
+            ),
+        )
+        wanting = "FROM {messages} WHERE words IS NULL AND content IS NOT NULL ORDER BY session_id, seq LIMIT"
+        self._wanting = self._sql(f"SELECT 1 {wanting} 1")
+        self._some_wanting = self._sql(f"SELECT session_id, seq, content {wanting} {_INDEX_AT_ONCE} FOR UPDATE")
+        self._set_words = self._sql(
+            "UPDATE {messages} AS m SET words = u.words::tsvector "
+            "FROM unnest($1::text[], $2::int8[], $3::text[]) AS u(session_id, seq, words) "
+            "WHERE m.session_id = u.session_id AND m.seq = u.seq"
+        )
+        found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
+        self._search = self._sql(
+            f"SELECT m.session_id, {found} FROM {{messages}} m WHERE m.words @@ $1::text::tsquery "
+            "AND ($2::text IS NULL OR EXISTS "
+            "(SELECT 1 FROM {sessions} s WHERE s.session_id = m.session_id AND s.user_id = $2)) "
+            "ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT $3::int8"
+        )
+
+    # ------------------------------------------------------------------------------------------------------- sessions
+
+    @writes
+    def create_session(self, row: SessionRow) -> Steps[ConversationSession]:
+        if (yield Alone(self._create, row)):
+            return decode_session(row)
+        return (yield from super().create_session(row))  # says that it exists
+
+    @writes
+    def update_session(self, row: SessionRow, expected_version: int | None, now: float) -> Steps[ConversationSession]:
+        found = yield Alone(self._update, (*row[:6], now, expected_version))
+        if not found:  # no such session, or another version
+            return (yield from super().update_session(row, expected_version, now))
+        return _merged(row, found[0])
+
+    @writes
+    def upsert_session(self, row: SessionRow, now: float) -> Steps[ConversationSession]:
+        found = yield Alone(self._upsert, (*row, now))
+        return _merged(row, found[0])
+
+    # ------------------------------------------------------------------------------------------------------- messages
+
+    @repeatable
+    @writes
+    def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
+        try:
+            inserted = yield Alone(self._append, (session_id, *row[:7], now))
+        except Exception as error:
+            if not _is_repeated(error):
+                raise
+            inserted = ()
+        if not inserted:  # no such session, or the message is there already
+            return (yield from super().add_messages(session_id, [row], now))[0]
+        return decode_message(session_id, (*row[:7], inserted[0][0]))
+
+    @repeatable
+    @writes
+    def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
+        new = list({row.id: row for row in rows}.values())
+        inserted: Sequence[Sequence[Any]] = ()
+        *texts, created, _ = zip(*new, strict=True) if new else ((), ())
+        if len(new) > 1 and _ESCAPE not in "".join(texts[0]):
+            joined = [_SEPARATOR.join([_NULL if text is None else text for text in column]) for column in texts]
+            if sum(map(len, joined)) <= _MOST_CHARACTERS:
+                try:
+                    inserted = yield Alone(self._append_many, (session_id, len(new), now, *joined, list(created)))
+                except Exception as error:
+                    if not _is_repeated(error):
+                        raise
+        if not inserted:
+            return (yield from super().add_messages(session_id, rows, now))
+        seqs = range(inserted[0][0] + 1, inserted[0][0] + len(new) + 1)
+        messages = decode_messages(session_id, zip(*texts, created, seqs, strict=True))
+        if len(new) == len(rows):
+            return messages
+        by_id = {message.id: message for message in messages}
+        return [by_id[row.id] for row in rows]
+
+    # --------------------------------------------------------------------------------------------------------- search
+
+    @repeatable
+    @writes
+    def update_index(self) -> Steps[bool]:
+        """Add some of the messages that the full-text index lacks; return whether it may lack more."""
+        if self._indexed and not (yield Alone(self._wanting)):
+            return False
+        if not self._indexed:
+            if not (yield Fetch(*self._find_index)):
+                for sql in (*self._lock_schema, *self._make_indexes):
+                    yield Execute(sql)
+            self._indexed = True
+        rows = yield Fetch(self._some_wanting)
+        if not rows:
+            return False
+        words = [_tsvector(query_words(decode_text(content))) for _, _, content in rows]
+        yield Execute(self._set_words, ([row[0] for row in rows], [row[1] for row in rows], words))
+        return True
+
+    @reads
+    def search_messages(
+        self, words: Sequence[str], user_id: str | None, limit: int
+    ) -> Steps[list[ConversationMessage]]:
+        query = " & ".join(f"'{_lexeme(word)}'" for word in words)
+        rows = yield Fetch(self._search, (query, user_id, limit))
+        return [decode_messages(row[0], (row[1:],))[0] for row in rows]
+
+
+def _merged(row: SessionRow, stored: Sequence[Any]) -> ConversationSession:
+    created_at, updated_at, version = stored
+    return decode_session(row._replace(created_at=created_at, updated_at=updated_at, version=version))
+
+
+def _is_repeated(error: Exception) -> bool:
+    """Whether an append failed because a message of that id is there; both drivers have the code."""
+    return getattr(error, "sqlstate", None) == _UNIQUE_VIOLATION
+
+
+def _lexeme(word: str) -> str:
+    """Return a word as the index has it. Words are letters and digits, so nothing needs quoting."""
+    data = word.encode()
+    return word if len(data) <= _LONGEST_WORD else f"{word[:40]}_{hashlib.sha256(data).hexdigest()}"
+
+
+def _tsvector(words: Iterable[str]) -> str:
+    """Return the words of a message as a tsvector in text form, as many as one takes."""
+    lexemes, size = [], 0
+    for word in words:
+        lexeme = _lexeme(word)
+        size += len(lexeme.encode())
+        if size > _MOST_BYTES:
+            break
+        lexemes.append(f"'{lexeme}'")
+    return " ".join(lexemes)

@@ -1,0 +1,83 @@
+"""What differs between SQL engines, as far as statements are shared at all.
+
+Shared statements are written with ``?`` placeholders and ``{name}`` for tables; [Dialect.prepare][] turns them into the
+driver's own. Where an engine deserves another statement, its package overrides the step instead.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from praisonai_persistence.payload import check_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Dialect"]
+
+
+class Dialect:
+    """The common ground: SQLite's and PostgreSQL's syntax, ``?`` placeholders. Engines override what differs."""
+
+    name: ClassVar[str] = "sql"
+    paramstyle: ClassVar[Literal["qmark", "format", "numeric"]] = "qmark"
+    types: ClassVar[dict[str, str]] = {
+        "id": "TEXT",  # ids and keys: compared byte by byte, case and trailing spaces included
+        "text": "TEXT",  # any length
+        "real": "DOUBLE PRECISION",
+        "int": "BIGINT",
+        "blob": "BLOB",
+        "row": "",  # a column of its own, with a comma behind it, for engines whose rows need a number
+        "key": "PRIMARY KEY",  # UNIQUE where that number is the primary key
+    }
+    for_update: ClassVar[str] = " FOR UPDATE"
+    """Behind a SELECT that must lock its rows until the transaction ends."""
+    max_parameters: ClassVar[int] = 500
+    """How many values an ``IN`` list is given at a time."""
+
+    def quote(self, identifier: str) -> str:
+        """Return a validated identifier as SQL."""
+        return f'"{identifier}"'
+
+    def tables(self, prefix: str, names: Sequence[str]) -> dict[str, str]:
+        """Return the quoted table of each name.
+
+        Raises:
+            InvalidIdentifierError: the prefix cannot be part of an identifier.
+        """
+        check_prefix(prefix)
+        return {name: self.quote(prefix + name) for name in names}
+
+    def prepare(self, sql: str, tables: dict[str, str]) -> str:
+        """Return a shared statement in this engine's own words: tables, types and placeholders filled in."""
+        sql = sql.format_map({**tables, **{f"t_{key}": value for key, value in self.types.items()}})
+        if self.paramstyle == "format":
+            return sql.replace("%", "%%").replace("?", "%s")
+        if self.paramstyle == "numeric":
+            numbers = count(1)
+            return "".join(f"${next(numbers)}" if character == "?" else character for character in sql)
+        return sql
+
+    def insert_new(self, table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+        """Return an INSERT that changes no row, rather than fails, where the key exists."""
+        return f"{self._insert(table, columns)} ON CONFLICT ({', '.join(key)}) DO NOTHING"
+
+    def upsert(self, table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+        """Return an INSERT that replaces the other columns where the key exists."""
+        changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+        return f"{self._insert(table, columns)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+
+    def _insert(self, table: str, columns: Sequence[str]) -> str:
+        return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+    def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]] | None:
+        """Return a query, and its parameters, that has a row if this table exists; None: the engine has none."""
+        return None
+
+    def migration_lock(self, prefix: str) -> Sequence[str]:
+        """Return statements that make the rest of the transaction the only migration of this prefix.
+
+        None are needed where a write transaction is alone anyway.
+        """
+        return ()

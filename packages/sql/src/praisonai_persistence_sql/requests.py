@@ -1,0 +1,61 @@
+"""What an SQL step may ask its runner for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "repeatable"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Fetch(NamedTuple):
+    """Run a statement that returns rows; the answer is a list of tuples."""
+
+    sql: str
+    parameters: Sequence[Any] | Mapping[str, Any] = ()
+
+
+class Alone(NamedTuple):
+    """Run a statement that is a transaction of its own, in one round trip; the answer is a list of tuples.
+
+    What it changed is durable, and visible, when it answers. So it may only be the first request of a write operation,
+    which then either returns, or goes on when the statement changed nothing or failed: what follows is another
+    transaction. For engines and drivers whose connections understand it.
+    """
+
+    sql: str
+    parameters: Sequence[Any] = ()
+
+
+class Execute(NamedTuple):
+    """Run a statement; the answer is how many rows it changed."""
+
+    sql: str
+    parameters: Sequence[Any] = ()
+
+
+class ExecuteMany(NamedTuple):
+    """Run a statement once for each set of parameters; the answer is None."""
+
+    sql: str
+    parameters: Sequence[Sequence[Any]] = ()
+
+
+class Snapshot(NamedTuple):
+    """Let everything that a ``@reads`` operation reads from here on be of one moment; the answer is None.
+
+    A write operation has that anyway. Only operations of several queries need it.
+    """
+
+
+Request = Fetch | Alone | Execute | ExecuteMany | Snapshot
+
+
+def repeatable(function: F) -> F:
+    """Mark a write operation that may be done twice: when the connection broke, nobody knows whether it was done."""
+    function.repeatable = True  # type: ignore[attr-defined]
+    return function

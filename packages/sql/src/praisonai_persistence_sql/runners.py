@@ -1,0 +1,360 @@
+"""The two runners: one for sync drivers, one for async ones.
+
+A backend brings a pool that lends connections; the runners do the rest: connect and migrate once, one transaction for
+an operation, retries of what is safe to repeat, and the driver's errors in our words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence.errors import PersistenceError, StoreClosedError
+from praisonai_persistence.steps import is_write, reads, run, run_async
+from praisonai_persistence.stores import AsyncRunner, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence_sql.migrations import Migrations
+    from praisonai_persistence_sql.requests import Request
+
+__all__ = ["AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Failure = Literal["repeat", "lost", "other"]
+"""What an error of the driver means: the transaction was undone and may be repeated (deadlock, serialization); the
+connection is gone, and with it the knowledge whether a commit happened; or neither."""
+
+
+class Connection(ABC):
+    """One connection, in use by one operation."""
+
+    @abstractmethod
+    def begin(self, *, write: bool) -> None:
+        """Start a transaction; a read of one statement needs none."""
+
+    @abstractmethod
+    def perform(self, request: Request) -> Any:
+        """Do what a step asks for."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """End the transaction; after it the changes are durable."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Undo the transaction; harmless without one, and on a connection that is gone."""
+
+
+class Pool(ABC):
+    """Where a sync runner gets its connections from."""
+
+    @abstractmethod
+    def lend(self) -> AbstractContextManager[Connection]:
+        """Lend a connection, connecting or waiting (with a timeout) if need be; a broken one is not lent again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what was opened here."""
+
+    @abstractmethod
+    def classify(self, error: Exception) -> Failure:
+        """Say what an error of the driver means."""
+
+    @abstractmethod
+    def translate(self, error: Exception) -> PersistenceError:
+        """Return the error in our words; the caller raises it ``from`` the driver's."""
+
+
+class AsyncConnection(ABC):
+    """[Connection][] of an async driver."""
+
+    @abstractmethod
+    async def begin(self, *, write: bool) -> None:
+        """See [Connection.begin][]."""
+
+    @abstractmethod
+    async def perform(self, request: Request) -> Any:
+        """See [Connection.perform][]."""
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """See [Connection.commit][]."""
+
+    @abstractmethod
+    async def rollback(self) -> None:
+        """See [Connection.rollback][]."""
+
+
+class AsyncPool(ABC):
+    """[Pool][] of an async driver."""
+
+    @abstractmethod
+    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """See [Pool.lend][]."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See [Pool.close][]."""
+
+    @abstractmethod
+    def classify(self, error: Exception) -> Failure:
+        """See [Pool.classify][]."""
+
+    @abstractmethod
+    def translate(self, error: Exception) -> PersistenceError:
+        """See [Pool.translate][]."""
+
+
+class Retry:
+    """Exponential backoff with full jitter, for as long as a budget of seconds lasts.
+
+    Args:
+        seconds: the budget, counted from the first failure.
+        first: the longest wait after the first failure; doubled after each.
+        longest: the longest wait of all.
+    """
+
+    def __init__(self, seconds: float = 10.0, *, first: float = 0.01, longest: float = 1.0) -> None:
+        self._seconds = seconds
+        self._first = first
+        self._longest = longest
+
+    def waits(self) -> Waits:
+        """Return the waits of one operation."""
+        return Waits(self._seconds, self._first, self._longest)
+
+
+class Waits:
+    """See [Retry][]; one object for one operation."""
+
+    def __init__(self, seconds: float, first: float, longest: float) -> None:
+        self._seconds = seconds
+        self._next = first
+        self._longest = longest
+        self._end: float | None = None
+
+    def next(self) -> float | None:
+        """Return how long to wait before trying again, in seconds, or None to give up."""
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._seconds
+        wait = random.uniform(0, self._next)
+        self._next = min(self._longest, self._next * 2)
+        return None if now + wait > self._end else wait
+
+
+def _may_repeat(failure: Failure, operation: Callable[..., Any]) -> bool:
+    """Whether to start an operation anew.
+
+    What was rolled back may be repeated. When the connection was lost the commit may have happened, so only reads and
+    operations that say ``repeatable = True`` are: appends are, by the message's id.
+    """
+    if failure == "repeat":
+        return True
+    return failure == "lost" and (not is_write(operation) or getattr(operation, "repeatable", False))
+
+
+def _must_migrate(migrations: Migrations, version: int, create_schema: bool) -> bool:
+    """Whether tables of that version have to be migrated.
+
+    Raises:
+        SchemaError: they are newer than this code, or older and not to be touched.
+    """
+    if version == migrations.latest:
+        return False
+    if version > migrations.latest:
+        raise migrations.newer(version)
+    if not create_schema:
+        raise migrations.missing(version)
+    return True
+
+
+class SQLRunner(Runner):
+    """Runs operations on a sync driver's connections.
+
+    Args:
+        pool: lends them; closed with the runner.
+        migrations: applied by the first operation; None: the schema is somebody else's business.
+        retry: how often, and how long, to try again.
+        create_schema: whether tables are made or brought up to date; if not, they must be there (for engines that can
+            tell).
+    """
+
+    def __init__(
+        self, pool: Pool, migrations: Migrations | None, retry: Retry | None = None, *, create_schema: bool = True
+    ) -> None:
+        self._pool = pool
+        self._migrations = migrations
+        self._retry = retry or Retry()
+        self._create_schema = create_schema
+        self._ready = False
+        self._closed = False
+        self._renew()
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """See [Runner.connect][]."""
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        if self._ready:
+            return
+        with self._lock:
+            if not self._ready:
+                if self._closed:  # meanwhile
+                    raise StoreClosedError("this store is closed")
+                self._prepare()
+                self._ready = True
+
+    def _prepare(self) -> None:
+        """Connect, and see to the tables; in the usual case they are there, and reading their version is all."""
+        if self._migrations is None:
+            self._attempts(_nothing)
+            return
+        if self._migrations.can_look:
+            version = self._attempts(self._migrations.current)
+            if not _must_migrate(self._migrations, version, self._create_schema):
+                return
+        self._attempts(self._migrations.up)
+
+    def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+        if not self._ready or self._closed:
+            self.connect()
+        return self._attempts(operation, *args, **kwargs)
+
+    def close(self) -> None:
+        """See [Runner.close][]."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._pool.close()
+
+    def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        waits: Waits | None = None
+        while True:
+            try:
+                return self._once(operation, *args, **kwargs)
+            except PersistenceError:
+                raise
+            except Exception as error:
+                waits = waits or self._retry.waits()
+                wait = waits.next() if _may_repeat(self._pool.classify(error), operation) else None
+                if wait is None:
+                    raise self._pool.translate(error) from error
+            time.sleep(wait)
+
+    def _once(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._pool.lend() as connection:
+            try:
+                connection.begin(write=is_write(operation))
+                answer = run(operation(*args, **kwargs), connection.perform)
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            return answer
+
+
+class AsyncSQLRunner(AsyncRunner):
+    """[SQLRunner][] for an async driver.
+
+    Args:
+        pool: lends the connections; closed with the runner.
+        migrations: applied by the first operation; None: the schema is somebody else's business.
+        retry: how often, and how long, to try again.
+        create_schema: whether tables are made or brought up to date; if not, they must be there (for engines that can
+            tell).
+    """
+
+    def __init__(
+        self, pool: AsyncPool, migrations: Migrations | None, retry: Retry | None = None, *, create_schema: bool = True
+    ) -> None:
+        self._pool = pool
+        self._migrations = migrations
+        self._retry = retry or Retry()
+        self._create_schema = create_schema
+        self._lock: asyncio.Lock | None = None
+        self._ready = False
+        self._closed = False
+
+    async def connect(self) -> None:
+        """See [Runner.connect][]."""
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        if self._ready:
+            return
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if not self._ready:
+                if self._closed:  # meanwhile
+                    raise StoreClosedError("this store is closed")
+                await self._prepare()
+                self._ready = True
+
+    async def _prepare(self) -> None:
+        """Connect, and see to the tables; in the usual case they are there, and reading their version is all."""
+        if self._migrations is None:
+            await self._attempts(_nothing)
+            return
+        if self._migrations.can_look:
+            version = await self._attempts(self._migrations.current)
+            if not _must_migrate(self._migrations, version, self._create_schema):
+                return
+        await self._attempts(self._migrations.up)
+
+    async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+        if not self._ready or self._closed:
+            await self.connect()
+        return await self._attempts(operation, *args, **kwargs)
+
+    async def close(self) -> None:
+        """See [Runner.close][]."""
+        if not self._closed:
+            self._closed = True
+            await self._pool.close()
+
+    async def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        waits: Waits | None = None
+        while True:
+            try:
+                return await self._once(operation, *args, **kwargs)
+            except PersistenceError:
+                raise
+            except Exception as error:
+                waits = waits or self._retry.waits()
+                wait = waits.next() if _may_repeat(self._pool.classify(error), operation) else None
+                if wait is None:
+                    raise self._pool.translate(error) from error
+            await asyncio.sleep(wait)
+
+    async def _once(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._pool.lend() as connection:
+            try:
+                await connection.begin(write=is_write(operation))
+                answer = await run_async(operation(*args, **kwargs), connection.perform)
+                await connection.commit()
+            except BaseException:
+                await connection.rollback()
+                raise
+            return answer
+
+
+@reads
+def _nothing() -> Steps[None]:
+    yield from ()

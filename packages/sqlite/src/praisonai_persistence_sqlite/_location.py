@@ -1,0 +1,67 @@
+"""Where a store's file is, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.urls import file_path
+
+__all__ = ["Location", "locate"]
+
+_SCHEMES = ("sqlite", "async_sqlite", "aiosqlite", "sqlite_async")
+
+
+class Location(NamedTuple):
+    """What stores of one process must agree on to share their connections.
+
+    Attributes:
+        path: absolute; None: a database in memory.
+        synchronous: ``FULL`` or ``NORMAL``.
+        lock_timeout: seconds to wait for other processes' write transactions.
+    """
+
+    path: str | None
+    synchronous: str
+    lock_timeout: float
+
+
+def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: str, lock_timeout: float) -> Location:
+    """Check what a store was given; touches no file.
+
+    Raises:
+        ConfigurationError: neither or both of url and path, a malformed URL, or an option that cannot be.
+    """
+    if (url is None) == (path is None):
+        raise ConfigurationError(
+            "give either url='sqlite:///agent.db' or path='agent.db' ('sqlite://' and ':memory:' stay in memory)"
+        )
+    if url is not None:
+        name, parameters = file_path(url, _SCHEMES)
+        synchronous = parameters.pop("synchronous", synchronous)
+        given = parameters.pop("lock_timeout", lock_timeout)
+        try:
+            lock_timeout = float(given)
+        except ValueError:
+            raise ConfigurationError("lock_timeout in the URL must be a number of seconds") from None
+        if parameters:
+            raise ConfigurationError(
+                f"a sqlite URL takes the parameters synchronous and lock_timeout, not {', '.join(sorted(parameters))}"
+            )
+        if name == "":
+            name = ":memory:"
+    else:
+        name = os.fsdecode(path)  # type: ignore[arg-type]  # not None, or the first check had raised
+        if not name:
+            raise ConfigurationError("path must be a file's path as text, not empty")
+    if "\0" in name:
+        raise ConfigurationError("path must not hold NUL")
+    synchronous = str(synchronous).upper()
+    if synchronous not in {"FULL", "NORMAL"}:
+        raise ConfigurationError(
+            "synchronous must be FULL (durable) or NORMAL (may lose the last commits on power loss)"
+        )
+    if not 0 < lock_timeout < float("inf"):
+        raise ConfigurationError("lock_timeout must be a finite number of seconds above 0")
+    return Location(None if name == ":memory:" else os.path.abspath(name), synchronous, float(lock_timeout))

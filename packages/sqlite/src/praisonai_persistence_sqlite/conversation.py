@@ -1,0 +1,134 @@
+"""Conversations in SQLite: the shared SQL, with a shorter append and a full-text index."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from praisonai_persistence.errors import UnsupportedOperationError
+from praisonai_persistence.payload import decode_message, decode_messages
+from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence_sql import Execute, Fetch, SQLConversationSteps
+from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
+from praisonai_persistence_sqlite._dialect import SQLite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from praisonai_persistence.payload import MessageRow
+    from praisonai_persistence.records import ConversationMessage
+
+__all__ = ["SQLiteConversationSteps"]
+
+_INDEX_AT_ONCE = 2000  # messages that one transaction adds to the full-text index
+
+
+class SQLiteConversationSteps(SQLConversationSteps):
+    """Conversations in SQLite.
+
+    Appends do not pay for the full-text index: it is made by the first search, and every search adds what came since
+    (rows above the mark in ``<prefix>search``) before it looks.
+
+    Args:
+        prefix: the ``table_prefix``.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        dialect = SQLite()
+        super().__init__(dialect, prefix, tables=("search", "search_text"))
+        # Three statements are faster than two: INSERT ... SELECT ... RETURNING costs more than it saves.
+        self._last_seq = self._sql("SELECT last_seq FROM {sessions} WHERE session_id = ?")
+        self._append = self._sql(
+            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (session_id, id) DO NOTHING"
+        )
+        self._appended = self._sql(
+            "UPDATE {sessions} SET last_seq = ?, updated_at = max(?, updated_at + 1e-6) WHERE session_id = ?"
+        )
+        self._find_index = Fetch(*dialect.find_table(prefix, "search"))
+        self._make_index = (
+            self._sql("CREATE TABLE IF NOT EXISTS {search} (id INTEGER PRIMARY KEY CHECK (id = 1), up_to INTEGER)"),
+            self._sql("INSERT INTO {search} VALUES (1, 0) ON CONFLICT DO NOTHING"),
+            self._sql(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS {search_text} USING fts5(content, content='', tokenize='ascii')"
+            ),
+        )
+        self._mark = self._sql("SELECT up_to FROM {search}")
+        self._set_mark = self._sql("UPDATE {search} SET up_to = ?")
+        self._newest = self._sql("SELECT coalesce(MAX(row_id), 0) FROM {messages}")
+        self._end_of_part = self._sql(
+            f"SELECT MAX(row_id) FROM (SELECT row_id FROM {{messages}} WHERE row_id > ? ORDER BY row_id "
+            f"LIMIT {_INDEX_AT_ONCE})"
+        )
+        self._add_text = self._sql(
+            "INSERT INTO {search_text} (rowid, content) SELECT row_id, praison_words(content) FROM {messages} "
+            "WHERE row_id > ? AND row_id <= ? AND content IS NOT NULL"
+        )
+        self._drop_text = self._sql(
+            "INSERT INTO {search_text} ({search_text}, rowid, content) "
+            "SELECT 'delete', row_id, praison_words(content) FROM {messages}"
+        )
+        found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
+        self._search = [
+            self._sql(
+                f"SELECT m.session_id, {found} FROM {{search_text}} f JOIN {{messages}} m ON m.row_id = f.rowid "
+                f"{user} WHERE f.{{search_text}} MATCH ? "
+                "ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT ?"
+            )
+            for user in ("", "JOIN {sessions} s ON s.session_id = m.session_id AND s.user_id = ?")
+        ]
+
+    @writes
+    def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
+        found = yield Fetch(self._last_seq, (session_id,))
+        if found:
+            stored = (*row[:7], found[0][0] + 1)
+            if (yield Execute(self._append, (session_id, *stored))):
+                yield Execute(self._appended, (stored[7], now, session_id))
+                return decode_message(session_id, stored)
+        return (yield from super().add_message(session_id, row, now))  # no such session, or it is there already
+
+    @writes
+    def update_index(self) -> Steps[bool]:
+        """Add some of the messages that the full-text index lacks; return whether it may lack more."""
+        if not (yield self._find_index):
+            try:
+                for sql in self._make_index:
+                    yield Execute(sql)
+            except sqlite3.OperationalError as error:
+                if "fts5" not in str(error):
+                    raise
+                raise UnsupportedOperationError(
+                    "this Python's SQLite was built without FTS5, so messages cannot be searched"
+                ) from error
+        mark = (yield Fetch(self._mark))[0][0]
+        end = (yield Fetch(self._end_of_part, (mark,)))[0][0]
+        if end is None:
+            return False
+        yield Execute(self._add_text, (mark, end))
+        yield Execute(self._set_mark, (end,))
+        return True
+
+    @reads
+    def search_messages(
+        self, words: Sequence[str], user_id: str | None, limit: int
+    ) -> Steps[list[ConversationMessage]]:
+        match = " ".join(f'"{word}"' for word in words)
+        user = [] if user_id is None else [user_id]
+        rows = yield Fetch(self._search[len(user)], (*user, match, limit))
+        return [decode_messages(row[0], (row[1:],))[0] for row in rows]
+
+    def _delete_rows(self, session_id: str, ids: Sequence[str] | None) -> Steps[int]:
+        if not (yield self._find_index):
+            return (yield from super()._delete_rows(session_id, ids))
+        mark = (yield Fetch(self._mark))[0][0]
+        indexed = f"{self._drop_text} WHERE session_id = ? AND row_id <= ? AND content IS NOT NULL"
+        if ids is None:
+            yield Execute(indexed, (session_id, mark))
+        else:
+            for item in ids:
+                yield Execute(f"{indexed} AND id = ?", (session_id, mark, item))
+        gone = yield from super()._delete_rows(session_id, ids)
+        # SQLite gives the numbers of its newest rows again once they are deleted
+        yield Execute(self._set_mark, (min(mark, (yield Fetch(self._newest))[0][0]),))
+        return gone

@@ -1,0 +1,30 @@
+"""Engines for the tests of server backends; see ``engines``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by their files, so this folder is on no path
+
+import engines
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engines():
+    yield
+    engines.shut_down()
+
+
+@pytest.fixture(scope="session")
+def postgres(_engines) -> engines.Engine:
+    """A PostgreSQL server."""
+    return engines.engine("postgres")
+
+
+@pytest.fixture(scope="session")
+def mariadb(_engines) -> engines.Engine:
+    """A MariaDB server."""
+    return engines.engine("mariadb")

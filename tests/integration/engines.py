@@ -1,0 +1,525 @@
+"""Real servers for the integration tests.
+
+An engine is looked for in this order: a URL in the environment (``PERSISTENCE_POSTGRES_URL``); a container, when a
+Docker engine answers (the image in ``PERSISTENCE_POSTGRES_IMAGE``, or the one named here); a server program of this
+machine, started on a free loopback port in a temporary folder. ``PERSISTENCE_ENGINE_SOURCES=local`` narrows the list
+(``url,container,local``). Where none is found the tests are skipped, and say why; with
+``PERSISTENCE_REQUIRE_ENGINES=1`` they fail instead.
+
+An engine is started once for a run. Tests share its database and each takes a table prefix of its own; what stands
+there otherwise is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+__all__ = ["ENGINES", "Engine", "engine", "shut_down"]
+
+USER, PASSWORD, DATABASE = "persistence", "s3cret-Pa55", "persistence"
+START_LIMIT = 60.0
+"""Seconds within which a server has to answer."""
+
+
+class Server(ABC):
+    """A running server program, wherever it runs."""
+
+    restartable: ClassVar[bool] = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the program as an administrator would; connections break, data stays."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it again, at the same address."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """End it and delete its data."""
+
+
+class Given(Server):
+    """A server that somebody else runs."""
+
+    restartable: ClassVar[bool] = False
+
+    def stop(self) -> None:
+        pytest.skip("the server of the environment's URL is not ours to restart")
+
+    def start(self) -> None:
+        pytest.skip("the server of the environment's URL is not ours to restart")
+
+    def remove(self) -> None:
+        return
+
+
+class Container(Server):
+    """A server in a container. Its port on the host is chosen here, so that a restart keeps it."""
+
+    def __init__(self, kind: type[Engine]) -> None:
+        # Imported here: it reads the environment when it is imported, and is no dependency of any backend.
+        from testcontainers.core.container import DockerContainer
+
+        port = free_port()
+        image = os.environ.get(f"PERSISTENCE_{kind.name.upper()}_IMAGE", kind.image)
+        self._signal = kind.stop_signal
+        self._container = DockerContainer(image).with_envs(**kind.container_environment)
+        self._container.with_bind_ports(kind.port, port)
+        if kind.container_command:
+            self._container.with_command(kind.container_command)
+        try:
+            self._container.start()
+        except BaseException:
+            self._container.stop()
+            raise
+        self.wrapped = self._container.get_wrapped_container()
+        super().__init__(kind.make_url(self._container.get_container_host_ip(), port))
+
+    def stop(self) -> None:
+        self.wrapped.kill(signal=self._signal.name)
+        self.wrapped.wait(timeout=30)
+
+    def start(self) -> None:
+        self.wrapped.start()
+
+    def remove(self) -> None:
+        self._container.stop()
+
+
+class Local(Server):
+    """A server program of this machine, run as a user who is not root, in a folder of its own."""
+
+    def __init__(self, kind: type[Engine]) -> None:
+        self._kind = kind
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"persistence-{kind.name}-"))
+        self.user = _other_user(self.folder, kind.system_user) if os.geteuid() == 0 else None
+        self.account = self.user or getpass.getuser()
+        self.log = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            kind.initialise(self)
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        super().__init__(kind.make_url("127.0.0.1", self.port))
+
+    def run(self, *command: str, **options: Any) -> None:
+        """Run a program to its end, as the server's user."""
+        done = subprocess.run(
+            command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False, **options
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} failed: {done.stderr[-2000:] or done.stdout[-2000:]}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(self._kind.stop_signal)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._kind.command(self), user=self.user, cwd=self.folder, stdout=log, stderr=log
+            )
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _other_user(folder: Path, wanted: str) -> str:
+    """Give the folder to a user who may run a server, and return the name."""
+    import pwd
+
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = wanted if wanted in names else "nobody"
+    shutil.chown(folder, user)
+    return user
+
+
+def free_port() -> int:
+    """A port of the loopback interface at which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Engine(ABC):
+    """A kind of server, and how its tests find one; an object is a running one.
+
+    Attributes:
+        url: for the stores, with the password.
+    """
+
+    name: ClassVar[str]
+    image: ClassVar[str]
+    port: ClassVar[int]
+    programs: ClassVar[tuple[str, ...]]
+    """Where the server program may be; wildcards, the last match counts."""
+    system_user: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    container_environment: ClassVar[dict[str, str]] = {}
+    container_command: ClassVar[list[str]] = []
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.url = server.url
+        self.wait()
+
+    # What a kind of engine says about itself.
+
+    @classmethod
+    @abstractmethod
+    def make_url(cls, host: str, port: int) -> str:
+        """The URL of a server started here."""
+
+    @classmethod
+    @abstractmethod
+    def initialise(cls, local: Local) -> None:
+        """Make the data folder of a local server."""
+
+    @classmethod
+    @abstractmethod
+    def command(cls, local: Local) -> list[str]:
+        """The command that runs a local server in the foreground."""
+
+    @abstractmethod
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement on a connection of its own, with the plain driver; committed."""
+
+    @abstractmethod
+    def tables(self, prefix: str) -> list[str]:
+        """The tables whose names start with a prefix, quoted."""
+
+    # What tests use.
+
+    @property
+    def version(self) -> str:
+        """What the server says that it is."""
+        return str(self.execute("SELECT version()")[0][0])
+
+    @property
+    def restartable(self) -> bool:
+        """Whether ``stop`` and ``start`` work; they skip the test where not."""
+        return self._server.restartable
+
+    def stop(self) -> None:
+        """End the server; its clients' connections break."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again at the same address, with its data, and wait until it answers."""
+        self._server.start()
+        self.wait()
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """End the server for good."""
+        self._server.remove()
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        end = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                self.execute("SELECT 1")
+                return
+            except Exception as error:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"{self.name} did not answer within {START_LIMIT:.0f} seconds") from error
+                time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def prefix(self) -> Iterator[str]:
+        """A table prefix for one test; its tables are dropped at the end."""
+        prefix = f"t{uuid.uuid4().hex[:10]}_"
+        try:
+            yield prefix
+        finally:
+            self.drop(prefix)
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        """Options (``url`` and others) of a part of the server that is one test's alone, dropped at the end."""
+        raise NotImplementedError
+        yield {}
+
+    def drop(self, prefix: str) -> None:
+        """Drop the tables of a prefix."""
+        for table in self.tables(prefix):
+            self.execute(f"DROP TABLE {table}")
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        """The server program, or another one in its folder."""
+        found = [match for pattern in cls.programs for match in sorted(glob.glob(pattern))]
+        if not found:
+            return None
+        return found[-1] if name is None else str(Path(found[-1]).with_name(name))
+
+
+class Postgres(Engine):
+    """PostgreSQL."""
+
+    name = "postgres"
+    image = "postgres:17"
+    port = 5432
+    programs = ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres")
+    system_user = "postgres"
+    stop_signal = signal.SIGINT  # "fast": clients are thrown out
+    container_environment: ClassVar[dict[str, str]] = {
+        "POSTGRES_USER": USER,
+        "POSTGRES_PASSWORD": PASSWORD,
+        "POSTGRES_DB": DATABASE,
+    }
+
+    @classmethod
+    def make_url(cls, host: str, port: int) -> str:
+        return f"postgresql://{USER}:{PASSWORD}@{host}:{port}/{DATABASE}"
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        secret = local.folder / "secret"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)  # the folder is the server's alone
+        options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
+        data = str(local.folder / "data")
+        local.run(cls.program("initdb") or "initdb", "-D", data, "-U", USER, "--pwfile", str(secret), *options)
+        script = f"CREATE DATABASE {DATABASE};\n"
+        local.run(cls.program() or "postgres", "--single", "-D", data, "postgres", input=script)
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(local.folder),
+            "max_connections": 200,
+        }
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return [cls.program() or "postgres", "-D", str(local.folder / "data"), "-p", str(local.port), *settings]
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(sql, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def tables(self, prefix: str) -> list[str]:
+        found = self.execute("SELECT schemaname, tablename FROM pg_tables WHERE starts_with(tablename, %s)", prefix)
+        return [f'"{schema}"."{table}"' for schema, table in found]
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        schema = f"t{uuid.uuid4().hex[:10]}"
+        try:
+            yield {"url": self.url, "schema": schema}
+        finally:
+            self.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+    def drop(self, prefix: str) -> None:
+        if tables := self.tables(prefix):
+            self.execute(f"DROP TABLE {', '.join(tables)}")
+
+
+class MariaDB(Engine):
+    """MariaDB."""
+
+    name = "mariadb"
+    image = "mariadb:11.8"
+    port = 3306
+    programs = ("/usr/libexec/mariadbd", "/usr/bin/mariadbd", "/usr/sbin/mariadbd")
+    system_user = "mysql"
+    container_environment: ClassVar[dict[str, str]] = {
+        "MARIADB_DATABASE": DATABASE,
+        "MARIADB_ROOT_PASSWORD": PASSWORD,
+    }
+
+    @classmethod
+    def make_url(cls, host: str, port: int) -> str:
+        return f"mysql://root:{PASSWORD}@{host}:{port}/{DATABASE}"
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        install = shutil.which("mariadb-install-db") or "mariadb-install-db"
+        local.run(
+            install,
+            "--no-defaults",
+            f"--datadir={local.folder / 'data'}",
+            f"--user={local.account}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        )
+        script = local.folder / "init.sql"  # run at every start, so it must be repeatable
+        script.write_text(
+            f"CREATE DATABASE IF NOT EXISTS {DATABASE} CHARACTER SET utf8mb4;\n"
+            f"CREATE OR REPLACE USER root@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
+        script.chmod(0o644)
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        return [
+            cls.program() or "mariadbd",
+            "--no-defaults",
+            f"--datadir={local.folder / 'data'}",
+            f"--socket={local.folder / 's'}",
+            f"--pid-file={local.folder / 'pid'}",
+            f"--port={local.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--max-connections=200",
+            f"--init-file={local.folder / 'init.sql'}",
+        ]
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        import pymysql
+
+        with contextlib.closing(pymysql.connect(**self.connect_arguments(), connect_timeout=5)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                rows = list(cursor.fetchall())
+            connection.commit()
+            return rows
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """For the plain driver."""
+        from urllib.parse import unquote, urlsplit
+
+        parts = urlsplit(self.url)
+        return {
+            "host": parts.hostname,
+            "port": parts.port or self.port,
+            "user": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "database": parts.path[1:],
+        }
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        database = f"t{uuid.uuid4().hex[:10]}"
+        self.execute(f"CREATE DATABASE `{database}`")
+        try:
+            yield {"url": f"{self.url.rpartition('/')[0]}/{database}"}
+        finally:
+            self.execute(f"DROP DATABASE `{database}`")
+
+    def tables(self, prefix: str) -> list[str]:
+        found = self.execute(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = database() AND LEFT(table_name, %s) = %s",
+            len(prefix),
+            prefix,
+        )
+        return [f"`{table}`" for (table,) in found]
+
+
+ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Postgres, MariaDB)}
+
+_running: dict[str, Engine] = {}
+_missing: dict[str, str] = {}
+
+
+def engine(name: str) -> Engine:
+    """The engine of this run, started by the first call; skips the test, or fails it, where there is none."""
+    if name not in _running and name not in _missing:
+        reasons: list[str] = []
+        found = _find(ENGINES[name], reasons)
+        if found is None:
+            _missing[name] = f"no {name} server: {'; '.join(reasons)}"
+        else:
+            _running[name] = found
+    if name in _missing:
+        if os.environ.get("PERSISTENCE_REQUIRE_ENGINES", "") not in {"", "0"}:
+            pytest.fail(_missing[name], pytrace=False)
+        pytest.skip(_missing[name])
+    return _running[name]
+
+
+def shut_down() -> None:
+    """End every server that was started here."""
+    for running in _running.values():
+        running.remove()
+    _running.clear()
+
+
+def _find(kind: type[Engine], reasons: list[str]) -> Engine | None:
+    sources: dict[str, Callable[[type[Engine]], Server | str]] = {
+        "url": _from_environment,
+        "container": _in_container,
+        "local": _on_this_machine,
+    }
+    for source in os.environ.get("PERSISTENCE_ENGINE_SOURCES", ",".join(sources)).split(","):
+        server = sources[source.strip()](kind)
+        if isinstance(server, str):
+            reasons.append(server)
+            continue
+        try:
+            return kind(server)
+        except BaseException:
+            server.remove()
+            raise
+    return None
+
+
+def _from_environment(kind: type[Engine]) -> Server | str:
+    variable = f"PERSISTENCE_{kind.name.upper()}_URL"
+    url = os.environ.get(variable)
+    return Given(url) if url else f"{variable} is not set"
+
+
+def _in_container(kind: type[Engine]) -> Server | str:
+    try:
+        import docker
+        import testcontainers.core.container  # noqa: F401
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    try:
+        with contextlib.closing(docker.from_env(timeout=60)) as client:
+            client.ping()
+    except docker.errors.DockerException:
+        return "no Docker engine answers"
+    try:
+        return Container(kind)
+    except docker.errors.ImageNotFound:
+        return f"the image {kind.image} cannot be had"
+    except docker.errors.APIError as error:  # pulling failed: no way to a registry
+        return f"the container of {kind.image} cannot be started ({error.explanation})"
+
+
+def _on_this_machine(kind: type[Engine]) -> Server | str:
+    if kind.program() is None:
+        return f"no program {' or '.join(kind.programs)}"
+    return Local(kind)

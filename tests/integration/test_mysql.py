@@ -1,0 +1,516 @@
+"""MySQL's stores against the conformance kit and against trouble, on MariaDB."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aiomysql
+import pymysql
+import pytest
+from engines import MariaDB
+
+from praisonai_persistence import (
+    BackendError,
+    ConnectionFailedError,
+    ConversationMessage,
+    ConversationSession,
+    SchemaError,
+    SerializationError,
+)
+from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_mysql import AsyncMySQLConversationStore, MySQLConversationStore
+from praisonai_persistence_sql import Fetch
+
+
+def _spec(kind: str, **options: Any) -> StoreSpec:
+    name = f"MySQL{kind.capitalize()}Store"
+    return StoreSpec(
+        kind,
+        sync=f"praisonai_persistence_mysql:{name}",
+        async_=f"praisonai_persistence_mysql:Async{name}",
+        options=options,
+    )
+
+
+NOWHERE = {"url": "mysql://u:s3cret@127.0.0.1:9/agents", "connect_timeout": 2.0}
+
+
+@pytest.fixture
+def prefix(mariadb: MariaDB):
+    before = mariadb.tables("")
+    with mariadb.prefix() as prefix:
+        yield prefix
+    for table in set(mariadb.tables("")) - set(before):  # the kit has prefixes of its own
+        mariadb.execute(f"DROP TABLE {table}")
+
+
+class Server:
+    """What the fixture ``server`` of the kit asks for."""
+
+    @pytest.fixture
+    def server(self, mariadb: MariaDB) -> MariaDB:
+        return mariadb
+
+
+class TestMySQLConversation(Server, ConversationStoreSuite):
+    backend = "mysql"
+
+    @pytest.fixture
+    def spec(self, mariadb: MariaDB, prefix: str) -> StoreSpec:
+        return _spec("conversation", url=mariadb.url, table_prefix=prefix, connect_timeout=3.0)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        return _spec("conversation", **NOWHERE)
+
+
+class TestMySQLState(Server, StateStoreSuite):
+    backend = "mysql"
+
+    @pytest.fixture
+    def spec(self, mariadb: MariaDB, prefix: str) -> StoreSpec:
+        return _spec("state", url=mariadb.url, table_prefix=prefix, connect_timeout=3.0)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        return _spec("state", **NOWHERE)
+
+
+# ------------------------------------------------------------------------------------------------ what the kit leaves
+
+
+def _message(name: str, content: str = "text") -> ConversationMessage:
+    return ConversationMessage(id=name, role="user", content=content)
+
+
+@pytest.fixture
+def options(mariadb: MariaDB, prefix: str) -> dict[str, Any]:
+    return {"url": mariadb.url, "table_prefix": prefix}
+
+
+@pytest.fixture
+def account(mariadb: MariaDB):
+    """Make a user with some rights; return the URL of the test's database for it."""
+    name = f"u{uuid.uuid4().hex[:8]}"
+
+    def make(grants: str) -> str:
+        mariadb.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'l0cal-S3cret'")
+        database = mariadb.connect_arguments()["database"]
+        mariadb.execute(f"GRANT {grants} ON `{database}`.* TO '{name}'@'%'")
+        return re.sub(r"//[^@]*@", f"//{name}:l0cal-S3cret@", mariadb.url)
+
+    yield make
+    mariadb.execute(f"DROP USER IF EXISTS '{name}'@'%'")
+
+
+def _rank(session: str, names: list[str], seqs: list[int]) -> None:
+    assert len(set(names)) == len(names), f"{session}: a message stands there twice"
+    assert seqs == list(range(1, len(seqs) + 1)), f"{session}: gaps"
+
+
+def test_eight_threads_to_one_session(options):
+    with MySQLConversationStore(**options, pool_size=3) as store:
+        store.create_session(ConversationSession("s"))
+
+        def write(worker: int) -> None:
+            for number in range(25):
+                store.add_message("s", _message(f"{worker}-{number}"))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(write, range(8)))
+        messages = store.get_messages("s")
+        assert len(messages) == 200
+        _rank("s", [m.id for m in messages], [m.seq for m in messages])
+        for worker in range(8):
+            mine = [m.id for m in messages if m.id.startswith(f"{worker}-")]
+            assert mine == [f"{worker}-{number}" for number in range(25)]
+
+
+@pytest.mark.parametrize("to_one", [True, False])
+def test_64_tasks_on_a_pool_of_10(options, to_one):
+    async def main() -> None:
+        async with AsyncMySQLConversationStore(**options, pool_size=10) as store:
+            sessions = ["s" if to_one else f"s{worker}" for worker in range(64)]
+            for session in set(sessions):
+                await store.create_session(ConversationSession(session))
+
+            async def write(worker: int) -> None:
+                for number in range(5):
+                    await store.add_message(sessions[worker], _message(f"{worker}-{number}"))
+
+            await asyncio.gather(*(write(worker) for worker in range(64)))
+            for session in set(sessions):
+                messages = await store.get_messages(session)
+                assert len(messages) == (320 if to_one else 5)
+                _rank(session, [m.id for m in messages], [m.seq for m in messages])
+
+    asyncio.run(main())
+
+
+def test_twenty_processes_migrate_once(options, mariadb):
+    code = (
+        "import json, sys\n"
+        "from praisonai_persistence import ConversationSession\n"
+        "from praisonai_persistence_mysql import MySQLConversationStore\n"
+        "options, name = json.loads(sys.argv[1]), sys.argv[2]\n"
+        "sys.stdin.readline()\n"
+        "with MySQLConversationStore(**options) as store:\n"
+        "    store.create_session(ConversationSession(name))\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, json.dumps(options), str(number)], stdin=subprocess.PIPE)
+        for number in range(20)
+    ]
+    for child in children:
+        child.stdin.write(b"go\n")
+        child.stdin.close()
+    assert [child.wait(120) for child in children] == [0] * 20
+    with MySQLConversationStore(**options) as store:
+        assert len(store.list_sessions()) == 20
+    rows = mariadb.execute(f"SELECT version FROM `{options['table_prefix']}schema` WHERE component = 'conversation'")
+    assert rows == ((1,),) or rows == [(1,)]
+
+
+def test_a_migration_that_was_killed_in_its_middle_is_taken_up(options, mariadb):
+    with MySQLConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+    prefix = options["table_prefix"]
+    mariadb.execute(f"DROP TABLE `{prefix}messages`")
+    mariadb.execute(f"DELETE FROM `{prefix}schema`")
+    with MySQLConversationStore(**options) as store:
+        assert store.get_session("s") is not None
+        assert store.add_message("s", _message("m")).seq == 1
+
+
+@pytest.mark.slow
+def test_restarts_under_load_lose_and_double_nothing(options, mariadb):
+    if not mariadb.restartable:
+        pytest.skip("the server of the environment's URL is not ours to restart")
+    acknowledged: dict[str, list[str]] = {}
+    stop = threading.Event()
+    with MySQLConversationStore(**options, pool_size=8, connect_timeout=30) as store:
+        for worker in range(8):
+            store.create_session(ConversationSession(f"s{worker}"))
+
+        def write(worker: int) -> int:
+            names = acknowledged.setdefault(f"s{worker}", [])
+            while not stop.is_set():
+                name = f"m{len(names)}"
+                store.add_message(f"s{worker}", _message(name))
+                names.append(name)
+            return len(names)
+
+        with ThreadPoolExecutor(8) as threads:
+            writers = [threads.submit(write, worker) for worker in range(8)]
+            try:
+                for _ in range(3):
+                    time.sleep(2)
+                    mariadb.restart()
+                time.sleep(1)
+            finally:
+                stop.set()
+            assert all(writer.result(60) > 0 for writer in writers)
+        for session, names in acknowledged.items():
+            messages = store.get_messages(session)
+            assert [m.id for m in messages] == names
+            _rank(session, names, [m.seq for m in messages])
+
+
+# ---------------------------------------------------------------------------------------------------------- bad input
+
+
+def _in_both_colours(options: dict[str, Any], call: str, *arguments: Any) -> list[BaseException | None]:
+    """Call a method of a new store of each colour; return what each raised."""
+    raised: list[BaseException | None] = []
+    with MySQLConversationStore(**options) as store:
+        try:
+            getattr(store, call)(*arguments)
+            raised.append(None)
+        except Exception as error:
+            raised.append(error)
+
+    async def main() -> None:
+        async with AsyncMySQLConversationStore(**options) as store:
+            await getattr(store, call)(*arguments)
+
+    try:
+        asyncio.run(main())
+        raised.append(None)
+    except Exception as error:
+        raised.append(error)
+    return raised
+
+
+def test_a_wrong_password(options, mariadb):
+    options["url"] = re.sub(r":[^:@]*@", ":wr0ng-S3cret@", mariadb.url)
+    for error in _in_both_colours(options, "connect"):
+        assert isinstance(error, ConnectionFailedError)
+        assert "wrong user or password" in str(error)
+        assert "wr0ng" not in str(error)
+
+
+def test_an_unknown_database(options, account):
+    url = account("ALL")
+    options["url"] = url.rpartition("/")[0] + "/nothing_here"
+    for error in _in_both_colours(options, "connect"):
+        assert isinstance(error, ConnectionFailedError)
+        assert "database" in str(error)
+
+
+def test_a_host_that_never_answers(options):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options["url"] = f"mysql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/agents"
+        start = time.monotonic()
+        for error in _in_both_colours({**options, "connect_timeout": 1.0}, "connect"):
+            assert isinstance(error, ConnectionFailedError)
+            assert "s3cret" not in str(error)
+        assert time.monotonic() - start < 10
+
+
+def test_a_name_that_nobody_knows(options):
+    options["url"] = "mysql://u:s3cret@nowhere.invalid/agents"
+    for error in _in_both_colours({**options, "connect_timeout": 2.0}, "connect"):
+        assert isinstance(error, ConnectionFailedError)
+
+
+def test_a_role_that_may_only_read(options, account):
+    with MySQLConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+    options["url"] = account("SELECT")
+    assert _in_both_colours(options, "get_session", "s") == [None, None]
+    for error in _in_both_colours(options, "create_session", ConversationSession("t")):
+        assert isinstance(error, BackendError)
+        assert "right" in str(error)
+
+
+def test_tables_that_are_not_there_and_may_not_be_made(options):
+    for error in _in_both_colours({**options, "create_schema": False}, "connect"):
+        assert isinstance(error, SchemaError)
+        assert "create_schema" in str(error)
+
+
+def test_tables_of_a_newer_release(options, mariadb):
+    with MySQLConversationStore(**options) as store:
+        store.connect()
+    mariadb.execute(f"UPDATE `{options['table_prefix']}schema` SET version = 99")
+    for error in _in_both_colours(options, "connect"):
+        assert isinstance(error, SchemaError)
+        assert "99" in str(error)
+
+
+def test_a_pool_that_stays_full(options):
+    with MySQLConversationStore(**options, pool_size=1, pool_timeout=0.3) as store:
+        store.create_session(ConversationSession("s"))
+        with store._runner._pool.lend(), pytest.raises(ConnectionFailedError, match="pool"):
+            store.get_session("s")
+        assert store.get_session("s") is not None
+
+    async def main() -> None:
+        async with AsyncMySQLConversationStore(**options, pool_size=1, pool_timeout=0.3) as store:
+            assert await store.get_session("s") is not None
+            async with store._runner._pool.lend():
+                with pytest.raises(ConnectionFailedError, match="pool"):
+                    await store.get_session("s")
+            assert await store.get_session("s") is not None
+
+    asyncio.run(main())
+
+
+def test_a_value_that_the_server_would_not_take(options, mariadb):
+    packet = int(mariadb.execute("SELECT @@max_allowed_packet")[0][0])
+    if packet > 20_000_000:
+        pytest.skip("this server takes more than is worth testing")
+    large = _message("large", "'" * (packet // 2))  # each is sent as two characters
+    session = ConversationSession("s", name="before")
+    with MySQLConversationStore(**options) as store:
+        store.create_session(session)
+    for call, *arguments in (
+        ("add_message", "s", large),
+        ("add_messages", "s", [_message("small"), large]),
+        ("update_session", ConversationSession("s", name="'" * (packet // 2))),
+    ):
+        for error in _in_both_colours(options, call, *arguments):
+            assert isinstance(error, SerializationError)
+            assert "max_allowed_packet" in str(error)
+    with MySQLConversationStore(**options) as store:
+        assert store.count_messages("s") == 0
+        assert store.get_session("s").name == "before"
+
+
+def test_statements_end_at_their_time_limit(options):
+    with MySQLConversationStore(**options, statement_timeout=0.2) as store:
+        with store._runner._pool.lend() as connection, pytest.raises(pymysql.err.MySQLError):
+            connection.perform(Fetch("SELECT SLEEP(3)"))
+        store.create_session(ConversationSession("s"))
+
+
+def test_tls(options, mariadb):
+    if mariadb.execute("SHOW VARIABLES LIKE 'have_ssl'")[0][1] != "YES":
+        for error in _in_both_colours({**options, "tls": "require"}, "connect"):
+            assert isinstance(error, ConnectionFailedError)
+            assert "TLS" in str(error)
+        return
+    for error in _in_both_colours({**options, "tls": "verify"}, "connect"):  # its certificate is its own
+        assert isinstance(error, ConnectionFailedError)
+    cipher = Fetch("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    with MySQLConversationStore(**options, tls="require") as store, store._runner._pool.lend() as connection:
+        assert connection.perform(cipher)[0][1]
+
+    async def main() -> None:
+        async with (
+            AsyncMySQLConversationStore(**options, tls="require") as store,
+            store._runner._pool.lend() as connection,
+        ):
+            assert (await connection.perform(cipher))[0][1]
+
+    asyncio.run(main())
+
+
+# --------------------------------------------------------------------------------------------------- what is not ours
+
+
+class OnePool:
+    """A pool of somebody else, of one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.lent = 0
+
+    def connection(self) -> Any:
+        self.lent += 1
+        return _Lent(self._connection)
+
+    async def acquire(self) -> Any:
+        self.lent += 1
+        return self._connection
+
+    async def release(self, connection: Any) -> None:
+        assert connection is self._connection
+
+
+class _Lent:
+    def __init__(self, connection: Any) -> None:
+        self.cursor = connection.cursor
+
+    def close(self) -> None:
+        return
+
+
+def test_an_injected_pool_is_not_closed(options, mariadb):
+    del options["url"]
+    with contextlib.closing(pymysql.connect(**mariadb.connect_arguments())) as connection:
+        pool = OnePool(connection)  # without multi-statements, and with autocommit off
+        with MySQLConversationStore(**options, pool=pool, pool_size=1) as store:
+            store.create_session(ConversationSession("s", name="x' \\ \x1a \0"))
+            assert store.add_message("s", _message("m")).seq == 1
+            assert store.add_message("s", _message("m")).seq == 1
+            assert [m.id for m in store.get_messages("s")] == ["m"]
+        assert pool.lent > 3
+        assert connection.open
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CAST('x' AS BINARY)")
+            assert cursor.fetchone() == (b"x",)
+
+    async def main() -> None:
+        arguments = mariadb.connect_arguments()
+        arguments["db"] = arguments.pop("database")
+        connection = await aiomysql.connect(**arguments)
+        pool = OnePool(connection)
+        async with AsyncMySQLConversationStore(**options, pool=pool, pool_size=1) as store:
+            assert (await store.add_message("s", _message("n"))).seq == 2
+            assert (await store.get_session("s")).name == "x' \\ \x1a \0"
+        assert pool.lent > 1
+        assert not connection.closed
+        await connection.ensure_closed()
+
+    asyncio.run(main())
+
+
+def test_a_connection_factory(options, mariadb):
+    del options["url"]
+    opened: list[Any] = []
+
+    def connect() -> Any:
+        opened.append(pymysql.connect(**mariadb.connect_arguments()))
+        return opened[-1]
+
+    with MySQLConversationStore(**options, connect=connect) as store:
+        store.create_session(ConversationSession("s"))
+        assert store.add_message("s", _message("m")).seq == 1
+    assert opened
+    assert not any(connection.open for connection in opened)
+
+
+def test_a_connection_that_the_server_ended_is_replaced(options, mariadb):
+    with MySQLConversationStore(**options, pool_size=1) as store:
+        store.create_session(ConversationSession("s"))
+        with store._runner._pool.lend() as connection:
+            number = connection.perform(Fetch("SELECT CONNECTION_ID()"))[0][0]
+        mariadb.execute(f"KILL {number}")
+        store.create_session(ConversationSession("t"))  # not repeatable, but nothing was done yet
+        assert len(store.list_sessions()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_leaves_the_parents_connections_alone(options):
+    with MySQLConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        child = os.fork()
+        if child == 0:
+            try:
+                store.add_message("s", _message("child"))
+                store.close()
+                gc.collect()
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        with store._runner._pool.lend() as connection:
+            assert connection.perform(Fetch("SELECT 1")) == [(1,)]  # the old connection: no second try here
+        assert [m.id for m in store.get_messages("s")] == ["child"]
+
+
+def test_every_double_comes_back_as_it_was(options):
+    times = [0.1 + 0.2, 1 / 3, 1e308, 5e-324, 1795228517.1229167, 2.0**53, -1e-300, 123456789.12345679]
+    with MySQLConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        for number, moment in enumerate(times):
+            message = ConversationMessage(id=str(number), role="user", content="", created_at=moment)
+            store.add_message("s", message)
+        assert [m.created_at for m in store.get_messages("s")] == times
+
+
+def test_a_session_made_again_is_searched_anew(options):
+    with MySQLConversationStore(**options) as store:
+        for round_ in range(2):
+            store.create_session(ConversationSession("s"))
+            store.add_messages(
+                "s", [_message(str(number), f"round{round_} word{number}") for number in range(4 - round_)]
+            )
+            assert [m.id for m in store.search_messages(f"round{round_} word1")] == ["1"]
+            assert store.search_messages(f"round{1 - round_}") == []
+            store.delete_session("s")
+        assert store.search_messages("word1") == []
+
+
+def test_a_message_of_very_many_words_is_found(options):
+    content = " ".join(f"w{number}" for number in range(30_000))
+    with MySQLConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        store.add_messages("s", [_message("many", content), _message("few", "w7 w29999 x")])
+        assert [m.id for m in store.search_messages("w29999 w12345")] == ["many"]
+        assert {m.id for m in store.search_messages("w7 w29999")} == {"many", "few"}
+        assert store.search_messages("w30001") == []

@@ -1,0 +1,481 @@
+"""PostgreSQL against the conformance kit, and what the kit does not ask of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import engines
+import psycopg
+import psycopg_pool
+import pytest
+
+from praisonai_persistence import ConversationMessage, ConversationSession, open_conversation_store
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    InvalidIdentifierError,
+    SchemaError,
+)
+from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_postgres import (
+    AsyncPostgresConversationStore,
+    AsyncPostgresStateStore,
+    PostgresConversationStore,
+    PostgresStateStore,
+)
+from praisonai_persistence_postgres._settings import settings
+
+MODULE = "praisonai_persistence_postgres"
+
+
+def spec_of(kind: str, url: str, **options: Any) -> StoreSpec:
+    name = f"Postgres{kind.capitalize()}Store"
+    return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options={"url": url, **options})
+
+
+class OnPostgres:
+    backend = "postgres"
+    kind: str
+
+    @pytest.fixture
+    def spec(self, postgres):
+        with postgres.space() as options:
+            yield spec_of(self.kind, **options, retry_timeout=1)
+
+    @pytest.fixture
+    def unreachable_spec(self):
+        url = f"postgresql://u:p4ssw0rd-x@127.0.0.1:{engines.free_port()}/d"
+        return spec_of(self.kind, url, connect_timeout=1, retry_timeout=1)
+
+
+class TestPostgresConversation(OnPostgres, ConversationStoreSuite):
+    @pytest.fixture
+    def server(self, postgres):
+        return postgres
+
+
+class TestPostgresState(OnPostgres, StateStoreSuite):
+    @pytest.fixture
+    def server(self, postgres):
+        return postgres
+
+
+# ------------------------------------------------------------------------------------------------- beside the kit
+
+
+@pytest.fixture
+def options(postgres):
+    with postgres.space() as options:
+        yield options
+
+
+@pytest.fixture
+def open_sync(options):
+    """Opens sync conversation stores on the data of the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **more: stack.enter_context(PostgresConversationStore(**{**options, **more}))
+
+
+def in_loop(body: Callable[[AsyncPostgresConversationStore], Awaitable[Any]], **options: Any) -> Any:
+    """Run a coroutine function with an async store."""
+
+    async def main() -> Any:
+        async with AsyncPostgresConversationStore(**options) as store:
+            return await body(store)
+
+    return asyncio.run(main())
+
+
+def url_with(url: str, **changes: Any) -> str:
+    parts = urlsplit(url)
+    user, password, host, port = (
+        changes.get(name, getattr(parts, name)) for name in ("username", "password", "hostname", "port")
+    )
+    return f"postgresql://{user}:{password}@{host}:{port}/{changes.get('database', parts.path[1:])}"
+
+
+def both(options: dict[str, Any], expected: type[Exception], words: str, secret: str | None = None) -> list[Exception]:
+    """Open, sync and async; each raises an error of that type whose text has those words and not the secret."""
+    errors: list[Exception] = []
+    with PostgresConversationStore(**options) as store, pytest.raises(expected) as caught:
+        store.connect()
+    errors.append(caught.value)
+    with pytest.raises(expected) as caught:
+        in_loop(lambda store: store.connect(), **options)
+    errors.append(caught.value)
+    for error in errors:
+        assert words in str(error), str(error)
+        assert secret is None or secret not in str(error)
+    return errors
+
+
+class TestTrouble:
+    """Each a typed error with the way out, within the timeout."""
+
+    def test_wrong_password(self, options):
+        url = url_with(options["url"], password="wr0ng-Pa55")
+        both({"url": url}, ConnectionFailedError, "password", "wr0ng-Pa55")
+
+    def test_unknown_database(self, options):
+        both({"url": url_with(options["url"], database="nowhere")}, ConnectionFailedError, "nowhere")
+
+    def test_refused_port(self, options):
+        port = engines.free_port()
+        start = time.monotonic()
+        both({"url": url_with(options["url"], port=port)}, ConnectionFailedError, str(port), engines.PASSWORD)
+        assert time.monotonic() - start < 5, "refused at once"
+
+    def test_a_host_that_never_answers(self):
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(1)
+            url = f"postgresql://u:s3cr3t@127.0.0.1:{deaf.getsockname()[1]}/d"
+            start = time.monotonic()
+            both({"url": url, "connect_timeout": 2}, ConnectionFailedError, "2 seconds", "s3cr3t")
+            assert time.monotonic() - start < 10
+
+    @pytest.mark.parametrize("schema", ['a"b', "a'b", "a;b", "", "1a", "x" * 64])
+    def test_a_schema_name_with_quotes(self, schema):
+        for store in (PostgresConversationStore, AsyncPostgresConversationStore, PostgresStateStore):
+            with pytest.raises(InvalidIdentifierError):
+                store("postgresql://127.0.0.1:1/d", schema=schema)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {},
+            {"url": "mysql://h/d"},
+            {"url": "postgresql://h:x/d"},
+            {"host": "h", "max_size": 0},
+            {"host": "h", "min_size": 3, "max_size": 2},
+            {"host": "h", "connect_timeout": 0},
+            {"host": "h", "statement_timeout": "soon"},
+            {"url": "postgresql://u:p@ep-x.eu.neon.tech/d?sslmode=disable"},
+        ],
+    )
+    def test_options_that_cannot_be(self, wrong):
+        for store in (PostgresConversationStore, AsyncPostgresStateStore):
+            with pytest.raises(ConfigurationError):
+                store(**wrong)
+
+    def test_tables_of_a_newer_version(self, options, open_sync, postgres):
+        open_sync().connect()
+        postgres.execute(f"""UPDATE "{options["schema"]}".praison_schema SET version = 99""")
+        both(options, SchemaError, "upgrade")
+
+    def test_no_tables_and_none_may_be_made(self, options, open_sync):
+        both({**options, "create_schema": False}, SchemaError, "create_schema=True")
+        open_sync().create_session(ConversationSession("s"))
+        with PostgresConversationStore(**options, create_schema=False) as store:
+            assert store.get_session("s") is not None
+
+    def test_a_role_that_may_only_read(self, options, open_sync, postgres):
+        open_sync().create_session(ConversationSession("s"))
+        role, schema = f"r_{options['schema']}", options["schema"]
+        postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'r34d'")
+        try:
+            postgres.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {role}')
+            postgres.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO {role}')
+            reader = {**options, "url": url_with(options["url"], username=role, password="r34d")}
+            with PostgresConversationStore(**reader) as store:
+                assert store.get_session("s") is not None
+                with pytest.raises(BackendError, match="grant"):
+                    store.add_message("s", ConversationMessage(content="x"))
+
+            async def body(store):
+                assert await store.get_session("s") is not None
+                with pytest.raises(BackendError, match="grant"):
+                    await store.add_message("s", ConversationMessage(content="x"))
+
+            in_loop(body, **reader)
+        finally:
+            postgres.execute(f'DROP OWNED BY "{role}"')
+            postgres.execute(f"DROP ROLE {role}")
+
+    def test_a_full_pool(self, open_sync, options):
+        store = open_sync(max_size=1, pool_timeout=0.3)
+        store.connect()
+        with store._runner._pool.lend(), pytest.raises(ConnectionFailedError, match="pool_timeout"):
+            store.get_session("s")
+        assert store.get_session("s") is None
+
+        async def body(store):
+            await store.connect()
+            async with store._runner._pool.lend():
+                with pytest.raises(ConnectionFailedError, match="pool_timeout"):
+                    await store.get_session("s")
+            assert await store.get_session("s") is None
+
+        in_loop(body, **options, max_size=1, pool_timeout=0.3)
+
+    def test_a_statement_that_takes_too_long(self, open_sync, options, postgres):
+        store = open_sync(statement_timeout=0.5)
+        store.create_session(ConversationSession("s"))
+        with psycopg.connect(postgres.url) as blocker:
+            blocker.execute(f"""SELECT 1 FROM "{options["schema"]}".praison_sessions FOR UPDATE""")
+            with pytest.raises(BackendError, match="statement_timeout"):
+                store.add_message("s", ConversationMessage(content="x"))
+            blocker.rollback()
+        assert store.add_message("s", ConversationMessage(content="x")).seq == 1
+
+    def test_errors_hold_no_text_of_messages(self, open_sync, options, postgres):
+        store = open_sync()
+        store.create_session(ConversationSession("s"))
+        postgres.execute(f"""ALTER TABLE "{options["schema"]}".praison_messages ADD CHECK (role <> 'evil')""")
+        with pytest.raises(BackendError) as caught:
+            store.add_message("s", ConversationMessage(role="evil", content="t0p-s3cret"))
+        assert "t0p-s3cret" not in str(caught.value)
+
+    def test_serverless_hosts_get_tls_and_time(self):
+        for host in ("ep-a-1.eu-central-1.aws.neon.tech", "db.x.supabase.co", "x.cockroachlabs.cloud", "x.xata.sh"):
+            found = settings(f"postgresql://u:p@{host}/d", {}, None, None, None)
+            assert found.parameters["sslmode"] == "require"
+            assert found.connect_timeout == 30
+        assert settings("postgresql://u:p@x-pooler.eu.neon.tech/d", {}, None, 5, None).server_settings == {}
+
+
+def _check(messages: list[ConversationMessage], written: list[str]) -> None:
+    """Nothing lost, nothing doubled, no gap."""
+    assert sorted(message.id for message in messages) == sorted(written)
+    assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
+
+
+class TestResilience:
+    @pytest.mark.slow
+    def test_restarts_under_eight_writers(self, open_sync, postgres):
+        if not postgres.restartable:
+            pytest.skip("the server is not ours to restart")
+        store = open_sync(retry_timeout=30)
+        store.create_session(ConversationSession("s"))
+        done = threading.Event()
+        written: list[list[str]] = [[] for _ in range(8)]
+
+        def write(worker: int) -> None:
+            while not done.is_set():
+                name = f"{worker}-{len(written[worker])}"
+                store.add_message("s", ConversationMessage(id=name, content=name))
+                written[worker].append(name)
+
+        with ThreadPoolExecutor(8) as pool:
+            writers = [pool.submit(write, worker) for worker in range(8)]
+            for _ in range(3):
+                time.sleep(1.5)
+                postgres.restart()
+            time.sleep(1.5)
+            done.set()
+            for writer in writers:
+                writer.result(60)
+        _check(store.get_messages("s"), [name for names in written for name in names])
+
+    @pytest.mark.slow
+    def test_restarts_under_eight_writing_tasks(self, options, postgres):
+        if not postgres.restartable:
+            pytest.skip("the server is not ours to restart")
+
+        async def body(store):
+            await store.create_session(ConversationSession("s"))
+            written: list[str] = []
+            done = asyncio.Event()
+
+            async def write(worker: int) -> None:
+                number = 0
+                while not done.is_set():
+                    name = f"{worker}-{number}"
+                    await store.add_message("s", ConversationMessage(id=name, content=name))
+                    written.append(name)
+                    number += 1
+
+            tasks = [asyncio.create_task(write(worker)) for worker in range(8)]
+            for _ in range(3):
+                await asyncio.sleep(1.5)
+                await asyncio.to_thread(postgres.restart)
+            await asyncio.sleep(1.5)
+            done.set()
+            await asyncio.gather(*tasks)
+            _check(await store.get_messages("s"), written)
+
+        in_loop(body, **options, retry_timeout=30)
+
+    def test_idle_connections_that_died_are_not_lent(self, open_sync, postgres, options):
+        store = open_sync(min_size=3)
+        store.create_session(ConversationSession("s"))
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'praisonai-persistence'"
+        postgres.execute(kill)
+        time.sleep(0.2)
+        assert store.delete_session("s") is True, "an operation that may not be repeated works at once"
+
+        async def body(store):
+            await store.create_session(ConversationSession("s"))
+            postgres.execute(kill)
+            await asyncio.sleep(0.2)
+            assert await store.delete_session("s") is True
+
+        in_loop(body, **options)
+
+    def test_the_same_append_at_once(self, open_sync, options):
+        """Retries of one id that overlap give one message, and no gap."""
+        store = open_sync()
+        store.create_session(ConversationSession("s"))
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(30):
+                message = ConversationMessage(id=str(number), content="x")
+                batch = [ConversationMessage(id=f"{number}-{n}", content="x") for n in range(3)]
+                calls = [lambda m=message: store.add_message("s", m), lambda b=batch: store.add_messages("s", b)] * 4
+                list(pool.map(lambda call: call(), calls))
+        _check(store.get_messages("s"), [f"{n}{end}" for n in range(30) for end in ("", "-0", "-1", "-2")])
+
+    def test_many_tasks_on_a_small_pool(self, options):
+        async def body(store):
+            for number in range(64):
+                await store.create_session(ConversationSession(str(number)))
+
+            async def write(session: str) -> None:
+                for _ in range(5):
+                    await store.add_message(session, ConversationMessage(content="x"))
+
+            await asyncio.gather(*(write(str(number)) for number in range(64)))
+            await asyncio.gather(*(write("0") for _ in range(64)))
+            for number in range(64):
+                messages = await store.get_messages(str(number))
+                assert [message.seq for message in messages] == list(range(1, 326 if number == 0 else 6))
+
+        in_loop(body, **options, max_size=10)
+
+    def test_eight_threads(self, open_sync):
+        store = open_sync(max_size=3)
+        store.create_session(ConversationSession("s"))
+        with ThreadPoolExecutor(8) as pool:
+            seqs = list(pool.map(lambda n: store.add_message("s", ConversationMessage(content=str(n))).seq, range(400)))
+        assert sorted(seqs) == list(range(1, 401))
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+    def test_a_store_that_is_used_in_one_loop_after_the_other(self, options):
+        store = AsyncPostgresConversationStore(**options)
+        asyncio.run(store.create_session(ConversationSession("s")))
+        assert asyncio.run(store.get_session("s")) is not None
+        asyncio.run(store.close())
+        gc.collect()  # a loop that is closed cannot close its sockets; Python says so here, not in another test
+
+    @pytest.mark.slow
+    def test_twenty_processes_that_start_at_once(self, options):
+        code = (
+            "import sys, json; sys.stdin.readline()\n"
+            "from praisonai_persistence_postgres import PostgresConversationStore as Store, PostgresStateStore\n"
+            "options = json.loads(sys.argv[1])\n"
+            "with Store(**options) as store, PostgresStateStore(**options) as state:\n"
+            "    store.connect(); print(state.incr('n'))\n"
+        )
+        command = [sys.executable, "-c", code, json.dumps(options)]
+        pipe = subprocess.PIPE
+        children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(20)]
+        for child in children:
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        results = [child.communicate(timeout=120) for child in children]
+        assert [error for _, error in results] == [""] * 20
+        assert sorted(int(output) for output, _ in results) == list(range(1, 21))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_child_has_connections_of_its_own(self, open_sync):
+        store = open_sync()
+        store.create_session(ConversationSession("s"))
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                for _ in range(20):
+                    store.add_message("s", ConversationMessage(content="child"))
+                store.close()
+                status = 0
+            os._exit(status)
+        for _ in range(20):
+            store.add_message("s", ConversationMessage(content="parent"))
+        assert os.waitpid(child, 0)[1] == 0
+        store.add_message("s", ConversationMessage(content="parent"))
+        assert [message.seq for message in store.get_messages("s")] == list(range(1, 42))
+
+
+class TestHandedIn:
+    def test_a_pool(self, options, postgres):
+        with psycopg_pool.ConnectionPool(postgres.url, min_size=1, open=True) as pool:
+            for _ in range(2):
+                with PostgresConversationStore(pool=pool, schema=options["schema"]) as store:
+                    store.upsert_session(ConversationSession("s"))
+                    assert store.add_message("s", ConversationMessage(content="x")).seq
+            with pool.connection() as connection:
+                assert connection.autocommit is False, "as it was"
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    def test_an_async_pool(self, options, postgres):
+        async def main():
+            async with asyncpg.create_pool(postgres.url, min_size=1) as pool:
+                for _ in range(2):
+                    async with AsyncPostgresConversationStore(pool=pool, schema=options["schema"]) as store:
+                        await store.upsert_session(ConversationSession("s"))
+                        assert (await store.add_message("s", ConversationMessage(content="x"))).seq
+                assert await pool.fetchval("SELECT 1") == 1
+
+        asyncio.run(main())
+
+    def test_a_connection_factory(self, options, postgres):
+        made = []
+
+        def connect():
+            made.append(psycopg.connect(postgres.url))
+            return made[-1]
+
+        with PostgresConversationStore(connection_factory=connect, schema=options["schema"]) as store:
+            store.create_session(ConversationSession("s"))
+        assert len(made) == 1
+        assert made[0].closed
+
+        async def aconnect():
+            return await asyncpg.connect(postgres.url)
+
+        async def body(store):
+            assert await store.get_session("s") is not None
+
+        in_loop(body, connection_factory=aconnect, schema=options["schema"])
+
+
+def test_names_and_schemes_lead_here(options):
+    url = options["url"].replace("postgresql://", "{}://")
+    for scheme in ("postgres", "postgresql", "neon", "cockroachdb", "crdb"):
+        with open_conversation_store(url.format(scheme), cockroach=False, schema=options["schema"]) as store:
+            assert isinstance(store, PostgresConversationStore)
+            store.connect()
+    store = open_conversation_store(url.format("postgresql+asyncpg"))
+    assert isinstance(store, AsyncPostgresConversationStore)
+    assert type(store)._async
+
+
+def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options):
+    """An append is one statement and one commit."""
+    store = open_sync(max_size=1)
+    store.create_session(ConversationSession("s"))
+    sent = []
+    with store._runner._pool.lend() as connection:
+        cursor = connection._cursor
+        connection._cursor = type("Spy", (), {
+            "execute": lambda self, sql, *rest, **more: (sent.append(sql), cursor.execute(sql, *rest, **more))[1],
+            "fetchall": lambda self: cursor.fetchall(),
+        })()  # fmt: skip
+    store.add_message("s", ConversationMessage(content="x"))
+    assert len(sent) == 1
+    assert sent[0].startswith("WITH s AS (UPDATE")
