@@ -11,7 +11,7 @@ Three processes, one SQLite file, no network and no key:
 3. The second process is the same program, started anew. It answers the open question from what it finds.
 4. The third process played the user and did the killing. Now it reads the file through the async stores, and compares.
 
-Two things are not real. `stand_in_model` is a handful of rules where a language model would be, `stand_in_embedding`
+Two things are not real. `stand_in_model` is a handful of rules where a language model would be, `StandInEmbedder`
 counts words where an embedding model would be. Everything else is what an application would do.
 """
 
@@ -26,30 +26,38 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from praisonai_persistence import ConversationMessage, ConversationSession, KnowledgeDocument
 from praisonai_persistence.conversation import AsyncSQLiteConversationStore, SQLiteConversationStore
+from praisonai_persistence.embed import Embedder
 from praisonai_persistence.knowledge import AsyncSQLiteKnowledgeStore, SQLiteKnowledgeStore
 from praisonai_persistence.state import AsyncSQLiteStateStore, SQLiteStateStore
 
 ROOT = Path(__file__).resolve().parent.parent
 SESSION = "ada-and-the-agent"
-DIMENSION = 256
 HOUR = 3600.0
 
 # ---------------------------------------------------------------------------------------------------------- stand-ins
 
 
-def stand_in_embedding(text: str) -> list[float]:
+class StandInEmbedder:
     """Stands in for an embedding model: each longer word counts in one of 256 places; the whole gets the length 1."""
-    places = [0.0] * DIMENSION
-    for word in re.findall(r"[a-z]{5,}", text.lower()):
-        places[zlib.crc32(word.encode()) % DIMENSION] += 1.0
-    length = math.hypot(*places) or 1.0
-    return [place / length for place in places]
+
+    dimension = 256
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the embedding of each text."""
+        return [self._embed(text) for text in texts]
+
+    def _embed(self, text: str) -> list[float]:
+        places = [0.0] * self.dimension
+        for word in re.findall(r"[a-z]{5,}", text.lower()):
+            places[zlib.crc32(word.encode()) % self.dimension] += 1.0
+        length = math.hypot(*places) or 1.0
+        return [place / length for place in places]
 
 
 def stand_in_model(history: list[ConversationMessage]) -> dict[str, Any]:
@@ -88,6 +96,7 @@ class Agent:
         self.conversation = SQLiteConversationStore(path=path)
         self.state = SQLiteStateStore(path=path)
         self.knowledge = SQLiteKnowledgeStore(path=path)
+        self.embedder: Embedder = StandInEmbedder()
         self.tools: dict[str, Callable[..., str]] = {
             "set_preference": self.set_preference,
             "weather": self.weather,
@@ -105,11 +114,16 @@ class Agent:
 
     def learn(self) -> None:
         """Take in the documentation. A piece that is there already is replaced by itself."""
-        self.knowledge.create_collection("documentation", DIMENSION)
-        documents = [
-            KnowledgeDocument(f"{file}#{number}", text, stand_in_embedding(text), {"file": file, "heading": heading})
+        self.knowledge.create_collection("documentation", self.embedder.dimension)
+        found = [
+            (f"{file}#{number}", text, {"file": file, "heading": heading})
             for file in ["README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
             for number, (heading, text) in enumerate(pieces(file))
+        ]
+        embeddings = self.embedder.embed([text for _, text, _ in found])
+        documents = [
+            KnowledgeDocument(name, text, embedding, metadata)
+            for (name, text, metadata), embedding in zip(found, embeddings, strict=True)
         ]
         self.knowledge.upsert("documentation", documents)
         report("learned", pieces=self.knowledge.count("documentation"))
@@ -156,7 +170,8 @@ class Agent:
 
     def search_documents(self, query: str, filters: dict[str, Any]) -> str:
         """Find the pieces of the documentation that are nearest to a question."""
-        found = self.knowledge.search("documentation", stand_in_embedding(query), limit=3, filters=filters)
+        [embedding] = self.embedder.embed([query])
+        found = self.knowledge.search("documentation", embedding, limit=3, filters=filters)
         report("found", filters=filters, documents=[document.to_dict() for document in found])
         return f"see {found[0].metadata['heading']!r}." if found else "I found nothing."
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.config import PersistenceConfig
     from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
+    from praisonai_persistence.embed import AsyncEmbedder, Embedder
     from praisonai_persistence.errors import (
         AmbiguousBackendError,
         BackendError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "config": ("PersistenceConfig",),
     "conversation": ("AsyncConversationStore", "ConversationStore"),
+    "embed": ("AsyncEmbedder", "Embedder"),
     "errors": (
         "AmbiguousBackendError",
         "BackendError",
@@ -115,6 +117,7 @@ __all__ = [
     "STATE_STORES",
     "AmbiguousBackendError",
     "AsyncConversationStore",
+    "AsyncEmbedder",
     "AsyncKnowledgeStore",
     "AsyncStateStore",
     "BackendError",
@@ -133,6 +136,7 @@ __all__ = [
     "DimensionError",
     "DocumentExistsError",
     "DuplicateMessageError",
+    "Embedder",
     "FilterError",
     "InvalidIdentifierError",
     "InvalidValueError",

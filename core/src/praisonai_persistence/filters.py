@@ -16,21 +16,22 @@ Keys are any text, taken whole: ``a.b`` is one key, not a path. A key that start
 before it (``\$where``), and one of backslashes and ``$`` with one more backslash.
 
 [parse][] makes a typed tree and refuses everything else; [matches][] evaluates the tree in memory, and is what every
-engine's own translation is tested against.
+engine's own translation is tested against. [Compiler][] is the base of such a translation.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from praisonai_persistence.errors import FilterError, SerializationError
 from praisonai_persistence.payload import copy, dumps, equal
 
-__all__ = ["COMPARISONS", "And", "Compare", "Filter", "Not", "Or", "matches", "parse"]
+__all__ = ["COMPARISONS", "And", "Compare", "Compiled", "Compiler", "Filter", "Not", "Or", "matches", "parse"]
 
 COMPARISONS = ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$exists", "$contains", "$startswith")
 """The operators that a [Compare][] may have; ``$ne`` and ``$nin`` are parsed into [Not][]."""
@@ -238,3 +239,94 @@ def _ordered(operator: str, stored: Any, value: Any) -> bool:
     if operator == "$lt":
         return bool(stored < value)
     return bool(stored <= value)
+
+
+# ------------------------------------------------------------------------------------------------------- translation
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled(Generic[E]):
+    """A filter in an engine's language.
+
+    Attributes:
+        expression: what the engine is to select by; None selects everything.
+        exact: whether it selects just what the filter does. Otherwise it selects more, never less, and what the engine
+            finds has to go through [matches][].
+    """
+
+    expression: E | None
+    exact: bool = True
+
+
+class Compiler(ABC, Generic[E]):
+    """Translates trees to an engine's language, whose expressions are of the type ``E``.
+
+    An engine's language says which of the comparisons it can express, and how: exactly, by an expression that selects
+    more, or not at all. What cannot be said exactly stays correct, because the result says so and the store checks what
+    the engine found: a filter is never widened. Negations are moved to the leaves first, because the negation of an
+    expression that selects more would select less.
+    """
+
+    def compile(self, tree: Filter | None) -> Compiled[E]:
+        """Return the translation of a tree of [parse][].
+
+        Raises:
+            FilterError: this engine's language refuses an operator.
+        """
+        return Compiled(None) if tree is None else self._compile(tree, negated=False)
+
+    @abstractmethod
+    def compare(self, part: Compare) -> Compiled[E]:
+        """Translate one comparison; ``Compiled(None, exact=False)`` where nothing can be said."""
+
+    def refute(self, part: Compare) -> Compiled[E]:
+        """Translate the negation of one comparison, which a missing key fulfils too unless it asks for existence."""
+        found = self.compare(part)
+        if not found.exact:
+            return Compiled(None, exact=False)
+        return Compiled(self.nothing() if found.expression is None else self.negate(found.expression))
+
+    @abstractmethod
+    def all_of(self, parts: Sequence[E]) -> E:
+        """Return the conjunction of two parts or more."""
+
+    @abstractmethod
+    def any_of(self, parts: Sequence[E]) -> E:
+        """Return the disjunction of two parts or more."""
+
+    @abstractmethod
+    def negate(self, part: E) -> E:
+        """Return the exact negation: it selects every document that ``part`` does not."""
+
+    @abstractmethod
+    def nothing(self) -> E:
+        """Return what selects no document."""
+
+    def _compile(self, tree: Filter, *, negated: bool) -> Compiled[E]:
+        if isinstance(tree, Not):
+            return self._compile(tree.part, negated=not negated)
+        if isinstance(tree, Compare):
+            return self.refute(tree) if negated else self.compare(tree)
+        parts = [self._compile(part, negated=negated) for part in tree.parts]
+        if isinstance(tree, And) is not negated:
+            return self._all_of(parts)
+        return self._any_of(parts)
+
+    def _all_of(self, parts: Sequence[Compiled[E]]) -> Compiled[E]:
+        said = [part.expression for part in parts if part.expression is not None]
+        exact = all(part.exact for part in parts)
+        if len(said) < 2:
+            return Compiled(said[0] if said else None, exact)
+        return Compiled(self.all_of(said), exact)
+
+    def _any_of(self, parts: Sequence[Compiled[E]]) -> Compiled[E]:
+        if not parts:
+            return Compiled(self.nothing())
+        everything = [part for part in parts if part.expression is None]
+        if everything:
+            return Compiled(None, any(part.exact for part in everything))
+        said = [part.expression for part in parts if part.expression is not None]
+        exact = all(part.exact for part in parts)
+        return Compiled(said[0] if len(said) == 1 else self.any_of(said), exact)
