@@ -808,14 +808,15 @@ class Logged(Broken):
     def connect(self):
         super().connect()
         if self.file is None:
-            if self.path.exists():
-                for line in self.path.read_bytes().splitlines(keepends=True):
-                    if line.endswith(b"\n"):  # the last one may be half a line
-                        session_id, state = pickle.loads(bytes.fromhex(line.decode()))
-                        self._steps._sessions[session_id] = state and WholeSession(*state)
-                        if state is None:
-                            del self._steps._sessions[session_id]
+            written = self.path.read_bytes() if self.path.exists() else b""
+            whole = written[: written.rfind(b"\n") + 1]
+            for line in whole.splitlines():
+                session_id, state = pickle.loads(bytes.fromhex(line.decode()))
+                self._steps._sessions[session_id] = state and WholeSession(*state)
+                if state is None:
+                    del self._steps._sessions[session_id]
             self.file = self.path.open("ab", buffering=0)
+            self.file.truncate(len(whole))  # half a line of a killed process would spoil the next one
 
     def close(self):
         with self.lock:
