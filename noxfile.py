@@ -88,6 +88,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, restarts, cuts, full disks: 200 of each on every backend; the table goes to build/faults."""
+    install(session, ALL, *ENGINES)
+    pytest(session, "tests/faults", f"--fault-report={BUILD / 'faults'}")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Runs the unit tests under coverage and prints what they miss."""
     install(session, ALL, TOML, HATCHLING, "coverage[toml]>=7.6")

@@ -1,0 +1,73 @@
+"""Every backend under every fault that applies to it: nothing acknowledged is lost, nothing is doubled or torn."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from urllib.parse import urlsplit, urlunsplit
+
+import engines
+import pytest
+from backends import BACKENDS
+from lab import FAULTS, Crew, Lab, experiment, small_disk
+from proxy import Proxy
+
+WRITERS = 8
+DISK = 768
+"""Megabytes of the small file system; an experiment writes some tens."""
+
+APPLIES = {"process": ("path", "engine"), "engine": ("engine",), "proxy": ("engine",), "disk": ("path",)}
+CASES = [
+    pytest.param(backend, fault, id=f"{backend.name}-{fault.name}".replace(" ", "-"))
+    for backend in BACKENDS.values()
+    for fault in FAULTS.values()
+    if any(getattr(backend, place) for place in APPLIES[fault.needs])
+]
+
+
+def through(url, port):
+    """Return the URL with the proxy's address in the place of the server's."""
+    parts = urlsplit(url)
+    account = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{account}@127.0.0.1:{port}" if account else f"127.0.0.1:{port}"))
+
+
+@contextlib.contextmanager
+def laboratory(backend, fault, folder):
+    with contextlib.ExitStack() as stack:
+        engine = proxy = place = None
+        if backend.engine is None:
+            if fault.needs == "disk":
+                try:
+                    stack.enter_context(small_disk(folder, DISK))
+                except OSError as error:
+                    pytest.skip(str(error))
+            place = folder / backend.path
+            options = {"path": str(place)}
+        else:
+            engine = engines.engine(backend.engine)
+            if fault.needs == "engine" and not engine.restartable:
+                pytest.skip("the server of the environment's URL is not ours to restart")
+            options = stack.enter_context(engine.space())
+            if fault.needs == "proxy":
+                parts = urlsplit(options["url"])
+                proxy = stack.enter_context(Proxy(parts.hostname, parts.port or engine.port))
+                options = {**options, "url": through(options["url"], proxy.port)}
+        processes = backend.processes
+        yield Lab(Crew(backend.spec(**options), processes, WRITERS // processes), place, engine, proxy)
+
+
+@pytest.mark.parametrize(("backend", "fault"), CASES)
+def test_nothing_is_lost_doubled_or_torn(backend, fault, request, rows, tmp_path_factory):
+    if importlib.util.find_spec(backend.module) is None:
+        pytest.skip(f"{backend.module} is not installed")
+    trials = request.config.getoption("--trials")
+    folder, journal = tmp_path_factory.mktemp("disk"), tmp_path_factory.mktemp("journal")
+    with laboratory(backend, fault, folder) as lab:
+        outcome = experiment(lab, fault(), trials, journal)
+    row = {"backend": backend.name, "fault": fault.name, "trials": outcome.trials, "seconds": round(outcome.seconds, 1)}
+    names = ("tried", "acknowledged", "unsure", "found", "errors", "lost", "doubled", "torn")
+    rows.append({**row, **{name: outcome.counts[name] for name in names}})
+    assert outcome.trials >= trials
+    assert outcome.counts["acknowledged"] > outcome.trials
+    assert outcome.clean, rows[-1]
