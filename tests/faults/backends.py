@@ -44,31 +44,24 @@ class Backend:
         )
 
 
+SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
+MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
+QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
+
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("sqlite", "conversation", "praisonai_persistence_sqlite", "SQLiteConversationStore", path="lab.db"),
-        Backend("sqlite (state)", "state", "praisonai_persistence_sqlite", "SQLiteStateStore", path="lab.db"),
-        Backend(
-            "sqlite (knowledge)", "knowledge", "praisonai_persistence_sqlite", "SQLiteKnowledgeStore", path="lab.db"
-        ),
+        Backend("sqlite", "conversation", SQLITE, "SQLiteConversationStore", path="lab.db"),
+        Backend("sqlite (state)", "state", SQLITE, "SQLiteStateStore", path="lab.db"),
+        Backend("sqlite (knowledge)", "knowledge", SQLITE, "SQLiteKnowledgeStore", path="lab.db"),
         Backend("json", "conversation", "praisonai_persistence_json", "JSONConversationStore", path="sessions"),
         Backend("lancedb", "knowledge", "praisonai_persistence_lancedb", "LanceDBKnowledgeStore", path="lance"),
-        Backend(
-            "qdrant (local)",
-            "knowledge",
-            "praisonai_persistence_qdrant",
-            "QdrantKnowledgeStore",
-            path="qdrant",
-            processes=1,
-        ),
-        Backend(
-            "postgres", "conversation", "praisonai_persistence_postgres", "PostgresConversationStore", engine="postgres"
-        ),
-        Backend("postgres (state)", "state", "praisonai_persistence_postgres", "PostgresStateStore", engine="postgres"),
-        Backend("mysql", "conversation", "praisonai_persistence_mysql", "MySQLConversationStore", engine="mariadb"),
-        Backend("pgvector", "knowledge", "praisonai_persistence_pgvector", "PGVectorKnowledgeStore", engine="pgvector"),
+        Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
+        Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
+        Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
+        Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),
+        Backend("pgvector", "knowledge", PGVECTOR, "PGVectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis"),
-        Backend("chroma", "knowledge", "praisonai_persistence_chroma", "ChromaKnowledgeStore", engine="chroma"),
+        Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
     )
 }

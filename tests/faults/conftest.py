@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 # Tests are imported by their files, so neither this folder nor that of the engines is on the path.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "integration")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
 import engines
 from work import FINDINGS

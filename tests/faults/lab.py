@@ -1,4 +1,4 @@
-"""The laboratory: processes that write, faults that strike them, and the comparison of what was told with what is there."""
+"""The laboratory: processes that write, faults that strike them, and what was told beside what is there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Outcome:
 
 
 class Process:
-    """One process with a few writers. Writers live on when it is killed and started anew: only their process changed."""
+    """One process with a few writers, who live on when it is killed and started anew."""
 
     def __init__(self, spec: StoreSpec, colour: str, names: list[str], heard: threading.Condition) -> None:
         self.spec = spec

@@ -20,8 +20,11 @@ from praisonai_persistence.records import ConversationMessage, ConversationSessi
 __all__ = ["FINDINGS", "WORKLOADS", "Item", "Tried", "Workload"]
 
 FINDINGS = ("lost", "doubled", "torn")
-"""What must not be there. ``lost``: acknowledged, and missing or under another number. ``doubled``: once written, twice
-there. ``torn``: a part of what was written as one, or a content that nobody wrote, or a gap or disorder in the numbers."""
+"""What must not be there.
+
+``lost``: acknowledged, and missing or under another number. ``doubled``: once written, twice there. ``torn``: a part of
+what was written as one, or a content that nobody wrote, or a gap or disorder in the numbers.
+"""
 
 Item = dict[str, Any]
 """What a writer writes in one call; JSON."""

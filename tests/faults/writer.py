@@ -1,8 +1,8 @@
-"""A process of the laboratory: ``python writer.py JOB`` writes until it is killed, ``python writer.py --check JOB`` reads.
+"""A process of the laboratory: ``python writer.py JOB`` writes until killed, ``python writer.py --check JOB`` reads.
 
 It talks in lines of JSON on its standard output: ``ready``, ``try`` (an item, before it is written), ``done`` (it was
-acknowledged), ``error`` (the store raised one of its typed errors; the writer writes the item again, or goes on with the
-next one where a repetition would count twice), ``fatal`` (anything else).
+acknowledged), ``error`` (the store raised one of its typed errors; the writer writes the item again, or goes on with
+the next one where a repetition would count twice), ``fatal`` (anything else).
 """
 
 from __future__ import annotations
