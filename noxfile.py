@@ -148,7 +148,14 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measures the embedded backends beside the raw driver."""
+    """The same work on this project, the bare drivers and other products, in one run: benchmarks/results."""
+    install(session, ALL, *ENGINES, "matplotlib>=3.8", "uv>=0.11")
+    session.run("python", "benchmarks/compare.py", *session.posargs)
+
+
+@nox.session
+def foundation(session: nox.Session) -> None:
+    """Measures the embedded backends beside the raw driver, against their targets."""
     install(session, ALL)
     session.run("python", "benchmarks/foundation.py", *session.posargs)
 
