@@ -19,7 +19,7 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence_json import JSONConversationStore
 from praisonai_persistence_json import _files as files
-from praisonai_persistence_json._files import Directory, _make_directory
+from praisonai_persistence_json._files import Directory, make_directory
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="signals, and fsync of directories, are not of Windows")
 
@@ -359,7 +359,7 @@ def test_directories_are_made_by_many_at_once(tmp_path: Path) -> None:
     def make() -> None:
         barrier.wait(10)
         try:
-            _make_directory(target)
+            make_directory(target)
         except BaseException as error:
             errors.append(error)
 

@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from praisonai_persistence.testing.conversation import ConversationStoreSuite
     from praisonai_persistence.testing.harness import StoreSuite
     from praisonai_persistence.testing.knowledge import KnowledgeStoreSuite
+    from praisonai_persistence.testing.sessions import SessionStoreSuite
     from praisonai_persistence.testing.spec import StoreSpec
     from praisonai_persistence.testing.state import StateStoreSuite
 
-__all__ = ["ConversationStoreSuite", "KnowledgeStoreSuite", "StateStoreSuite", "StoreSpec", "StoreSuite"]
+__all__ = [
+    "ConversationStoreSuite",
+    "KnowledgeStoreSuite",
+    "SessionStoreSuite",
+    "StateStoreSuite",
+    "StoreSpec",
+    "StoreSuite",
+]
 
 _HOMES = {
     "ConversationStoreSuite": "conversation",
     "KnowledgeStoreSuite": "knowledge",
+    "SessionStoreSuite": "sessions",
     "StateStoreSuite": "state",
     "StoreSpec": "spec",
     "StoreSuite": "harness",

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-__all__ = ["FORMAT", "CorruptError", "Head", "newest_first", "parse", "parse_around", "read_head", "render"]
+__all__ = [
+    "FORMAT",
+    "CorruptError",
+    "Head",
+    "converted",
+    "newest_first",
+    "parse",
+    "parse_around",
+    "read_head",
+    "render",
+]
 
 FORMAT = 1
 """The version of the format that this module writes; it reads this one and older ones."""
@@ -88,14 +98,14 @@ def _quote(text: str | None) -> str:
     return "null" if text is None else encode_basestring(text)
 
 
-def _texts(value: Any, convert: Callable[[str], str]) -> Any:
+def converted(value: Any, convert: Callable[[str], str]) -> Any:
     """Return a JSON value with every text and key converted."""
     if isinstance(value, str):
         return convert(value)
     if isinstance(value, list):
-        return [_texts(item, convert) for item in value]
+        return [converted(item, convert) for item in value]
     if isinstance(value, dict):
-        return {convert(key): _texts(item, convert) for key, item in value.items()}
+        return {convert(key): converted(item, convert) for key, item in value.items()}
     return value
 
 
@@ -107,7 +117,7 @@ def _nested(text: str | None) -> str:
     if text is None:
         return "null"
     if "\x1a" in text or "\\u001a" in text:  # raw: dumps has encoded a surrogate; escaped: the value itself holds one
-        return _compact(_texts(loads(text), encode_text))
+        return _compact(converted(loads(text), encode_text))
     return text
 
 
@@ -166,7 +176,7 @@ def _values(item: Any, shape: dict[str, tuple[type, ...]]) -> list[Any]:
             if types is _CALLS and not all(isinstance(call, dict) for call in value):
                 raise CorruptError("'tool_calls' holds something that is no JSON object")
             text = _compact(value)
-            value = dumps(_texts(value, decode_text)) if "\\u001a" in text else encode_text(text)
+            value = dumps(converted(value, decode_text)) if "\\u001a" in text else encode_text(text)
         values.append(value)
     return values
 

@@ -33,7 +33,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-__all__ = ["Directory", "file_stem", "translated"]
+__all__ = [
+    "RESERVED_NAMES",
+    "Directory",
+    "Locks",
+    "file_stem",
+    "make_directory",
+    "read",
+    "replace",
+    "shard_of",
+    "sync_directory",
+    "translated",
+    "unlink",
+]
 
 T = TypeVar("T")
 
@@ -44,7 +56,7 @@ _WINDOWS = os.name == "nt"
 
 _NOT_PLAIN = re.compile(r"[^a-z0-9_-]")
 _STEM = re.compile(r"[a-z0-9_+%~-]+")
-_RESERVED = frozenset(
+RESERVED_NAMES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{device}{number}" for device in ("com", "lpt") for number in range(10)}
 )
 
@@ -64,7 +76,7 @@ def file_stem(name: str) -> str:
     escaped, too. A name that gets too long so is cut and ends in ``~`` and its SHA-256.
     """
     stem = _NOT_PLAIN.sub(_escaped, name)
-    if stem in _RESERVED or stem.startswith("-"):
+    if stem in RESERVED_NAMES or stem.startswith("-"):
         stem = f"%{ord(stem[0]):02x}{stem[1:]}"
     if len(stem) > _LONGEST:
         stem = f"{stem[:40]}~{hashlib.sha256(name.encode()).hexdigest()}"
@@ -98,7 +110,7 @@ def _patiently(call: Callable[[], T]) -> T:
     return call()
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
     if _WINDOWS:  # has no such call; the file system's journal orders the rename
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -111,17 +123,110 @@ def _sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def _make_directory(path: str) -> None:
+def make_directory(path: str) -> None:
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
     if parent != path:
-        _make_directory(parent)
+        make_directory(parent)
     with suppress(FileExistsError):
         os.mkdir(path)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    _sync_directory(parent)
+    sync_directory(parent)
+
+
+def shard_of(name: str) -> int:
+    """Return the shard that a name falls on; the same in every process."""
+    return zlib.crc32(name.encode()) % _SHARDS
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def replace(path: str, data: bytes, private: bool = False) -> None:
+    """Replace a file, or make it: all of it and for good, or nothing. The caller holds a lock.
+
+    Args:
+        path: the file.
+        data: what it will hold.
+        private: True to let nobody but the owner read it, whatever the umask.
+    """
+    temporary = f"{path}.tmp"
+    try:
+        with open(temporary, "wb", opener=_open_private if private else None) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _patiently(lambda: os.replace(temporary, path))
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+def read(path: str) -> bytes | None:
+    """Return what is in a file; None when there is none."""
+    try:
+        with _patiently(lambda: open(path, "rb")) as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def unlink(path: str) -> None:
+    """Remove a file, for good, and what a killed writer of it has left."""
+    for name in (path, f"{path}.tmp"):
+        with suppress(FileNotFoundError):
+            _patiently(lambda name=name: os.unlink(name))  # type: ignore[misc]
+    sync_directory(os.path.dirname(path))
+
+
+class Locks:
+    """Locks by the paths of their files, against all threads and processes. A thread holds one at a time.
+
+    Args:
+        timeout: how many seconds to wait for one.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._renew()
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        # Threads of this process wait here, not at the file: that needs no polling.
+        self._mutexes = [threading.Lock() for _ in range(_SHARDS)]
+
+    @contextmanager
+    def hold(self, path: str, shard: int, timeout: float | None = None) -> Iterator[None]:
+        """Hold the lock of a file, which is made and stays; threads wait for each other by the shard of the path.
+
+        Raises:
+            BackendError: it was not to be had in time.
+        """
+        wait = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + wait
+        mutex = self._mutexes[shard]
+        if not mutex.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
+            raise BackendError(f"another thread held the lock of a session for more than {wait} seconds")
+        try:
+            # A new object every time: it belongs to this thread and this process alone.
+            lock = FileLock(path)
+            try:
+                lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
+            except Timeout as error:
+                raise BackendError(
+                    f"another process held the lock of a session for more than {wait} seconds"
+                ) from error
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            mutex.release()
 
 
 class Directory:
@@ -135,17 +240,11 @@ class Directory:
     def __init__(self, path: str, lock_timeout: float) -> None:
         self.path = path
         self._locks = os.path.join(path, ".locks")
-        self._lock_timeout = lock_timeout
-        self._renew()
-        renew_in_child(self)
-
-    def _renew(self) -> None:
-        # Threads of this process wait here, not at the file: that needs no polling.
-        self._mutexes = [threading.Lock() for _ in range(_SHARDS)]
+        self._held = Locks(lock_timeout)
 
     def connect(self) -> None:
         """Make the directory, and see that it can be used."""
-        _make_directory(self._locks)
+        make_directory(self._locks)
         for path in (self.path, self._locks):
             if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "no permission to read and write, or mounted read-only", path)
@@ -170,50 +269,21 @@ class Directory:
         Raises:
             BackendError: it was not to be had in time.
         """
-        shard = zlib.crc32(stem.encode()) % _SHARDS
-        wait = self._lock_timeout if timeout is None else timeout
-        deadline = time.monotonic() + wait
-        mutex = self._mutexes[shard]
         if not os.path.isdir(self._locks):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._locks)
-        if not mutex.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
-            raise BackendError(f"another thread held the lock of a session for more than {wait} seconds")
-        try:
-            # A new object every time: it belongs to this thread and this process alone.
-            lock = FileLock(os.path.join(self._locks, f"{shard:02x}"))
-            try:
-                lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
-            except Timeout as error:
-                raise BackendError(
-                    f"another process held the lock of a session for more than {wait} seconds"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            mutex.release()
+        shard = shard_of(stem)
+        with self._held.hold(os.path.join(self._locks, f"{shard:02x}"), shard, timeout):
+            yield
 
     def write(self, stem: str, data: bytes) -> None:
         """Replace a document, or make it: all of it and for good, or nothing. The caller holds the lock."""
         path = self.document(stem)
-        temporary = f"{path}.tmp"
-        _make_directory(os.path.dirname(path))
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _patiently(lambda: os.replace(temporary, path))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        self.sync(stem)
+        make_directory(os.path.dirname(path))
+        replace(path, data)
 
     def sync(self, stem: str) -> None:
         """Make sure that a replaced document survives a power cut."""
-        _sync_directory(os.path.join(self.path, stem))
+        sync_directory(os.path.join(self.path, stem))
 
     def delete(self, stem: str) -> None:
         """Remove a document. The caller holds the lock."""

@@ -11,7 +11,7 @@ from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.urls import file_path
 from praisonai_persistence_json._files import Directory, file_stem
 
-__all__ = ["open_directory"]
+__all__ = ["check_folder", "check_timeout", "open_directory"]
 
 
 def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any) -> Directory:
@@ -21,17 +21,36 @@ def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any) ->
         ConfigurationError: an option that cannot be used.
     """
     prefix = check_prefix(table_prefix)
-    if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not 0 < lock_timeout < math.inf:
-        raise ConfigurationError("lock_timeout must be a number of seconds above 0")
+    check_timeout(lock_timeout)
     if (url is None) == (path is None):
         raise ConfigurationError("give either url='json:///relative', or 'json:////absolute', or path='directory'")
-    place = _path_of(url) if path is None else os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(place, str):
-        raise ConfigurationError("path must be text, or a path made of text")
-    if not place or "\0" in place:
-        raise ConfigurationError("the directory's name is empty or holds NUL")
+    place = check_folder(_path_of(url) if path is None else path, "path")
     folder = file_stem(prefix) if prefix else "no-prefix"  # no prefix holds a hyphen
     return Directory(os.path.join(os.path.abspath(place), folder), lock_timeout)
+
+
+def check_timeout(value: Any) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        ConfigurationError: it is no finite number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigurationError("lock_timeout must be a number of seconds above 0")
+
+
+def check_folder(value: Any, what: str) -> str:
+    """Return the name of a directory as text.
+
+    Raises:
+        ConfigurationError: it cannot be one.
+    """
+    place = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(place, str):
+        raise ConfigurationError(f"{what} must be text, or a path made of text")
+    if not place or "\0" in place:
+        raise ConfigurationError("the directory's name is empty or holds NUL")
+    return place
 
 
 def _path_of(url: Any) -> str:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from praisonai_persistence.errors import (
-    BackendError,
     SessionExistsError,
     SessionNotFoundError,
 )
@@ -22,6 +21,7 @@ from praisonai_persistence.stores import (
 )
 from praisonai_persistence.stores.conversation import Selection, WholeSession, page_of, search_in
 from praisonai_persistence_json._document import CorruptError, newest_first, parse, parse_around, read_head, render
+from praisonai_persistence_json._errors import CorruptDocumentError
 from praisonai_persistence_json._files import Directory, file_stem, translated
 from praisonai_persistence_json._location import open_directory
 
@@ -38,14 +38,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger("praisonai_persistence_json")
-
-
-class CorruptDocumentError(BackendError):
-    """A session's document could not be read and was set aside; ``kept`` is the path where it is now."""
-
-    def __init__(self, message: str, kept: str) -> None:
-        super().__init__(message)
-        self.kept = kept
 
 
 def _unknown(session_id: str) -> SessionNotFoundError:

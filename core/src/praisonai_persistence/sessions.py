@@ -1,0 +1,525 @@
+"""Session stores: chat histories under plain ids, as PraisonAI's agents and bots keep them.
+
+[SessionStoreProtocol][] is all that a caller may rely on: five methods, no inheritance. There are three stores of this
+project: [StoreBackedSessionStore][], over any conversation store; and in ``praisonai-persistence-json``, but importable
+from here, ``DefaultSessionStore`` and ``HierarchicalSessionStore``, whose files PraisonAI reads and writes as well.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from praisonai_persistence import payload
+from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._store import AsyncStore
+from praisonai_persistence.conversation import ConversationStore
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    ConflictError,
+    InvalidValueError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
+from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.stores.sessions import (
+    CompactionCheckpoint,
+    Document,
+    HierarchicalSessions,
+    Message,
+    SessionData,
+    SessionMessage,
+    SessionSnapshot,
+    iso,
+    latest,
+    new_document,
+    unanswered,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = [
+    "RESERVED_KEY",
+    "CompactionCheckpoint",
+    "SessionData",
+    "SessionMessage",
+    "SessionSnapshot",
+    "SessionStoreProtocol",
+    "StoreBackedSessionStore",
+    "bot_session_key",
+    "get_default_session_store",
+    "set_default_session_store",
+]
+
+T = TypeVar("T")
+
+RESERVED_KEY = "praisonai_session"
+"""Where [StoreBackedSessionStore][] keeps, in metadata, what sessions and messages have no field for."""
+
+
+@runtime_checkable
+class SessionStoreProtocol(Protocol):
+    """What a session store is. Any class with these five methods is one.
+
+    ``isinstance`` looks at the names of the methods only.
+    """
+
+    def add_message(self, session_id: str, role: str, content: str, metadata: dict[str, Any] | None = None) -> bool:
+        """Append a message, to a new session if there is none; return whether it is stored."""
+
+    def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:
+        """Return the latest messages as objects with ``role`` and ``content``, oldest first."""
+
+    def clear_session(self, session_id: str) -> bool:
+        """Remove all messages and keep the session."""
+
+    def delete_session(self, session_id: str) -> bool:
+        """Remove the session."""
+
+    def session_exists(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+
+
+# --------------------------------------------------------------------------------------------- over conversation stores
+
+_PAGE = 500
+_OWN_FIELDS = frozenset(
+    ("session_id", "user_id", "agent_id", "title", "state", "metadata", "created_at", "updated_at", "messages")
+)
+_MESSAGE_FIELDS = frozenset({"role", "content", "timestamp", "metadata", "tool_calls", "tool_call_id"})
+_DEFAULTS = {key: value for key, value in new_document("", hierarchy=True).items() if key not in _OWN_FIELDS}
+
+
+class StoreBackedSessionStore(HierarchicalSessions):
+    """Sessions with forks and snapshots in any conversation store.
+
+    Messages are messages of the store and are appended as such, one call each; they are never trimmed, so a limit only
+    limits what is given. What records have no field for stands in the session's metadata under [RESERVED_KEY][]. A
+    snapshot is a session of its own, which this store does not list and removes with the session.
+
+    Args:
+        store: a sync store, or an async one, which is run through ``praisonai_persistence.bridge``. It is not closed.
+        max_messages: how many messages ``get_chat_history`` gives unless told otherwise; None: all.
+    """
+
+    def __init__(self, store: Any, *, max_messages: int | None = 100) -> None:
+        self.capabilities = frozenset({"checks", "hierarchy", "tool_calls"})
+        if isinstance(store, AsyncStore) and store.kind == "conversation":
+            from praisonai_persistence import bridge
+
+            store = bridge.as_sync(store)
+        if not isinstance(store, ConversationStore):
+            raise ConfigurationError(f"a conversation store is needed, not {type(store).__name__}")
+        if max_messages is not None:
+            payload.check_count(max_messages, "max_messages")
+        self._store = store
+        self._owned = False
+        self._limit = max_messages
+        self.max_messages = payload.MAX_INTEGER if max_messages is None else max_messages
+        self.capabilities |= store.capabilities & {"durable", "shared"}
+
+    @classmethod
+    def open(cls, url: str, *, max_messages: int | None = 100, **options: Any) -> StoreBackedSessionStore:
+        """Return sessions in the conversation store of a URL, which is closed with them.
+
+        ``options`` are those of the store; see ``open_conversation_store``.
+        """
+        from praisonai_persistence.registry import open_conversation_store
+
+        sessions = cls(open_conversation_store(url, mode="sync", **options), max_messages=max_messages)
+        sessions._owned = True
+        return sessions
+
+    def close(self) -> None:
+        """Close the conversation store, too, if [open][StoreBackedSessionStore.open] opened it."""
+        super().close()
+        if self._owned:
+            self._store.close()
+
+    @property
+    def _default_limit(self) -> int | None:
+        return self._limit
+
+    # Between documents and records.
+
+    def _document(self, session: ConversationSession, messages: Sequence[ConversationMessage] | None) -> Document:
+        metadata = dict(session.metadata or {})
+        own = metadata.pop(RESERVED_KEY, None)
+        document: Document = {
+            "session_id": session.session_id,
+            "created_at": iso(session.created_at),
+            "updated_at": iso(session.updated_at),
+            "user_id": session.user_id,
+            "agent_id": session.agent_id,
+            "title": session.name,
+            "metadata": metadata,
+            **payload.copy(_DEFAULTS),
+            **(own if isinstance(own, dict) else {}),
+        }
+        if session.state is not None:
+            document["state"] = session.state
+        if messages is not None:
+            document["messages"] = [_message_of(message) for message in messages]
+        return document
+
+    def _session(self, document: Document, old: ConversationSession | None = None) -> ConversationSession:
+        metadata = document["metadata"]
+        if RESERVED_KEY in metadata:
+            raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
+        own = {key: value for key, value in document.items() if key not in _OWN_FIELDS and value != _DEFAULTS.get(key)}
+        if own:
+            metadata = {**metadata, RESERVED_KEY: own}
+        return ConversationSession(
+            document["session_id"],
+            document["user_id"],
+            document["agent_id"],
+            document["title"],
+            document.get("state"),
+            metadata or (old.metadata if old and not old.metadata else None),
+            _seconds(document.get("created_at")),
+        )
+
+    # What the base asks for.
+
+    def _load(self, session_id: str) -> Document | None:
+        session = self._store.get_session(session_id)
+        return None if session is None else self._document(session, self._store.get_messages(session_id))
+
+    def _head(self, session_id: str) -> Document | None:
+        session = self._store.get_session(session_id)
+        return None if session is None else self._document(session, None)
+
+    def _count(self, document: Document) -> int:
+        return self._store.count_messages(document["session_id"])
+
+    def _recent(self, session_id: str, limit: int | None) -> list[Message]:
+        if limit == 0:
+            return []
+        # One more than asked for: whether something is left out decides what may begin the history.
+        found = self._store.get_messages(session_id, limit=None if limit is None else limit + 1)
+        messages = [_message_of(message) for message in found]
+        if limit is None or len(messages) <= limit:
+            return messages
+        if unanswered(messages):  # the call may be further back, so this cannot be decided from here
+            messages = [_message_of(message) for message in self._store.get_messages(session_id)]
+        return latest(messages, limit)
+
+    def _append(self, session_id: str, message: Message) -> None:
+        record = _record_of(message)
+        while True:
+            try:
+                self._store.add_message(session_id, record)
+            except SessionNotFoundError:
+                try:
+                    self._store.create_session(ConversationSession(session_id))
+                except SessionExistsError:  # somebody else was first
+                    continue
+            else:
+                return
+
+    def _create(self, document: Document) -> None:
+        session_id = document["session_id"]
+        hidden = self._keep_imported(document)
+        try:
+            self._store.create_session(self._session(document))
+        except BaseException:
+            for kept_in in hidden:
+                self._store.delete_session(kept_in)
+            raise
+        if document["messages"]:
+            self._store.add_messages(session_id, [_record_of(message) for message in document["messages"]])
+
+    def _edit(
+        self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
+    ) -> T:
+        while True:
+            session = self._store.get_session(session_id)
+            if session is None:
+                if not create:
+                    raise SessionNotFoundError(f"there is no session {session_id!r}")
+                document = new_document(session_id, hierarchy=True)
+                result = change(document)
+                try:
+                    self._create(document)
+                except SessionExistsError:
+                    continue
+                return result
+            stored = self._store.get_messages(session_id) if history else None
+            before = self._session(self._document(session, None), session)
+            document = self._document(session, stored)
+            result = change(document)
+            after = self._session(document, session)
+            if not _same(before, after):
+                try:
+                    self._store.update_session(after, expected_version=session.version)
+                except (ConflictError, SessionNotFoundError):
+                    continue
+            if stored is not None:
+                self._replace(session_id, stored, document["messages"])
+            return result
+
+    def _replace(self, session_id: str, old: Sequence[ConversationMessage], new: Sequence[Message]) -> None:
+        """Leave what both begin with, append the rest of the new ones, and only then delete that of the old ones."""
+        same = 0
+        while same < min(len(old), len(new)) and payload.equal(_message_of(old[same]), new[same]):
+            same += 1
+        if new[same:]:
+            self._store.add_messages(session_id, [_record_of(message) for message in new[same:]])
+        if old[same:]:
+            self._store.delete_messages(session_id, [message.id for message in old[same:]])
+
+    def _erase(self, session_id: str) -> None:
+        head = self._head(session_id)
+        self._store.delete_session(session_id)
+        for snapshot in (head or {}).get("snapshots", ()):
+            kept = self._head(snapshot["kept_in"])
+            # A fork that was not finished may still name the snapshots of its parent.
+            if kept is not None and kept.get("snapshot_of") == session_id:
+                self._store.delete_session(snapshot["kept_in"])
+
+    def _heads(self) -> Iterator[Document]:
+        offset = 0
+        seen: set[str] = set()
+        while True:
+            page = self._store.list_sessions(limit=_PAGE, offset=offset)
+            for session in page:
+                # What is written to meanwhile moves to the front, and pushes others onto the next page again.
+                if session.session_id not in seen:
+                    seen.add(session.session_id)
+                    document = self._document(session, None)
+                    if "snapshot_of" not in document:
+                        yield document
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
+
+    # Forks and snapshots.
+
+    def _copy(self, session_id: str, count: int | None, change: Callable[[Document], None]) -> None:
+        if "fork" not in self._store.capabilities:
+            super()._copy(session_id, count, change)
+            return
+        head = self._need_head(session_id)
+        change(head)
+        up_to = None
+        if count is not None:
+            messages = self._store.get_messages(session_id)[:count]
+            up_to = messages[-1].seq if messages else 0
+        forked = self._store.fork_session(session_id, up_to, head["session_id"])
+        # The copy is nobody's yet, but for its id, which only this call knows.
+        self._store.update_session(self._session(head, forked))
+
+    def _need_head(self, session_id: str) -> Document:
+        head = self._head(session_id)
+        if head is None:
+            raise SessionNotFoundError(f"there is no session {session_id!r}")
+        return head
+
+    def create_snapshot(self, session_id: str, label: str | None = None, metadata: dict[str, Any] | None = None) -> str:
+        """Copy the session as it is now, and return the id that ``revert_to_snapshot`` takes.
+
+        Raises:
+            SessionNotFoundError: there is no such session.
+        """
+        session_id = self._id(session_id)
+        kept_in = str(uuid.uuid4())
+        snapshot = {**self._new_snapshot(session_id, label, metadata), "kept_in": kept_in}
+        head = self._need_head(session_id)
+
+        def become(document: Document) -> None:
+            hidden = {**new_document(kept_in, hierarchy=True), "messages": document.get("messages", [])}
+            hidden.update({name: head[name] for name in ("archived_messages", "last_compaction") if name in head})
+            document.clear()
+            document.update(hidden, snapshot_of=session_id)
+
+        self._copy(session_id, None, become)
+        snapshot["message_index"] = self._store.count_messages(kept_in) - 1
+
+        def change(document: Document) -> None:
+            document["snapshots"] = [*document["snapshots"], snapshot]
+
+        try:
+            self._edit(session_id, change, create=False)
+        except BaseException:
+            self._store.delete_session(kept_in)
+            raise
+        return str(snapshot["id"])
+
+    def _kept(self, document: Document, snapshot: dict[str, Any]) -> dict[str, Any] | None:
+        return self._load(snapshot["kept_in"])
+
+    def _keep_imported(self, document: Document) -> list[str]:
+        """Give every snapshot that came with its transcript a session; return their ids."""
+        kept = []
+        for snapshot in document["snapshots"]:
+            transcript = snapshot.get("transcript")
+            if not isinstance(transcript, dict):
+                continue  # its messages were lost before the export
+            own = {key: value for key, value in snapshot.items() if key != "transcript"}
+            kept.append({**own, "kept_in": str(uuid.uuid4())})
+            hidden = new_document(kept[-1]["kept_in"], hierarchy=True)
+            names = ("messages", "archived_messages", "last_compaction")
+            hidden.update({name: transcript[name] for name in names if transcript.get(name) is not None})
+            self._create({**hidden, "snapshot_of": document["session_id"]})
+        document["snapshots"] = kept
+        return [snapshot["kept_in"] for snapshot in kept]
+
+    def import_session(self, data: Document, new_session_id: str | None = None) -> str:
+        """See [HierarchicalSessions.import_session][]."""
+        if isinstance(data, dict):  # what is not, is refused there
+            data = {key: value for key, value in data.items() if key != "snapshot_of"}
+        return super().import_session(data, new_session_id)
+
+    def export_session(self, session_id: str) -> Document:
+        """See [HierarchicalSessions.export_session][]."""
+        document = super().export_session(session_id)
+        for snapshot in document["snapshots"]:
+            del snapshot["kept_in"]
+        return document
+
+
+def _message_of(record: ConversationMessage) -> Message:
+    metadata = dict(record.metadata or {})
+    own = metadata.pop(RESERVED_KEY, None)
+    message: Message = {
+        "role": record.role,
+        "content": record.content,
+        "timestamp": record.created_at,
+        "metadata": metadata,
+        **(own if isinstance(own, dict) else {}),
+    }
+    if record.tool_calls is not None:
+        message["tool_calls"] = record.tool_calls
+    if record.tool_call_id is not None:
+        message["tool_call_id"] = record.tool_call_id
+    return message
+
+
+def _record_of(message: Message) -> ConversationMessage:
+    metadata = message.get("metadata") or {}
+    if RESERVED_KEY in metadata:
+        raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
+    own = {key: value for key, value in message.items() if key not in _MESSAGE_FIELDS}
+    if own:
+        metadata = {**metadata, RESERVED_KEY: own}
+    return ConversationMessage(
+        role=message["role"],
+        content=message["content"],
+        tool_calls=message.get("tool_calls"),
+        tool_call_id=message.get("tool_call_id"),
+        metadata=metadata or None,
+        created_at=message["timestamp"],
+    )
+
+
+def _seconds(moment: Any) -> float:
+    """Return ISO 8601 as Unix seconds; now, where it is something else."""
+    try:
+        found = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # which Python 3.10 does not read
+    except (AttributeError, ValueError):
+        return time.time()
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _same(a: ConversationSession, b: ConversationSession) -> bool:
+    names = ("user_id", "agent_id", "name", "state", "metadata")
+    return all(payload.equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+# ------------------------------------------------------------------------------------------------------ one per process
+
+
+class _Default:
+    """The session store of this process."""
+
+    def __init__(self) -> None:
+        self._renew()
+        self.chosen: SessionStoreProtocol | None = None
+        self._made: tuple[str, SessionStoreProtocol] | None = None
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def get(self) -> SessionStoreProtocol:
+        if self.chosen is not None:
+            return self.chosen
+        files = _file_stores()
+        folder = files.default_session_dir()
+        with self._lock:
+            if self._made is None or self._made[0] != folder:
+                self._made = folder, files.DefaultSessionStore(folder)
+            return self._made[1]
+
+
+_default = _Default()
+
+
+def get_default_session_store() -> SessionStoreProtocol:
+    """Return the session store of this process: the same object for every caller, in every thread.
+
+    Unless ``set_default_session_store`` chose another one, it is a ``DefaultSessionStore`` on PraisonAI's own folder,
+    ``~/.praisonai/sessions``, or the one below ``PRAISONAI_HOME``. A forked child may go on using it.
+
+    Raises:
+        BackendNotInstalledError: ``praisonai-persistence-json`` is missing.
+    """
+    return _default.get()
+
+
+def set_default_session_store(store: SessionStoreProtocol | None) -> None:
+    """Choose what ``get_default_session_store`` returns from now on; None: PraisonAI's folder again.
+
+    Raises:
+        InvalidValueError: it has not the five methods.
+    """
+    if store is not None and not isinstance(store, SessionStoreProtocol):
+        raise InvalidValueError(f"a {type(store).__name__} has not the five methods of a session store")
+    _default.chosen = store
+
+
+def bot_session_key(platform: str, user_id: str | int) -> str:
+    """Return the session id of a user of a bot: ``bot_session_key("telegram", 12345)`` is ``bot_telegram_12345``.
+
+    PraisonAI makes the same keys. Platforms should have names of which none is another one's beginning, up to a ``_``.
+
+    Raises:
+        InvalidValueError: an argument is empty or of the wrong type, or they make no id.
+    """
+    asked: tuple[Any, Any] = platform, user_id
+    if not isinstance(asked[0], str) or not platform:
+        raise InvalidValueError("platform must be text of 1 or more characters")
+    if isinstance(user_id, bool) or not isinstance(asked[1], (str, int)) or user_id == "":
+        raise InvalidValueError("user_id must be text of 1 or more characters, or a whole number")
+    return payload.check_id(f"bot_{platform}_{user_id}", "the session key")
+
+
+# ------------------------------------------------------------------------------------------------ what json hands out
+
+_JSON = "praisonai_persistence_json"
+_FILE_STORES = frozenset({"DefaultSessionStore", "HierarchicalSessionStore"})
+
+
+def _file_stores() -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(f"{_JSON}.sessions")
+    except ModuleNotFoundError as error:
+        if error.name not in {_JSON, "filelock"}:
+            raise
+        distribution = _JSON.replace("_", "-")
+        raise BackendNotInstalledError(
+            f"session files need {distribution}, which is not installed: pip install {distribution}"
+        ) from error
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILE_STORES:
+        return getattr(_file_stores(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,327 @@
+"""Session files: one JSON document per session, in the folder and in the shape that PraisonAI uses.
+
+Both may use a folder at once: files have the same names, the same lock (``flock`` of ``<file>.lock``, on Windows
+``msvcrt.locking`` of its first byte), and are replaced in one step. See the package's README, "Session files".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from praisonai_persistence.errors import ConfigurationError, SessionExistsError, SessionNotFoundError
+from praisonai_persistence.payload import check_count, decode_text
+from praisonai_persistence.stores.sessions import (
+    MIRRORED,
+    Document,
+    HierarchicalSessions,
+    Message,
+    SessionStoreBase,
+    first_kept,
+    new_document,
+)
+from praisonai_persistence_json._document import converted
+from praisonai_persistence_json._errors import CorruptDocumentError
+from praisonai_persistence_json._files import (
+    RESERVED_NAMES,
+    Locks,
+    file_stem,
+    make_directory,
+    read,
+    replace,
+    shard_of,
+    translated,
+    unlink,
+)
+from praisonai_persistence_json._location import check_folder, check_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["DefaultSessionStore", "HierarchicalSessionStore", "default_session_dir"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("praisonai_persistence_json")
+
+RETENTIONS = ("compact", "truncate", "keep_all")
+_DEFAULT_MAX = 100
+_LONGEST = 255  # bytes that a file's name has on common file systems
+
+
+def default_session_dir() -> str:
+    """Return the folder where PraisonAI keeps sessions: ``$PRAISONAI_HOME/sessions``, or ``~/.praisonai/sessions``.
+
+    As there, ``~/.praison`` is taken if only that exists, and ``$XDG_DATA_HOME/praisonai`` if neither does.
+    """
+    if home := os.environ.get("PRAISONAI_HOME"):
+        return str(Path(home).expanduser() / "sessions")
+    own, old = Path.home() / ".praisonai", Path.home() / ".praison"
+    data = os.environ.get("XDG_DATA_HOME")
+    if own.exists() or not (old.exists() or (data and os.path.isabs(data))):
+        return str(own / "sessions")
+    return str((old if old.exists() else Path(str(data)) / "praisonai") / "sessions")
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
+
+
+def _is_plain(session_id: str) -> bool:
+    return _PLAIN.fullmatch(session_id) is not None and session_id.lower() not in RESERVED_NAMES
+
+
+def _common_name(session_id: str) -> str | None:
+    """Return the name that PraisonAI gives the file of a session, without ``.json``; other ids may have the same one.
+
+    None: no file system takes it.
+    """
+    name = "".join(character if character.isalnum() or character in "-_" else "_" for character in session_id)
+    return name if len(f"{name}.json.lock".encode()) <= _LONGEST else None
+
+
+def _own_name(session_id: str) -> str:
+    """Return a name that no other id has, on any file system, and that PraisonAI gives to none."""
+    return f"~{file_stem(session_id)}"
+
+
+# ------------------------------------------------------------------------------------------------------------- content
+
+_MARK = "escaped_texts"
+_PAIR = re.compile("[\ud800-\udbff](?=[\udc00-\udfff])")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPECIAL = re.compile("\x1a|[\ud800-\udbff](?=[\udc00-\udfff])")
+
+
+def _serialise(document: Document) -> bytes:
+    """Return a document as PraisonAI lays it out, whatever text it holds.
+
+    JSON writes a lone surrogate as an escape; but two of them, one after the other, would be read as the one character
+    that they are in UTF-16. A document that holds such two says so, and has them written with U+001A.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if _PAIR.search(text):
+        escaped = converted(document, lambda item: _SPECIAL.sub(lambda match: f"\x1a{ord(match[0]):04x}", item))
+        text = json.dumps({**escaped, _MARK: True}, indent=2, ensure_ascii=False)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
+
+
+def _parse(raw: bytes, path: str) -> Document:
+    try:
+        document = json.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is not JSON"
+        raise _corrupt(path, reason) from None
+    if not isinstance(document, dict):
+        raise _corrupt(path, "it is no JSON object")
+    if document.pop(_MARK, None) is True:
+        document = converted(document, decode_text)
+    session_id = document.get("session_id")
+    if not isinstance(session_id, str) or not session_id:
+        document["session_id"] = os.path.basename(path).removesuffix(".json")
+    found = new_document(document["session_id"])
+    del found["created_at"], found["updated_at"]  # they are not known, if they do not stand there
+    found.update(document)
+    for name in ("metadata", "runtime_state"):
+        if found[name] is None:
+            found[name] = {}
+        if not isinstance(found[name], dict):
+            raise _corrupt(path, f"{name!r} is no JSON object")
+    for name in ("messages", "archived_messages"):
+        if found[name] is None:
+            found[name] = []
+        # A message without a role or a text is one all the same; what is no object is none, and must not get lost.
+        if not isinstance(found[name], list) or not all(isinstance(item, dict) for item in found[name]):
+            raise _corrupt(path, f"{name!r} is no list of JSON objects")
+    return found
+
+
+def _corrupt(path: str, reason: str) -> CorruptDocumentError:
+    return CorruptDocumentError(f"a session's document cannot be read: {reason}; it is kept as {path}", path)
+
+
+# --------------------------------------------------------------------------------------------------------------- store
+
+
+class DefaultSessionStore(SessionStoreBase):
+    """Sessions as files that PraisonAI reads and writes as well.
+
+    The folder is made with the first write. Objects are safe to share between threads, and between a process and its
+    forked children; any number of processes may use one folder.
+
+    Args:
+        session_dir: the folder; by default PraisonAI's own, ``~/.praisonai/sessions``, or below ``PRAISONAI_HOME``.
+        max_messages: how many messages a session keeps at hand. A tool result is never separated from its call: where
+            the limit would do that, the whole exchange stays.
+        lock_timeout: seconds to wait for another writer of the session before ``BackendError``.
+        retention: what becomes of older messages. ``compact``: they move to the document's ``archived_messages``.
+            ``truncate``: they are dropped. ``keep_all``: they stay. By default ``compact``, or ``truncate`` when
+            ``max_messages`` is given; PraisonAI decides so, too.
+        active_window: overrides ``max_messages`` as the number of messages to keep at hand.
+    """
+
+    capabilities = frozenset({"checks", "durable", "shared", "tool_calls"})
+
+    def __init__(
+        self,
+        session_dir: str | os.PathLike[str] | None = None,
+        max_messages: int = _DEFAULT_MAX,
+        lock_timeout: float = 5.0,
+        retention: str | None = None,
+        active_window: int | None = None,
+    ) -> None:
+        check_timeout(lock_timeout)
+        if retention is None:
+            retention = "compact" if max_messages == _DEFAULT_MAX else "truncate"
+        if retention not in RETENTIONS:
+            raise ConfigurationError(f"retention must be one of {', '.join(RETENTIONS)}")
+        self.session_dir = os.path.abspath(
+            default_session_dir() if session_dir is None else check_folder(session_dir, "session_dir")
+        )
+        self.max_messages = check_count(max_messages, "max_messages")
+        self.active_window = check_count(active_window, "active_window", self.max_messages)
+        if not self.max_messages or not self.active_window:
+            raise ConfigurationError("max_messages and active_window must be 1 or more")
+        self.lock_timeout = lock_timeout
+        self.retention = retention
+        self._locks = Locks(lock_timeout)
+
+    # Where a session is.
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.session_dir, f"{name}.json")
+
+    def _read(self, name: str) -> Document | None:
+        raw = read(self._path(name))
+        return None if raw is None else _parse(raw, self._path(name))
+
+    def _find(self, session_id: str) -> tuple[str, Document | None]:
+        """Return the file of a session, or where it belongs, and its document, if there is one."""
+        plain, common, own = _is_plain(session_id), _common_name(session_id), _own_name(session_id)
+        free = plain
+        for name in (common, own) if plain else (own, common):
+            document = None if name is None else self._read(name)
+            if document is None:
+                continue
+            if document["session_id"] == session_id:
+                return self._path(str(name)), document
+            if name == own:
+                raise _corrupt(self._path(own), "it holds another session than its name says")
+            # PraisonAI gives one name to several ids, and some file systems take X for x.
+            free = False
+        return self._path(str(common) if free else own), None
+
+    def _lock_path(self, session_id: str) -> str:
+        """Return the file to lock: by PraisonAI's name, so that it is the same whichever file holds the session."""
+        return self._path(_common_name(session_id) or _own_name(session_id)) + ".lock"
+
+    # What the base asks for.
+
+    def _load(self, session_id: str) -> Document | None:
+        with translated("the session files"):
+            return self._find(session_id)[1]
+
+    def _edit(
+        self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
+    ) -> T:
+        with translated("the session files"):
+            make_directory(self.session_dir)
+            lock = self._lock_path(session_id)
+            with self._locks.hold(lock, shard_of(lock)):
+                path, document = self._find(session_id)
+                if document is None:
+                    if not create:
+                        raise SessionNotFoundError(f"there is no session {session_id!r}")
+                    document = new_document(session_id, self._hierarchy)
+                before = list(document["messages"])
+                result = change(document)
+                self._write(path, document, before)
+                return result
+
+    def _create(self, document: Document) -> None:
+        session_id = document["session_id"]
+        with translated("the session files"):
+            make_directory(self.session_dir)
+            lock = self._lock_path(session_id)
+            with self._locks.hold(lock, shard_of(lock)):
+                path, found = self._find(session_id)
+                if found is not None:
+                    raise SessionExistsError(f"there is a session {session_id!r} already")
+                self._write(path, document, document["messages"])
+
+    def _write(self, path: str, document: Document, before: list[Message]) -> None:
+        _invalidate_positions(document, before)
+        document["updated_at"] = datetime.now(timezone.utc).isoformat()
+        # PraisonAI looks for these in both places.
+        document.update({name: document["metadata"][name] for name in MIRRORED if name in document["metadata"]})
+        replace(path, _serialise(document), private=True)
+
+    def _erase(self, session_id: str) -> None:
+        with translated("the session files"):
+            if not os.path.isdir(self.session_dir):
+                return
+            lock = self._lock_path(session_id)
+            with self._locks.hold(lock, shard_of(lock)):
+                path, document = self._find(session_id)
+                if document is not None:
+                    unlink(path)
+
+    def _heads(self) -> Iterator[Document]:
+        with translated("the session files"):
+            names = sorted(os.listdir(self.session_dir)) if os.path.isdir(self.session_dir) else []
+        for name in names:
+            if name.endswith(".json"):
+                try:
+                    with translated("the session files"):
+                        document = self._read(name.removesuffix(".json"))
+                except CorruptDocumentError as error:
+                    _log.warning("%s", error)
+                    continue
+                if document is not None:
+                    yield document
+
+    def _trim(self, document: Document) -> None:
+        """Let only the latest messages stay at hand."""
+        messages = document["messages"]
+        if self.retention == "keep_all" or len(messages) <= self.active_window:
+            return
+        # What PraisonAI has put first to stand for what it archived stays first.
+        summaries = 1 if _is_summary(messages[0]) else 0
+        start = max(summaries, first_kept(messages, self.active_window))
+        if self.retention == "compact":
+            document["archived_messages"] = [*document["archived_messages"], *messages[summaries:start]]
+        document["messages"] = [*messages[:summaries], *messages[start:]]
+        checkpoint = document.get("last_compaction")
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get("message_index"), int):
+            checkpoint["message_index"] = max(0, checkpoint["message_index"] - (start - summaries))
+
+
+class HierarchicalSessionStore(HierarchicalSessions, DefaultSessionStore):
+    """The same files with forks, snapshots, shares and titles; arguments as for [DefaultSessionStore][].
+
+    Opening a folder of [DefaultSessionStore][] with it is fine, and the other way round.
+    """
+
+    capabilities = DefaultSessionStore.capabilities | {"hierarchy"}
+
+
+def _is_summary(message: Message) -> bool:
+    metadata = message.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("compaction"))
+
+
+def _invalidate_positions(document: Document, before: list[Message]) -> None:
+    """Mark the snapshots of old versions, which only note a position, when other messages stand there now."""
+    snapshots = document.get("snapshots")
+    for snapshot in snapshots if isinstance(snapshots, list) else ():
+        if not isinstance(snapshot, dict) or "transcript" in snapshot or "transcript_refs" in snapshot:
+            continue
+        index = snapshot.get("message_index")
+        if isinstance(index, int) and index >= 0 and before[: index + 1] != document["messages"][: index + 1]:
+            snapshot["invalidated"] = True
