@@ -127,6 +127,8 @@ TABLE = [
     Row("C27", "SearchIgnoresTheUser", "finds what another user wrote"),
     Row("C27", "SearchesUndeclared", "an undeclared search answers with an empty list"),
     Row("C27", "ForksShareMessages", "a message to the fork is one to the source"),
+    Row("C27", "OnlySaysThatItHasASchema", "declares 'schema', and has none of its methods"),
+    Row("C27", "AdoptsUndeclared", "has a method of 'schema', and does not declare it"),
     Row("C27", "ForksRenumber", "the messages of a fork get new numbers"),
 ]
 

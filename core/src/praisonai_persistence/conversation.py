@@ -13,6 +13,7 @@ Capabilities that a conversation store may declare:
 * ``durable``: what was acknowledged survives the death of the process.
 * ``shared``: two processes may use the same data at the same time.
 * ``prefix``: ``table_prefix`` separates stores on the same data.
+* ``schema``: ``schema_status``, ``migrate_schema`` and ``adopt_legacy``; see ``praisonai_persistence.schema``.
 """
 
 from __future__ import annotations

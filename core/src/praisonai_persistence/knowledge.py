@@ -6,8 +6,9 @@ caller's part: a store takes vectors, and keeps them as 32-bit floats. Filters a
 
 The store classes of installed plugins can be imported from here too.
 
-Capabilities that a knowledge store may declare: ``durable``, ``shared``, ``prefix`` (see ``conversation``), and
-``atomic_batch``: a batch of ``insert`` or ``upsert`` is written whole or not at all, also when the process dies.
+Capabilities that a knowledge store may declare: ``durable``, ``shared``, ``prefix``, ``schema`` (``schema_status`` and
+``migrate_schema``; see ``conversation``), and ``atomic_batch``: a batch of ``insert`` or ``upsert`` is written whole or
+not at all, also when the process dies.
 """
 
 from __future__ import annotations

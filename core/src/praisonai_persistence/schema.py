@@ -22,7 +22,7 @@ class LegacyTables:
     """Tables of PraisonAI itself.
 
     Attributes:
-        prefix: ``praison_`` or ``praisonai_``.
+        prefix: ``praison_``, ``praisonai_``, or that of the store.
         sessions: rows of the sessions table.
         messages: rows of the messages table.
         missing: columns of today's PraisonAI that these tables lack, as ``table.column``.
@@ -78,7 +78,7 @@ class Adoption:
 
     Attributes:
         legacy: what was found.
-        sessions: sessions taken over.
+        sessions: sessions taken over, and those made for messages that had none.
         messages: messages taken over.
         kept_as: the names that the old tables have now.
         dry_run: whether nothing was changed.

@@ -6,7 +6,8 @@ their type. A key holds a plain value or a hash (fields with JSON values), never
 
 The store classes of installed plugins can be imported from here too.
 
-Capabilities that a state store may declare: ``durable``, ``shared``, ``prefix``; see ``conversation``.
+Capabilities that a state store may declare: ``durable``, ``shared``, ``prefix``, ``schema`` (``schema_status`` and
+``migrate_schema``); see ``conversation``.
 """
 
 from __future__ import annotations

@@ -972,6 +972,15 @@ class SearchesUndeclared(Broken):
         return []
 
 
+class OnlySaysThatItHasASchema(Broken):
+    capabilities = frozenset({"search", "fork", "prefix", "schema"})
+
+
+class AdoptsUndeclared(Broken):
+    def adopt_legacy(self, prefix=None, *, dry_run=False):
+        return None
+
+
 class ForksShareMessages(Broken):
     class Steps(MemoryConversationSteps):
         def fork_session(self, session_id, up_to_seq, new_session_id, now):

@@ -10,9 +10,15 @@ from praisonai_persistence_sql import AsyncConnection, AsyncPool, Connection, Di
 
 
 class PlainSQLite(Dialect):
-    """The common ground as it is; only locks have no syntax here."""
+    """The common ground as it is; only locks have no syntax here, and every engine has its own catalogue."""
 
     for_update = ""
+
+    def find_table(self, prefix, name):
+        return "SELECT 1 FROM sqlite_master WHERE name = ?", (prefix + name,)
+
+    def find_columns(self, prefix, name):
+        return "SELECT name FROM pragma_table_info(?)", (prefix + name,)
 
 
 class Deadlock(Exception):

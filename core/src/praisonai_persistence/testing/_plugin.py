@@ -20,7 +20,10 @@ _CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
 
 # Assertions of the kit explain themselves like those of a test module.
 pytest.register_assert_rewrite(
-    *(f"{_PACKAGE}.{name}" for name in ("_conversation_model", "conversation", "harness", "knowledge", "state"))
+    *(
+        f"{_PACKAGE}.{name}"
+        for name in ("_conversation_model", "conversation", "harness", "knowledge", "sessions", "state")
+    )
 )
 
 

@@ -30,6 +30,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.testing._conversation_model import run_conversation_model
+from praisonai_persistence.testing._schema import check_schema
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.corpus import (
     HOSTILE_IDS,
@@ -1918,6 +1919,12 @@ class ConversationStoreSuite(StoreSuite, suite=True):
 
         assert len(split(await race(body), SessionExistsError)[0]) == 1
         assert _ids(await store.get_messages("raced")) == ["a", "b"]
+
+    async def test_c27_the_schema_is_told_and_changed(self, store: Any) -> None:
+        async def write() -> None:
+            await store.create_session(Session("s"))
+
+        await check_schema(store, write, lambda: store.get_session("s"))
 
     # ---------------------------------------------------------------------------------------------------------- model
 

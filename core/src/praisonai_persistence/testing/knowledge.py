@@ -40,6 +40,7 @@ from praisonai_persistence.testing._filter_cases import (
     single_filters,
 )
 from praisonai_persistence.testing._knowledge_bodies import document, script
+from praisonai_persistence.testing._schema import check_schema
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.clauses import MODEL
 from praisonai_persistence.testing.corpus import (
@@ -1714,6 +1715,14 @@ class KnowledgeStoreSuite(StoreSuite, suite=True):
         assert ids(await docs.search("docs", [1.0, 0.0, 0.0])) == ["a"]
         await docs.insert("docs", [make("b")])
         assert await docs.count("docs") == 2
+
+    async def test_k12_the_schema_is_told_and_changed(self, store: Any) -> None:
+        """Without losing anything."""
+
+        async def write() -> None:
+            await store.create_collection("docs", 3)
+
+        await check_schema(store, write, lambda: store.collection_exists("docs"))
 
     # -------------------------------------------------------------------------------------------------------- the model
 

@@ -26,6 +26,7 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.globs import compile_glob
 from praisonai_persistence.memory import MemoryStateStore
 from praisonai_persistence.testing._facade import SyncFacade, drive
+from praisonai_persistence.testing._schema import check_schema
 from praisonai_persistence.testing._state_bodies import script
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.clauses import MODEL
@@ -1644,6 +1645,10 @@ class StateStoreSuite(StoreSuite, suite=True):
         server.start()
         assert await store.incr("key") == 2
         assert await store.hgetall("hash") == {"field": 1}
+
+    async def test_s12_the_schema_is_told_and_changed(self, store: Any) -> None:
+        """Without losing anything."""
+        await check_schema(store, lambda: store.set("key", 1), lambda: store.exists("key"))
 
     # -------------------------------------------------------------------------------------------------------- the model
 

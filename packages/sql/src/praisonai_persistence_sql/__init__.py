@@ -3,11 +3,13 @@
 A library: it registers no backend. A backend package brings its dialect's differences and its driver's connections.
 """
 
+from praisonai_persistence_sql.administration import AsyncConversationSchema, AsyncSchema, ConversationSchema, Schema
+from praisonai_persistence_sql.adoption import ConversationMigrations
 from praisonai_persistence_sql.conversation import SQLConversationSteps
-from praisonai_persistence_sql.dialect import Dialect
-from praisonai_persistence_sql.migrations import Migration, Migrations, MigrationState
+from praisonai_persistence_sql.dialect import Dialect, LegacySQL
+from praisonai_persistence_sql.migrations import Migration, Migrations
 from praisonai_persistence_sql.pooling import AsyncLender, Lender
-from praisonai_persistence_sql.requests import Alone, Execute, ExecuteMany, Fetch, Request, Snapshot, repeatable
+from praisonai_persistence_sql.requests import Alone, Execute, ExecuteMany, Fetch, Request, Snapshot, Undo, repeatable
 from praisonai_persistence_sql.runners import (
     AsyncConnection,
     AsyncPool,
@@ -17,22 +19,29 @@ from praisonai_persistence_sql.runners import (
     Retry,
     SQLRunner,
 )
+from praisonai_persistence_sql.server import CONVERSATION_CAPABILITIES, STATE_CAPABILITIES, ServerStore
 from praisonai_persistence_sql.state import SQLStateSteps
 
 __all__ = [
+    "CONVERSATION_CAPABILITIES",
+    "STATE_CAPABILITIES",
     "Alone",
     "AsyncConnection",
+    "AsyncConversationSchema",
     "AsyncLender",
     "AsyncPool",
     "AsyncSQLRunner",
+    "AsyncSchema",
     "Connection",
+    "ConversationMigrations",
+    "ConversationSchema",
     "Dialect",
     "Execute",
     "ExecuteMany",
     "Fetch",
+    "LegacySQL",
     "Lender",
     "Migration",
-    "MigrationState",
     "Migrations",
     "Pool",
     "Request",
@@ -40,6 +49,9 @@ __all__ = [
     "SQLConversationSteps",
     "SQLRunner",
     "SQLStateSteps",
+    "Schema",
+    "ServerStore",
     "Snapshot",
+    "Undo",
     "repeatable",
 ]

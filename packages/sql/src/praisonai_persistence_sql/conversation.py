@@ -14,7 +14,7 @@ from praisonai_persistence.payload import (
 )
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores import ConversationSteps
-from praisonai_persistence_sql.migrations import Migrations
+from praisonai_persistence_sql.adoption import ConversationMigrations
 from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch
 from praisonai_persistence_sql.schema import CONVERSATION, CONVERSATION_TABLES
 
@@ -57,7 +57,7 @@ class SQLConversationSteps(ConversationSteps):
         tables: Sequence[str] = (),
     ) -> None:
         names = (*CONVERSATION_TABLES, *tables)
-        self.migrations = Migrations(dialect, prefix, "conversation", names, migrations)
+        self.migrations = ConversationMigrations(dialect, prefix, "conversation", names, migrations)
         self._dialect = dialect
         self._tables = dialect.tables(prefix, names)
         self._selects: dict[tuple[bool, ...], str] = {}

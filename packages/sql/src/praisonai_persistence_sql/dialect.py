@@ -7,14 +7,34 @@ driver's own. Where an engine deserves another statement, its package overrides 
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from praisonai_persistence.payload import check_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Dialect"]
+__all__ = ["Dialect", "LegacySQL"]
+
+
+class LegacySQL(NamedTuple):
+    """How an engine reads the tables of PraisonAI itself, whose columns have other types there than ours.
+
+    Attributes:
+        text: a column, ``{}``, as text or bytes.
+        key: an id as text or bytes that are equal only if the ids are the same.
+        id: an id, to be compared with one of ours.
+        session_row: what tells the rows of sessions apart, and orders them.
+        message_row: the same of messages.
+        order: what comes closest to the order in which messages of one moment were written.
+    """
+
+    text: str = "{}"
+    key: str = "{}"
+    id: str = "{}"
+    session_row: str = "session_id"
+    message_row: str = "id"
+    order: str = "id"
 
 
 class Dialect:
@@ -35,6 +55,7 @@ class Dialect:
     """Behind a SELECT that must lock its rows until the transaction ends."""
     max_parameters: ClassVar[int] = 500
     """How many values an ``IN`` list is given at a time."""
+    legacy: LegacySQL = LegacySQL()
 
     def quote(self, identifier: str) -> str:
         """Return a validated identifier as SQL."""
@@ -71,9 +92,21 @@ class Dialect:
     def _insert(self, table: str, columns: Sequence[str]) -> str:
         return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
-    def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]] | None:
-        """Return a query, and its parameters, that has a row if this table exists; None: the engine has none."""
-        return None
+    def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
+        """Return a query, and its parameters, that has a row if this table exists."""
+        raise NotImplementedError
+
+    def find_columns(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
+        """Return a query, and its parameters, for the names of a table's columns; no rows: no table."""
+        raise NotImplementedError
+
+    def rename(self, names: Mapping[str, str]) -> Sequence[str]:
+        """Return statements that rename tables; keys and values are identifiers with their prefix."""
+        return [f"ALTER TABLE {self.quote(old)} RENAME TO {self.quote(new)}" for old, new in names.items()]
+
+    def create_numbered(self, table: str, index: str, select: str) -> Sequence[str]:
+        """Return statements that make a table of a query's rows, which are found by the column ``n``, an integer."""
+        return [f"CREATE TABLE {table} AS {select}", f"CREATE UNIQUE INDEX {index} ON {table} (n)"]
 
     def migration_lock(self, prefix: str) -> Sequence[str]:
         """Return statements that make the rest of the transaction the only migration of this prefix.

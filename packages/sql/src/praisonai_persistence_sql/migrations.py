@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from praisonai_persistence.errors import InvalidValueError, SchemaError
+from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError
+from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence_sql.requests import Execute, Fetch
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from praisonai_persistence_sql.dialect import Dialect
 
-__all__ = ["Migration", "MigrationState", "Migrations"]
+__all__ = ["Migration", "Migrations"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +35,14 @@ class Migration:
         name: what it does, in a few words.
         up: shared statements (see ``Dialect``).
         down: statements that undo it, or None where that would lose data.
+        drops: tables that ``down`` drops; as long as one of them has a row, the step is not undone.
     """
 
     version: int
     name: str
     up: Sequence[str]
     down: Sequence[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationState:
-    """Where a component stands.
-
-    Attributes:
-        component: ``conversation``, ``state`` or ``knowledge``.
-        version: what the database has; 0: nothing yet.
-        latest: what this code writes.
-        pending: names of the steps between them, in order.
-    """
-
-    component: str
-    version: int
-    latest: int
-    pending: tuple[str, ...]
+    drops: Sequence[str] = ()
 
 
 class Migrations:
@@ -80,10 +68,12 @@ class Migrations:
         self._component = component
         self._steps = steps
         self._tables = dialect.tables(prefix, [*names, self.TABLE])
+        self._find = Fetch(*dialect.find_table(prefix, self.TABLE))
         self._create = self._sql(
             "CREATE TABLE IF NOT EXISTS {schema} (component {t_id} PRIMARY KEY, version {t_int}, applied_at {t_real})"
         )
         self._read = self._sql("SELECT version FROM {schema} WHERE component = ?")
+        self._unmark = self._sql("DELETE FROM {schema} WHERE component = ?")
         self._write = dialect.prepare(
             dialect.upsert(self._tables[self.TABLE], ["component", "version", "applied_at"], ["component"]), {}
         )
@@ -93,73 +83,63 @@ class Migrations:
         """The version that this code reads and writes."""
         return len(self._steps)
 
-    @reads
-    def version(self) -> Steps[int]:
-        """Return the version of the tables; the runner must know that the version table exists."""
-        rows = yield Fetch(self._read, (self._component,))
-        return int(rows[0][0]) if rows else 0
+    def adopt_on_connect(self, wanted: bool) -> None:
+        """Say whether the first operation takes over tables of PraisonAI itself, where it finds them.
 
-    @property
-    def can_look(self) -> bool:
-        """Whether ``current`` works on this engine."""
-        return self._dialect.find_table(self._prefix, self.TABLE) is not None
+        Raises:
+            ConfigurationError: wanted of tables that PraisonAI never wrote.
+        """
+        if wanted:
+            raise ConfigurationError(f"adopt_legacy is for conversations; a {self._component} store adopts nothing")
 
     @reads
     def current(self) -> Steps[int]:
         """Return the version of the tables without changing anything: 0 without tables."""
-        query = self._dialect.find_table(self._prefix, self.TABLE)
-        if query is None or not (yield Fetch(*query)):
+        if not (yield self._find):
             return 0
-        return (yield from self.version())
+        rows = yield Fetch(self._read, (self._component,))
+        return int(rows[0][0]) if rows else 0
 
-    @writes
-    def status(self) -> Steps[MigrationState]:
-        """Return where the component stands. Makes the version table if there is none."""
-        yield Execute(self._create)
-        version = yield from self.version()
+    @reads
+    def status(self) -> Steps[SchemaStatus]:
+        """Return where the component stands; changes nothing."""
+        version = yield from self.current()
         pending = tuple(step.name for step in self._steps[version:])
-        return MigrationState(self._component, version, self.latest, pending)
+        legacy = yield from self._legacy()
+        return SchemaStatus(self._component, version, self.latest, pending, legacy)
+
+    @reads
+    def plan(self, target: int | None = None) -> Steps[SchemaChange]:
+        """Return what [Migrations.migrate][] would do, and raise what it would; changes nothing."""
+        goal = self._goal(target)
+        version = yield from self.current()
+        statements = yield from self._statements(version, goal)
+        return SchemaChange(self._component, version, goal, tuple(statements), dry_run=True)
 
     @writes
-    def up(self, target: int | None = None, *, dry_run: bool = False) -> Steps[list[str]]:
-        """Apply what is pending; return the statements.
-
-        Args:
-            target: stop at this version; None: at the latest.
-            dry_run: return the statements only.
+    def migrate(self, target: int | None = None) -> Steps[SchemaChange]:
+        """Go up to the latest version, or up or down to ``target``.
 
         Raises:
-            SchemaError: the tables are newer than this code.
+            SchemaError: the tables are newer than this code, or not ours; or a step that cannot be undone.
             InvalidValueError: no such target.
         """
-        goal = self._goal(target)
-        version = yield from self._locked_version()
-        if version > self.latest:
-            raise self.newer(version)
-        return (yield from self._apply(version, goal, dry_run=dry_run))
+        return (yield from self._alone(self._migrate(self._goal(target))))
 
-    @writes
-    def down(self, target: int = 0, *, dry_run: bool = False) -> Steps[list[str]]:
-        """Undo down to a version; return the statements.
+    def _migrate(self, goal: int) -> Steps[SchemaChange]:
+        version = yield from self.current()
+        statements = yield from self._statements(version, goal)
+        if version == 0 and statements and (yield from self._adopt_first()):
+            return SchemaChange(self._component, 0, self.latest, ())
+        yield from self._do(statements, version, goal)
+        return SchemaChange(self._component, version, goal, tuple(statements))
 
-        Raises:
-            SchemaError: a step that cannot be undone, or tables newer than this code.
-            InvalidValueError: no such target.
-        """
-        goal = self._goal(target)
-        version = yield from self._locked_version()
-        if version > self.latest:
-            raise self.newer(version)
-        statements: list[str] = []
-        for step in reversed(self._steps[goal:version]):
-            if step.down is None:
-                raise SchemaError(f"step {step.version} ({step.name}) of {self._component} cannot be undone")
-            statements += [self._sql(sql) for sql in step.down]
-        if statements and not dry_run:
+    def _do(self, statements: Sequence[str], version: int, goal: int) -> Steps[None]:
+        if version != goal:
+            yield Execute(self._create)
             for sql in statements:
                 yield Execute(sql)
             yield Execute(self._write, (self._component, goal, time.time()))
-        return statements
 
     def missing(self, version: int) -> SchemaError:
         """Return the error for tables that are not there, or older, where this store may not make them."""
@@ -176,6 +156,30 @@ class Migrations:
             f"reads up to {self.latest}: upgrade it (pip install --upgrade praisonai-persistence and its backend)"
         )
 
+    # ------------------------------------------------------------------------------------------- for what derives
+
+    def _alone(self, steps: Steps[T]) -> Steps[T]:
+        """Run steps while nobody else changes the tables of this prefix."""
+        for sql in self._dialect.migration_lock(self._prefix):
+            yield Execute(sql)
+        return (yield from steps)
+
+    def _legacy(self) -> Steps[tuple[LegacyTables, ...]]:
+        """Return the tables of PraisonAI itself that could be adopted; changes nothing."""
+        yield from ()
+        return ()
+
+    def _adopt_first(self) -> Steps[bool]:
+        """See to what stands where the first tables are to be; return whether they are there now.
+
+        Raises:
+            SchemaError: something that must not be touched.
+        """
+        yield from ()
+        return False
+
+    # ----------------------------------------------------------------------------------------------------- inside
+
     def _goal(self, target: int | None) -> int:
         if target is None:
             return self.latest
@@ -183,19 +187,22 @@ class Migrations:
             raise InvalidValueError(f"there is no schema version {target}; there are 0 to {self.latest}")
         return target
 
-    def _locked_version(self) -> Steps[int]:
-        for sql in self._dialect.migration_lock(self._prefix):
-            yield Execute(sql)
-        yield Execute(self._create)
-        return (yield from self.version())
-
-    def _apply(self, version: int, goal: int, *, dry_run: bool) -> Steps[list[str]]:
-        statements = [self._sql(sql) for step in self._steps[version:goal] for sql in step.up]
-        if statements and not dry_run:
-            for sql in statements:
-                yield Execute(sql)
-            yield Execute(self._write, (self._component, goal, time.time()))
-        return statements
+    def _statements(self, version: int, goal: int) -> Steps[list[str]]:
+        """Return what leads from one version to the other, after checking that it may be done."""
+        if version > self.latest:
+            raise self.newer(version)
+        undone = list(reversed(self._steps[goal:version]))
+        for step in undone:
+            if step.down is None:
+                raise SchemaError(f"step {step.version} ({step.name}) of {self._component} cannot be undone")
+        for name in (name for step in undone for name in step.drops):
+            if (yield Fetch(self._sql(f"SELECT 1 FROM {{{name}}} LIMIT 1"))):
+                raise SchemaError(
+                    f"undoing the {self._component} tables with prefix {self._prefix!r} would drop "
+                    f"{self._tables[name]}, which has rows: export and delete them first"
+                )
+        steps = [step.down or () for step in undone] or [step.up for step in self._steps[version:goal]]
+        return [self._sql(sql) for statements in steps for sql in statements]
 
     def _sql(self, sql: str) -> str:
         return self._dialect.prepare(sql, self._tables)

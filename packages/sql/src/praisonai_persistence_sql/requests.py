@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "repeatable"]
+__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -52,7 +52,14 @@ class Snapshot(NamedTuple):
     """
 
 
-Request = Fetch | Alone | Execute | ExecuteMany | Snapshot
+class Undo(NamedTuple):
+    """Undo all that the operation did so far; what it asks for next is another transaction. The answer is None.
+
+    For engines whose connections understand it.
+    """
+
+
+Request = Fetch | Alone | Execute | ExecuteMany | Snapshot | Undo
 
 
 def repeatable(function: F) -> F:

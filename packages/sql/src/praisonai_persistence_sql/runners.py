@@ -187,8 +187,7 @@ class SQLRunner(Runner):
         pool: lends them; closed with the runner.
         migrations: applied by the first operation; None: the schema is somebody else's business.
         retry: how often, and how long, to try again.
-        create_schema: whether tables are made or brought up to date; if not, they must be there (for engines that can
-            tell).
+        create_schema: whether tables are made or brought up to date; if not, they must be there.
     """
 
     def __init__(
@@ -224,17 +223,29 @@ class SQLRunner(Runner):
         if self._migrations is None:
             self._attempts(_nothing)
             return
-        if self._migrations.can_look:
-            version = self._attempts(self._migrations.current)
-            if not _must_migrate(self._migrations, version, self._create_schema):
-                return
-        self._attempts(self._migrations.up)
+        version = self._attempts(self._migrations.current)
+        if _must_migrate(self._migrations, version, self._create_schema):
+            self._attempts(self._migrations.migrate)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
         if not self._ready or self._closed:
             self.connect()
         return self._attempts(operation, *args, **kwargs)
+
+    def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do an operation on the schema itself: nothing is migrated first.
+
+        Raises:
+            StoreClosedError: after ``close``.
+        """
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        try:
+            return self._attempts(operation, *args, **kwargs)
+        finally:
+            if is_write(operation):
+                self._ready = False  # the next operation looks at the tables again
 
     def close(self) -> None:
         """See [Runner.close][]."""
@@ -245,9 +256,18 @@ class SQLRunner(Runner):
 
     def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         waits: Waits | None = None
+        write = is_write(operation)
         while True:
             try:
-                return self._once(operation, *args, **kwargs)
+                with self._pool.lend() as connection:
+                    try:
+                        connection.begin(write=write)
+                        answer = run(operation(*args, **kwargs), connection.perform)
+                        connection.commit()
+                    except BaseException:
+                        connection.rollback()
+                        raise
+                return answer
             except PersistenceError:
                 raise
             except Exception as error:
@@ -257,17 +277,6 @@ class SQLRunner(Runner):
                     raise self._pool.translate(error) from error
             time.sleep(wait)
 
-    def _once(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._pool.lend() as connection:
-            try:
-                connection.begin(write=is_write(operation))
-                answer = run(operation(*args, **kwargs), connection.perform)
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
-            return answer
-
 
 class AsyncSQLRunner(AsyncRunner):
     """[SQLRunner][] for an async driver.
@@ -276,8 +285,7 @@ class AsyncSQLRunner(AsyncRunner):
         pool: lends the connections; closed with the runner.
         migrations: applied by the first operation; None: the schema is somebody else's business.
         retry: how often, and how long, to try again.
-        create_schema: whether tables are made or brought up to date; if not, they must be there (for engines that can
-            tell).
+        create_schema: whether tables are made or brought up to date; if not, they must be there.
     """
 
     def __init__(
@@ -311,17 +319,25 @@ class AsyncSQLRunner(AsyncRunner):
         if self._migrations is None:
             await self._attempts(_nothing)
             return
-        if self._migrations.can_look:
-            version = await self._attempts(self._migrations.current)
-            if not _must_migrate(self._migrations, version, self._create_schema):
-                return
-        await self._attempts(self._migrations.up)
+        version = await self._attempts(self._migrations.current)
+        if _must_migrate(self._migrations, version, self._create_schema):
+            await self._attempts(self._migrations.migrate)
 
     async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
         if not self._ready or self._closed:
             await self.connect()
         return await self._attempts(operation, *args, **kwargs)
+
+    async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [SQLRunner.administer][]."""
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        try:
+            return await self._attempts(operation, *args, **kwargs)
+        finally:
+            if is_write(operation):
+                self._ready = False
 
     async def close(self) -> None:
         """See [Runner.close][]."""
@@ -331,9 +347,18 @@ class AsyncSQLRunner(AsyncRunner):
 
     async def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         waits: Waits | None = None
+        write = is_write(operation)
         while True:
             try:
-                return await self._once(operation, *args, **kwargs)
+                async with self._pool.lend() as connection:
+                    try:
+                        await connection.begin(write=write)
+                        answer = await run_async(operation(*args, **kwargs), connection.perform)
+                        await connection.commit()
+                    except BaseException:
+                        await connection.rollback()
+                        raise
+                return answer
             except PersistenceError:
                 raise
             except Exception as error:
@@ -342,17 +367,6 @@ class AsyncSQLRunner(AsyncRunner):
                 if wait is None:
                     raise self._pool.translate(error) from error
             await asyncio.sleep(wait)
-
-    async def _once(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._pool.lend() as connection:
-            try:
-                await connection.begin(write=is_write(operation))
-                answer = await run_async(operation(*args, **kwargs), connection.perform)
-                await connection.commit()
-            except BaseException:
-                await connection.rollback()
-                raise
-            return answer
 
 
 @reads

@@ -43,6 +43,7 @@ CONVERSATION = (
             "CREATE UNIQUE INDEX {messages_by_id} ON {messages} (session_id, id)",
         ),
         down=("DROP TABLE {messages}", "DROP TABLE {sessions}"),
+        drops=("sessions",),
     ),
 )
 
@@ -62,6 +63,7 @@ STATE = (
             )""",
         ),
         down=("DROP TABLE {state_fields}", "DROP TABLE {state}"),
+        drops=("state",),
     ),
 )
 

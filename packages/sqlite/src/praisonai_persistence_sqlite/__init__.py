@@ -11,10 +11,10 @@ from praisonai_persistence.stores import (
     StepConversationStore,
     StepKnowledgeStore,
     StepStateStore,
-    ThreadRunner,
 )
+from praisonai_persistence_sql import AsyncConversationSchema, AsyncSchema, ConversationSchema, Schema
 from praisonai_persistence_sqlite._location import locate
-from praisonai_persistence_sqlite._runner import SQLiteRunner
+from praisonai_persistence_sqlite._runner import SQLiteRunner, SQLiteThreadRunner
 from praisonai_persistence_sqlite.conversation import SQLiteConversationSteps
 from praisonai_persistence_sqlite.knowledge import SQLiteKnowledgeSteps
 from praisonai_persistence_sqlite.state import SQLiteStateSteps
@@ -22,7 +22,6 @@ from praisonai_persistence_sqlite.state import SQLiteStateSteps
 if TYPE_CHECKING:
     import os
 
-    from praisonai_persistence.records import ConversationMessage
 
 __all__ = [
     "AsyncSQLiteConversationStore",
@@ -45,6 +44,8 @@ class _Store:
         synchronous: ``FULL``: what was acknowledged survives a power failure. ``NORMAL``: it survives the death of the
             process; a power failure may take the last commits.
         lock_timeout: seconds to wait for other processes' write transactions.
+        adopt_legacy: whether the first call takes over tables of PraisonAI itself that stand where this store's are
+            to be (see ``adopt_legacy()``); only of conversations.
 
     Raises:
         ConfigurationError: neither or both of url and path, or an option that cannot be.
@@ -64,67 +65,57 @@ class _Store:
         table_prefix: str = "praison_",
         synchronous: str = "FULL",
         lock_timeout: float = 60.0,
+        adopt_legacy: bool = False,
     ) -> None:
         location = locate(url, path, synchronous, lock_timeout)
         if location.path is None:
             self.capabilities = type(self).capabilities - {"durable", "shared"}
         steps = self._make_steps(table_prefix)
+        steps.migrations.adopt_on_connect(adopt_legacy)
         runner = SQLiteRunner(location, steps.migrations)
-        super().__init__(steps, ThreadRunner(runner) if self._threads else runner)  # type: ignore[call-arg]
+        super().__init__(steps, SQLiteThreadRunner(runner) if self._threads else runner)  # type: ignore[call-arg]
 
 
 class _Conversation(_Store):
-    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "search", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "schema", "search", "shared"})
     _make_steps = SQLiteConversationSteps
 
 
-class SQLiteConversationStore(_Conversation, StepConversationStore):
+class SQLiteConversationStore(_Conversation, ConversationSchema, StepConversationStore):
     """Conversations in a SQLite file."""
 
-    def search_messages(self, query: str, user_id: str | None = None, limit: int = 20) -> list[ConversationMessage]:
-        while self._runner.run(self._steps.update_index):  # type: ignore[attr-defined]
-            pass
-        return super().search_messages(query, user_id, limit)
 
-
-class AsyncSQLiteConversationStore(_Conversation, AsyncStepConversationStore):
+class AsyncSQLiteConversationStore(_Conversation, AsyncConversationSchema, AsyncStepConversationStore):
     """Conversations in a SQLite file, for async callers: operations run on threads."""
 
     _threads = True
 
-    async def search_messages(
-        self, query: str, user_id: str | None = None, limit: int = 20
-    ) -> list[ConversationMessage]:
-        while await self._runner.run(self._steps.update_index):  # type: ignore[attr-defined]
-            pass
-        return await super().search_messages(query, user_id, limit)
-
 
 class _State(_Store):
-    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "schema", "shared"})
     _make_steps = SQLiteStateSteps
 
 
-class SQLiteStateStore(_State, StepStateStore):
+class SQLiteStateStore(_State, Schema, StepStateStore):
     """State in a SQLite file."""
 
 
-class AsyncSQLiteStateStore(_State, AsyncStepStateStore):
+class AsyncSQLiteStateStore(_State, AsyncSchema, AsyncStepStateStore):
     """State in a SQLite file, for async callers: operations run on threads."""
 
     _threads = True
 
 
 class _Knowledge(_Store):
-    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "schema", "shared"})
     _make_steps = SQLiteKnowledgeSteps
 
 
-class SQLiteKnowledgeStore(_Knowledge, StepKnowledgeStore):
+class SQLiteKnowledgeStore(_Knowledge, Schema, StepKnowledgeStore):
     """Knowledge in a SQLite file."""
 
 
-class AsyncSQLiteKnowledgeStore(_Knowledge, AsyncStepKnowledgeStore):
+class AsyncSQLiteKnowledgeStore(_Knowledge, AsyncSchema, AsyncStepKnowledgeStore):
     """Knowledge in a SQLite file, for async callers: operations run on threads."""
 
     _threads = True

@@ -156,6 +156,7 @@ class Database:
         self._gathering: threading.Lock | None = None  # held until they have come
         self._running = 0
         self._paused = False
+        self._generation = 0  # of the connections: those of an earlier one are not used again
 
     # ------------------------------------------------------------------------------------------------------ operations
 
@@ -169,12 +170,16 @@ class Database:
                 connection, perform = self._readers.pop()
             except IndexError:
                 connection, perform = self._open()
+            generation = self._generation
             try:
                 return run(call(), perform)
+            except sqlite3.OperationalError as error:
+                self._suspect(error)
+                raise
             finally:
                 if connection.in_transaction:
                     connection.rollback()
-                if len(self._readers) < _IDLE_READERS:
+                if generation == self._generation and len(self._readers) < _IDLE_READERS:
                     self._readers.append((connection, perform))
                 else:
                     connection.close()
@@ -275,6 +280,31 @@ class Database:
             self._leading = False
 
     def _commit(self, batch: list[_Job]) -> None:
+        try:
+            self._transact(batch)
+        except sqlite3.OperationalError as error:
+            if self._suspect(error) and self._writer is not None:
+                self._writer[0].close()
+                self._writer = None
+            raise
+
+    def _suspect(self, error: sqlite3.Error) -> bool:
+        """Give up the connections after an error of the file system, and say whether it was one.
+
+        What was opened while the files were read-only stays so, and so does what is opened beside it in this process:
+        SQLite shares the state of the write-ahead log's index. Readers at work close theirs when they are done.
+        """
+        if _is_busy(error) or self.location.path is None:
+            return False
+        with self._mutex:
+            self._generation += 1
+        while True:
+            try:
+                self._readers.pop()[0].close()
+            except IndexError:
+                return True
+
+    def _transact(self, batch: list[_Job]) -> None:
         if self._writer is None:
             self._writer = self._open()
             if self.location.path is not None:

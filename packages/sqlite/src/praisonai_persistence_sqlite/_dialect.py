@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from praisonai_persistence_sql import Dialect
+from praisonai_persistence_sql import Dialect, LegacySQL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,15 @@ class SQLite(Dialect):
         "key": "UNIQUE",
     }
     for_update: ClassVar[str] = ""
+    # A text column may hold anything there, also what is no UTF-8.
+    legacy: LegacySQL = LegacySQL(
+        text="CAST({} AS BLOB)", key="CAST({} AS BLOB)", session_row="rowid", message_row="rowid", order="rowid"
+    )
 
     def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
         """See [Dialect.find_table][]."""
         return "SELECT 1 FROM sqlite_master WHERE name = ?", (prefix + name,)
+
+    def find_columns(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
+        """See [Dialect.find_columns][]."""
+        return "SELECT name FROM pragma_table_info(?)", (prefix + name,)

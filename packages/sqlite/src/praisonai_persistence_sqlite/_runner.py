@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
-from praisonai_persistence.stores import Runner
+from praisonai_persistence.stores import Runner, ThreadRunner
 from praisonai_persistence_sqlite._database import give_back, lend, translate
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from praisonai_persistence_sqlite._database import Database
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["SQLiteRunner"]
+__all__ = ["SQLiteRunner", "SQLiteThreadRunner"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +39,8 @@ class SQLiteRunner(Runner):
     def __init__(self, location: Location, migrations: Migrations) -> None:
         self._location = location
         self._migrations = migrations
-        self._database: Database | None = None
+        self._lent: Database | None = None
+        self._database: Database | None = None  # the same, once its tables are known to be up to date
         self._closed = False
         self._renew()
         renew_in_child(self)
@@ -54,29 +56,55 @@ class SQLiteRunner(Runner):
         if self._database is not None:
             return self._database
         with self._lock:
-            if self._closed:
-                raise StoreClosedError("this store is closed")
+            borrowed = self._lent is not None
+            database = self._borrowed()
             if self._database is None:
-                database = lend(self._location)
                 try:
                     self._migrate(database)
                 except BaseException:
-                    give_back(database)
+                    if not borrowed:
+                        self._lent = None
+                        give_back(database)
                     raise
                 self._database = database
             return self._database
+
+    def _borrowed(self) -> Database:
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+        if self._lent is None:
+            self._lent = lend(self._location)
+        return self._lent
 
     def _migrate(self, database: Database) -> None:
         try:
             # The usual case takes no lock.
             if database.read(self._migrations.current) != self._migrations.latest:
-                database.write(self._migrations.up)
+                database.write(self._migrations.migrate)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
-        database = self._database or self._connected()
+        return self._run(self._database or self._connected(), operation, *args, **kwargs)
+
+    def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do an operation on the schema itself: nothing is migrated first, and reading makes no file."""
+        with self._lock:
+            if self._lent is None and not self._closed and not is_write(operation) and _is_missing(self._location.path):
+                nothing = lend(self._location._replace(path=None))
+                try:
+                    return self._run(nothing, operation, *args, **kwargs)
+                finally:
+                    give_back(nothing)
+            database = self._borrowed()
+        try:
+            return self._run(database, operation, *args, **kwargs)
+        finally:
+            if is_write(operation):
+                self._database = None  # the next operation looks at the tables again
+
+    def _run(self, database: Database, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         call = partial(operation, *args, **kwargs)
         try:
             return database.write(call) if is_write(operation) else database.read(call)
@@ -87,6 +115,21 @@ class SQLiteRunner(Runner):
         """See [Runner.close][]."""
         with self._lock:
             self._closed = True
-            database, self._database = self._database, None
+            database, self._lent, self._database = self._lent, None, None
         if database is not None:
             give_back(database)
+
+
+def _is_missing(path: str | None) -> bool:
+    """Whether there is no such file, where there could be one."""
+    return path is not None and os.path.isdir(os.path.dirname(path)) and not os.path.exists(path)
+
+
+class SQLiteThreadRunner(ThreadRunner):
+    """Runs the operations of a [SQLiteRunner][] on threads."""
+
+    _runner: SQLiteRunner
+
+    async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [SQLiteRunner.administer][]."""
+        return await self._offload(partial(self._runner.administer, operation, *args, **kwargs))

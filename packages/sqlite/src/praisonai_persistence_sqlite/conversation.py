@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from praisonai_persistence.errors import UnsupportedOperationError
@@ -10,6 +11,7 @@ from praisonai_persistence.payload import decode_message, decode_messages
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence_sql import Execute, Fetch, SQLConversationSteps
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
+from praisonai_persistence_sql.schema import CONVERSATION
 from praisonai_persistence_sqlite._dialect import SQLite
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteConversationSteps"]
 
+_FIRST, _OTHERS = CONVERSATION[0], CONVERSATION[1:]
+_NO_INDEX = ("DROP TABLE IF EXISTS {search_text}", "DROP TABLE IF EXISTS {search}")  # of other messages
+_MIGRATIONS = (replace(_FIRST, up=(*_NO_INDEX, *_FIRST.up), down=(*_NO_INDEX, *(_FIRST.down or ()))), *_OTHERS)
 _INDEX_AT_ONCE = 2000  # messages that one transaction adds to the full-text index
 
 
@@ -35,7 +40,7 @@ class SQLiteConversationSteps(SQLConversationSteps):
 
     def __init__(self, prefix: str) -> None:
         dialect = SQLite()
-        super().__init__(dialect, prefix, tables=("search", "search_text"))
+        super().__init__(dialect, prefix, _MIGRATIONS, tables=("search", "search_text"))
         # Three statements are faster than two: INSERT ... SELECT ... RETURNING costs more than it saves.
         self._last_seq = self._sql("SELECT last_seq FROM {sessions} WHERE session_id = ?")
         self._append = self._sql(
@@ -89,8 +94,8 @@ class SQLiteConversationSteps(SQLConversationSteps):
         return (yield from super().add_message(session_id, row, now))  # no such session, or it is there already
 
     @writes
-    def update_index(self) -> Steps[bool]:
-        """Add some of the messages that the full-text index lacks; return whether it may lack more."""
+    def update_index(self, user_id: str | None) -> Steps[bool]:
+        """See [ConversationSteps.update_index][]; sessions of all users are indexed."""
         if not (yield self._find_index):
             try:
                 for sql in self._make_index:

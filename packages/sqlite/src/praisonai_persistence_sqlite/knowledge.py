@@ -41,6 +41,8 @@ _MIGRATIONS = (
                 metadata TEXT
             )""",
         ),
+        down=("DROP TABLE {collections}",),
+        drops=("collections",),
     ),
 )
 # What a scan reads stands before what it does not, so that long contents cost nothing there.
