@@ -32,6 +32,8 @@ import engines  # type: ignore[import-not-found]  # stands with the tests
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence_mysql import AsyncMySQLConversationStore, MySQLConversationStore
 
+BLOCKS = 5
+"""In which a round is cut, short ones in turns: what else the machine does should meet both programs."""
 TEXT = "What a message of a conversation is like: a sentence or two, some hundred characters, no more than that. " * 3
 RAISE = "UPDATE {p}sessions SET last_seq = LAST_INSERT_ID(last_seq + 1), updated_at = %s WHERE session_id = %s"
 COLUMNS = "session_id, seq, id, role, content, tool_calls, tool_call_id, metadata, created_at"
@@ -128,7 +130,7 @@ def one_writer(report: Report, engine: engines.MariaDB, prefix: str, rounds: int
                 "bare": timed(lambda: append(bare, prefix, "bare"), count),
                 "once": timed(lambda: append_at_once(several, prefix, "once"), count),
             },
-            blocks=3,
+            blocks=BLOCKS,
         )
         ours = rates(figures["ours"], count)
         title = "one writer"
@@ -141,7 +143,7 @@ def one_writer(report: Report, engine: engines.MariaDB, prefix: str, rounds: int
                 "ours": timed(lambda: store.add_messages("many", [message() for _ in range(1000)])),
                 "bare": timed(lambda: append_many(bare, prefix, "bulk", next(numbers))),
             },
-            blocks=3,
+            blocks=BLOCKS,
         )
         report.compare(title, "add_messages of 1,000", "s", figures["ours"], figures["bare"], at_most=1.3)
         while store.count_messages("long") < 100_000:
@@ -152,7 +154,7 @@ def one_writer(report: Report, engine: engines.MariaDB, prefix: str, rounds: int
                 "ours": timed(lambda: store.get_messages("long", limit=50), 50),
                 "bare": timed(lambda: resume(bare, prefix, "long"), 50),
             },
-            blocks=3,
+            blocks=BLOCKS,
         )
         report.compare(title, "resume of 50 of 100,000, 50 times", "s", figures["ours"], figures["bare"], at_most=1.3)
         start = clock()
@@ -169,7 +171,7 @@ def eight_threads(report: Report, engine: engines.MariaDB, prefix: str, rounds: 
     arguments = {**engine.connect_arguments(), "autocommit": True, "charset": "utf8mb4"}
     connections = [pymysql.connect(**arguments) for _ in range(8)]
     with (
-        MySQLConversationStore(engine.url, table_prefix=prefix, pool_size=8) as store,
+        MySQLConversationStore(engine.url, table_prefix=prefix, max_size=8) as store,
         ThreadPoolExecutor(8) as threads,
     ):
         for number in range(8):
@@ -188,7 +190,7 @@ def eight_threads(report: Report, engine: engines.MariaDB, prefix: str, rounds: 
             "ours": timed(lambda: list(threads.map(ours, range(8)))),
             "bare": timed(lambda: list(threads.map(bare, range(8)))),
         }
-        figures = interleaved(rounds, programs)
+        figures = interleaved(rounds, programs, blocks=BLOCKS)
         title = "eight threads to eight sessions"
         ratios = rates(figures["ours"], 8 * count), rates(figures["bare"], 8 * count)
         report.compare(title, "append", "/s", *ratios, at_least=0.85)
@@ -202,7 +204,7 @@ async def many_tasks(report: Report, engine: engines.MariaDB, prefix: str, round
     arguments = engine.connect_arguments()
     arguments["db"] = arguments.pop("database")
     pool = await aiomysql.create_pool(minsize=10, maxsize=10, autocommit=True, charset="utf8mb4", **arguments)
-    async with AsyncMySQLConversationStore(engine.url, table_prefix=prefix, pool_size=10) as store:
+    async with AsyncMySQLConversationStore(engine.url, table_prefix=prefix, max_size=10) as store:
         for number in range(64):
             await store.create_session(ConversationSession(f"task{number}"))
             await store.create_session(ConversationSession(f"raw{number}"))
@@ -247,7 +249,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the report there")
     options = parser.parse_args()
     report = Report()
-    count = 50 if options.quick else 200
+    count = 20 if options.quick else 60
     try:
         engine = engines.engine("mariadb")
         assert isinstance(engine, engines.MariaDB)
@@ -257,7 +259,7 @@ def main() -> int:
             facts[durable] = str(engine.execute(f"SELECT {durable}")[0])
             print("\n".join(f"{name}: {value}" for name, value in facts.items()))
             one_writer(report, engine, prefix, options.rounds, count)
-            eight_threads(report, engine, prefix, options.rounds, max(20, count // 4))
+            eight_threads(report, engine, prefix, options.rounds, max(10, count // 4))
             asyncio.run(many_tasks(report, engine, prefix, options.rounds, max(5, count // 20)))
             if options.json:
                 report.write(options.json, facts)

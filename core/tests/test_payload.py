@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import (
+    ConfigurationError,
     DuplicateMessageError,
     InvalidIdentifierError,
     InvalidValueError,
@@ -93,6 +94,11 @@ def test_json_comes_back_with_its_types(value):
     assert "\0" not in text
     text.encode()
     assert identical(payload.loads(text), value)
+
+
+@given(JSON)
+def test_json_is_what_the_standard_library_writes(value):
+    assert payload._encode_json(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @given(JSON)
@@ -365,6 +371,14 @@ def test_counts():
     for value in (-1, 1.0, True, "1", None):
         with pytest.raises(InvalidValueError, match="^limit "):
             payload.check_count(value, "limit")
+
+
+def test_seconds():
+    for value, expected in ((1, 1.0), (0.5, 0.5), ("2.5", 2.5), (366 * 86400, 366 * 86400.0)):
+        assert payload.check_seconds(value, "timeout") == expected
+    for value in (0, -1, True, None, "", "soon", math.nan, math.inf, "inf", 10**400, 367 * 86400, [1]):
+        with pytest.raises(ConfigurationError, match="^timeout "):
+            payload.check_seconds(value, "timeout")
 
 
 def test_times():

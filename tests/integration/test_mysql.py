@@ -15,12 +15,14 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
 
 import aiomysql
 import pymysql
 import pytest
-from engines import MariaDB
+from adoption import AdoptionTests, Old, ids, message, session
+from engines import MariaDB, free_port
 
 from praisonai_persistence import (
     BackendError,
@@ -50,11 +52,10 @@ NOWHERE = {"url": "mysql://u:s3cret@127.0.0.1:9/agents", "connect_timeout": 2.0}
 
 @pytest.fixture
 def prefix(mariadb: MariaDB):
-    before = mariadb.tables("")
-    with mariadb.prefix() as prefix:
-        yield prefix
-    for table in set(mariadb.tables("")) - set(before):  # the kit has prefixes of its own
-        mariadb.execute(f"DROP TABLE {table}")
+    before = set(mariadb.tables(""))
+    yield f"t{uuid.uuid4().hex[:10]}_"
+    if new := set(mariadb.tables("")) - before:  # also of the prefixes that the kit makes up
+        mariadb.execute(f"DROP TABLE {', '.join(new)}")
 
 
 class Server:
@@ -70,7 +71,7 @@ class TestMySQLConversation(Server, ConversationStoreSuite):
 
     @pytest.fixture
     def spec(self, mariadb: MariaDB, prefix: str) -> StoreSpec:
-        return _spec("conversation", url=mariadb.url, table_prefix=prefix, connect_timeout=3.0)
+        return _spec("conversation", url=mariadb.url, table_prefix=prefix, retry_timeout=3.0)
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
@@ -82,7 +83,7 @@ class TestMySQLState(Server, StateStoreSuite):
 
     @pytest.fixture
     def spec(self, mariadb: MariaDB, prefix: str) -> StoreSpec:
-        return _spec("state", url=mariadb.url, table_prefix=prefix, connect_timeout=3.0)
+        return _spec("state", url=mariadb.url, table_prefix=prefix, retry_timeout=3.0)
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
@@ -122,7 +123,7 @@ def _rank(session: str, names: list[str], seqs: list[int]) -> None:
 
 
 def test_eight_threads_to_one_session(options):
-    with MySQLConversationStore(**options, pool_size=3) as store:
+    with MySQLConversationStore(**options, max_size=3) as store:
         store.create_session(ConversationSession("s"))
 
         def write(worker: int) -> None:
@@ -142,7 +143,7 @@ def test_eight_threads_to_one_session(options):
 @pytest.mark.parametrize("to_one", [True, False])
 def test_64_tasks_on_a_pool_of_10(options, to_one):
     async def main() -> None:
-        async with AsyncMySQLConversationStore(**options, pool_size=10) as store:
+        async with AsyncMySQLConversationStore(**options, max_size=10) as store:
             sessions = ["s" if to_one else f"s{worker}" for worker in range(64)]
             for session in set(sessions):
                 await store.create_session(ConversationSession(session))
@@ -201,7 +202,7 @@ def test_restarts_under_load_lose_and_double_nothing(options, mariadb):
         pytest.skip("the server of the environment's URL is not ours to restart")
     acknowledged: dict[str, list[str]] = {}
     stop = threading.Event()
-    with MySQLConversationStore(**options, pool_size=8, connect_timeout=30) as store:
+    with MySQLConversationStore(**options, max_size=8, retry_timeout=30) as store:
         for worker in range(8):
             store.create_session(ConversationSession(f"s{worker}"))
 
@@ -270,6 +271,25 @@ def test_an_unknown_database(options, account):
         assert "database" in str(error)
 
 
+def test_a_refused_port(options):
+    port = free_port()
+    options["url"] = f"mysql://u:s3cret@127.0.0.1:{port}/agents"
+    start = time.monotonic()
+    for error in _in_both_colours(options, "connect"):
+        assert isinstance(error, ConnectionFailedError)
+        assert str(port) in str(error)
+        assert "s3cret" not in str(error)
+    assert time.monotonic() - start < 10, "refused at once, not tried again for retry_timeout"
+
+
+@pytest.mark.parametrize("name", ["a`b", "a'b", 'a"b; --'])
+def test_a_database_name_with_quotes(options, mariadb, name):
+    options["url"] = f"{mariadb.url.rpartition('/')[0]}/{quote(name)}"
+    for error in _in_both_colours(options, "connect"):
+        assert isinstance(error, ConnectionFailedError)
+        assert "no such database" in str(error)
+
+
 def test_a_host_that_never_answers(options):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options["url"] = f"mysql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/agents"
@@ -312,14 +332,14 @@ def test_tables_of_a_newer_release(options, mariadb):
 
 
 def test_a_pool_that_stays_full(options):
-    with MySQLConversationStore(**options, pool_size=1, pool_timeout=0.3) as store:
+    with MySQLConversationStore(**options, max_size=1, pool_timeout=0.3) as store:
         store.create_session(ConversationSession("s"))
         with store._runner._pool.lend(), pytest.raises(ConnectionFailedError, match="pool"):
             store.get_session("s")
         assert store.get_session("s") is not None
 
     async def main() -> None:
-        async with AsyncMySQLConversationStore(**options, pool_size=1, pool_timeout=0.3) as store:
+        async with AsyncMySQLConversationStore(**options, max_size=1, pool_timeout=0.3) as store:
             assert await store.get_session("s") is not None
             async with store._runner._pool.lend():
                 with pytest.raises(ConnectionFailedError, match="pool"):
@@ -413,7 +433,7 @@ def test_an_injected_pool_is_not_closed(options, mariadb):
     del options["url"]
     with contextlib.closing(pymysql.connect(**mariadb.connect_arguments())) as connection:
         pool = OnePool(connection)  # without multi-statements, and with autocommit off
-        with MySQLConversationStore(**options, pool=pool, pool_size=1) as store:
+        with MySQLConversationStore(**options, pool=pool, max_size=1) as store:
             store.create_session(ConversationSession("s", name="x' \\ \x1a \0"))
             assert store.add_message("s", _message("m")).seq == 1
             assert store.add_message("s", _message("m")).seq == 1
@@ -429,7 +449,7 @@ def test_an_injected_pool_is_not_closed(options, mariadb):
         arguments["db"] = arguments.pop("database")
         connection = await aiomysql.connect(**arguments)
         pool = OnePool(connection)
-        async with AsyncMySQLConversationStore(**options, pool=pool, pool_size=1) as store:
+        async with AsyncMySQLConversationStore(**options, pool=pool, max_size=1) as store:
             assert (await store.add_message("s", _message("n"))).seq == 2
             assert (await store.get_session("s")).name == "x' \\ \x1a \0"
         assert pool.lent > 1
@@ -447,7 +467,7 @@ def test_a_connection_factory(options, mariadb):
         opened.append(pymysql.connect(**mariadb.connect_arguments()))
         return opened[-1]
 
-    with MySQLConversationStore(**options, connect=connect) as store:
+    with MySQLConversationStore(**options, connection_factory=connect) as store:
         store.create_session(ConversationSession("s"))
         assert store.add_message("s", _message("m")).seq == 1
     assert opened
@@ -455,7 +475,7 @@ def test_a_connection_factory(options, mariadb):
 
 
 def test_a_connection_that_the_server_ended_is_replaced(options, mariadb):
-    with MySQLConversationStore(**options, pool_size=1) as store:
+    with MySQLConversationStore(**options, max_size=1) as store:
         store.create_session(ConversationSession("s"))
         with store._runner._pool.lend() as connection:
             number = connection.perform(Fetch("SELECT CONNECTION_ID()"))[0][0]
@@ -514,3 +534,62 @@ def test_a_message_of_very_many_words_is_found(options):
         assert [m.id for m in store.search_messages("w29999 w12345")] == ["many"]
         assert {m.id for m in store.search_messages("w7 w29999")} == {"many", "few"}
         assert store.search_messages("w30001") == []
+
+
+# ------------------------------------------------------------------------------------------------ what PraisonAI wrote
+
+
+class TestAdoption(AdoptionTests):
+    sync, async_ = MySQLConversationStore, AsyncMySQLConversationStore
+    catalogue = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+    types: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("session_id", "id", "user_id", "agent_id", "name", "tool_call_id"), "VARCHAR(255)"),
+        **dict.fromkeys(("state", "metadata", "tool_calls"), "JSON"),
+        **dict.fromkeys(("created_at", "updated_at"), "DOUBLE"),
+        "role": "VARCHAR(50)",
+        "content": "LONGTEXT",  # TEXT, but for the test of large ones
+    }
+    unchecked = "SET FOREIGN_KEY_CHECKS = 0"
+    keeps_order = False
+    kill_before = (1, 2)
+
+    @pytest.fixture
+    def place(self, mariadb):
+        with mariadb.space() as options:
+            yield options
+
+    def connect(self, options):
+        parts = urlsplit(options["url"])
+        return pymysql.connect(
+            host=parts.hostname, port=parts.port, user=parts.username, password=parts.password, database=parts.path[1:]
+        )
+
+    def test_ids_that_the_server_takes_for_equal(self, place, store):
+        """Its collation ignores case, so PraisonAI found these messages in that session."""
+        old = Old(self, place)
+        old.add("sessions", session("Chat"))
+        old.add("messages", message("Chat", 1), message("CHAT", 2))
+        assert store("adopt_legacy").sessions == 1
+        assert ids(store("get_messages", "Chat")) == ["Chat-0001", "CHAT-0002"]
+
+    def test_what_is_written_meanwhile_undoes_it(self, place):
+        """DDL cannot be in a transaction there: who writes while the rows are copied is noticed."""
+        old = Old(self, place)
+        old.add("sessions", session("s"))
+        old.add("messages", message("s", 1))
+        with self.sync(**place) as store:
+            migrations = store._steps.migrations
+            rename = migrations._rename
+
+            def late(names):
+                if "praison_messages_legacy" in names.values():
+                    old.add("messages", message("s", 2))
+                return (yield from rename(names))
+
+            migrations._rename = late
+            with pytest.raises(SchemaError, match="changed while they were adopted"):
+                store.adopt_legacy()
+            migrations._rename = rename
+            assert store.schema_status().legacy[0].messages == 2
+            assert store.adopt_legacy().messages == 2
+            assert [item.id for item in store.get_messages("s")] == ["s-0001", "s-0002"]

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -22,23 +22,26 @@ import engines
 import psycopg
 import psycopg_pool
 import pytest
+from adoption import AdoptionTests
 
 from praisonai_persistence import ConversationMessage, ConversationSession, open_conversation_store
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
     ConnectionFailedError,
+    DuplicateMessageError,
     InvalidIdentifierError,
     SchemaError,
+    SessionNotFoundError,
 )
 from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_pg.settings import settings
 from praisonai_persistence_postgres import (
     AsyncPostgresConversationStore,
     AsyncPostgresStateStore,
     PostgresConversationStore,
     PostgresStateStore,
 )
-from praisonai_persistence_postgres._settings import settings
 
 MODULE = "praisonai_persistence_postgres"
 
@@ -465,6 +468,51 @@ def test_names_and_schemes_lead_here(options):
     assert type(store)._async
 
 
+@pytest.mark.parametrize("size", [3, 250])
+def test_batches_are_alike_whatever_way_they_take(options, open_sync, size):
+    """A small one is a statement, a large one COPY, and one of which something is there already an INSERT."""
+
+    def batch(start: int) -> list[ConversationMessage]:
+        metadata = {"a": ["\t\\N\n", None, 1.0]}
+        messages = [
+            ConversationMessage(id=f"{number}\x1a|\\N", content=f"a\tb\\.\n{number}\0\x1a", metadata=metadata)
+            for number in range(start, start + size)
+        ]
+        messages[1].content, messages[1].metadata = None, None
+        return messages
+
+    store = open_sync()
+    store.create_session(ConversationSession("s"))
+    first = batch(0)
+    other = ConversationMessage(id=first[-1].id, content="another")
+    assert [message.seq for message in store.add_messages("s", first)] == list(range(1, size + 1))
+    assert [message.seq for message in store.add_messages("s", first)] == list(range(1, size + 1)), "a retry"
+    with pytest.raises(DuplicateMessageError):
+        store.add_messages("s", [*batch(size), other])
+    with pytest.raises(SessionNotFoundError):
+        store.add_messages("nowhere", first)
+    twice = batch(size)
+    stored = store.add_messages("s", [*twice, twice[0]])
+    assert stored[-1] == stored[0]
+
+    async def body(store):
+        found = await store.add_messages("s", batch(2 * size))
+        assert [message.seq for message in found] == list(range(2 * size + 1, 3 * size + 1))
+        found = await store.add_messages("s", [*first, *batch(3 * size)])
+        assert [message.seq for message in found] == [*range(1, size + 1), *range(3 * size + 1, 4 * size + 1)]
+        with pytest.raises(DuplicateMessageError):
+            await store.add_messages("s", [*batch(4 * size), other])
+        with pytest.raises(SessionNotFoundError):
+            await store.add_messages("nowhere", first)
+
+    in_loop(body, **options)
+    messages = store.get_messages("s")
+    assert [message.seq for message in messages] == list(range(1, 4 * size + 1))
+    written_ones = [message for start in range(4) for message in batch(start * size)]
+    for message, written in zip(messages, written_ones, strict=True):
+        assert (message.id, message.content, message.metadata) == (written.id, written.content, written.metadata)
+
+
 def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options):
     """An append is one statement and one commit."""
     store = open_sync(max_size=1)
@@ -479,3 +527,38 @@ def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options)
     store.add_message("s", ConversationMessage(content="x"))
     assert len(sent) == 1
     assert sent[0].startswith("WITH s AS (UPDATE")
+
+
+# --------------------------------------------------------------------------------------------- what PraisonAI wrote
+
+
+class TestAdoption(AdoptionTests):
+    sync, async_ = PostgresConversationStore, AsyncPostgresConversationStore
+    catalogue = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+    types: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("session_id", "id", "user_id", "agent_id", "name", "tool_call_id"), "VARCHAR(255)"),
+        **dict.fromkeys(("state", "metadata", "tool_calls"), "JSONB"),
+        **dict.fromkeys(("created_at", "updated_at"), "DOUBLE PRECISION"),
+        "role": "VARCHAR(50)",
+        "content": "TEXT",
+    }
+    unchecked = "ALTER TABLE {prefix}messages DROP CONSTRAINT IF EXISTS {prefix}messages_session_id_fkey"
+
+    @pytest.fixture
+    def place(self, postgres):
+        with postgres.space() as options:
+            postgres.execute(f'CREATE SCHEMA "{options["schema"]}"')
+            yield options
+
+    def connect(self, options):
+        connection = psycopg.connect(options["url"])
+        connection.execute(f'SET search_path TO "{options["schema"]}"')
+        return connection
+
+
+def test_a_store_that_may_make_nothing_tells_where_the_schema_stands(options):
+    with PostgresConversationStore(**options, create_schema=False) as store:
+        assert store.schema_status().version == 0
+        with pytest.raises(SchemaError, match="create_schema"):
+            store.connect()
+        assert store.schema_status().pending

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from praisonai_persistence.errors import (
+    ConfigurationError,
     DuplicateMessageError,
     InvalidIdentifierError,
     InvalidValueError,
@@ -50,6 +51,7 @@ __all__ = [
     "check_optional_ttl",
     "check_prefix",
     "check_record",
+    "check_seconds",
     "check_size",
     "check_time",
     "check_ttl",
@@ -114,9 +116,33 @@ def _encode_optional(text: Any, what: str) -> str | None:
 # ---------------------------------------------------------------------------------------------------------------- JSON
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _decoder = json.JSONDecoder()
 _scan_json: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # not in typeshed
+
+
+def _make_encode() -> Callable[[Any], str]:
+    """Return ``_encoder.encode``, or what does the same without making a C encoder anew for every value.
+
+    To make one takes longer than to encode what a message usually has.
+    """
+    try:
+        module: Any = json.encoder
+        quote, colon, comma = module.encode_basestring, _encoder.key_separator, _encoder.item_separator
+        chunks = module.c_make_encoder(None, _encoder.default, quote, None, colon, comma, False, False, False)
+
+        def encode(value: Any) -> str:
+            return "".join(chunks(value, 0))
+
+        sample = {"a": ['\x00\u2028"é', 1, -0.0, 10**30, 1.5, True, None, {}, []]}
+        if encode(sample) == _encoder.encode(sample):
+            return encode
+    except (AttributeError, TypeError):  # an interpreter that has none, or another one
+        pass
+    return _encoder.encode
+
+
+_encode_json = _make_encode()
 
 
 def _check_json(value: Any, what: str, depth: int = 1) -> None:
@@ -156,7 +182,8 @@ def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES) -> str:
         raise SerializationError(f"{what} holds a number that JSON cannot hold: {error}") from None
     # JSON escapes control characters itself, so only surrogates are left for encode_text.
     text = encode_text(text)
-    check_size(what, limit, text)
+    if len(text) * 4 > limit:
+        check_size(what, limit, text)
     return text
 
 
@@ -166,7 +193,8 @@ def loads(text: str) -> Any:
     Raises:
         ValueError: it is not JSON.
     """
-    text = decode_text(text)
+    if _ESCAPE in text:
+        text = decode_text(text)
     try:
         value, end = _scan_json(text, 0)  # what dumps wrote has no white space around it, so this is all it takes
     except StopIteration:
@@ -200,8 +228,7 @@ def check_size(what: str, limit: int, *texts: str | None) -> None:
     Raises:
         SerializationError: it is more.
     """
-    characters = sum(len(text) for text in texts if text is not None)
-    if characters * 4 <= limit:  # UTF-8 takes at most four bytes a character: no need to count
+    if sum(map(len, filter(None, texts))) * 4 <= limit:  # UTF-8 takes at most four bytes a character: no need to count
         return
     size = sum(len(text.encode()) for text in texts if text is not None)
     if size > limit:
@@ -221,7 +248,8 @@ def check_id(value: Any, what: str = "session_id") -> str:
         raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
     if not 1 <= len(value) <= MAX_ID_CHARACTERS:
         raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
-    _check_storable(value, what)
+    if "\0" in value or not value.isascii():
+        _check_storable(value, what)
     return value
 
 
@@ -343,6 +371,25 @@ def check_ttl(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
         return float(value)
     raise InvalidValueError("ttl must be a finite number of seconds above 0")
+
+
+_LONGEST = 366 * 24 * 3600.0
+"""Seconds; drivers count in integers of 32 bits, some of them milliseconds, and nobody waits for that long."""
+
+
+def check_seconds(value: Any, what: str) -> float:
+    """Return an option that is a time to wait, in seconds; as text, too, for those that stand in a URL.
+
+    Raises:
+        ConfigurationError: it is no number above 0, or more than a year.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 < number <= _LONGEST:
+        raise ConfigurationError(f"{what} must be a number of seconds above 0")
+    return number
 
 
 def raised(stored: float, now: float) -> float:
@@ -491,9 +538,10 @@ def encode_messages(
         DuplicateMessageError: two messages of the batch share an id and differ.
     """
     rows = [encode_message(session_id, message, limit) for message in check_many(messages, "messages")]
-    first: dict[str, MessageRow] = {}
-    for row in rows:
-        match_stored(first.setdefault(row.id, row), row)
+    last = {row.id: row for row in rows}
+    if len(last) != len(rows):
+        for row in rows:
+            match_stored(last[row.id], row)
     return rows
 
 

@@ -11,7 +11,7 @@ from pymysql.err import IntegrityError, InterfaceError, OperationalError, Progra
 from praisonai_persistence import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.payload import encode_text
 from praisonai_persistence_mysql._dialect import CONVERSATION, STATE, MySQL
-from praisonai_persistence_mysql._errors import UndoneError, classify, translate
+from praisonai_persistence_mysql._errors import UndoneError, classify, refused, translate
 from praisonai_persistence_mysql._options import settings_of
 from praisonai_persistence_mysql._search import codes_of, has_words, match_of
 from praisonai_persistence_mysql._session import Traits, check_statement
@@ -33,26 +33,41 @@ def test_every_step_of_a_migration_can_be_repeated():
 
 
 @pytest.mark.parametrize(
-    ("error", "was_there", "expected"),
+    ("error", "expected"),
     [
-        (OperationalError(1213, "deadlock"), False, "repeat"),
-        (OperationalError(1205, "lock wait"), False, "repeat"),
-        (OperationalError(2013, "lost"), True, "lost"),
-        (OperationalError(2006, "gone away"), True, "lost"),
-        (InterfaceError("(0, 'Not connected')"), True, "lost"),
-        (InterfaceError(0, ""), True, "lost"),
-        (ConnectionResetError(104, "reset"), True, "lost"),
-        (asyncio.TimeoutError(), True, "lost"),
-        (UndoneError(2013, "lost"), True, "repeat"),
-        (OperationalError(2003, "refused"), True, "repeat"),
-        (OperationalError(2003, "refused"), False, "other"),
-        (OperationalError(1045, "denied"), True, "other"),
-        (IntegrityError(1062, "duplicate"), True, "other"),
-        (ValueError("mine"), True, "other"),
+        (OperationalError(1213, "deadlock"), "repeat"),
+        (OperationalError(1205, "lock wait"), "repeat"),
+        (OperationalError(2013, "lost"), "lost"),
+        (OperationalError(2006, "gone away"), "lost"),
+        (InterfaceError("(0, 'Not connected')"), "lost"),
+        (InterfaceError(0, ""), "lost"),
+        (ConnectionResetError(104, "reset"), "lost"),
+        (asyncio.TimeoutError(), "lost"),
+        (UndoneError(2013, "lost"), "repeat"),
+        (OperationalError(2003, "refused"), "other"),
+        (OperationalError(1045, "denied"), "other"),
+        (IntegrityError(1062, "duplicate"), "other"),
+        (ValueError("mine"), "other"),
     ],
 )
-def test_what_errors_mean(error, was_there, expected):
-    assert classify(error, was_there=was_there) == expected
+def test_what_errors_mean(error, expected):
+    assert classify(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (OperationalError(2003, "refused"), True),
+        (OperationalError(2013, "no answer"), True),
+        (OperationalError(1040, "too many connections"), True),
+        (ConnectionResetError(104, "reset"), True),
+        (OperationalError(1045, "denied"), False),
+        (OperationalError(1049, "unknown database"), False),
+    ],
+)
+def test_connecting_is_tried_again_where_the_server_was_before(error, again):
+    assert isinstance(refused(error, "h:1", was_there=False), ConnectionFailedError)
+    assert isinstance(refused(error, "h:1", was_there=True), UndoneError if again else ConnectionFailedError)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ STORES = [AsyncMySQLConversationStore, AsyncMySQLStateStore, MySQLConversationSt
 
 
 def test_a_url_is_read():
-    settings = settings_of(URL + "?connect_timeout=2.5&pool_size=3&charset=utf8mb4", {})
+    settings = settings_of(URL + "?connect_timeout=2.5&max_size=3&charset=utf8mb4", {})
     assert (settings.host, settings.port, settings.database) == ("db.example", 3307, "agents")
     assert (settings.user, settings.password) == ("ada", "s3cr@t")
-    assert (settings.connect_timeout, settings.pool_size) == (2.5, 3)
+    assert (settings.connect_timeout, settings.max_size) == (2.5, 3)
     assert "s3cr" not in repr(settings)
 
 
@@ -46,17 +46,14 @@ def test_schemes(scheme):
         ("mysql://u:s3cret@h/a/b", {}),
         ("mysql://u:s3cret@h/d?what=1", {}),
         ("mysql://u:s3cret@h/d?charset=latin1", {}),
-        ("mysql://u:s3cret@h/d?pool_size=many", {}),
-        ("mysql://u:s3cret@h/d?pool_size=1.5", {}),
+        ("mysql://u:s3cret@h/d?connect_timeout=soon", {}),
         ("mysql://u:s3cret@h/d?tls=perhaps", {}),
         ("mysql://u:s3cret@h/d", {"port": 0}),
         ("mysql://u:s3cret@h/d", {"port": "3306"}),
-        ("mysql://u:s3cret@h/d", {"pool_size": 0}),
-        ("mysql://u:s3cret@h/d", {"pool_size": True}),
         ("mysql://u:s3cret@h/d", {"connect_timeout": 0}),
         ("mysql://u:s3cret@h/d", {"connect_timeout": -1.0}),
         ("mysql://u:s3cret@h/d", {"pool_timeout": float("nan")}),
-        ("mysql://u:s3cret@h/d", {"read_timeout": "1"}),
+        ("mysql://u:s3cret@h/d", {"read_timeout": "soon"}),
         ("mysql://u:s3cret@h/d", {"statement_timeout": 0}),
         ("mysql://u:s3cret@h/d", {"tls": 7}),
         ("mysql://u:s3cret@h/d", {"host": ""}),
@@ -77,9 +74,23 @@ def test_a_database_must_be_named(store):
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_pool_or_connect(store):
+def test_pool_or_connection_factory(store):
     with pytest.raises(ConfigurationError, match="not both"):
-        store(pool=object(), connect=print)
+        store(pool=object(), connection_factory=print)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "mysql://h/d?max_size=0", "mysql://h/d?max_size=1.5"])
+@pytest.mark.parametrize("size", [0, True, -1, 2.5, "3"])
+@pytest.mark.parametrize("store", STORES)
+def test_sizes(store, url, size):
+    options = {"max_size": size} if "?" not in url else {}
+    with pytest.raises(ConfigurationError, match="max_size"):
+        store(url, **options)
+
+
+def test_retries_need_a_time():
+    with pytest.raises(ConfigurationError, match="retry_timeout"):
+        MySQLConversationStore("mysql://h/d", retry_timeout=0)
 
 
 @pytest.mark.parametrize("prefix", ["a-b", "a`b", "1a", "A_", "x" * 40, "a b", "é"])

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence_pg.dialect import Postgres
+from praisonai_persistence_pg.errors import classify, state_of, translate
+from praisonai_persistence_pg.settings import settings
 from praisonai_persistence_postgres import AsyncPostgresStateStore, PostgresConversationStore
-from praisonai_persistence_postgres._dialect import Postgres
-from praisonai_persistence_postgres._errors import classify, state_of, translate
-from praisonai_persistence_postgres._settings import settings
 from praisonai_persistence_postgres.conversation import _lexeme, _tsvector
 
 

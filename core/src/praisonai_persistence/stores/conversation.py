@@ -28,6 +28,7 @@ from praisonai_persistence.payload import (
     match_stored,
     raised,
 )
+from praisonai_persistence.steps import done, reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -262,6 +263,14 @@ class ConversationSteps(ABC):
         """Find messages with all of one or more lower-case words. Only for stores that declare ``search``."""
         raise NotImplementedError
 
+    @reads
+    def update_index(self, user_id: str | None) -> Steps[bool]:
+        """Add some of what the full-text index lacks (of this user's sessions); return whether it may lack more.
+
+        For engines whose appends do not pay for the index: done before every search, until it lacks nothing.
+        """
+        return done(False)
+
     def fork_session(
         self, session_id: str, up_to_seq: int | None, new_session_id: str, now: float
     ) -> Steps[ConversationSession]:
@@ -354,7 +363,11 @@ class StepConversationStore(_Declared, ConversationStore):
         if "search" not in self.capabilities:
             return super().search_messages(query, user_id, limit)
         words, user, most = _search(query, user_id, limit)
-        return self._runner.run(self._steps.search_messages, words, user, most) if words and most else self._nothing()
+        if not words or not most:
+            return self._nothing()
+        while self._runner.run(self._steps.update_index, user):
+            pass
+        return self._runner.run(self._steps.search_messages, words, user, most)
 
     def fork_session(
         self, session_id: str, up_to_seq: int | None = None, new_session_id: str | None = None
@@ -452,6 +465,8 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return await self._nothing()
+        while await self._runner.run(self._steps.update_index, user):
+            pass
         return await self._runner.run(self._steps.search_messages, words, user, most)
 
     async def fork_session(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.payload import check_optional_id
 from praisonai_persistence.stores import (
     AsyncStepConversationStore,
     AsyncStepStateStore,
@@ -17,13 +16,19 @@ from praisonai_persistence_mysql._options import settings_of
 from praisonai_persistence_mysql._sync import MySQLPool
 from praisonai_persistence_mysql.conversation import MySQLConversationSteps
 from praisonai_persistence_mysql.state import MySQLStateSteps
-from praisonai_persistence_sql import AsyncSQLRunner, Retry, SQLRunner
+from praisonai_persistence_sql import (
+    CONVERSATION_CAPABILITIES,
+    STATE_CAPABILITIES,
+    AsyncConversationSchema,
+    AsyncSchema,
+    ConversationSchema,
+    Schema,
+    ServerStore,
+)
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-
-    from praisonai_persistence.records import ConversationMessage
 
 __all__ = [
     "AsyncMySQLConversationStore",
@@ -33,11 +38,11 @@ __all__ = [
 ]
 
 
-class _Store:
+class _Store(ServerStore):
     """What the four stores are given.
 
     Args:
-        url: ``mysql://user:password@host:3306/database``; timeouts, ``pool_size``, ``tls``, ``tls_ca`` and
+        url: ``mysql://user:password@host:3306/database``; timeouts, ``max_size``, ``tls``, ``tls_ca`` and
             ``unix_socket`` may stand in it as parameters.
         host: of the server; these options win over the URL.
         port: of the server.
@@ -46,9 +51,10 @@ class _Store:
         database: it must exist.
         unix_socket: path, instead of host and port.
         table_prefix: separates stores in one database.
-        pool_size: the most connections of this store; callers wait for a free one.
-        connect_timeout: seconds; also how long a server that went away may take to come back (10; serverless: 30).
-        pool_timeout: seconds to wait for a free connection.
+        max_size: connections at a time, by default 10; more callers wait.
+        pool_timeout: seconds to wait for a connection when all are in use, by default 30.
+        connect_timeout: seconds to wait for the server; by default 10, for serverless hosts 30.
+        retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
         read_timeout: seconds to wait for an answer.
         write_timeout: seconds to wait until the server takes what it is sent (sync).
         statement_timeout: seconds after which the server ends a statement.
@@ -56,10 +62,13 @@ class _Store:
             ``disable`` on this machine, ``verify`` for serverless hosts, else ``prefer``.
         tls_ca: path of the certificates to trust.
         create_schema: create the tables if they are missing; False: they must be there.
+        adopt_legacy: whether the first call takes over tables of PraisonAI itself that stand where this store's are
+            to be (see ``adopt_legacy()``); only of conversations.
         pool: a pool of yours, never closed here. Sync: ``connection()`` or ``connect()`` lends, ``close()`` gives back
             (DBUtils, SQLAlchemy); async: aiomysql's. Its connections are set up for this store (``sql_mode``,
             isolation level, time zone, autocommit): give it to nobody else.
-        connect: a function of yours that opens a PyMySQL connection, or a coroutine function for aiomysql.
+        connection_factory: makes a new connection of PyMySQL, or a coroutine function that makes one of aiomysql; they
+            are closed here.
 
     Raises:
         ConfigurationError: an option that cannot be, or no database named.
@@ -67,8 +76,6 @@ class _Store:
     """
 
     backend: ClassVar[str] = "mysql"
-    _make_steps: ClassVar[type[Any]]
-    _is_async: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -81,17 +88,19 @@ class _Store:
         database: str | None = None,
         unix_socket: str | None = None,
         table_prefix: str = "praison_",
-        pool_size: int | None = None,
-        connect_timeout: float | None = None,
+        max_size: int | None = None,
         pool_timeout: float | None = None,
+        connect_timeout: float | None = None,
+        retry_timeout: float = 10.0,
         read_timeout: float | None = None,
         write_timeout: float | None = None,
         statement_timeout: float | None = None,
         tls: str | bool | ssl.SSLContext | None = None,
         tls_ca: str | None = None,
         create_schema: bool = True,
+        adopt_legacy: bool = False,
         pool: Any = None,
-        connect: Callable[[], Any] | None = None,
+        connection_factory: Callable[[], Any] | None = None,
     ) -> None:
         settings = settings_of(
             url,
@@ -102,7 +111,7 @@ class _Store:
                 "password": password,
                 "database": database,
                 "unix_socket": unix_socket,
-                "pool_size": pool_size,
+                "max_size": max_size,
                 "connect_timeout": connect_timeout,
                 "pool_timeout": pool_timeout,
                 "read_timeout": read_timeout,
@@ -112,60 +121,41 @@ class _Store:
                 "tls_ca": tls_ca,
             },
         )
-        if pool is not None and connect is not None:
-            raise ConfigurationError("give either pool or connect, not both")
-        if settings.database is None and pool is None and connect is None:
+        self._check_connections(settings.max_size, pool, connection_factory)
+        if settings.database is None and pool is None and connection_factory is None:
             raise ConfigurationError("name the database: url='mysql://user@host/database', or database='...'")
         steps = self._make_steps(table_prefix)
-        runner: Any
-        retry = Retry(settings.connect_timeout)
-        if self._is_async:
-            lender = AsyncMySQLPool(settings, connect, pool)
-            runner = AsyncSQLRunner(lender, steps.migrations, retry, create_schema=create_schema)
-        else:
-            runner = SQLRunner(MySQLPool(settings, connect, pool), steps.migrations, retry, create_schema=create_schema)
-        super().__init__(steps, runner)  # type: ignore[call-arg]
+        lender = (AsyncMySQLPool if self._async else MySQLPool)(settings, connection_factory, pool)
+        self._assemble(
+            steps, lender, retry_timeout=retry_timeout, create_schema=create_schema, adopt_legacy=adopt_legacy
+        )
 
 
 class _Conversation(_Store):
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "fork", "prefix", "search", "shared"})
+    capabilities: ClassVar[frozenset[str]] = CONVERSATION_CAPABILITIES
     _make_steps = MySQLConversationSteps
 
 
-class MySQLConversationStore(_Conversation, StepConversationStore):
+class MySQLConversationStore(_Conversation, ConversationSchema, StepConversationStore):
     """Conversations in MySQL or MariaDB, on PyMySQL."""
 
-    def search_messages(self, query: str, user_id: str | None = None, limit: int = 20) -> list[ConversationMessage]:
-        check_optional_id(user_id, "user_id")
-        while self._runner.run(self._steps.update_index, user_id):  # type: ignore[attr-defined]
-            pass
-        return super().search_messages(query, user_id, limit)
 
-
-class AsyncMySQLConversationStore(_Conversation, AsyncStepConversationStore):
+class AsyncMySQLConversationStore(_Conversation, AsyncConversationSchema, AsyncStepConversationStore):
     """Conversations in MySQL or MariaDB, on aiomysql."""
 
-    _is_async = True
-
-    async def search_messages(
-        self, query: str, user_id: str | None = None, limit: int = 20
-    ) -> list[ConversationMessage]:
-        check_optional_id(user_id, "user_id")
-        while await self._runner.run(self._steps.update_index, user_id):  # type: ignore[attr-defined]
-            pass
-        return await super().search_messages(query, user_id, limit)
+    _async = True
 
 
 class _State(_Store):
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: ClassVar[frozenset[str]] = STATE_CAPABILITIES
     _make_steps = MySQLStateSteps
 
 
-class MySQLStateStore(_State, StepStateStore):
+class MySQLStateStore(_State, Schema, StepStateStore):
     """State in MySQL or MariaDB, on PyMySQL."""
 
 
-class AsyncMySQLStateStore(_State, AsyncStepStateStore):
+class AsyncMySQLStateStore(_State, AsyncSchema, AsyncStepStateStore):
     """State in MySQL or MariaDB, on aiomysql."""
 
-    _is_async = True
+    _async = True

@@ -16,9 +16,10 @@ from praisonai_persistence_mysql._errors import (
     UndoneError,
     classify,
     is_lost,
+    refused,
     translate,
 )
-from praisonai_persistence_mysql._requests import Transaction, Undo
+from praisonai_persistence_mysql._requests import Transaction
 from praisonai_persistence_mysql._session import (
     BEGIN,
     FACTS,
@@ -29,7 +30,7 @@ from praisonai_persistence_mysql._session import (
     check_statement,
     text_decoders,
 )
-from praisonai_persistence_sql import AsyncConnection, AsyncLender, AsyncPool, Execute, ExecuteMany, Fetch
+from praisonai_persistence_sql import AsyncConnection, AsyncLender, AsyncPool, Execute, ExecuteMany, Fetch, Undo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -200,9 +201,10 @@ class AsyncMySQLPool(AsyncPool):
         self._settings = settings
         self._factory = factory
         self._injected = injected
+        self._place = settings.place if injected is None else "the injected pool"
         self._was_there = False
         self._trusted_from = 0.0
-        size, timeout = settings.pool_size, settings.pool_timeout
+        size, timeout = settings.max_size, settings.pool_timeout
         drop = _drop if injected is None else _leave
         self._lender = AsyncLender(self._connect, self._alive, _end, drop, max_size=size, timeout=timeout)
 
@@ -233,8 +235,11 @@ class AsyncMySQLPool(AsyncPool):
     async def _connect(self) -> _Kept:
         try:
             return await asyncio.wait_for(self._open(), self._settings.connect_timeout)
-        except asyncio.TimeoutError:
-            raise aiomysql.OperationalError(2003, "it did not answer within the connect timeout") from None
+        except asyncio.TimeoutError as error:
+            silent = aiomysql.OperationalError(2003, "it did not answer within the connect timeout")
+            raise refused(silent, self._place, was_there=self._was_there) from error
+        except (DriverError, OSError) as error:
+            raise refused(error, self._place, was_there=self._was_there) from error
 
     async def _open(self) -> _Kept:
         if self._injected is not None:
@@ -285,11 +290,11 @@ class AsyncMySQLPool(AsyncPool):
 
     def classify(self, error: Exception) -> Literal["repeat", "lost", "other"]:
         """See [Pool.classify][]."""
-        return classify(error, was_there=self._was_there)
+        return classify(error)
 
     def translate(self, error: Exception) -> PersistenceError:
         """See [Pool.translate][]."""
-        return translate(error, self._settings.place if self._injected is None else "the injected pool")
+        return translate(error, self._place)
 
 
 async def _end(kept: _Kept) -> None:

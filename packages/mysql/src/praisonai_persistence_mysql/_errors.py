@@ -10,7 +10,17 @@ from pymysql.err import MySQLError, OperationalError
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.urls import mask
 
-__all__ = ["DUPLICATE", "NO_SUCH_TABLE", "DriverError", "UndoneError", "classify", "is_lost", "number_of", "translate"]
+__all__ = [
+    "DUPLICATE",
+    "NO_SUCH_TABLE",
+    "DriverError",
+    "UndoneError",
+    "classify",
+    "is_lost",
+    "number_of",
+    "refused",
+    "translate",
+]
 
 DriverError = MySQLError
 DUPLICATE = 1062
@@ -25,7 +35,7 @@ _REFUSED = {
     1045: "wrong user or password",
     1049: "there is no such database: create it first, this package creates tables only",
     1130: "the server takes no connections from this host",
-    1040: "the server has no connection left: lower pool_size, or raise its max_connections",
+    1040: "the server has no connection left: lower max_size, or raise its max_connections",
     1698: "wrong user or password",
     2026: "TLS: the server has none, or its certificate is not trusted (see the option tls)",
     2059: "the server asks for an authentication plugin that the driver does not have",
@@ -41,7 +51,7 @@ _TOO_LARGE = frozenset({1118, 1153, 1301, 1406, 2020})
 
 
 class UndoneError(OperationalError):  # type: ignore[misc]  # has no types
-    """A connection was lost before its transaction was told to commit: nothing of it happened."""
+    """There is no connection, or it was lost before its transaction was told to commit: nothing of it happened."""
 
 
 def number_of(error: BaseException) -> int:
@@ -61,14 +71,23 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError))
 
 
-def classify(error: Exception, *, was_there: bool) -> Literal["repeat", "lost", "other"]:
-    """Say what an error means; ``was_there``: the server has answered before, so it may be restarting."""
+def classify(error: Exception) -> Literal["repeat", "lost", "other"]:
+    """Say what an error means."""
     number = number_of(error) if isinstance(error, MySQLError) else -1
     if isinstance(error, UndoneError) or number in _UNDONE:
         return "repeat"
-    if number in _UNREACHABLE and was_there:
-        return "repeat"
     return "lost" if is_lost(error) else "other"
+
+
+def refused(error: Exception, place: str, *, was_there: bool) -> Exception:
+    """Return what to raise ``from`` an error of connecting.
+
+    A server that was there before may be restarting, and nothing was sent to it, so all may be repeated. One that never
+    answered may be somewhere else: no use to try again.
+    """
+    if was_there and (is_lost(error) or number_of(error) in _UNREACHABLE):
+        return UndoneError(*error.args)
+    return translate(error, place)
 
 
 def translate(error: Exception, place: str) -> PersistenceError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import ssl
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import mask, parse_url
 
 __all__ = ["Settings", "settings_of"]
@@ -41,12 +41,12 @@ class Settings:
         tls: ``disable``, ``prefer`` (encrypt where the server can), ``require`` (encrypt), ``verify`` (encrypt, and
             check certificate and name), or a context of your own; the empty text: by host.
         tls_ca: path of the certificates to trust; None: those of the system.
-        connect_timeout: seconds for a connection, and for a server that went away to come back.
+        connect_timeout: seconds for a connection.
         pool_timeout: seconds to wait for a free connection.
         read_timeout: seconds to wait for an answer.
         write_timeout: seconds to wait until the server takes what it is sent.
         statement_timeout: seconds after which the server ends a statement; None: its own setting.
-        pool_size: the most connections at one time.
+        max_size: the most connections at one time.
     """
 
     host: str = "127.0.0.1"
@@ -57,12 +57,12 @@ class Settings:
     unix_socket: str | None = None
     tls: str | ssl.SSLContext = ""
     tls_ca: str | None = None
-    connect_timeout: float = 0.0
+    connect_timeout: float | None = None  # by host
     pool_timeout: float = 30.0
     read_timeout: float = 120.0
     write_timeout: float = 120.0
     statement_timeout: float | None = None
-    pool_size: int = 10
+    max_size: int = 10
 
     @property
     def place(self) -> str:
@@ -106,7 +106,7 @@ def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
         settings = replace(settings, tls="disable" if local else "verify" if serverless else "prefer")
     elif serverless and not settings.tls_required:
         raise ConfigurationError(f"{settings.host} takes connections with TLS only: leave tls out, or give tls=True")
-    if not settings.connect_timeout:
+    if settings.connect_timeout is None:
         settings = replace(settings, connect_timeout=30.0 if serverless else 10.0)
     return settings
 
@@ -119,30 +119,22 @@ def _from_url(url: str) -> dict[str, Any]:
         raise ConfigurationError(f"{mask(url)!r} must name one database: mysql://user@host/database")
     found: dict[str, Any] = {"database": parsed.path[1:], "host": parsed.host, "port": parsed.port}
     found |= {"user": parsed.username, "password": parsed.password}
-    known = {item.name for item in fields(Settings)}
     for key, value in parsed.query.items():
         name = key.replace("-", "_").lower()
         if name in _TLS_NAMES:
             found["tls"] = value
         elif name in _CA_NAMES:
             found["tls_ca"] = value
-        elif name == "unix_socket":
+        elif name == "unix_socket" or name in _TIMES:
             found[name] = value
-        elif name in known and name in {*_TIMES, "pool_size"}:
-            found[name] = _number(name, value)
+        elif name == "max_size":
+            found[name] = int(value) if value.isdecimal() else value
         elif name != "charset" or value.lower() not in {"utf8mb4", "utf8"}:  # it is utf8mb4 anyway
             raise ConfigurationError(
-                f"a mysql URL takes the parameters {', '.join(_TIMES)}, pool_size, unix_socket, tls and tls_ca, "
+                f"a mysql URL takes the parameters {', '.join(_TIMES)}, max_size, unix_socket, tls and tls_ca, "
                 f"not {key!r}"
             )
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        raise ConfigurationError(f"{name} in the URL must be a number") from None
 
 
 def _checked(settings: Settings) -> Settings:
@@ -150,16 +142,11 @@ def _checked(settings: Settings) -> Settings:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, str) or "\0" in value or (value == "" and name != "password")):
             raise ConfigurationError(f"{name} must be text, not empty and without NUL")
-    _range("port", settings.port, 1, 65535)
-    _range("pool_size", settings.pool_size, 1, 10_000)
-    for name in _TIMES:
-        value = getattr(settings, name)
-        if name == "connect_timeout" and value == 0.0 and isinstance(value, float):
-            continue  # not given
-        optional = name == "statement_timeout" and value is None
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not optional and not (number and 0 < value <= 31_536_000):
-            raise ConfigurationError(f"{name} must be a number of seconds above 0")
+    port: Any = settings.port
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise ConfigurationError("port must be a whole number from 1 to 65535")
+    times = {name: getattr(settings, name) for name in _TIMES}
+    times = {name: value if value is None else check_seconds(value, name) for name, value in times.items()}
     tls: Any = settings.tls
     if isinstance(tls, bool):
         tls = "verify" if tls else "disable"
@@ -170,12 +157,7 @@ def _checked(settings: Settings) -> Settings:
         tls = mode
     elif not isinstance(tls, (str, ssl.SSLContext)):
         raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
-    return replace(settings, tls=tls)
-
-
-def _range(name: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}")
+    return replace(settings, tls=tls, **times)
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Transaction", "Undo"]
+__all__ = ["Transaction"]
 
 
 class Transaction(NamedTuple):
@@ -18,7 +18,3 @@ class Transaction(NamedTuple):
     """
 
     statements: Sequence[tuple[str, Sequence[Any]]]
-
-
-class Undo(NamedTuple):
-    """Undo all that the operation did so far; what it asks for next is another transaction. The answer is None."""

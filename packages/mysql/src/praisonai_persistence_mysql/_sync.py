@@ -10,8 +10,8 @@ import pymysql
 from pymysql.constants import CLIENT
 from pymysql.cursors import Cursor
 
-from praisonai_persistence_mysql._errors import DriverError, UndoneError, classify, is_lost, translate
-from praisonai_persistence_mysql._requests import Transaction, Undo
+from praisonai_persistence_mysql._errors import DriverError, UndoneError, classify, is_lost, refused, translate
+from praisonai_persistence_mysql._requests import Transaction
 from praisonai_persistence_mysql._session import (
     BEGIN,
     FACTS,
@@ -22,7 +22,7 @@ from praisonai_persistence_mysql._session import (
     check_statement,
     text_decoders,
 )
-from praisonai_persistence_sql import Connection, Execute, ExecuteMany, Fetch, Lender, Pool
+from praisonai_persistence_sql import Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -168,9 +168,10 @@ class MySQLPool(Pool):
         self._settings = settings
         self._factory = factory or self._open
         self._borrow = getattr(injected, "connection", None) or getattr(injected, "connect", None)
+        self._place = settings.place if injected is None else "the injected pool"
         self._was_there = False
         self._trusted_from = 0.0
-        size, timeout = settings.pool_size, settings.pool_timeout
+        size, timeout = settings.max_size, settings.pool_timeout
         self._lender = Lender(self._connect, self._alive, _close, max_size=size, timeout=timeout)
 
     @contextmanager
@@ -195,9 +196,12 @@ class MySQLPool(Pool):
         return bool(kept.raw.open) and kept.since >= self._trusted_from
 
     def _connect(self) -> _Kept:
-        lent = None if self._borrow is None else self._borrow()
-        raw = self._factory() if lent is None else lent.cursor().connection
-        kept = _Kept(raw, self._prepare(raw, lent), text_decoders(raw.decoders), time.monotonic(), lent)
+        try:
+            lent = None if self._borrow is None else self._borrow()
+            raw = self._factory() if lent is None else lent.cursor().connection
+            kept = _Kept(raw, self._prepare(raw, lent), text_decoders(raw.decoders), time.monotonic(), lent)
+        except (DriverError, OSError) as error:
+            raise refused(error, self._place, was_there=self._was_there) from error
         self._was_there = True
         return kept
 
@@ -245,11 +249,11 @@ class MySQLPool(Pool):
 
     def classify(self, error: Exception) -> Literal["repeat", "lost", "other"]:
         """See [Pool.classify][]."""
-        return classify(error, was_there=self._was_there)
+        return classify(error)
 
     def translate(self, error: Exception) -> PersistenceError:
         """See [Pool.translate][]."""
-        return translate(error, self._settings.place if self._borrow is None else "the injected pool")
+        return translate(error, self._place)
 
 
 def _close(kept: _Kept) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from praisonai_persistence.errors import SessionNotFoundError
 from praisonai_persistence.payload import decode_message, decode_messages, raised
 from praisonai_persistence.steps import Steps, reads, writes
-from praisonai_persistence_mysql._dialect import CONVERSATION, MySQL, MySQLMigrations
+from praisonai_persistence_mysql._dialect import CONVERSATION, MySQL, MySQLConversationMigrations
 from praisonai_persistence_mysql._errors import DUPLICATE, NO_SUCH_TABLE, DriverError, number_of
-from praisonai_persistence_mysql._requests import Transaction, Undo
+from praisonai_persistence_mysql._requests import Transaction
 from praisonai_persistence_mysql._search import codes_of, has_words, match_of
-from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, SQLConversationSteps, repeatable
+from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, SQLConversationSteps, Undo, repeatable
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
 from praisonai_persistence_sql.schema import CONVERSATION_TABLES
 
@@ -42,14 +42,15 @@ class MySQLConversationSteps(SQLConversationSteps):
     def __init__(self, prefix: str) -> None:
         dialect = MySQL()
         super().__init__(dialect, prefix, CONVERSATION, _TABLES)
-        self.migrations = MySQLMigrations(dialect, prefix, "conversation", CONVERSATION_TABLES, CONVERSATION)
+        names = (*CONVERSATION_TABLES, *_TABLES)
+        self.migrations = MySQLConversationMigrations(dialect, prefix, "conversation", names, CONVERSATION)
         self._raise_seq = self._sql(
             "UPDATE {sessions} SET last_seq = LAST_INSERT_ID(last_seq + 1), "
             "updated_at = GREATEST(?, updated_at + 1e-6) WHERE session_id = ?"
         )
         self._append = self._sql(
-            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
-            "SELECT session_id, ?, ?, ?, ?, ?, ?, ?, last_seq FROM {sessions} WHERE session_id = ?"
+            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "  # if the statement before found the session
+            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, LAST_INSERT_ID() FROM DUAL WHERE ROW_COUNT() > 0"
         )
         self._prepare_search(dialect)
 
@@ -106,7 +107,7 @@ class MySQLConversationSteps(SQLConversationSteps):
     def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
         raise_seq = (self._raise_seq, (now, session_id))
         try:
-            changed, seq = yield Transaction((raise_seq, (self._append, (*row[:7], session_id))))
+            changed, seq = yield Transaction((raise_seq, (self._append, (session_id, *row[:7]))))
         except DriverError as error:
             if number_of(error) != DUPLICATE:
                 raise

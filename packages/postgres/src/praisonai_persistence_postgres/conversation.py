@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.payload import decode_message, decode_messages, decode_session, decode_text
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores.conversation import query_words
-from praisonai_persistence_sql import Alone, Execute, Fetch, SQLConversationSteps, repeatable
+from praisonai_persistence_pg.requests import CopyIn
+from praisonai_persistence_sql import Alone, Execute, Fetch, SQLConversationSteps, Undo, repeatable
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS, SESSION_COLUMNS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
-    from praisonai_persistence_postgres._dialect import Postgres
+    from praisonai_persistence_pg.dialect import Postgres
 
 __all__ = ["PostgresConversationSteps"]
 
@@ -32,7 +33,8 @@ _UNIQUE_VIOLATION = "23505"
 _INDEX_AT_ONCE = 200  # messages that one transaction adds to the full-text index
 _LONGEST_WORD = 255  # bytes; of longer words the index has a digest
 _MOST_BYTES = 1_000_000  # of words of one message; a tsvector takes 1 MiB
-_MOST_CHARACTERS = 32_000_000  # of a batch that is sent as one statement
+# A batch up to this is sent as one statement; of larger ones COPY is the faster way, in spite of its round trips.
+_FEW_MESSAGES, _FEW_CHARACTERS = 100, 1_000_000
 
 # Texts of a batch travel as one text for each column, which costs drivers and server less than arrays do: encoded text
 # has four hexadecimal digits behind each of these characters, so that what follows here stands for something else.
@@ -71,6 +73,11 @@ class PostgresConversationSteps(SQLConversationSteps):
             f"FROM s, unnest({', '.join(texts)}, $10::float8[]) "
             f"WITH ORDINALITY AS u({_TEXTS}, created_at, n)) SELECT base FROM s"
         )
+        self._raise_seq = self._sql(
+            f"UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, updated_at = {created.format('$3')} "
+            "WHERE session_id = $1 RETURNING last_seq - $2::int8"
+        )
+        self._messages = dialect.schema, f"{prefix}messages", ("session_id", *MESSAGE_COLUMNS.split(", "))
         columns = f"{SESSION_COLUMNS}, last_seq"
         values = "$1, $2, $3, $4, $5, $6, $7::float8, $8::float8, $9::int8, 0"
         insert = f"INSERT INTO {{sessions}} AS s ({columns}) VALUES ({values}) ON CONFLICT (session_id) DO "
@@ -148,32 +155,43 @@ class PostgresConversationSteps(SQLConversationSteps):
     @repeatable
     @writes
     def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
-        new = list({row.id: row for row in rows}.values())
-        inserted: Sequence[Sequence[Any]] = ()
-        *texts, created, _ = zip(*new, strict=True) if new else ((), ())
-        if len(new) > 1 and _ESCAPE not in "".join(texts[0]):
-            joined = [_SEPARATOR.join([_NULL if text is None else text for text in column]) for column in texts]
-            if sum(map(len, joined)) <= _MOST_CHARACTERS:
-                try:
-                    inserted = yield Alone(self._append_many, (session_id, len(new), now, *joined, list(created)))
-                except Exception as error:
-                    if not _is_repeated(error):
-                        raise
-        if not inserted:
+        new = rows if len({row.id for row in rows}) == len(rows) else _once(rows)
+        before = yield from self._append_new(session_id, new, now)
+        if before is None:
             return (yield from super().add_messages(session_id, rows, now))
-        seqs = range(inserted[0][0] + 1, inserted[0][0] + len(new) + 1)
-        messages = decode_messages(session_id, zip(*texts, created, seqs, strict=True))
+        numbered = [(*row[:7], seq) for seq, row in enumerate(new, before + 1)]
+        messages = decode_messages(session_id, numbered)
         if len(new) == len(rows):
             return messages
         by_id = {message.id: message for message in messages}
         return [by_id[row.id] for row in rows]
 
+    def _append_new(self, session_id: str, new: Sequence[MessageRow], now: float) -> Steps[int | None]:
+        """Append messages and return the seq before the first one's; None: there is one already, or no session."""
+        if len(new) < 2:
+            return None
+        *texts, created, _ = zip(*new, strict=True)
+        few = len(new) <= _FEW_MESSAGES and _ESCAPE not in "".join(texts[0])
+        joined = [_SEPARATOR.join([_NULL if text is None else text for text in column]) for column in texts if few]
+        try:
+            if few and sum(map(len, joined)) <= _FEW_CHARACTERS:
+                found = yield Alone(self._append_many, (session_id, len(new), now, *joined, list(created)))
+            elif found := (yield Fetch(self._raise_seq, (session_id, len(new), now))):
+                rows = [(session_id, *row[:7], seq) for seq, row in enumerate(new, found[0][0] + 1)]
+                yield CopyIn(*self._messages, rows)
+        except Exception as error:
+            if not _is_repeated(error):
+                raise
+            yield Undo()
+            return None
+        return int(found[0][0]) if found else None
+
     # --------------------------------------------------------------------------------------------------------- search
 
     @repeatable
     @writes
-    def update_index(self) -> Steps[bool]:
-        """Add some of the messages that the full-text index lacks; return whether it may lack more."""
+    def update_index(self, user_id: str | None) -> Steps[bool]:
+        """See [ConversationSteps.update_index][]; sessions of all users are indexed."""
         if self._indexed and not (yield Alone(self._wanting)):
             return False
         if not self._indexed:
@@ -195,6 +213,14 @@ class PostgresConversationSteps(SQLConversationSteps):
         query = " & ".join(f"'{_lexeme(word)}'" for word in words)
         rows = yield Fetch(self._search, (query, user_id, limit))
         return [decode_messages(row[0], (row[1:],))[0] for row in rows]
+
+
+def _once(rows: Sequence[MessageRow]) -> Sequence[MessageRow]:
+    """Return the rows without repetitions of an id: those that come first, in order."""
+    first: dict[str, MessageRow] = {}
+    for row in rows:
+        first.setdefault(row.id, row)
+    return list(first.values())
 
 
 def _merged(row: SessionRow, stored: Sequence[Any]) -> ConversationSession:

@@ -15,7 +15,7 @@ from praisonai_persistence_sql import Alone, Execute, Fetch, SQLStateSteps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from praisonai_persistence_postgres._dialect import Postgres
+    from praisonai_persistence_pg.dialect import Postgres
 
 __all__ = ["PostgresStateSteps"]
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SCHEMES", "Settings", "settings"]
 
-SCHEMES = frozenset({"postgres", "postgresql", "neon", "xata", "supabase", "cockroachdb", "cockroach", "crdb"})
+SCHEMES = frozenset(
+    {"postgres", "postgresql", "neon", "pgvector", "xata", "supabase", "cockroachdb", "cockroach", "crdb"}
+)
 """URL schemes, without what may stand behind ``+``."""
 _COCKROACH = frozenset({"cockroachdb", "cockroach", "crdb"})
 # Hosted databases that sleep when nobody asks, and are reached over the internet.
@@ -40,6 +46,7 @@ class Settings:
         statement_timeout: seconds, or None.
         pooler: the host is a connection pooler that keeps neither prepared statements nor session settings.
         cockroach: the server is CockroachDB.
+        session: further settings of the server for each session.
     """
 
     address: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +55,7 @@ class Settings:
     statement_timeout: float | None = None
     pooler: bool = False
     cockroach: bool = False
+    session: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -58,9 +66,11 @@ class Settings:
     @property
     def server_settings(self) -> dict[str, str]:
         """Settings for the session, sent with the connection; a pooler refuses them."""
-        if self.statement_timeout is None or self.pooler:
+        if self.pooler:
             return {}
-        return {"statement_timeout": str(math.ceil(self.statement_timeout * 1000))}
+        if self.statement_timeout is None:
+            return {**self.session}
+        return {"statement_timeout": str(math.ceil(self.statement_timeout * 1000)), **self.session}
 
     def for_psycopg(self) -> dict[str, Any]:
         """Keyword arguments of ``psycopg.connect``."""
@@ -97,6 +107,7 @@ def settings(
     connect_timeout: float | None,
     statement_timeout: float | None,
     cockroach: bool | None,
+    session: Mapping[str, str] | None = None,
 ) -> Settings:
     """Check what a store was given.
 
@@ -106,6 +117,7 @@ def settings(
         connect_timeout: seconds; None: what the URL says, else 10, and 30 for a serverless host.
         statement_timeout: seconds; None: no limit but the server's own.
         cockroach: whether the server is CockroachDB; None: by scheme, host and port.
+        session: further settings of the server for each session.
 
     Raises:
         ConfigurationError: a malformed URL, another scheme, or an option that cannot be.
@@ -139,23 +151,9 @@ def settings(
     return Settings(
         found,
         parameters,
-        seconds(wait, "connect_timeout"),
-        None if statement_timeout is None else seconds(statement_timeout, "statement_timeout"),
+        check_seconds(wait, "connect_timeout"),
+        None if statement_timeout is None else check_seconds(statement_timeout, "statement_timeout"),
         "-pooler." in host or ".pooler." in host,
         cockroach,
+        session or {},
     )
-
-
-def seconds(value: Any, what: str) -> float:
-    """Return a number of seconds above 0.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ConfigurationError(f"{what} must be a number of seconds above 0")
-    return number

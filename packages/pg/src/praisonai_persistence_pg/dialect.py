@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from praisonai_persistence.payload import check_identifier, check_prefix
-from praisonai_persistence_sql import Dialect
+from praisonai_persistence_sql import Dialect, LegacySQL
 from praisonai_persistence_sql.schema import INDEXES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Postgres"]
 
@@ -28,17 +28,20 @@ class Postgres(Dialect):
     indexes: ClassVar[frozenset[str]] = INDEXES | {"messages_by_word", "messages_to_index"}
 
     def __init__(self, schema: str | None = None, *, cockroach: bool = False) -> None:
-        self._schema = None if schema is None else check_identifier(schema, "schema")
+        self.schema = None if schema is None else check_identifier(schema, "schema")
         self.cockroach = cockroach
         self.types = {  # type: ignore[misc]  # the class variable of the shared dialect
             **Dialect.types,
             "id": "TEXT" if cockroach else 'TEXT COLLATE "C"',
             "row": "words TSVECTOR,",  # of the content; NULL until a search fills it
         }
+        key = "{}::text" if cockroach else '{}::text COLLATE "C"'
+        # Where a row lies is when it was written, as long as no row was deleted before.
+        self.legacy = LegacySQL(text="{}::text", key=key, id=key, order="id" if cockroach else "ctid")
 
     def table(self, name: str) -> str:
         """Return the name of a table as SQL, with its schema."""
-        return self.quote(name) if self._schema is None else f"{self.quote(self._schema)}.{self.quote(name)}"
+        return self.quote(name) if self.schema is None else f"{self.quote(self.schema)}.{self.quote(name)}"
 
     def tables(self, prefix: str, names: Sequence[str]) -> dict[str, str]:
         check_prefix(prefix)
@@ -49,16 +52,29 @@ class Postgres(Dialect):
     def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
         return "SELECT 1 WHERE to_regclass($1) IS NOT NULL", (self.table(prefix + name),)
 
+    def find_columns(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
+        sql = (
+            "SELECT attname::text FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+        )
+        return sql, (self.table(prefix + name),)
+
+    def rename(self, names: Mapping[str, str]) -> Sequence[str]:
+        return [f"ALTER TABLE {self.table(old)} RENAME TO {self.quote(new)}" for old, new in names.items()]
+
+    def create_numbered(self, table: str, index: str, select: str) -> Sequence[str]:
+        return [*super().create_numbered(table, index, select), f"ANALYZE {table}"]
+
     def migration_lock(self, prefix: str) -> Sequence[str]:
-        name = f"praisonai-persistence {self._schema or ''}.{prefix}"
+        name = f"praisonai-persistence {self.schema or ''}.{prefix}"
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         # Waiting for another process, and changing large tables, takes as long as it takes.
         statements = ["SET LOCAL statement_timeout = 0", f"SELECT pg_advisory_xact_lock({key})"]
-        if self._schema is not None and self.cockroach:
-            statements.append(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self._schema)}")
-        elif self._schema is not None:  # CREATE ... IF NOT EXISTS needs the right to create also where it does not
+        if self.schema is not None and self.cockroach:
+            statements.append(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
+        elif self.schema is not None:  # CREATE ... IF NOT EXISTS needs the right to create also where it does not
             statements.append(
-                f"DO $$ BEGIN IF to_regnamespace('{self.quote(self._schema)}') IS NULL THEN "
-                f"CREATE SCHEMA {self.quote(self._schema)}; END IF; END $$"
+                f"DO $$ BEGIN IF to_regnamespace('{self.quote(self.schema)}') IS NULL THEN "
+                f"CREATE SCHEMA {self.quote(self.schema)}; END IF; END $$"
             )
         return statements

@@ -9,7 +9,7 @@ from typing import Literal
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
 
-__all__ = ["NotConnectedError", "classify", "state_of", "translate"]
+__all__ = ["Errors", "NotConnectedError", "classify", "state_of", "translate"]
 
 _REPEAT = {
     "40001",  # serialization_failure: CockroachDB's way to say "again"
@@ -86,3 +86,35 @@ def translate(state: str | None, message: str, where: str, *, connection_error: 
     if refused or connection_error or classify(state, connection_error=False) == "lost":
         return ConnectionFailedError(text)
     return BackendError(text)
+
+
+class Errors:
+    """What a driver's errors mean: the part of a pool that is the same in both colours, mixed in before it.
+
+    Args:
+        where: the address, without secrets.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
+        """Return SQLSTATE, message without details, and whether the driver says that the connection broke."""
+        raise NotImplementedError
+
+    def classify(self, error: Exception) -> Literal["repeat", "lost", "other"]:
+        if isinstance(error, NotConnectedError):
+            return "repeat"
+        state, _, broken = self._facts(error)
+        return classify(state, connection_error=broken)
+
+    def translate(self, error: Exception) -> PersistenceError:
+        cause = error.__cause__ if isinstance(error, NotConnectedError) else error
+        state, message, broken = self._facts(cause)
+        return translate(state, message, self._where, connection_error=broken or cause is not error)
+
+    def refused(self, error: Exception, *, worked: bool) -> Exception:
+        """Return what to raise ``from`` an error of connecting; ``worked``: there were connections before."""
+        if worked or self.classify(error) == "repeat":
+            return NotConnectedError()
+        return self.translate(error)  # it may never have been there: no use to try again

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import select
+import struct
+import sys
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
+from psycopg.adapt import Dumper
 from psycopg.rows import tuple_row
 
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
-from praisonai_persistence_postgres import _errors
-from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Snapshot
+from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence_pg.errors import Errors, state_of
+from praisonai_persistence_pg.requests import CopyIn
+from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Snapshot, Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from praisonai_persistence_postgres._settings import Settings
-    from praisonai_persistence_sql.requests import Request
-    from praisonai_persistence_sql.runners import Failure
+    from praisonai_persistence_pg.settings import Settings
 
-__all__ = ["InjectedPool", "PsycopgConnection", "PsycopgPool"]
+__all__ = ["InjectedPool", "OwnPool", "PsycopgConnection"]
+
+
+class _RealsDumper(Dumper):
+    """Arrays of 32-bit floats as ``real[]``, in binary: numbers one by one, as lists go, take fifty times as long."""
+
+    format = psycopg.pq.Format.BINARY
+    oid = 1021
+
+    def dump(self, obj: array[float]) -> bytes:
+        number = len(obj)
+        items = array("I", [4]) * (2 * number)  # the length of each, and its bits
+        items[1::2] = array("I", obj.tobytes())
+        if sys.byteorder == "little":
+            items.byteswap()
+        return struct.pack(">iiIii", 1, 0, 700, number, 1) + items.tobytes()
 
 
 class PsycopgConnection(Connection):
@@ -35,38 +54,53 @@ class PsycopgConnection(Connection):
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         self.raw = raw
         self._cursor = psycopg.RawCursor(raw, row_factory=tuple_row)
+        self._cursor.adapters.register_dumper(array, _RealsDumper)
         self._cursor.format = psycopg.pq.Format.BINARY  # of results: numbers need no parsing
         self._write = self._open = False
 
     def begin(self, *, write: bool) -> None:
         self._write = write
 
-    def perform(self, request: Request) -> Any:
+    def perform(self, request: Any) -> Any:
         kind = type(request)
         if isinstance(request, Snapshot):
             return self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if isinstance(request, Undo):
+            return self._end("ROLLBACK")
         if self._write and kind is not Alone:
             self._start("BEGIN")
-        cursor, (sql, parameters) = self._cursor, request
+        if isinstance(request, CopyIn):
+            return self._copy(request)
+        cursor, (text, parameters) = self._cursor, request
         if kind is ExecuteMany:
-            cursor.executemany(sql, parameters)
+            cursor.executemany(text, parameters)
             return None
-        cursor.execute(sql, parameters or None)
+        cursor.execute(text, parameters or None)
         if kind is Execute:
             return cursor.rowcount
         if kind is Fetch or kind is Alone:
             return cursor.fetchall()
         raise TypeError(f"postgres cannot perform {kind.__name__}")
 
-    def _start(self, sql: str) -> None:
+    def _start(self, text: str) -> None:
         if not self._open:
-            self._cursor.execute(sql)
+            self._cursor.execute(text)
             self._open = True
 
-    def commit(self) -> None:
+    def _end(self, text: str) -> None:
         if self._open:
             self._open = False
-            self._cursor.execute("COMMIT")
+            self._cursor.execute(text)
+
+    def _copy(self, request: CopyIn) -> None:
+        table = sql.Identifier(*filter(None, (request.schema, request.table)))
+        columns = sql.SQL(", ").join(map(sql.Identifier, request.columns))
+        with self._cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(table, columns)) as copy:
+            for row in request.rows:
+                copy.write_row(row)
+
+    def commit(self) -> None:
+        self._end("COMMIT")
 
     def rollback(self) -> None:
         self._open = False
@@ -108,40 +142,23 @@ else:  # Windows
         return bool(select.select([descriptor], [], [], 0)[0])
 
 
-class _Errors(Pool):
-    """The driver's errors.
-
-    Args:
-        settings: for messages.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._where = settings.where
-
-    def classify(self, error: Exception) -> Failure:
-        if isinstance(error, _errors.NotConnectedError):
-            return "repeat"
-        return _errors.classify(getattr(error, "sqlstate", None), connection_error=_broken(error))
-
-    def translate(self, error: Exception) -> PersistenceError:
-        cause = error.__cause__ if isinstance(error, _errors.NotConnectedError) else error
-        state = _state(cause)
-        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
-        connecting = _broken(error) or cause is not error
-        return _errors.translate(state, message or str(cause), self._where, connection_error=connecting)
+class _Errors(Errors, Pool):
+    def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
+        if not isinstance(error, psycopg.Error):
+            return None, str(error), False
+        of_connection = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        state = error.sqlstate or (state_of(str(error)) if of_connection else None)
+        # Without a code of the server it is libpq that speaks: about the connection.
+        return state, error.diag.message_primary or str(error), of_connection and error.sqlstate is None
 
 
-def _broken(error: BaseException) -> bool:
-    # Without a code of the server it is libpq that speaks: about the connection.
-    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) and error.sqlstate is None
-
-
-class PsycopgPool(_Errors):
+class OwnPool(_Errors):
     """Connections of our own.
 
     Args:
         settings: how to connect.
         connect: makes a connection instead, where the caller handed that in.
+        kind: of connection.
         min_size: opened with the first.
         max_size: how many there may be at a time.
         pool_timeout: seconds to wait for one.
@@ -152,13 +169,15 @@ class PsycopgPool(_Errors):
         settings: Settings,
         connect: Callable[[], psycopg.Connection[Any]] | None,
         *,
+        kind: type[PsycopgConnection] = PsycopgConnection,
         min_size: int,
         max_size: int,
         pool_timeout: float,
     ) -> None:
-        super().__init__(settings)
+        super().__init__(settings.where)
         self._arguments = settings.for_psycopg()
         self._factory = connect
+        self._kind = kind
         self._worked = False
         self._min_size = min_size
         self._lender = Lender(
@@ -177,14 +196,12 @@ class PsycopgPool(_Errors):
                 f"PostgreSQL at {self._where} did not answer within {self._arguments['connect_timeout']} seconds"
             ) from None
         except psycopg.OperationalError as error:
-            if self._worked or _errors.classify(_state(error), connection_error=False) == "repeat":
-                raise _errors.NotConnectedError from error
-            raise self.translate(error) from error  # it may never have been there: no use to try again
+            raise self.refused(error, worked=self._worked) from error
         if not self._worked:
             self._worked = True
             with contextlib.suppress(Exception):  # what fails here fails again where it matters
                 self._lender.fill(self._min_size - 1)
-        return PsycopgConnection(raw)
+        return self._kind(raw)
 
     def lend(self) -> _Loan:
         return _Loan(self, self._lender)
@@ -193,18 +210,12 @@ class PsycopgPool(_Errors):
         self._lender.close()
 
 
-def _state(error: BaseException | None) -> str | None:
-    if not isinstance(error, psycopg.Error):
-        return None
-    return error.sqlstate or (_errors.state_of(str(error)) if isinstance(error, psycopg.OperationalError) else None)
-
-
 class _Loan:
     """A connection for one operation; a class, because a generator takes longer, and this is on every path."""
 
     __slots__ = ("_connection", "_lender", "_pool")
 
-    def __init__(self, pool: PsycopgPool, lender: Lender[PsycopgConnection]) -> None:
+    def __init__(self, pool: OwnPool, lender: Lender[PsycopgConnection]) -> None:
         self._pool = pool
         self._lender = lender
 
@@ -227,7 +238,7 @@ class InjectedPool(_Errors):
     """
 
     def __init__(self, pool: Any, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings.where)
         self._pool = pool
 
     @contextlib.contextmanager

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
-from praisonai_persistence_postgres import _errors
+from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence_pg.errors import Errors
+from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import (
     Alone,
     AsyncConnection,
@@ -19,16 +20,16 @@ from praisonai_persistence_sql import (
     ExecuteMany,
     Fetch,
     Snapshot,
+    Undo,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from praisonai_persistence_postgres._settings import Settings
-    from praisonai_persistence_sql.requests import Request
+    from praisonai_persistence_pg.settings import Settings
     from praisonai_persistence_sql.runners import Failure
 
-__all__ = ["AsyncInjectedPool", "AsyncpgConnection", "AsyncpgPool"]
+__all__ = ["AsyncpgConnection", "InjectedPool", "OwnPool"]
 
 
 class AsyncpgConnection(AsyncConnection):
@@ -47,41 +48,47 @@ class AsyncpgConnection(AsyncConnection):
     async def begin(self, *, write: bool) -> None:
         self._write = write
 
-    async def perform(self, request: Request) -> Any:
+    async def perform(self, request: Any) -> Any:
+        kind = type(request)
         try:
-            return await self._perform(request)
+            if kind is Alone:
+                return await self.raw.fetch(request.sql, *request.parameters)
+            if isinstance(request, Snapshot):
+                return await self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if isinstance(request, Undo):
+                return await self._end("ROLLBACK")
+            if self._write:
+                await self._start("BEGIN")
+            if kind is Fetch:
+                return await self.raw.fetch(request.sql, *request.parameters)
+            if kind is Execute:
+                return _count(await self.raw.execute(request.sql, *request.parameters))
+            if kind is ExecuteMany:
+                return await self.raw.executemany(request.sql, request.parameters)
+            if isinstance(request, CopyIn):
+                schema, table, columns, rows = request
+                return await self.raw.copy_records_to_table(table, schema_name=schema, columns=columns, records=rows)
+            raise TypeError(f"postgres cannot perform {kind.__name__}")
         except asyncio.CancelledError:
             self._cancelled = True
             raise
-
-    async def _perform(self, request: Request) -> Any:
-        kind = type(request)
-        if isinstance(request, Snapshot):
-            return await self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if self._write and kind is not Alone:
-            await self._start("BEGIN")
-        sql, parameters = request
-        if kind is Fetch or kind is Alone:
-            return await self.raw.fetch(sql, *parameters)
-        if kind is Execute:
-            return _count(await self.raw.execute(sql, *parameters))
-        if kind is ExecuteMany:
-            return await self.raw.executemany(sql, parameters)
-        raise TypeError(f"postgres cannot perform {kind.__name__}")
 
     async def _start(self, sql: str) -> None:
         if not self._open:
             self._open = True
             await self.raw.execute(sql)
 
-    async def commit(self) -> None:
+    async def _end(self, sql: str) -> None:
         if self._open:
-            try:
-                await self.raw.execute("COMMIT")
-            except asyncio.CancelledError:
-                self._cancelled = True
-                raise
+            await self.raw.execute(sql)
             self._open = False
+
+    async def commit(self) -> None:
+        try:
+            await self._end("COMMIT")
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
 
     async def rollback(self) -> None:
         # A cancelled request has ended, one way or the other, when the next one on the connection has an answer.
@@ -116,27 +123,17 @@ def _count(status: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-class _Errors(AsyncPool):
-    """The driver's errors.
-
-    Args:
-        settings: for messages.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._where = settings.where
+class _Errors(Errors, AsyncPool):
+    def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
+        if isinstance(error, asyncpg.InterfaceError):
+            return None, str(error), "closed" in str(error)
+        broken = isinstance(error, (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError))
+        if isinstance(error, asyncpg.PostgresError):
+            return error.sqlstate, str(error.args[0] if error.args else error), broken
+        return None, str(error), broken
 
     def classify(self, error: Exception) -> Failure:
-        if isinstance(error, _errors.NotConnectedError) or _unsent(error):
-            return "repeat"
-        return _errors.classify(getattr(error, "sqlstate", None), connection_error=_broken(error))
-
-    def translate(self, error: Exception) -> PersistenceError:
-        cause = error.__cause__ if isinstance(error, _errors.NotConnectedError) else error
-        connecting = _broken(error) or cause is not error
-        message = str(cause.args[0]) if isinstance(cause, asyncpg.PostgresError) and cause.args else str(cause)
-        state = getattr(cause, "sqlstate", None)
-        return _errors.translate(state, message, self._where, connection_error=connecting)
+        return "repeat" if _unsent(error) else super().classify(error)
 
 
 def _unsent(error: BaseException) -> bool:
@@ -144,18 +141,13 @@ def _unsent(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
 
 
-def _broken(error: BaseException) -> bool:
-    if isinstance(error, asyncpg.InterfaceError):
-        return "closed" in str(error)
-    return isinstance(error, (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError))
-
-
-class AsyncpgPool(_Errors):
+class OwnPool(_Errors):
     """Connections of our own.
 
     Args:
         settings: how to connect.
         connect: makes a connection instead, where the caller handed that in.
+        kind: of connection.
         min_size: opened with the first.
         max_size: how many there may be at a time.
         pool_timeout: seconds to wait for one.
@@ -166,13 +158,15 @@ class AsyncpgPool(_Errors):
         settings: Settings,
         connect: Callable[[], Awaitable[Any]] | None,
         *,
+        kind: type[AsyncpgConnection] = AsyncpgConnection,
         min_size: int,
         max_size: int,
         pool_timeout: float,
     ) -> None:
-        super().__init__(settings)
+        super().__init__(settings.where)
         self._arguments = settings.for_asyncpg()
         self._factory = connect
+        self._kind = kind
         self._worked = False
         self._min_size = min_size
         self._lender: AsyncLender[AsyncpgConnection] = AsyncLender(
@@ -192,15 +186,12 @@ class AsyncpgPool(_Errors):
                 f"PostgreSQL at {self._where} did not answer within {self._arguments['timeout']:g} seconds"
             ) from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            repeat = _errors.classify(getattr(error, "sqlstate", None), connection_error=False) == "repeat"
-            if self._worked or repeat:
-                raise _errors.NotConnectedError from error
-            raise self.translate(error) from error  # it may never have been there: no use to try again
+            raise self.refused(error, worked=self._worked) from error
         if not self._worked:
             self._worked = True
             with contextlib.suppress(Exception):  # what fails here fails again where it matters
                 await self._lender.fill(self._min_size - 1)
-        return AsyncpgConnection(raw)
+        return self._kind(raw)
 
     def lend(self) -> _Loan:
         return _Loan(self, self._lender)
@@ -214,7 +205,7 @@ class _Loan:
 
     __slots__ = ("_connection", "_lender", "_pool")
 
-    def __init__(self, pool: AsyncpgPool, lender: AsyncLender[AsyncpgConnection]) -> None:
+    def __init__(self, pool: OwnPool, lender: AsyncLender[AsyncpgConnection]) -> None:
         self._pool = pool
         self._lender = lender
 
@@ -229,7 +220,7 @@ class _Loan:
         await self._lender.release(connection, broken=lost or connection.raw.is_closed())
 
 
-class AsyncInjectedPool(_Errors):
+class InjectedPool(_Errors):
     """Connections of a pool that was handed in: an ``asyncpg.Pool``, or what has its two methods.
 
     Args:
@@ -238,7 +229,7 @@ class AsyncInjectedPool(_Errors):
     """
 
     def __init__(self, pool: Any, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__(settings.where)
         self._pool = pool
 
     @contextlib.asynccontextmanager
