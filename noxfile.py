@@ -81,6 +81,13 @@ def integration(session: nox.Session, backend: str) -> None:
 
 
 @nox.session
+def agents(session: nox.Session) -> None:
+    """PraisonAI's own agents with our adapter, session stores and import paths, against a local model server."""
+    install(session, ALL, *ENGINES, "praisonaiagents>=1.7,<2", "fastapi>=0.110", "uvicorn>=0.29")
+    pytest(session, "tests/agents")
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Writes the matrix of backends and clauses to build/conformance."""
     install(session, ALL, *ENGINES)

@@ -35,7 +35,6 @@ from praisonai_persistence import (
     StateStore,
     StoreRegistry,
     UnknownBackendError,
-    UnsupportedOperationError,
     _entry_points,
     create_conversation_store,
     create_knowledge_store,
@@ -46,7 +45,7 @@ from praisonai_persistence import (
     open_state_store,
 )
 from praisonai_persistence._known import KNOWN
-from praisonai_persistence.memory import MemoryStateStore
+from praisonai_persistence.memory import AsyncMemoryStateStore, MemoryStateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -730,13 +729,20 @@ def test_modes_of_aliases() -> None:
     assert made == ["sync", "async"] * 2
 
 
-def test_a_missing_variant_is_said() -> None:
-    registry = only(db=factory, async_other=factory)
-    with pytest.raises(UnsupportedOperationError) as caught:
-        create_state_store("db", mode="async", registry=registry)
-    assert str(caught.value) == "the state backend 'db' has no async variant: 'async_db' is not installed"
-    with pytest.raises(UnsupportedOperationError, match="'async_other' has no sync variant: 'other' is not installed"):
-        create_state_store("async_other", mode="sync", registry=registry)
+def test_a_missing_variant_is_bridged() -> None:
+    registry = only(db=lambda url=None: MemoryStateStore(), async_other=AsyncMemoryStateStore, duck=lambda: "quack")
+    over_sync = create_state_store("db", mode="async", registry=registry)
+    assert isinstance(over_sync, AsyncStateStore)
+    over_async = create_state_store("async_other", mode="sync", registry=registry)
+    assert isinstance(over_async, StateStore)
+    over_async.set("key", [1])
+    assert over_async.get("key") == [1]
+    assert isinstance(open_state_store("db://", "async", registry=registry), AsyncStateStore)
+    assert create_state_store("duck", mode="async", registry=registry) == "quack"
+
+
+def test_what_a_mode_cannot_be() -> None:
+    registry = only(db=factory)
     with pytest.raises(ConfigurationError, match="mode must be 'auto', 'sync' or 'async', not 'asnyc'"):
         create_state_store("db", mode="asnyc", registry=registry)
     with pytest.raises(UnknownBackendError, match="there is no state backend 'dv'"):

@@ -31,6 +31,15 @@ def test_hosts_in_brackets() -> None:
     assert (url.host, url.port, url.username, url.password) == ("2001:db8::1", 6380, "u", None)
 
 
+def test_several_hosts() -> None:
+    url = parse_url("redis+sentinel://u:p%2Cw@One:26379,two,three:1/service/0?x=1")
+    assert (url.scheme, url.variant, url.username, url.password) == ("redis", "sentinel", "u", "p,w")
+    assert (url.host, url.port, url.path) == ("one:26379,two,three:1", None, "/service/0")
+    for broken in ("redis://one:port,two", "redis://one:26379,", "redis://one,two:123456"):
+        with pytest.raises(ConfigurationError, match="port"):
+            parse_url(broken)
+
+
 @pytest.mark.parametrize("path", ["agent.db", "/abs/a b%20.DB", "C:\\x\\y.sqlite", "we@ird?#.sqlite3", "zeile\n.db"])
 def test_a_bare_path_of_a_database_is_taken_as_it_is(path: str) -> None:
     url = parse_url(path)

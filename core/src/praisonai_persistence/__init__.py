@@ -9,6 +9,8 @@ TYPE_CHECKING = False  # type checkers take it for True; importing typing would 
 if TYPE_CHECKING:
     from typing import Any
 
+    from praisonai_persistence.adapter import AsyncDb, Db, db
+    from praisonai_persistence.bridge import as_async, as_sync
     from praisonai_persistence.config import PersistenceConfig
     from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
     from praisonai_persistence.embed import AsyncEmbedder, Embedder
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         WrongTypeError,
     )
     from praisonai_persistence.knowledge import AsyncKnowledgeStore, CollectionInfo, KnowledgeStore
+    from praisonai_persistence.orchestrator import PersistenceOrchestrator
     from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
     from praisonai_persistence.registry import (
         CONVERSATION_STORES,
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
     from praisonai_persistence.state import AsyncStateStore, StateStore
 
 _MODULES = {
+    "adapter": ("AsyncDb", "Db", "db"),
+    "bridge": ("as_async", "as_sync"),
     "config": ("PersistenceConfig",),
     "conversation": ("AsyncConversationStore", "ConversationStore"),
     "embed": ("AsyncEmbedder", "Embedder"),
@@ -89,6 +94,7 @@ _MODULES = {
         "WrongTypeError",
     ),
     "knowledge": ("AsyncKnowledgeStore", "CollectionInfo", "KnowledgeStore"),
+    "orchestrator": ("PersistenceOrchestrator",),
     "records": ("ConversationMessage", "ConversationSession", "KnowledgeDocument"),
     "registry": (
         "CONVERSATION_STORES",
@@ -117,6 +123,7 @@ __all__ = [
     "STATE_STORES",
     "AmbiguousBackendError",
     "AsyncConversationStore",
+    "AsyncDb",
     "AsyncEmbedder",
     "AsyncKnowledgeStore",
     "AsyncStateStore",
@@ -133,6 +140,7 @@ __all__ = [
     "ConversationMessage",
     "ConversationSession",
     "ConversationStore",
+    "Db",
     "DimensionError",
     "DocumentExistsError",
     "DuplicateMessageError",
@@ -144,6 +152,7 @@ __all__ = [
     "KnowledgeStore",
     "PersistenceConfig",
     "PersistenceError",
+    "PersistenceOrchestrator",
     "SchemaError",
     "SerializationError",
     "SessionExistsError",
@@ -155,10 +164,13 @@ __all__ = [
     "UnknownBackendError",
     "UnsupportedOperationError",
     "WrongTypeError",
+    "as_async",
+    "as_sync",
     "create_conversation_store",
     "create_knowledge_store",
     "create_state_store",
     "create_stores_from_config",
+    "db",
     "get_default_registry",
     "open_conversation_store",
     "open_knowledge_store",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from praisonai_persistence import _entry_points
 from praisonai_persistence._forks import renew_in_child
@@ -25,7 +25,6 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     PersistenceError,
     UnknownBackendError,
-    UnsupportedOperationError,
 )
 
 if TYPE_CHECKING:
@@ -435,25 +434,59 @@ def _create(kind: str, backend: str, url: str | None, mode: str, registry: Store
         raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
     if url is not None:
         options["url"] = url
-    name = backend if mode == "auto" else _coloured(stores, backend, mode)
-    return stores._create(name, options)
+    if mode == "auto":
+        return stores._create(backend, options)
+    store = stores._create(_coloured(stores, backend, mode), options)
+    return _bridged(store, mode)
 
 
 def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
-    """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``."""
+    """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``; its own without."""
     name = stores.canonical(backend)
     at = "@" + backend.partition("@")[2] if "@" in backend else ""
     is_async = name.startswith("async_")
     if is_async == (mode == "async"):
         return backend
-    other = name[len("async_") :] if is_async else f"async_{name}"
-    if not stores.has(other):
-        raise UnsupportedOperationError(
-            f"the {stores.kind} backend {name!r} has no {mode} variant: {other!r} is not installed"
-        )
-    return other + at
+    other = (name[len("async_") :] if is_async else f"async_{name}") + at
+    return other if stores.has(other) else backend
 
 
+def _bridged(store: Any, mode: str) -> Any:
+    """Return the store in the colour of the mode: itself, or over the bridge."""
+    from praisonai_persistence._store import AsyncStore, SyncStore
+
+    if isinstance(store, SyncStore if mode == "sync" else AsyncStore):
+        return store
+    if not isinstance(store, SyncStore | AsyncStore):
+        return store  # of a plugin that goes by method names alone; what it says it is, is all we know
+    from praisonai_persistence.bridge import as_async, as_sync  # here, because asyncio costs more than all else
+
+    bridge: Callable[[Any], Any] = as_sync if mode == "sync" else as_async
+    return bridge(store)
+
+
+@overload
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> ConversationStore: ...
+@overload
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncConversationStore: ...
+@overload
+def create_conversation_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore: ...
 def create_conversation_store(
     backend: str,
     url: str | None = None,
@@ -467,18 +500,40 @@ def create_conversation_store(
     Args:
         backend: a name or an alias, or ``name@distribution``.
         url: where it stores; what it looks like is the backend's business.
-        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour.
+        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour, or, where it
+            has none, the backend itself behind a bridge (see ``praisonai_persistence.bridge``).
         registry: another than the process-wide one.
         **options: the backend's own.
 
     Raises:
         UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
-        UnsupportedOperationError: the backend has no variant of that colour.
     """
     store: ConversationStore | AsyncConversationStore = _create("conversation", backend, url, mode, registry, options)
     return store
 
 
+@overload
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> KnowledgeStore: ...
+@overload
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncKnowledgeStore: ...
+@overload
+def create_knowledge_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore: ...
 def create_knowledge_store(
     backend: str,
     url: str | None = None,
@@ -492,6 +547,28 @@ def create_knowledge_store(
     return store
 
 
+@overload
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> StateStore: ...
+@overload
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncStateStore: ...
+@overload
+def create_state_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore: ...
 def create_state_store(
     backend: str,
     url: str | None = None,
@@ -528,6 +605,18 @@ def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
     return None
 
 
+@overload
+def open_conversation_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore: ...
+@overload
+def open_conversation_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncConversationStore: ...
+@overload
+def open_conversation_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore: ...
 def open_conversation_store(
     url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> ConversationStore | AsyncConversationStore:
@@ -543,6 +632,18 @@ def open_conversation_store(
     return store
 
 
+@overload
+def open_knowledge_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore: ...
+@overload
+def open_knowledge_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncKnowledgeStore: ...
+@overload
+def open_knowledge_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore: ...
 def open_knowledge_store(
     url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> KnowledgeStore | AsyncKnowledgeStore:
@@ -551,6 +652,18 @@ def open_knowledge_store(
     return store
 
 
+@overload
+def open_state_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore: ...
+@overload
+def open_state_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncStateStore: ...
+@overload
+def open_state_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore: ...
 def open_state_store(
     url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> StateStore | AsyncStateStore:

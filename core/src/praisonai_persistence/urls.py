@@ -15,6 +15,7 @@ _FILE = re.compile(r".+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 # What may stand before a user's name: a scheme, as it should be written or nearly so.
 _START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*", re.ASCII)
+_HOSTS = re.compile(r"[^,:\[\]]+(?::\d{1,5})?(?:,[^,:\[\]]+(?::\d{1,5})?)+")
 _NO_PORT = re.compile(r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*")  # somebody forgot the host
 _SECRET = re.compile(
     r"((?:^|[?&;#\s])[^=&;?#\s]*(?:pass|pwd|secret|token|key|credential|auth|sig)[^=&;?#\s]*\s*=)[^&]*", re.IGNORECASE
@@ -49,8 +50,8 @@ class StoreURL:
         variant: what stands behind ``+`` in the scheme: ``asyncpg``, or the empty text.
         username: decoded, or None.
         password: decoded, or None.
-        host: in lower case, or None.
-        port: 0 to 65535, or None.
+        host: in lower case, or None; of several, as they stand: ``one:26379,two:26379``.
+        port: 0 to 65535, or None; None also where there are several hosts.
         path: decoded, as it stands behind the authority, with its leading slash.
         query: the parameters; of a repeated one the last.
         text: the URL as it was given.
@@ -76,6 +77,8 @@ class StoreURL:
 def parse_url(url: str) -> StoreURL:
     """Return the parts of ``scheme[+variant]://[user[:password]@][host][:port][/path][?query]``.
 
+    There may be several ``host:port``, with commas between them, as clusters have them.
+
     A bare path that ends in ``.db``, ``.sqlite`` or ``.sqlite3`` counts as ``sqlite:///path``.
 
     Raises:
@@ -98,8 +101,12 @@ def parse_url(url: str) -> StoreURL:
         parts = urlsplit(url[match.end() - 2 :], allow_fragments=False)  # a file name may hold #
     except ValueError:
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed") from None
+    host, hosts = parts.hostname or None, parts.netloc.rpartition("@")[2]
     try:
-        port = parts.port
+        if _HOSTS.fullmatch(hosts):
+            host, port = hosts.lower(), None
+        else:
+            port = parts.port
     except ValueError:
         raise ConfigurationError(
             f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; in a user's name or a password "
@@ -110,7 +117,7 @@ def parse_url(url: str) -> StoreURL:
         variant=(match[2] or "").lower(),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
-        host=parts.hostname or None,
+        host=host,
         port=port,
         path=unquote(parts.path),
         query=dict(parse_qsl(parts.query, keep_blank_values=True)),

@@ -103,7 +103,8 @@ def _certain(
     """Whether nothing that the engine has not returned can belong to the result."""
     last = scored[-1][0]
     if not ordered:
-        last += TOLERANCE * _unit(search, distance, (item for _, item in scored))
+        # Both the last one's rank and that of one that was not returned may be off.
+        last += 2 * TOLERANCE * _unit(search, distance, (item for _, item in scored))
     if search.score_threshold is not None and last < search.score_threshold:
         return True
     return len(kept) >= search.limit and (ordered or kept[search.limit - 1][0] > last)

@@ -50,7 +50,10 @@ class Postgres(Dialect):
         }
 
     def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
-        return "SELECT 1 WHERE to_regclass($1) IS NOT NULL", (self.table(prefix + name),)
+        # Beside a table of the catalogue, because to_regclass alone goes on saying what this connection saw before it
+        # waited for the migration lock: a session hears of others' new tables when it locks one itself.
+        sql = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 LIMIT 1"
+        return sql, (self.table(prefix + name),)
 
     def find_columns(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
         sql = (

@@ -126,6 +126,8 @@ def _count(status: str) -> int:
 class _Errors(Errors, AsyncPool):
     def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
         if isinstance(error, asyncpg.InterfaceError):
+            if isinstance(error, ValueError):  # of an argument, which the driver quotes
+                return None, "asyncpg cannot send a value of this type", False
             return None, str(error), "closed" in str(error)
         broken = isinstance(error, (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError))
         if isinstance(error, asyncpg.PostgresError):

@@ -1,0 +1,219 @@
+"""PraisonAI's import paths: what is replaced, and that nothing else is.
+
+Each test is a program of its own, because what it does to imports lasts. Distributions named praisonai and
+praisonaiagents stand in a temporary folder; the tests of agents use the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+REAL = {
+    "praisonai/__init__.py": "from . import cli\nmine = 'praisonai'\n",
+    "praisonai/cli.py": "mine = 'cli'\ndef late():\n    from .persistence import mine\n    return mine\n",
+    "praisonai/persistence/__init__.py": "mine = 'persistence'\n",
+    "praisonai/persistence/registry.py": "mine = 'registry'\n",
+    "praisonai/persistence/conversation/__init__.py": "mine = 'conversation'\n",
+    "praisonai/db/__init__.py": "mine = 'db'\n",
+    "praisonaiagents/__init__.py": "",
+    "praisonaiagents/session/__init__.py": "class DefaultSessionStore: pass\nclass Other: pass\n",
+    "praisonaiagents/session/store.py": "class DefaultSessionStore: pass\ndef get_default_session_store(): pass\n",
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a program; it prints JSON by lines."""
+
+    def run(code: str, *, real: bool = False, arguments: tuple[str, ...] = (), check: bool = True):
+        site = tmp_path / "site"
+        site.mkdir(exist_ok=True)
+        for name, text in REAL.items() if real else ():
+            (site / name).parent.mkdir(parents=True, exist_ok=True)
+            (site / name).write_text(text, encoding="utf-8")
+        program = tmp_path / "program.py"
+        program.write_text(textwrap.dedent(code), encoding="utf-8")
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        ended = subprocess.run(
+            [sys.executable, "-X", "dev", *arguments, str(program)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        if not check:
+            return ended
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return [json.loads(line) for line in ended.stdout.splitlines()]
+
+    return run
+
+
+def test_every_path_of_praisonai_leads_here(run):
+    code = """
+        import json
+        import praisonai_persistence, praisonai_persistence.compat
+        import praisonai.persistence.state, praisonai.persistence.knowledge, praisonai.persistence.conversation.base
+        from praisonai.persistence import ConversationStore, PersistenceOrchestrator, create_stores_from_config
+        from praisonai.persistence.config import PersistenceConfig
+        from praisonai.persistence.conversation import AsyncConversationStore, ConversationMessage
+        from praisonai.persistence.conversation.base import ConversationSession
+        from praisonai.persistence.conversation.postgres import ConversationStore as Same
+        from praisonai.persistence.factory import create_state_store
+        from praisonai.persistence.knowledge.base import KnowledgeDocument
+        from praisonai.persistence.orchestrator import PersistenceOrchestrator as Again
+        from praisonai.persistence.registry import CONVERSATION_STORES, get_default_registry
+        from praisonai.db import DB, CockroachDB, NeonDB, PostgresDB, PraisonAIDB, PraisonDB, RedisDB, SQLiteDB
+        from praisonai.db.adapter import TursoDB, XataDB
+        from praisonai.persistence.state import *
+        own = praisonai_persistence
+        assert ConversationStore is Same is own.ConversationStore and Again is own.PersistenceOrchestrator
+        assert CONVERSATION_STORES is own.CONVERSATION_STORES and KnowledgeDocument is own.KnowledgeDocument
+        assert StateStore is own.StateStore and DB is PraisonDB is PraisonAIDB is own.Db
+        assert create_state_store is own.create_state_store and PersistenceConfig is own.PersistenceConfig
+        assert "StateStore" in dir(praisonai.persistence.state)
+        for name in ("praisonai.persistence.nonsense", "praisonai.persistence.conversation.nonsense", "praisonai.x"):
+            try:
+                __import__(name)
+            except ModuleNotFoundError as error:
+                print(json.dumps(error.name))
+        for module in (praisonai.persistence, praisonai.persistence.conversation):
+            try:
+                module.Nonsense
+            except AttributeError as error:
+                print(json.dumps(str(error)))
+    """
+    assert run(code) == [
+        "praisonai.persistence.nonsense",
+        "praisonai.persistence.conversation.nonsense",
+        "praisonai.x",
+        "module 'praisonai.persistence' has no attribute 'Nonsense'",
+        "module 'praisonai.persistence.conversation' has no attribute 'Nonsense'",
+    ]
+
+
+@pytest.mark.parametrize("imported_before", [False, True])
+def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, imported_before):
+    code = f"""
+        import json
+        if {imported_before}:
+            import praisonai.persistence.conversation, praisonai.persistence.registry, praisonai.db
+            import praisonaiagents.session.store
+            assert praisonai.persistence.mine == "persistence"
+        import praisonai_persistence, praisonai_persistence.compat
+        praisonai_persistence.compat.install()
+        import praisonai, praisonai.persistence, praisonai.persistence.conversation, praisonai.db
+        import praisonaiagents.session.store
+        print(json.dumps([praisonai.mine, praisonai.cli.mine]))
+        assert praisonai.persistence.StateStore is praisonai_persistence.StateStore
+        from praisonai.persistence.registry import StoreRegistry
+        assert StoreRegistry is praisonai_persistence.StoreRegistry
+        for module in (praisonai.persistence, praisonai.persistence.conversation, praisonai.db):
+            assert not hasattr(module, "mine"), module
+        try:
+            praisonai.cli.late()
+        except ImportError:
+            print(json.dumps("late"))
+        print(json.dumps([
+            praisonaiagents.session.Other.__module__, praisonaiagents.session.store.DefaultSessionStore.__module__
+        ]))
+    """
+    assert run(code, real=True) == [
+        ["praisonai", "cli"],
+        "late",
+        ["praisonaiagents.session", "praisonaiagents.session.store"],
+    ]
+    site = tmp_path / "site"
+    files = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*") if path.is_file()}
+    assert files == REAL
+
+
+def test_without_the_opt_in_everything_is_praisonais_own(run):
+    code = """
+        import json, praisonai_persistence, praisonai.persistence.conversation, praisonai.db
+        print(json.dumps([praisonai.persistence.mine, praisonai.persistence.conversation.mine, praisonai.db.mine]))
+    """
+    assert run(code, real=True) == [["persistence", "conversation", "db"]]
+
+
+def test_a_program_is_run_with_its_arguments(run, tmp_path):
+    (tmp_path / "beside.py").write_text("value = 1\n")
+    code = """
+        import json, sys
+        import beside
+        from praisonai.persistence import StateStore
+        print(json.dumps([__name__, sys.argv[1:], StateStore.__module__, beside.value]))
+        raise SystemExit(len(sys.argv))
+    """
+    (tmp_path / "program.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    command = [sys.executable, "-m", "praisonai_persistence.compat"]
+    ended = subprocess.run(
+        [*command, "../" + tmp_path.name + "/program.py", "-x", "y"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert json.loads(ended.stdout) == ["__main__", ["-x", "y"], "praisonai_persistence.state", 1]
+    assert (ended.returncode, ended.stderr) == (3, "")
+    for arguments in ([], ["no such file.py"], [str(tmp_path)]):
+        ended = subprocess.run([*command, *arguments], capture_output=True, encoding="utf-8")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith("usage: python -m praisonai_persistence.compat")
+
+
+def test_adapters_of_one_backend(run):
+    code = """
+        import json
+        import praisonai_persistence.compat
+        from praisonai.db import CockroachDB, NeonDB, PostgresDB, RedisDB, SQLiteDB, TursoDB, XataDB
+        print(json.dumps([
+            PostgresDB(host="h", password="a/b@c").database_url,
+            SQLiteDB("sqlite:///x.db").database_url,
+            SQLiteDB(database_url="sqlite:///x.db").database_url,
+            RedisDB("h", 1).state_url,
+            NeonDB("postgresql://h/d").database_url,
+        ]))
+        for kind in (CockroachDB, NeonDB, TursoDB, XataDB):
+            try:
+                kind()
+            except ValueError as error:
+                print(json.dumps(str(error)))
+    """
+    first, *refused = run(code)
+    assert first == [
+        "postgresql://postgres:a%2Fb%40c@h:5432/praisonai",
+        None,
+        "sqlite:///x.db",
+        "redis://h:1",
+        "postgresql://h/d",
+    ]
+    assert [text.partition(" ")[0] for text in refused] == ["CockroachDB", "NeonDB", "TursoDB", "XataDB"]
+    assert "COCKROACHDB_URL" in refused[0]
+
+
+def test_the_command_line_is_a_distribution_of_its_own(tmp_path):
+    """``python -m praisonai_persistence`` tells how to get it, or runs it."""
+    code = """
+        import importlib.util, runpy
+        real = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, package=None: None if name.endswith("_cli") else real(name, package)
+        runpy.run_module("praisonai_persistence", run_name="__main__")
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, encoding="utf-8")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "pip install praisonai-persistence-cli" in ended.stderr
+    (tmp_path / "praisonai_persistence_cli.py").write_text("def main():\n    print('runs')\n    return 7\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "praisonai_persistence"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "runs\n", "")
