@@ -28,3 +28,27 @@ def postgres(_engines) -> engines.Engine:
 def mariadb(_engines) -> engines.Engine:
     """A MariaDB server."""
     return engines.engine("mariadb")
+
+
+@pytest.fixture(scope="session")
+def redis(_engines) -> engines.Engine:
+    """A Redis server."""
+    return engines.engine("redis")
+
+
+@pytest.fixture(scope="session")
+def valkey(_engines) -> engines.Engine:
+    """A Valkey server."""
+    return engines.engine("valkey")
+
+
+@pytest.fixture(scope="session")
+def pgvector(_engines) -> engines.Engine:
+    """A PostgreSQL server with the extension vector."""
+    return engines.engine("pgvector")
+
+
+@pytest.fixture(scope="session")
+def chroma(_engines) -> engines.Engine:
+    """A Chroma server."""
+    return engines.engine("chroma")

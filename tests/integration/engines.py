@@ -15,13 +15,16 @@ from __future__ import annotations
 import contextlib
 import getpass
 import glob
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -50,6 +53,10 @@ class Server(ABC):
         """End the program as an administrator would; connections break, data stays."""
 
     @abstractmethod
+    def kill(self) -> None:
+        """End the program with SIGKILL: what it holds in memory is gone."""
+
+    @abstractmethod
     def start(self) -> None:
         """Start it again, at the same address."""
 
@@ -65,6 +72,9 @@ class Given(Server):
 
     def stop(self) -> None:
         pytest.skip("the server of the environment's URL is not ours to restart")
+
+    def kill(self) -> None:
+        pytest.skip("the server of the environment's URL is not ours to kill")
 
     def start(self) -> None:
         pytest.skip("the server of the environment's URL is not ours to restart")
@@ -97,6 +107,10 @@ class Container(Server):
 
     def stop(self) -> None:
         self.wrapped.kill(signal=self._signal.name)
+        self.wrapped.wait(timeout=30)
+
+    def kill(self) -> None:
+        self.wrapped.kill(signal="SIGKILL")
         self.wrapped.wait(timeout=30)
 
     def start(self) -> None:
@@ -143,6 +157,12 @@ class Local(Server):
                 self._process.wait()
             self._process = None
 
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -187,6 +207,8 @@ class Engine(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     container_environment: ClassVar[dict[str, str]] = {}
     container_command: ClassVar[list[str]] = []
+    question: ClassVar[str] = "SELECT 1"
+    """What a server answers as soon as it is ready."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -234,6 +256,10 @@ class Engine(ABC):
         """End the server; its clients' connections break."""
         self._server.stop()
 
+    def kill(self) -> None:
+        """End the server with SIGKILL."""
+        self._server.kill()
+
     def start(self) -> None:
         """Start it again at the same address, with its data, and wait until it answers."""
         self._server.start()
@@ -253,7 +279,7 @@ class Engine(ABC):
         end = time.monotonic() + START_LIMIT
         while True:
             try:
-                self.execute("SELECT 1")
+                self.execute(self.question)
                 return
             except Exception as error:
                 if time.monotonic() > end:
@@ -277,8 +303,8 @@ class Engine(ABC):
 
     def drop(self, prefix: str) -> None:
         """Drop the tables of a prefix."""
-        for table in self.tables(prefix):
-            self.execute(f"DROP TABLE {table}")
+        if tables := self.tables(prefix):
+            self.execute(f"DROP TABLE {', '.join(tables)}")
 
     @classmethod
     def program(cls, name: str | None = None) -> str | None:
@@ -348,9 +374,21 @@ class Postgres(Engine):
         finally:
             self.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
 
-    def drop(self, prefix: str) -> None:
-        if tables := self.tables(prefix):
-            self.execute(f"DROP TABLE {', '.join(tables)}")
+
+class Pgvector(Postgres):
+    """PostgreSQL with the extension vector."""
+
+    name = "pgvector"
+    image = "pgvector/pgvector:pg17"
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        found = super().program(name)
+        # Debian has an extension beside the documentation of its server, others below the server's own folder.
+        folders = ("/usr/share/postgresql/*/extension", "/opt/homebrew/*/share/postgresql*/extension")
+        controls = [match for folder in folders for match in glob.glob(f"{folder}/vector.control")]
+        version = None if found is None else Path(found).parts[-3]
+        return found if any(str(version) in Path(control).parts for control in controls) else None
 
 
 class MariaDB(Engine):
@@ -446,7 +484,142 @@ class MariaDB(Engine):
         return [f"`{table}`" for (table,) in found]
 
 
-ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Postgres, MariaDB)}
+class Redis(Engine):
+    """Redis, with an append-only file, so that a restart keeps the data."""
+
+    name = "redis"
+    image = "redis:8"
+    port = 6379
+    programs = ("/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server")
+    system_user = "redis"
+    databases: ClassVar[int] = 1024
+    options: ClassVar[list[str]] = [
+        *("--appendonly", "yes", "--save", "", "--requirepass", PASSWORD, "--databases", str(databases))
+    ]
+    container_command: ClassVar[list[str]] = ["redis-server", *options]
+    question = "DBSIZE"  # which is refused while data are loaded
+    _space = 0
+
+    @classmethod
+    def make_url(cls, host: str, port: int) -> str:
+        return f"redis://:{PASSWORD}@{host}:{port}/0"
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        """The server makes its files itself."""
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        address = ("--port", str(local.port), "--bind", "127.0.0.1", "--dir", str(local.folder))
+        return [cls.program() or "redis-server", *cls.options, *address]
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one command, of words and parameters."""
+        return [(self._at(self.url, *sql.split(), *parameters),)]
+
+    @staticmethod
+    def _at(url: str, *command: Any) -> Any:
+        import redis
+
+        with redis.Redis.from_url(url, socket_connect_timeout=5) as client:
+            return client.execute_command(*command)
+
+    @property
+    def version(self) -> str:
+        information = self.execute("INFO server")[0][0]
+        return f"{self.name} {information.get('valkey_version') or information['redis_version']}"
+
+    def tables(self, prefix: str) -> list[str]:
+        return [key.decode() for key in self.execute("KEYS", f"{{{prefix}*")[0][0]]
+
+    def drop(self, prefix: str) -> None:
+        if keys := self.tables(prefix):
+            self.execute("DEL", *keys)
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        url = self.url
+        if self.restartable:  # ours, so a database for each test
+            self._space = self._space % (self.databases - 1) + 1
+            url = f"{url.rpartition('/')[0]}/{self._space}"
+        if self._at(url, "DBSIZE"):
+            pytest.fail("the tests need a database without keys, because they empty it", pytrace=False)
+        try:
+            yield {"url": url}
+        finally:
+            self._at(url, "FLUSHDB")
+
+
+class Valkey(Redis):
+    """Valkey."""
+
+    name = "valkey"
+    image = "valkey/valkey:8.1"
+    programs = ("/usr/bin/valkey-server", "/usr/local/bin/valkey-server", "/opt/homebrew/bin/valkey-server")
+    system_user = "valkey"
+    container_command: ClassVar[list[str]] = ["valkey-server", *Redis.options]
+
+
+class Chroma(Engine):
+    """Chroma: the server that comes with its Python package."""
+
+    name = "chroma"
+    image = "chromadb/chroma:1.5.9"
+    port = 8000
+    programs = (str(Path(sys.executable).with_name("chroma")),)
+    system_user = "nobody"
+    question = "GET /heartbeat"
+    _databases = "/tenants/default_tenant/databases"
+
+    @classmethod
+    def make_url(cls, host: str, port: int) -> str:
+        return f"chroma://{host}:{port}"
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        """The server makes its files itself."""
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        address = ("--host", "127.0.0.1", "--port", str(local.port), "--path", str(local.folder / "data"))
+        return [cls.program() or "chroma", "run", *address]
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Make a request: a method and a path below ``/api/v2``, and what to send as JSON."""
+        method, path = sql.split()
+        request = urllib.request.Request(
+            f"http{self.url.removeprefix('chroma')}/api/v2{path}",
+            json.dumps(parameters[0]).encode() if parameters else None,
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return [(json.loads(answer.read()),)]
+
+    @property
+    def version(self) -> str:
+        return f"Chroma {self.execute('GET /version')[0][0]}"
+
+    def tables(self, prefix: str) -> list[str]:
+        """Chroma's own names of the collections of a prefix."""
+        found = self.execute(f"GET {self._databases}/default_database/collections")[0][0]
+        return [item["name"] for item in found if item["name"].startswith(f"x{prefix}")]
+
+    def drop(self, prefix: str) -> None:
+        for name in self.tables(prefix):
+            self.execute(f"DELETE {self._databases}/default_database/collections/{name}")
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        database = f"t{uuid.uuid4().hex[:10]}"
+        self.execute(f"POST {self._databases}", {"name": database})
+        try:
+            yield {"url": self.url, "database": database}
+        finally:
+            self.execute(f"DELETE {self._databases}/{database}")
+
+
+ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Postgres, Pgvector, MariaDB, Redis, Valkey, Chroma)}
 
 _running: dict[str, Engine] = {}
 _missing: dict[str, str] = {}

@@ -1,0 +1,214 @@
+"""``run`` and ``resume``: a real agent of PraisonAI, whose conversation is stored."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from contextlib import redirect_stdout
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from praisonai_persistence.errors import BackendNotInstalledError, SessionNotFoundError
+from praisonai_persistence_cli._app import Failed, complain
+from praisonai_persistence_cli._options import (
+    KINDS,
+    Command,
+    Target,
+    as_json,
+    configured,
+    needed,
+    prefix_option,
+    url_options,
+)
+from praisonai_persistence_cli._output import document, line, plain
+from praisonai_persistence_cli._sessions import print_history
+
+if TYPE_CHECKING:
+    from praisonai_persistence.conversation import ConversationStore
+
+__all__ = ["resume_command", "run_command"]
+
+_NAME, _INSTRUCTIONS = "Assistant", "You are a helpful assistant."
+
+
+@click.command("run", cls=Command)
+@click.argument("prompt")
+@click.option("--session-id", metavar="ID", help="The session to go on with, or to begin. [default: a new id]")
+@click.option("--user-id", metavar="ID", help="Whose session it is.")
+@url_options(*KINDS)
+@prefix_option
+@click.option("--agent-name", metavar="NAME", default=_NAME, show_default=True, help="The agent's name.")
+@click.option("--agent-instructions", metavar="TEXT", default=_INSTRUCTIONS, show_default=True, help="What it is told.")
+@click.option("--model", metavar="NAME", help="The language model. [default: what PraisonAI takes]")
+@click.option("--dry-run", is_flag=True, help="Show what would happen: check the stores' URLs, ask no model.")
+def run_command(
+    prompt: str,
+    session_id: str | None,
+    user_id: str | None,
+    conversation_url: str | None,
+    knowledge_url: str | None,
+    state_url: str | None,
+    table_prefix: str | None,
+    agent_name: str,
+    agent_instructions: str,
+    model: str | None,
+    dry_run: bool,
+) -> None:
+    """Let an agent answer PROMPT, and store the conversation.
+
+    The answer goes to stdout, the id of the session to stderr. Any endpoint that speaks the OpenAI protocol will do:
+    OPENAI_BASE_URL, OPENAI_API_KEY. Needs the extra praisonai-persistence-cli[agent].
+    """
+    if not prompt.strip():
+        raise click.UsageError("the prompt is empty")
+    stores = {"conversation": needed("conversation", conversation_url, table_prefix)}
+    for kind, url in (("knowledge", knowledge_url), ("state", state_url)):
+        if (target := configured(kind, url, table_prefix)) is not None:
+            stores[kind] = target
+    session = uuid.uuid4().hex if session_id is None else session_id
+    if dry_run:
+        _dry_run(stores, session, user_id, agent_name)
+        return
+    agent = {"name": agent_name, "instructions": agent_instructions, "model": model}
+    answer = _ask(prompt, stores, session, user_id, agent)
+    if as_json():
+        document({"session_id": session, "user_id": user_id, "agent": agent_name, "answer": answer})
+    else:
+        line(plain(answer, multiline=True))
+        complain(f"session {session}")
+
+
+def _dry_run(stores: dict[str, Target], session_id: str, user_id: str | None, agent_name: str) -> None:
+    from praisonai_persistence.payload import check_id, check_optional_id
+
+    check_id(session_id)
+    check_optional_id(user_id, "user_id")
+    for target in stores.values():
+        target.open().close()  # nothing is connected: that is what doctor is for
+    shown = {"session_id": session_id, "user_id": user_id, "agent": agent_name}
+    urls = {f"{kind}_url": target.shown for kind, target in stores.items()}
+    if as_json():
+        document({"dry_run": True, **shown, **urls})
+    else:
+        line("dry run: no model is asked, nothing is stored")
+        for name, value in {**shown, **urls}.items():
+            if value is not None:
+                line(f"{name} {plain(value)}")
+
+
+def _ask(prompt: str, stores: dict[str, Target], session_id: str, user_id: str | None, agent: dict[str, Any]) -> str:
+    """Return the answer of an agent that remembers the session.
+
+    Raises:
+        BackendNotInstalledError: PraisonAI is not installed.
+    """
+    from praisonai_persistence.payload import check_id, check_optional_id
+
+    check_id(session_id)
+    check_optional_id(user_id, "user_id")
+    try:
+        praisonai: Any = import_module("praisonaiagents")
+    except ModuleNotFoundError as error:
+        raise BackendNotInstalledError(
+            'an agent needs praisonaiagents, which is not installed: pip install "praisonai-persistence-cli[agent]"'
+        ) from error
+    for target in stores.values():  # an agent goes on without a store that it cannot reach, and remembers nothing
+        with target.open() as store:
+            store.connect()
+    before = _count(stores["conversation"], session_id)
+    core: Any = import_module("praisonai_persistence")
+    urls = {
+        option: stores[kind].url
+        for kind, option in (("conversation", "database_url"), ("knowledge", "knowledge_url"), ("state", "state_url"))
+        if kind in stores
+    }
+    prefixes = {
+        f"{kind}_options": {"table_prefix": target.prefix}
+        for kind, target in stores.items()
+        if target.prefix is not None
+    }
+    adapter = core.db(**urls, **prefixes)
+    options = {} if agent["model"] is None else {"llm": agent["model"]}
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints of itself is no answer
+            who = praisonai.Agent(
+                name=agent["name"],
+                instructions=agent["instructions"],
+                memory=praisonai.MemoryConfig(db=adapter, session_id=session_id, user_id=user_id),
+                output="silent",
+                **options,
+            )
+            answer = who.chat(prompt)
+    finally:
+        adapter.close()
+    if answer is None:
+        complain("Error: the model gave no answer: look at OPENAI_BASE_URL, OPENAI_API_KEY and --model")
+        raise Failed
+    if _count(stores["conversation"], session_id) <= before:
+        line(plain(str(answer), multiline=True))
+        complain("Error: this was the answer, but the conversation could not be stored; 'doctor' tells more")
+        raise Failed
+    return str(answer)
+
+
+def _count(target: Target, session_id: str) -> int:
+    with target.open() as store:
+        count: int = store.count_messages(session_id)
+        return count
+
+
+@click.command("resume", cls=Command)
+@click.option("--session-id", required=True, metavar="ID", help="The session.")
+@url_options("conversation")
+@prefix_option
+@click.option("--show-history", is_flag=True, help="Print its messages.")
+@click.option("--continue", "prompt", metavar="PROMPT", help="Let an agent answer this, and store the turn.")
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the latest N messages of the history.")
+@click.option("--agent-name", metavar="NAME", default=_NAME, show_default=True, help="The agent's name.")
+@click.option("--agent-instructions", metavar="TEXT", default=_INSTRUCTIONS, show_default=True, help="What it is told.")
+@click.option("--model", metavar="NAME", help="The language model. [default: what PraisonAI takes]")
+def resume_command(
+    session_id: str,
+    conversation_url: str | None,
+    table_prefix: str | None,
+    show_history: bool,
+    prompt: str | None,
+    limit: int | None,
+    agent_name: str,
+    agent_instructions: str,
+    model: str | None,
+) -> None:
+    """Show a session, or let an agent go on with it."""
+    from praisonai_persistence_cli._reading import message_pages
+
+    if prompt is not None and not prompt.strip():
+        raise click.UsageError("the prompt is empty")
+    target = needed("conversation", conversation_url, table_prefix)
+    store: ConversationStore
+    with target.open() as store:
+        session = store.get_session(session_id)
+        if session is None:
+            raise SessionNotFoundError(f"there is no session {session_id!r}; 'sessions' lists those that are there")
+        count = store.count_messages(session_id)
+        history = []
+        if show_history:
+            pages = message_pages(store, session_id) if limit is None else [store.get_messages(session_id, limit=limit)]
+            if as_json():
+                history = [message.to_dict() for page in pages for message in page]
+            else:
+                print_history(message for page in pages for message in page)
+    answer = None
+    if prompt is not None:
+        agent = {"name": agent_name, "instructions": agent_instructions, "model": model}
+        answer = _ask(prompt, {"conversation": target}, session_id, session.user_id, agent)
+    if as_json():
+        shown: dict[str, Any] = {"session": session.to_dict(), "messages": count}
+        if show_history:
+            shown["history"] = history
+        document({**shown, "answer": answer})
+    elif answer is not None:
+        line(plain(answer, multiline=True))
+    elif not show_history:
+        line(f"session {plain(session_id)} has {count} messages; see them with --show-history, go on with --continue")

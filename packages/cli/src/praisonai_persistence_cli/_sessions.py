@@ -1,0 +1,230 @@
+"""``sessions``, ``show``, ``search`` and ``prune``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from praisonai_persistence.errors import SessionNotFoundError
+from praisonai_persistence_cli._app import Failed, complain
+from praisonai_persistence_cli._options import (
+    Command,
+    as_json,
+    conversation_options,
+    conversation_store,
+    filter_options,
+    seconds,
+)
+from praisonai_persistence_cli._output import documents, line, plain, size, table, terminal, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from praisonai_persistence.conversation import ConversationStore
+    from praisonai_persistence.records import ConversationMessage, ConversationSession
+
+__all__ = ["print_history", "prune_command", "search_command", "sessions_command", "show_command"]
+
+_PAGE = 500
+
+
+@click.command("sessions", cls=Command)
+@filter_options
+@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="How many at the most.")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many of the newest to skip.")
+@conversation_options
+def sessions_command(
+    user_id: str | None,
+    agent_id: str | None,
+    limit: int,
+    offset: int,
+    conversation_url: str | None,
+    table_prefix: str | None,
+) -> None:
+    """List sessions, newest first."""
+    with conversation_store(conversation_url, table_prefix) as store:
+        listed = _listed(store, user_id, agent_id, limit, offset)
+        if as_json():
+            head = {"limit": limit, "offset": offset}
+            documents(head, "sessions", (session.to_dict() for session in listed))
+            return
+        table(
+            ("SESSION", "USER", "AGENT", "NAME", "CREATED", "UPDATED"),
+            (
+                (
+                    session.session_id,
+                    session.user_id,
+                    session.agent_id,
+                    session.name,
+                    timestamp(session.created_at),
+                    timestamp(session.updated_at),
+                )
+                for session in listed
+            ),
+        )
+
+
+def _listed(
+    store: ConversationStore, user_id: str | None, agent_id: str | None, limit: int, offset: int
+) -> Iterator[ConversationSession]:
+    """Yield a part of the listing, in pages."""
+    while limit:
+        page = store.list_sessions(user_id, agent_id, limit=min(limit, _PAGE), offset=offset)
+        yield from page
+        if len(page) < min(limit, _PAGE):
+            return
+        limit -= len(page)
+        offset += len(page)
+
+
+def _known(store: ConversationStore, session_id: str) -> ConversationSession:
+    session = store.get_session(session_id)
+    if session is None:
+        raise SessionNotFoundError(f"there is no session {session_id!r}; 'sessions' lists those that are there")
+    return session
+
+
+@click.command("show", cls=Command)
+@click.argument("session_id", metavar="SESSION")
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the latest N messages. [default: all]")
+@conversation_options
+def show_command(session_id: str, limit: int | None, conversation_url: str | None, table_prefix: str | None) -> None:
+    """Show a session with its messages, oldest first."""
+    from praisonai_persistence_cli._reading import message_pages
+
+    with conversation_store(conversation_url, table_prefix) as store:
+        session = _known(store, session_id)
+        pages = message_pages(store, session_id) if limit is None else [store.get_messages(session_id, limit=limit)]
+        messages = (message for page in pages for message in page)
+        if as_json():
+            documents({"session": session.to_dict()}, "messages", (message.to_dict() for message in messages))
+            return
+        line(f"session {plain(session_id)}")
+        for name in ("name", "user_id", "agent_id"):
+            if (value := getattr(session, name)) is not None:
+                line(f"{name} {plain(value)}")
+        line(f"created {timestamp(session.created_at)}, updated {timestamp(session.updated_at)}")
+        print_history(messages)
+
+
+def print_history(messages: Iterable[ConversationMessage]) -> None:
+    """Print messages to be read by people."""
+    bold, dim, reset = ("", "", "")
+    if terminal() and _colours():
+        bold, dim, reset = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+    for message in messages:
+        line()
+        answered = f" (answers {plain(message.tool_call_id)})" if message.tool_call_id is not None else ""
+        when = timestamp(message.created_at)
+        line(f"{bold}{plain(message.role)}{reset} {dim}#{message.seq} {when}{answered}{reset}")
+        if message.content is not None:
+            line(plain(message.content, multiline=True))
+        for call in message.tool_calls or ():
+            import json
+
+            line(f"calls {json.dumps(call)}")
+
+
+def _colours() -> bool:
+    import os
+
+    return not os.environ.get("NO_COLOR")
+
+
+@click.command("search", cls=Command)
+@click.argument("query", nargs=-1, required=True)
+@click.option("--user-id", metavar="ID", help="Only sessions of this user.")
+@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="How many at the most.")
+@conversation_options
+def search_command(
+    query: tuple[str, ...], user_id: str | None, limit: int, conversation_url: str | None, table_prefix: str | None
+) -> None:
+    """Find messages that have every word of QUERY, newest first.
+
+    A word is a run of letters and digits; case does not matter.
+    """
+    text = " ".join(query)
+    with conversation_store(conversation_url, table_prefix) as store:
+        found = store.search_messages(text, user_id=user_id, limit=limit)
+    if as_json():
+        documents({"query": text}, "messages", (message.to_dict() for message in found))
+        return
+    table(
+        ("SESSION", "SEQ", "ROLE", "CREATED", "CONTENT"),
+        ((item.session_id, item.seq, item.role, timestamp(item.created_at), _excerpt(item.content)) for item in found),
+    )
+
+
+def _excerpt(text: str | None) -> str:
+    words = " ".join((text or "").split())
+    return words if len(words) <= 160 else words[:159] + "\u2026"
+
+
+@click.command("prune", cls=Command)
+@click.option("--older-than", metavar="AGE", help="Sessions that were not written to for so long: 12h, 90d, 4w.")
+@click.option("--keep-last", type=click.IntRange(0), metavar="N", help="Keep the newest N in any case.")
+@filter_options
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@conversation_options
+def prune_command(
+    older_than: str | None,
+    keep_last: int | None,
+    user_id: str | None,
+    agent_id: str | None,
+    dry_run: bool,
+    yes: bool,
+    conversation_url: str | None,
+    table_prefix: str | None,
+) -> None:
+    """Delete whole sessions that nobody used for a while.
+
+    Of the sessions that --user-id and --agent-id select, the newest N of --keep-last stay; of the others those go that
+    were last written to before the AGE of --older-than, without it all.
+    """
+    from praisonai_persistence_cli._reading import all_sessions
+
+    if older_than is None and keep_last is None:
+        raise click.UsageError("give --older-than, --keep-last or both")
+    before = time.time() - seconds(older_than, "--older-than") if older_than is not None else float("inf")
+    with conversation_store(conversation_url, table_prefix) as store:
+        chosen: dict[str, float] = {}
+        for number, session in enumerate(all_sessions(store, user_id, agent_id)):
+            if session.updated_at < before and number >= (keep_last or 0):
+                chosen.setdefault(session.session_id, session.updated_at)
+            else:  # it was written to since it was listed
+                chosen.pop(session.session_id, None)
+        if chosen and not dry_run and not yes:
+            if not (sys.stdin and sys.stdin.isatty()):
+                raise click.UsageError(f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run")
+            if not click.confirm(f"Delete {size(len(chosen))} sessions with all their messages?", err=True):
+                complain("nothing was deleted")
+                raise Failed
+        # One that is written to since then has a newer time, and stays.
+        gone = _delete(store, chosen, dry_run)
+        counted = {"count": 0}
+        if as_json():
+            head = {"dry_run": dry_run}
+            documents(head, "sessions", _counted(gone, counted), counted)
+            return
+        for session_id in _counted(gone, counted):
+            line(plain(session_id))
+        complain(f"{size(counted['count'])} sessions {'would be ' if dry_run else ''}deleted")
+
+
+def _delete(store: ConversationStore, chosen: dict[str, float], dry_run: bool) -> Iterator[str]:
+    for session_id, updated_at in reversed(chosen.items()):
+        if not dry_run:
+            session = store.get_session(session_id)
+            if session is None or session.updated_at != updated_at or not store.delete_session(session_id):
+                continue
+        yield session_id
+
+
+def _counted(items: Iterable[str], counted: dict[str, int]) -> Iterator[str]:
+    for item in items:
+        counted["count"] += 1
+        yield item

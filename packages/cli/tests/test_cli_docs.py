@@ -1,0 +1,37 @@
+"""The examples of the guide and of the README are commands that exist, with options that they take."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from praisonai_persistence_cli._app import _COMMANDS, app
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = ["packages/cli/README.md", "docs/cli.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_examples(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = "\n".join(re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    examples = re.findall(r"^praisonai-persistence .*|(?<=\| )praisonai-persistence .*", lines, re.MULTILINE)
+    assert len(examples) > 5
+    for example in examples:
+        _, name, *arguments = shlex.split(example.partition(" | ")[0])
+        command = app.get_command(None, name)
+        command.make_context(name, arguments)  # refuses what it does not take
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_is_explained(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert not [name for name in _COMMANDS if not re.search(rf"`?{name}`?\b", text)]
+    known = {
+        option for name in _COMMANDS for parameter in app.get_command(None, name).params for option in parameter.opts
+    }
+    known |= {option for name in _COMMANDS for p in app.get_command(None, name).params for option in p.secondary_opts}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--help"}

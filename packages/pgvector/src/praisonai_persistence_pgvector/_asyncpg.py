@@ -1,0 +1,47 @@
+"""What asyncpg has to learn: the type ``vector``."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from praisonai_persistence_pg.on_asyncpg import AsyncpgConnection, InjectedPool
+from praisonai_persistence_pg.on_asyncpg import OwnPool as _OwnPool
+from praisonai_persistence_pgvector.knowledge import UseVectors
+
+__all__ = ["InjectedPool", "OwnPool", "VectorConnection"]
+
+_SCHEMA = (
+    "SELECT n.nspname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = 'vector'::regtype"
+)
+
+
+class VectorConnection(AsyncpgConnection):
+    """A connection that takes vectors in their binary form: numbers one by one take fifty times as long.
+
+    Args:
+        raw: the driver's.
+    """
+
+    __slots__ = ("_taught",)
+
+    def __init__(self, raw: Any) -> None:
+        super().__init__(raw)
+        self._taught = False
+
+    async def perform(self, request: Any) -> Any:
+        if not isinstance(request, UseVectors):
+            return await super().perform(request)
+        if not self._taught:
+            try:
+                schema = await self.raw.fetchval(_SCHEMA)
+                await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+            except asyncio.CancelledError:
+                self._cancelled = True
+                raise
+            self._taught = True
+        return None
+
+
+OwnPool = partial(_OwnPool, kind=VectorConnection)

@@ -1,0 +1,134 @@
+"""State and knowledge in Redis; state in Valkey, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.payload import check_seconds
+from praisonai_persistence.stores import (
+    AsyncStepKnowledgeStore,
+    AsyncStepStateStore,
+    StepKnowledgeStore,
+    StepStateStore,
+)
+from praisonai_persistence_redis._runner import AsyncRedisRunner, RedisRunner
+from praisonai_persistence_redis._settings import settings
+from praisonai_persistence_redis.knowledge import RedisKnowledgeSteps
+from praisonai_persistence_redis.state import RedisStateSteps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "AsyncRedisKnowledgeStore",
+    "AsyncRedisStateStore",
+    "RedisKnowledgeStore",
+    "RedisStateStore",
+]
+
+
+class _Store:
+    """What the stores are given.
+
+    Args:
+        url: ``redis://user:password@host:6379/0``; ``rediss://`` for TLS, ``unix:///path/of/the/socket?db=0``,
+            ``redis+cluster://host``, ``redis+sentinel://host1:26379,host2/service/0``, and the same with ``valkey``.
+        host: instead of a URL, or instead of what it says; so are ``port``, ``db``, ``username``, ``password``.
+        port: see ``host``.
+        db: see ``host``.
+        username: see ``host``.
+        password: see ``host``.
+        table_prefix: separates stores in one database.
+        client: to use instead of an own one; not closed. ``redis.Redis`` or ``redis.RedisCluster``, for async stores
+            those of ``redis.asyncio``.
+        cluster: whether the server is a cluster; by default told by the URL.
+        max_size: connections at a time (in a cluster: to each node); more callers wait.
+        pool_timeout: seconds to wait for a connection when all are in use.
+        connect_timeout: seconds to wait for the server.
+        command_timeout: seconds to wait for an answer; None: for ever.
+        retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
+        allow_eviction: whether a server will do that throws data away when it is full.
+        client_options: more arguments of the driver's connections: ``ssl_ca_certs``, ``client_name`` and so on.
+
+    Raises:
+        ConfigurationError: an option that cannot be, or no hint where the server is.
+        InvalidIdentifierError: a prefix that cannot be one.
+    """
+
+    backend: ClassVar[str] = "redis"
+    _make_steps: ClassVar[type[Any]]
+    _runner_class: ClassVar[type[Any]] = RedisRunner
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        db: int | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        table_prefix: str = "praison_",
+        client: Any = None,
+        cluster: bool | None = None,
+        max_size: int = 10,
+        pool_timeout: float = 30.0,
+        connect_timeout: float = 10.0,
+        command_timeout: float | None = 60.0,
+        retry_timeout: float = 10.0,
+        allow_eviction: bool = False,
+        client_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        address = {"host": host, "port": port, "db": db, "username": username, "password": password}
+        steps = self._make_steps(table_prefix, allow_eviction=allow_eviction)
+        how = None
+        if client is None:
+            if url is None and host is None:
+                raise ConfigurationError(
+                    "tell where the server is: url='redis://host:6379/0', or host=..., or client=..."
+                )
+            how = settings(
+                url,
+                address,
+                cluster=cluster,
+                max_size=max_size,
+                pool_timeout=pool_timeout,
+                connect_timeout=connect_timeout,
+                command_timeout=command_timeout,
+                client_options=dict(client_options or {}),
+            )
+        elif url is not None or any(value is not None for value in address.values()):
+            raise ConfigurationError("give either client or an address, not both")
+        runner = self._runner_class(how, client, steps.probe, check_seconds(retry_timeout, "retry_timeout"))
+        super().__init__(steps, runner)  # type: ignore[call-arg]
+
+
+class _State(_Store):
+    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    _make_steps = RedisStateSteps
+
+
+class RedisStateStore(_State, StepStateStore):
+    """State in Redis or Valkey, on ``redis.Redis``."""
+
+
+class AsyncRedisStateStore(_State, AsyncStepStateStore):
+    """State in Redis or Valkey, on ``redis.asyncio.Redis``."""
+
+    _runner_class = AsyncRedisRunner
+
+
+class _Knowledge(_Store):
+    capabilities: ClassVar[frozenset[str]] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    _make_steps = RedisKnowledgeSteps
+
+
+class RedisKnowledgeStore(_Knowledge, StepKnowledgeStore):
+    """Knowledge in the vector sets of Redis 8, on ``redis.Redis``."""
+
+
+class AsyncRedisKnowledgeStore(_Knowledge, AsyncStepKnowledgeStore):
+    """Knowledge in the vector sets of Redis 8, on ``redis.asyncio.Redis``."""
+
+    _runner_class = AsyncRedisRunner

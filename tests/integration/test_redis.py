@@ -1,0 +1,873 @@
+"""Redis against the conformance kit, and what the kit does not ask of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import engines
+import pytest
+import redis as driver
+import redis.asyncio as async_driver
+
+from praisonai_persistence import KnowledgeDocument, open_knowledge_store, open_state_store
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    PersistenceError,
+    WrongTypeError,
+)
+from praisonai_persistence.testing import KnowledgeStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_redis import (
+    AsyncRedisKnowledgeStore,
+    AsyncRedisStateStore,
+    RedisKnowledgeStore,
+    RedisStateStore,
+)
+
+MODULE = "praisonai_persistence_redis"
+
+
+def spec_of(kind: str, url: str, **options: Any) -> StoreSpec:
+    name = f"Redis{kind.capitalize()}Store"
+    return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options={"url": url, **options})
+
+
+class OnRedis:
+    backend = "redis"
+    kind: str
+
+    @pytest.fixture
+    def spec(self, redis):
+        with redis.space() as options:
+            yield spec_of(self.kind, **options, retry_timeout=1)
+
+    @pytest.fixture
+    def unreachable_spec(self):
+        url = f"redis://u:p4ssw0rd-x@127.0.0.1:{engines.free_port()}/0"
+        return spec_of(self.kind, url, connect_timeout=1, retry_timeout=1)
+
+    @pytest.fixture
+    def server(self, redis):
+        return redis
+
+
+class TestRedisState(OnRedis, StateStoreSuite):
+    pass
+
+
+class TestRedisKnowledge(OnRedis, KnowledgeStoreSuite):
+    pass
+
+
+# ------------------------------------------------------------------------------------------------- beside the kit
+
+
+@pytest.fixture
+def options(redis):
+    with redis.space() as options:
+        yield options
+
+
+@pytest.fixture
+def open_sync(options):
+    """Opens sync state stores on the data of the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **more: stack.enter_context(RedisStateStore(**{**options, **more}))
+
+
+@pytest.fixture
+def admin(redis):
+    """A plain client for what an administrator does; it puts back what was configured."""
+    with driver.Redis.from_url(redis.url) as client:
+        before = client.config_get("maxmemory*")
+        yield client
+        for name in ("maxmemory", "maxmemory-policy"):
+            client.config_set(name, before[name])
+
+
+def in_loop(body: Callable[[Any], Awaitable[Any]], store: type[Any] = AsyncRedisStateStore, **options: Any) -> Any:
+    """Run a coroutine function with an async store."""
+
+    async def main() -> Any:
+        async with store(**options) as opened:
+            return await body(opened)
+
+    return asyncio.run(main())
+
+
+def url_with(url: str, **changes: Any) -> str:
+    parts = urlsplit(url)
+    found = {name: changes.get(name, getattr(parts, name)) for name in ("username", "password", "hostname", "port")}
+    user = f"{found['username'] or ''}:{found['password']}@" if found["password"] else ""
+    return f"{changes.get('scheme', 'redis')}://{user}{found['hostname']}:{found['port']}{parts.path}"
+
+
+def both(options: dict[str, Any], expected: type[Exception], words: str, secret: str | None = None) -> None:
+    """Both colours: connecting, and writing, raise an error of that type with those words and without the secret."""
+
+    async def body(store: Any) -> list[Exception]:
+        errors = []
+        for call in (lambda: store.connect(), lambda: store.set("k", "t0p-s3cret")):
+            with pytest.raises(expected) as caught:
+                await call()
+            errors.append(caught.value)
+        return errors
+
+    errors = in_loop(body, **options)
+    with RedisStateStore(**options) as store:
+        for call in (store.connect, lambda: store.set("k", "t0p-s3cret")):
+            with pytest.raises(expected) as caught:
+                call()
+            errors.append(caught.value)
+    for error in errors:
+        assert words in str(error), str(error)
+        assert "t0p-s3cret" not in str(error)
+        assert secret is None or secret not in str(error)
+
+
+class TestTrouble:
+    """Each a typed error with the way out, within the timeout."""
+
+    def test_wrong_password(self, options):
+        url = url_with(options["url"], password="wr0ng-Pa55")
+        both({"url": url}, ConnectionFailedError, "check user and password", "wr0ng-Pa55")
+
+    def test_no_password(self, options):
+        both({"url": url_with(options["url"], password=None)}, ConnectionFailedError, "give a password")
+
+    def test_a_database_that_is_not_there(self, redis):
+        url = f"{redis.url.rpartition('/')[0]}/99999"
+        both({"url": url}, ConnectionFailedError, "no database of that number", engines.PASSWORD)
+
+    def test_refused_port(self, options):
+        port = engines.free_port()
+        start = time.monotonic()
+        both({"url": url_with(options["url"], port=port)}, ConnectionFailedError, str(port), engines.PASSWORD)
+        assert time.monotonic() - start < 5, "refused at once"
+
+    def test_a_host_that_never_answers(self):
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            deaf.listen(16)
+            url = f"redis://u:s3cr3t@127.0.0.1:{deaf.getsockname()[1]}/0"
+            start = time.monotonic()
+            both({"url": url, "connect_timeout": 1, "command_timeout": 1}, ConnectionFailedError, "imeout", "s3cr3t")
+            assert time.monotonic() - start < 20
+
+    def test_a_server_that_evicts_is_refused(self, options, admin):
+        admin.config_set("maxmemory", "1gb")
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+        both(options, ConfigurationError, "allow_eviction=True")
+        with RedisKnowledgeStore(**options) as store, pytest.raises(ConfigurationError, match="noeviction"):
+            store.connect()
+        with RedisStateStore(**options, allow_eviction=True) as store:
+            store.set("k", 1)
+            assert store.get("k") == 1
+        admin.config_set("maxmemory-policy", "volatile-lru")
+        with RedisStateStore(**options) as store:
+            assert store.get("k") == 1
+
+    def test_a_full_server_refuses_and_keeps_what_it_has(self, options, open_sync, admin):
+        store = open_sync()
+        store.set_many({"a": "before", "n": 1})
+        store.hset("h", "f", 1)
+        knowledge = RedisKnowledgeStore(**options)
+        knowledge.create_collection("docs", 2)
+        document = KnowledgeDocument(content="x", embedding=[1.0, 0.0])
+
+        async def body(store):
+            for call in (lambda: store.set("a", "lost"), lambda: store.incr("n"), lambda: store.hset("h", "f", 2)):
+                with pytest.raises(BackendError, match="maxmemory"):
+                    await call()
+
+        with knowledge:
+            admin.config_set("maxmemory-policy", "noeviction")
+            admin.config_set("maxmemory", 1)
+            for call in (
+                lambda: store.set("a", "lost"),
+                lambda: store.set_many({"a": 1, "b": 2}),
+                lambda: store.set_if_absent("b", 1),
+                lambda: store.compare_and_set("a", "before", "lost"),
+                lambda: store.incr("n"),
+                lambda: store.hset("h", "f", 2),
+                lambda: knowledge.insert("docs", [document]),
+            ):
+                with pytest.raises(BackendError, match="maxmemory"):
+                    call()
+            in_loop(body, **options)
+            assert store.get_many(["a", "b", "n"]) == {"a": "before", "n": 1}
+            assert store.hgetall("h") == {"f": 1}
+            assert knowledge.count("docs") == 0
+            assert store.delete("a") is True, "what makes room works"
+            admin.config_set("maxmemory", 0)
+            store.set("a", "after")
+            knowledge.insert("docs", [document])
+            assert knowledge.search("docs", [1.0, 0.0])[0].content == "x"
+
+    def test_a_replica_takes_no_writes(self, redis, options, open_sync, admin):
+        if not redis.restartable:
+            pytest.skip("the server of the environment's URL is not ours to reconfigure")
+        store = open_sync()
+        store.set("k", 1)
+        admin.replicaof("127.0.0.1", 1)
+        try:
+            assert store.get("k") == 1
+
+            async def body(store):
+                with pytest.raises(BackendError, match="primary"):
+                    await store.set("k", 2)
+                with pytest.raises(BackendError, match="primary"):
+                    await store.hset("h", "f", 2)
+
+            in_loop(body, **options)
+            for call in (lambda: store.set("k", 2), lambda: store.incr("k"), lambda: store.clear()):
+                with pytest.raises(BackendError, match="primary"):
+                    call()
+        finally:
+            admin.replicaof("NO", "ONE")
+        assert store.incr("k") == 2
+
+    def test_a_user_with_few_rights(self, options, admin):
+        try:
+            admin.execute_command("ACL", "SETUSER", "reader", "on", ">r34d", "~*", "+get", "+select", "+client|setinfo")
+            url = url_with(options["url"], username="reader", password="r34d")
+            with RedisStateStore(url) as store:
+                assert store.get("k") is None, "the probe is not allowed, and that is no obstacle"
+                with pytest.raises(BackendError, match="grant the user"):
+                    store.set("k", 1)
+                with pytest.raises(BackendError, match="grant the user"):
+                    store.hset("k", "f", "t0p-s3cret")
+            wide = ("%R~{praison_state}:*", "%W~{praison_state}:*", "+@all", "-config")
+            admin.execute_command("ACL", "SETUSER", "writer", "on", ">wr1te", *wide)
+            with RedisStateStore(url_with(options["url"], username="writer", password="wr1te")) as store:
+                store.set_many({"k": 1, "l": 2})
+                assert store.incr("k") == 2
+                assert sorted(store.keys()) == ["k", "l"]
+                assert store.clear() == 2
+        finally:
+            admin.execute_command("ACL", "DELUSER", "reader", "writer")
+
+    def test_a_foreign_type_under_our_key(self, open_sync, admin, options):
+        with driver.Redis.from_url(options["url"]) as plain:
+            plain.rpush("{praison_state}:list", 1)
+        store = open_sync()
+        for call in (store.get, store.hgetall, lambda key: store.set(key, 1), lambda key: store.get_many([key])):
+            with pytest.raises(WrongTypeError):
+                call("list")
+
+    def test_a_full_pool(self, options):
+        with RedisStateStore(**options, max_size=1, pool_timeout=0.3, retry_timeout=0.1) as store:
+            store.connect()
+            pool = store._runner._client.connection_pool
+            held = pool.get_connection()
+            with pytest.raises(ConnectionFailedError, match="pool_timeout"):
+                store.get("k")
+            pool.release(held)
+            assert store.get("k") is None
+
+        async def body(store):
+            await store.connect()
+            pool = store._runner._here().client.connection_pool
+            held = await pool.get_connection()
+            with pytest.raises(ConnectionFailedError, match="pool_timeout"):
+                await store.get("k")
+            await pool.release(held)
+            assert await store.get("k") is None
+
+        in_loop(body, **options, max_size=1, pool_timeout=0.3, retry_timeout=0.1)
+
+    def test_clear_leaves_what_is_not_ours(self, open_sync, options):
+        with driver.Redis.from_url(options["url"]) as plain:
+            foreign = [
+                "praison_state:a",
+                "{praison_state",
+                "{praison_statex}:a",
+                "{praison_*}:a",
+                "x{praison_state}:a",
+                "y",
+            ]
+            for key in foreign:
+                plain.set(key, "theirs")
+            store = open_sync()
+            store.set_many({"a": 1, "b*": 2})
+            assert sorted(store.keys()) == ["a", "b*"]
+            assert store.clear() == 2
+            assert sorted(key.decode() for key in plain.scan_iter()) == sorted(foreign)
+
+
+class TestResilience:
+    @pytest.mark.slow
+    def test_restarts_under_eight_writers(self, redis, open_sync):
+        """No increment is lost or doubled that was acknowledged, and the same store goes on."""
+        if not redis.restartable:
+            pytest.skip("the server is not ours to restart")
+        store = open_sync(retry_timeout=60)
+        store.set("n", 0)
+        done = threading.Event()
+        counts = [[0, 0] for _ in range(8)]  # acknowledged, unknown
+
+        def write(worker: int) -> None:
+            while not done.is_set():
+                try:
+                    store.incr("n")
+                    store.get("n")
+                    counts[worker][0] += 1
+                except ConnectionFailedError:
+                    counts[worker][1] += 1
+
+        with ThreadPoolExecutor(8) as pool:
+            writers = [pool.submit(write, worker) for worker in range(8)]
+            for _ in range(3):
+                seen = store.get("n")
+                while store.get("n") < seen + 200:
+                    pass
+                redis.restart()
+            done.set()
+            for writer in writers:
+                writer.result(60)
+        acknowledged, unknown = (sum(column) for column in zip(*counts, strict=True))
+        assert acknowledged <= store.get("n") <= acknowledged + unknown
+
+    def test_a_killed_server_with_an_append_only_file_loses_nothing(self, redis, open_sync):
+        """The file is written before the answer; only a crash of the whole machine needs appendfsync always."""
+        if not redis.restartable:
+            pytest.skip("the server is not ours to kill")
+        store = open_sync(retry_timeout=30)
+        acknowledged = 0
+        killer = threading.Thread(target=redis.kill)
+        try:
+            while True:
+                acknowledged = store.incr("n")
+                store.hset("h", str(acknowledged), acknowledged)
+                if acknowledged == 300:
+                    killer.start()
+        except ConnectionFailedError:
+            killer.join()
+        finally:
+            redis.start()
+        assert acknowledged >= 300
+        assert store.get("n") in {acknowledged, acknowledged + 1}
+        assert set(store.hgetall("h")) >= {str(number) for number in range(1, acknowledged)}
+
+    def test_a_connection_that_died_while_idle_is_not_used(self, open_sync, admin, options):
+        store = open_sync()
+        store.set("n", 1)
+        admin.client_kill_filter(_type="normal", skipme=True)
+        assert store.incr("n") == 2, "an operation that may not be repeated works at once"
+
+        async def body(store):
+            await store.set("n", 1)
+            await asyncio.to_thread(admin.client_kill_filter, _type="normal", skipme=True)
+            assert await store.incr("n") == 2
+
+        in_loop(body, **options)
+
+    def test_an_answer_that_is_lost_is_no_second_increment(self, options, admin):
+        """The connection is cut after the server has the command: the caller hears of it, and nothing is repeated."""
+        with _Cutting(urlsplit(options["url"])) as proxy:
+            url = url_with(options["url"], hostname="127.0.0.1", port=proxy.port)
+            with RedisStateStore(url, max_size=1) as store:
+                store.set("n", 1)
+                proxy.cut = True
+                with pytest.raises(ConnectionFailedError):
+                    store.incr("n")
+                proxy.cut = False
+                assert store.get("n") == 2
+
+            async def body(store):
+                await store.connect()
+                proxy.cut = True
+                with pytest.raises(ConnectionFailedError):
+                    await store.incr("n")
+                proxy.cut = False
+                assert await store.get("n") == 3
+
+            in_loop(body, url=url, max_size=1)
+
+    def test_scripts_survive_that_the_server_forgets_them(self, open_sync, admin):
+        store = open_sync()
+        store.set_many({"k": 1})
+        admin.script_flush()
+        store.set_many({"k": 2, "long": "x" * 10_000})
+        store.set("long", "y" * 10_000)
+        assert store.get_many(["k", "long"]) == {"k": 2, "long": "y" * 10_000}
+
+    def test_many_callers_on_a_small_pool(self, open_sync, options):
+        store = open_sync(max_size=3)
+        with ThreadPoolExecutor(16) as pool:
+            assert sorted(pool.map(lambda _: store.incr("n"), range(400))) == list(range(1, 401))
+
+        async def body(store):
+            return await asyncio.gather(*(store.incr("m") for _ in range(400)))
+
+        assert sorted(in_loop(body, **options, max_size=3)) == list(range(1, 401))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_child_has_connections_of_its_own(self, open_sync):
+        store = open_sync()
+        store.set("n", 0)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                for _ in range(50):
+                    store.incr("n")
+                store.close()
+                status = 0
+            os._exit(status)
+        for _ in range(50):
+            store.incr("n")
+        assert os.waitpid(child, 0)[1] == 0
+        assert store.incr("n") == 101
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+    def test_one_loop_after_the_other(self, options):
+        async def use(store: AsyncRedisStateStore) -> int:
+            return await store.incr("n")
+
+        store = AsyncRedisStateStore(**options)
+        assert asyncio.run(use(store)) == 1
+        assert asyncio.run(use(store)) == 2
+        asyncio.run(store.close())
+        gc.collect()  # a loop that is closed cannot close its sockets; Python says so here, not in another test
+
+
+class _Cutting:
+    """Hands on bytes between a client and the server; while ``cut``, closes the connection instead of the answer."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = (target.hostname, target.port)
+        self.cut = False
+
+    def __enter__(self) -> _Cutting:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                for source, sink, answers in ((client, server, False), (server, client, True)):
+                    thread = threading.Thread(target=self._hand_on, args=(source, sink, answers), daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _hand_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError), source:
+            while data := source.recv(65536):
+                if answers and self.cut:
+                    break
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+class TestHandedIn:
+    @pytest.mark.parametrize("decode", [False, True])
+    @pytest.mark.parametrize("protocol", [2, 3])
+    def test_a_client(self, options, decode, protocol):
+        with driver.Redis.from_url(options["url"], decode_responses=decode, protocol=protocol) as client:
+            with RedisStateStore(client=client) as store:
+                use_state(store)
+            with RedisKnowledgeStore(client=client) as store:
+                use_knowledge(store)
+            assert client.ping(), "it is not closed"
+
+    @pytest.mark.parametrize("decode", [False, True])
+    @pytest.mark.parametrize("protocol", [2, 3])
+    def test_an_async_client(self, options, decode, protocol):
+        async def main():
+            async with async_driver.Redis.from_url(
+                options["url"], decode_responses=decode, protocol=protocol
+            ) as client:
+                async with AsyncRedisStateStore(client=client) as store:
+                    await store.set("k", {"a": "é"})
+                    await store.hset("h", "f", 1)
+                    assert await store.get_many(["k"]) == {"k": {"a": "é"}}
+                    assert await store.hgetall("h") == {"f": 1}
+                    assert sorted(await store.keys()) == ["h", "k"]
+                async with AsyncRedisKnowledgeStore(client=client) as store:
+                    await store.create_collection("docs", 2)
+                    await store.insert("docs", [KnowledgeDocument(id="é", content="x", embedding=[3.0, 4.0])])
+                    found = await store.search("docs", [3.0, 4.0], with_embeddings=True)
+                    assert [(item.id, item.embedding, item.score) for item in found] == [("é", [3.0, 4.0], 1.0)]
+                assert await client.ping(), "it is not closed"
+
+        asyncio.run(main())
+
+    def test_a_client_of_the_other_colour_is_refused(self, options):
+        with (
+            driver.Redis.from_url(options["url"]) as client,
+            pytest.raises(ConfigurationError, match=r"redis\.asyncio"),
+        ):
+            AsyncRedisStateStore(client=client)
+        with pytest.raises(ConfigurationError, match="redis, not"):
+            RedisStateStore(client=async_driver.Redis())
+
+
+def use_state(store: Any) -> None:
+    """Every operation, once."""
+    keys = {f"key-{number}": [number, "é"] for number in range(1500)}
+    store.set_many(keys)
+    assert store.get_many([*keys, "unknown"]) == keys
+    assert store.set_if_absent("key-0", 1) is False
+    assert store.compare_and_set("key-0", [0.0, "é"], 1.0) is True
+    assert store.compare_and_set("key-0", 1, 7) is True
+    assert store.incr("key-0") == 8
+    assert store.incr("key-0", 2**70) == 8 + 2**70
+    store.hset("hash", "f", {"x": None})
+    store.hset("hash", "g", 1)
+    assert store.hget("hash", "f") == {"x": None}
+    assert store.hgetall("hash") == {"f": {"x": None}, "g": 1}
+    assert store.hdel("hash", "f", "h") == 1
+    for call in (
+        store.get,
+        store.incr,
+        lambda key: store.set_many({"a": 1, key: 2}),
+        lambda key: store.get_many([key]),
+    ):
+        with pytest.raises(WrongTypeError):
+            call("hash")
+    assert store.expire("hash", 100) is True
+    assert 0 < store.ttl("hash") <= 100
+    assert store.exists("hash") is True
+    assert set(store.keys()) == {*keys, "hash"}
+    assert store.keys("key-149[0-4]") == [] or len(store.keys("key-149[0-4]")) == 5
+    assert store.delete_many(["key-1", "key-2", "unknown"]) == 2
+    assert store.delete("hash") is True
+    assert store.clear() == 1498
+    assert store.keys() == []
+
+
+def use_knowledge(store: Any) -> None:
+    """Every operation, once."""
+    for distance in ("cosine", "dot", "euclidean"):
+        store.create_collection(distance, 3, distance, {"made": "here"})
+        store.create_collection(distance, 3, distance, {"made": "here"})
+        documents = [
+            KnowledgeDocument(
+                id=f"d{n}", content=f"document {n}", embedding=[1.0, n, 0.5], metadata={"n": n, "odd": n % 2 == 1}
+            )
+            for n in range(700)
+        ]
+        store.insert(distance, documents)
+        store.upsert(distance, documents[:3])
+        found = store.search(distance, [1.0, 5.0, 0.5], filters={"odd": True, "n": {"$lt": 100}}, with_embeddings=True)
+        assert [item.metadata["odd"] for item in found] == [True] * 5
+        if distance != "dot":
+            assert found[0].id == "d5"
+        assert [item.id for item in store.get(distance, ["d9", "unknown", "d3"])] == ["d9", "d3"]
+        assert store.count(distance, {"odd": False}) == 350
+        assert store.delete(distance, filters={"odd": False}) == 350
+        assert store.delete(distance, ["d1", "d2"]) == 1
+        assert store.clear_collection(distance) == 349
+    assert store.list_collections() == ["cosine", "dot", "euclidean"]
+    for name in store.list_collections():
+        store.delete_collection(name)
+
+
+def test_the_graph_of_a_large_collection_finds_nearly_all(options, monkeypatch):
+    """Beyond the number of documents that are all compared; here that is lowered."""
+    chance = random.Random(7)
+    vectors = {f"d{n}": [chance.gauss(0, 1) for _ in range(24)] for n in range(2000)}
+    queries = [[chance.gauss(0, 1) for _ in range(24)] for _ in range(20)]
+    with RedisKnowledgeStore(**options) as store:
+        store.create_collection("docs", 24)
+        for start in range(0, 2000, 500):
+            part = list(vectors.items())[start : start + 500]
+            store.insert("docs", [KnowledgeDocument(id=name, content="x", embedding=vector) for name, vector in part])
+        exact = [[item.id for item in store.search("docs", query, 10)] for query in queries]
+        monkeypatch.setattr("praisonai_persistence_redis.knowledge._EXACT", 100)
+        walked = [[item.id for item in store.search("docs", query, 10)] for query in queries]
+    shared = sum(len({*a} & {*b}) for a, b in zip(exact, walked, strict=True))
+    assert shared >= 190, f"{shared} of 200"
+
+
+def test_names_and_schemes_lead_here(options):
+    for scheme in ("redis", "valkey"):
+        store = open_state_store(url_with(options["url"], scheme=scheme))
+        with store:
+            assert isinstance(store, RedisStateStore)
+            store.set("k", scheme)
+            assert store.get("k") == scheme
+    for scheme in ("rediss", "valkeys", "redis+cluster", "redis+sentinel", "rediss+sentinel"):
+        assert isinstance(open_state_store(f"{scheme}://h/0" + "/0" * ("sent" in scheme)), RedisStateStore)
+    assert isinstance(open_state_store("unix:///run/redis.sock?db=1"), RedisStateStore)
+    assert isinstance(open_state_store("redis+async://h"), AsyncRedisStateStore)
+    assert isinstance(open_knowledge_store("redis://h", mode="async"), AsyncRedisKnowledgeStore)
+
+
+def test_one_round_trip_for_get_and_set(open_sync, admin):
+    """What the server sees of them is one command each."""
+    store = open_sync(max_size=1)
+    store.set("k", 1)
+    before = admin.info("commandstats")
+    for number in range(10):
+        store.set("k", number)
+        store.get("k")
+        store.get_many(["k"])
+        store.incr("k")
+    after = admin.info("commandstats")
+    calls = {name: after[name]["calls"] - before.get(name, {}).get("calls", 0) for name in after}
+    outside = {name: count for name, count in calls.items() if count and name != "cmdstat_info"}
+    assert outside == {"cmdstat_set": 10, "cmdstat_get": 10, "cmdstat_mget": 10, "cmdstat_incrby": 10}
+
+
+# ------------------------------------------------------------------- servers of another make-up: TLS, cluster, sentinel
+
+
+@contextlib.contextmanager
+def servers(redis: Any, script: str, ports: list[int], files: dict[str, bytes] | None = None) -> Iterator[Path]:
+    """Run a shell script that starts servers at these ports of the loopback interface; yields their folder."""
+    folder = Path(tempfile.mkdtemp(prefix="persistence-redis-"))
+    for name, content in (files or {}).items():
+        (folder / name).write_bytes(content)
+    try:
+        if hasattr(redis._server, "wrapped"):
+            from testcontainers.core.container import DockerContainer
+
+            container = DockerContainer(redis._server.wrapped.image.tags[0])
+            for port in ports:
+                container.with_bind_ports(port, port)
+            for name, content in (files or {}).items():
+                container.with_env(name.upper().replace(".", "_"), content.decode())
+            unpack = "".join(f'printf %s "${name.upper().replace(".", "_")}" > {name}; ' for name in files or {})
+            container.with_command(
+                ["sh", "-c", f"reach='--protected-mode no'; cd $(mktemp -d); {unpack}{script}\nwait"]
+            )
+            with container:
+                yield folder
+        elif redis.program():
+            process = subprocess.Popen(
+                ["sh", "-c", f"reach='--bind 127.0.0.1'; {script}\nwait"], cwd=folder, start_new_session=True
+            )
+            try:
+                yield folder
+            finally:
+                os.killpg(process.pid, 9)
+                process.wait()
+        else:
+            pytest.skip("the server of the environment's URL is the only one")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports at which nobody listens now, and low: nodes of a cluster also take port + 10,000."""
+    found: set[int] = set()
+    while len(found) < count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            found.add(probe.getsockname()[1])
+    return sorted(found)
+
+
+def until(question: Callable[[], Any], limit: float = 60) -> Any:
+    """Ask until the answer is true."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            if answer := question():
+                return answer
+        except (PersistenceError, driver.RedisError, driver.exceptions.RedisClusterException) as error:
+            if time.monotonic() > end:
+                raise AssertionError(f"no answer within {limit:.0f} seconds") from error
+        assert time.monotonic() < end, f"no answer within {limit:.0f} seconds"
+        time.sleep(0.1)
+
+
+def certificate() -> dict[str, bytes]:
+    """A key, and a certificate of 127.0.0.1 signed with it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no program openssl")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"),
+                *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"),
+            ],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        return {name: (Path(folder) / name).read_bytes() for name in ("key.pem", "cert.pem")}
+
+
+def test_tls(redis):
+    port = engines.free_port()
+    files = certificate()
+    script = (
+        f"chmod 644 key.pem; redis-server $reach --port 0 --tls-port {port} --tls-auth-clients no --save '' "
+        "--tls-cert-file cert.pem --tls-key-file key.pem --tls-ca-cert-file cert.pem &"
+    )
+    with servers(redis, script, [port], files) as folder:
+        trusted = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={folder / 'cert.pem'}"
+
+        def connect() -> bool:
+            with RedisStateStore(trusted) as store:
+                store.connect()
+            return True
+
+        until(connect)
+        with open_state_store(trusted) as store:
+            use_state(store)
+        with RedisKnowledgeStore(
+            f"rediss://127.0.0.1:{port}", client_options={"ssl_ca_certs": str(folder / "cert.pem")}
+        ) as store:
+            use_knowledge(store)
+
+        async def body(store):
+            await store.set("k", 1)
+            assert await store.incr("k") == 2
+
+        in_loop(body, url=trusted)
+        both({"url": f"rediss://127.0.0.1:{port}/0"}, ConnectionFailedError, "certificate")
+        both({"url": f"redis://127.0.0.1:{port}/0", "command_timeout": 2}, ConnectionFailedError, str(port))
+        both({"url": trusted.replace("127.0.0.1", "localhost")}, ConnectionFailedError, "localhost")
+
+
+@pytest.mark.slow
+def test_cluster(redis):
+    ports = free_ports(3)
+    start = "".join(
+        f"redis-server $reach --port {port} --cluster-enabled yes --cluster-config-file n{port} --save '' "
+        f"--cluster-announce-ip 127.0.0.1 --cluster-node-timeout 5000 & "
+        for port in ports
+    )
+    nodes = " ".join(f"127.0.0.1:{port}" for port in ports)
+    script = (
+        f"{start} until redis-cli -p {ports[0]} ping && redis-cli -p {ports[1]} ping && redis-cli -p {ports[2]} ping; "
+        f"do sleep 0.1; done; redis-cli --cluster create {nodes} --cluster-yes"
+    )
+    with servers(redis, script, ports):
+        url = f"redis+cluster://127.0.0.1:{ports[1]}"
+
+        def ready() -> bool:
+            with RedisStateStore(url) as store:
+                return store.set_if_absent("ready", 1) or store.exists("ready")
+
+        until(ready)
+        owners = {}
+        for prefix in ("praison_", "a_", "b_", "c_", ""):
+            with open_state_store(url, table_prefix=prefix) as store:
+                store.clear()
+                use_state(store)
+                owners[prefix] = store._runner._client.get_node_from_key(f"{{{prefix}state}}:x").port
+        assert len(set(owners.values())) > 1, "prefixes spread over the nodes"
+        with RedisKnowledgeStore(url) as store:
+            use_knowledge(store)
+        with RedisStateStore(url) as store, ThreadPoolExecutor(16) as pool:
+            assert sorted(pool.map(lambda _: store.incr("n"), range(300))) == list(range(1, 301))
+            assert store.clear() == 1
+
+        async def body(store):
+            await store.set_many({f"key-{number}": number for number in range(3000)})
+            assert len(await store.keys("key-*")) == 3000
+            assert sorted(await asyncio.gather(*(store.incr("n") for _ in range(200)))) == list(range(1, 201))
+            assert await store.compare_and_set("n", 200.0, {"a": 1})
+            with pytest.raises(WrongTypeError):
+                await store.hset("n", "f", 1)
+            assert await store.clear() == 3001
+
+        in_loop(body, url=url, max_size=5)
+
+        async def knowledge(store):
+            await store.create_collection("docs", 2)
+            await store.insert("docs", [KnowledgeDocument(id="a", content="x", embedding=[1.0, 2.0])])
+            assert [item.id for item in await store.search("docs", [1.0, 2.0])] == ["a"]
+            assert await store.delete("docs", filters={"x": {"$exists": False}}) == 1
+
+        in_loop(knowledge, AsyncRedisKnowledgeStore, url=url)
+        with driver.RedisCluster.from_url(f"redis://127.0.0.1:{ports[0]}") as client:
+            with RedisStateStore(client=client) as store:
+                use_state(store)
+            assert client.ping()
+        elsewhere = next(prefix for prefix, port in owners.items() if port != ports[0])
+        one = RedisStateStore(f"redis://127.0.0.1:{ports[0]}/0", table_prefix=elsewhere)
+        with one, pytest.raises(ConfigurationError, match="cluster=True"):
+            one.set("k", 1)
+        both(
+            {"url": f"redis+cluster://127.0.0.1:{urlsplit(redis.url).port}", "password": engines.PASSWORD},
+            ConfigurationError,
+            "cluster",
+        )
+
+
+@pytest.mark.slow
+def test_sentinel(redis):
+    first, second, *watchers = free_ports(5)
+    common = "--save '' --requirepass s3cr3t --masterauth s3cr3t --repl-diskless-sync-delay 0"
+    announce = "--replica-announce-ip 127.0.0.1"
+    script = (
+        f"redis-server $reach --port {first} {common} {announce} & "
+        f"redis-server $reach --port {second} {common} {announce} --replicaof 127.0.0.1 {first} & "
+    )
+    for port in watchers:
+        lines = [
+            f"port {port}",
+            "sentinel announce-ip 127.0.0.1",
+            f"sentinel monitor agents 127.0.0.1 {first} 2",
+            "sentinel auth-pass agents s3cr3t",
+            "sentinel down-after-milliseconds agents 1000",
+            "sentinel failover-timeout agents 5000",
+        ]
+        script += f"printf '%s\\n' {' '.join(map(json.dumps, lines))} > s{port}.conf; "
+        script += f"redis-server s{port}.conf --sentinel $reach & "
+    with servers(redis, script, [first, second, *watchers]):
+        hosts = ",".join(f"127.0.0.1:{port}" for port in watchers)
+        options = {"url": f"redis+sentinel://:s3cr3t@{hosts}/agents/0", "retry_timeout": 60.0}
+
+        def ready() -> bool:
+            with RedisStateStore(**options) as store:
+                store.set("k", 1)
+            with driver.Redis(port=watchers[0], protocol=2) as client:
+                words = iter(client.execute_command("SENTINEL", "MASTER", "agents"))
+                state = dict(zip(words, words, strict=True))
+                return state[b"num-slaves"] == b"1" and state[b"num-other-sentinels"] == b"2"
+
+        until(ready)
+        with driver.Redis(port=second, password="s3cr3t") as client:
+            until(lambda: client.get("{praison_state}:k") == b"1")
+
+        async def body(store):
+            assert await store.incr("k") == 2
+            assert await store.get_many(["k"]) == {"k": 2}
+
+        in_loop(body, **options)
+        with RedisStateStore(**options) as store, driver.Redis(port=first, password="s3cr3t") as client:
+            assert store.get("k") == 2
+            until(lambda: client.execute_command("WAIT", 1, 5000) == 1)
+            with pytest.raises(driver.ConnectionError):
+                client.execute_command("SHUTDOWN", "NOSAVE")
+                client.ping()
+            assert store.get("k") == 2, "the other server has taken over"
+            assert until(lambda: store.incr("m")) >= 1
+        both({"url": f"redis+sentinel://:s3cr3t@{hosts}/nobody/0"}, ConnectionFailedError, "nobody", "s3cr3t")
