@@ -1,11 +1,11 @@
 """Runs the same work on this project, on the bare driver and on other products, in turns in one run.
 
-    python benchmarks/compare.py [--engine sqlite|files|postgres] [--only NAME] [--rounds N] [--quick] [WORKLOAD ...]
+    python benchmarks/compare.py [--engine NAME] [--only NAME] [--rounds N] [--quick] [--check] [WORKLOAD ...]
 
-Each contestant (a file in ``contestants/``) gets an environment with what it names and nothing else, and a process. In
-every round each does its piece of work, in an order that changes; figures are medians of the rounds, ratios are of the
-same round. Nothing in the tables is typed in: versions, durability settings and figures come from the run. The results
-go to ``results/`` as Markdown, JSON and plots.
+Each contestant (a class in a file of ``contestants/``) gets an environment with what it names and nothing else, and a
+process. In every round each does its piece of work, in an order that changes; figures are medians of the rounds, ratios
+are of the same round. Nothing in the tables is typed in: versions, durability settings and figures come from the run.
+The results go to ``results/``, for each engine as Markdown, JSON and a picture.
 """
 
 from __future__ import annotations
@@ -13,164 +13,206 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import hashlib
+import importlib
 import json
 import os
 import selectors
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from comparison import Found, markdown, plot, verdict
 from measuring import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTESTANTS = Path(__file__).resolve().parent / "contestants"
-OURS = ("core", "packages/sql", "packages/sqlite", "packages/json", "packages/postgres")
-"""What a contestant of this project gets beside its requirements."""
-PATIENCE = 300.0
-"""Seconds that any one order may take."""
-LIMIT = 20.0
+PATIENCE = 120.0
+"""Seconds that any one order may take, beyond what it was given to do its work."""
+LIMIT = 3.0
 """Seconds after which a contestant's piece of appending is cut off; its rate is that of what it did."""
-FILLING = 60.0
+FILLING = 20.0
 """Seconds that a contestant has to make the data of a workload; who needs more is left out of it."""
 RESUME = 50
 NEWEST = 20
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """A contestant could not do it; the text stands in the table."""
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done."""
+
+    append: tuple[int, ...] = (200, 1000, 5000)
+    resume: tuple[int, ...] = (100, 1000, 10_000, 100_000)
+    listing: int = 10_000
+    threads: int = 50
+    """Messages of each."""
+    tasks: int = 10
+    state: int = 1000
+    vectors: int = 2000
+    times: int = 10
+    """Reads, whose median is the figure of a round."""
+
+
+QUICK = Sizes((200, 1000), (100, 1000, 10_000), 1000, vectors=500)
+TINY = Sizes((20, 60), (20, 60), 30, threads=5, tasks=2, state=20, vectors=40, times=2)
+"""To see that everything runs; the figures mean nothing."""
+
+
 @dataclass
-class Contestant:
-    """A contestant and what was measured of it.
+class Contestant(Found):
+    """A contestant, its environment and its process.
 
     Attributes:
-        name: of its file.
-        title: in the tables.
-        engine: what it stores in.
-        role: ``ours``, ``bare`` or ``peer``.
         requirements: of its environment.
+        packages: of this repository, likewise.
         module: what its users import.
-        figures: of each workload: one for each round.
-        notes: of each workload.
-        facts: versions and durability.
+        on_demand: whether it runs only where a peer is no more durable.
+        python: the interpreter of its environment.
+        place: where it stores.
+        process: that serves it.
     """
 
-    name: str
-    title: str
-    engine: str
-    role: str
-    requirements: tuple[str, ...]
-    module: str
-    figures: dict[str, list[float]] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    module: str = ""
+    on_demand: bool = False
     python: str = ""
     place: str = ""
-    process: subprocess.Popen[str] | None = None
-
-    def note(self, workload: str, text: str) -> None:
-        """Add a remark to the cell of a workload, once."""
-        notes = self.notes.setdefault(workload, [])
-        if text and text not in notes:
-            notes.append(text)
-
-    # ------------------------------------------------------------------------------------------------ its process
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start its process."""
         self.process = subprocess.Popen(
             [self.python, str(CONTESTANTS / "worker.py"), self.name, self.place],
             cwd=Path(self.python).parent.parent,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
 
-    def ask(self, do: str, patience: float = PATIENCE, **arguments: Any) -> Any:
+    def ask(self, do: str, *, patience: float = 0.0, **arguments: Any) -> Any:
         """Give an order and return its answer.
 
         Raises:
-            Failed: an error, or no answer in time.
+            FailedError: an error, or no answer in time; its process is gone then. Without text: it has no such thing.
         """
         if self.process is None or self.process.poll() is not None:
-            raise Failed("its process has ended")
+            raise FailedError("its process has ended")
         stdin, stdout = self.process.stdin, self.process.stdout
         if stdin is None or stdout is None:
-            raise Failed("its process has no pipes")
+            raise FailedError("its process has no pipes")
         try:
             stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             stdin.flush()
         except BrokenPipeError:
-            raise Failed("its process has ended") from None
+            raise FailedError("its process has ended") from None
         with selectors.DefaultSelector() as waiting:
             waiting.register(stdout, selectors.EVENT_READ)
-            line = stdout.readline() if waiting.select(patience) else ""
+            ready = waiting.select(patience + PATIENCE)
+        line = stdout.readline() if ready else ""
         if not line:
             self.stop()
-            raise Failed(f"no answer in {patience:.0f} s")
+            raise FailedError("its process has ended" if ready else f"no answer in {patience + PATIENCE:.0f} s")
         answer = json.loads(line)
         if "absent" in answer:
-            raise Failed("")
+            raise FailedError("")
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise FailedError(answer["error"])
         return answer["answer"]
 
+    def fail(self, workload: str, failure: FailedError) -> None:
+        """Leave it out of a workload."""
+        self.figures[workload] = []
+        text = str(failure).replace(self.place, "PLACE")
+        self.note(workload, text)
+        if text:
+            say(f"{self.title}: {workload}: {text}")
+
     def stop(self) -> None:
-        """End its process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            for pipe in (self.process.stdin, self.process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            self.process = None
+        """End its process: it may close, but need not."""
+        if self.process is None:
+            return
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self.process = None
 
 
-def declared(path: Path) -> Contestant | None:
-    """Read what a file in ``contestants/`` declares, without importing it: its imports are elsewhere."""
-    facts: dict[str, Any] = {"requirements": (), "role": "peer"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef):
-            for line in node.body:
-                if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    with contextlib.suppress(ValueError):
-                        facts[line.targets[0].id] = ast.literal_eval(line.value)
-    if "name" not in facts:
-        return None
-    return Contestant(
-        path.stem, facts["name"], facts["engine"], facts["role"], tuple(facts["requirements"]), facts["module"]
-    )
+def declared(path: Path) -> Iterator[Contestant]:
+    """Read what the classes of a file declare, without importing it: what it imports is elsewhere."""
+    classes: dict[str, dict[str, Any]] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        facts: dict[str, Any] = {}
+        for base in node.bases:
+            facts |= classes.get(ast.unparse(base), {})
+        for line in node.body:
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                with contextlib.suppress(ValueError):
+                    facts[line.targets[0].id] = ast.literal_eval(line.value)
+        classes[node.name] = facts
+        if "name" in facts and "engine" in facts:
+            yield Contestant(
+                f"{path.stem}:{node.name}",
+                facts["name"],
+                facts["engine"],
+                facts.get("role", "peer"),
+                facts.get("beside", ""),
+                requirements=tuple(facts.get("requirements", ())),
+                packages=tuple(facts.get("packages", ())),
+                module=facts["module"],
+                on_demand=facts.get("on_demand", False),
+            )
 
 
 def environment(contestant: Contestant, folder: Path) -> str:
-    """Make (or find) the environment of a contestant; return its interpreter."""
-    place = folder / contestant.name
-    python = place / "bin" / "python"
-    wanted = json.dumps([sys.version, contestant.requirements])
-    stamp = place / "stamp"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+    """Make (or find) the environment of all contestants with the same requirements; return its interpreter."""
+    repo: Any = _module("tools", "repo")
+    everything = repo.dists()
+    named = [dist for dist in everything if dist.short in contestant.packages]
+    if len(named) < len(contestant.packages):
+        raise FailedError(f"there is no package {' or '.join(contestant.packages)}")
+    wanted = [part for dist in repo.closure(named, everything) for part in ("-e", str(dist.path))]
+    wanted += contestant.requirements
+    stamped = json.dumps([sys.version, wanted])
+    name = hashlib.sha256(stamped.encode()).hexdigest()[:10]
+    place = folder / f"{contestant.name.partition(':')[0]}-{name}"
+    python, stamp = place / "bin" / "python", place / "stamp"
+    if not stamp.exists():
         say(f"environment of {contestant.title}")
         shutil.rmtree(place, ignore_errors=True)
-        folders = [part for name in OURS for part in ("-e", str(ROOT / name))] if contestant.role == "ours" else []
         uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
         subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(place)], check=True)
-        if folders or contestant.requirements:
-            command = [uv, "pip", "install", "-q", "--python", str(python), *folders, *contestant.requirements]
-            subprocess.run(command, check=True)
-        stamp.write_text(wanted, encoding="utf-8")
+        if wanted:
+            subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *wanted], check=True)
+        stamp.write_text(stamped, encoding="utf-8")
     return str(python)
+
+
+def _module(folder: str, name: str) -> Any:
+    """Import a module of another folder of the repository."""
+    place = str(ROOT / folder)
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    return importlib.import_module(name)
 
 
 def say(text: str) -> None:
@@ -185,101 +227,108 @@ def say(text: str) -> None:
 class Run:
     """One run on one engine."""
 
-    contestants: list[Contestant]
+    contestants: Sequence[Contestant]
     rounds: int
-    quick: bool
+    sizes: Sizes
 
     def able(self, workload: str) -> list[Contestant]:
         """Who has not failed in this workload, and still runs."""
         return [one for one in self.contestants if one.process is not None and one.figures.get(workload) != []]
 
-    def rounds_of(self, workload: str, piece: Callable[[Contestant, int], float]) -> None:
+    def prepare(self, workload: str, work: Callable[[Contestant], None]) -> None:
+        """Let everybody make the data of a workload, two at a time; nothing is measured meanwhile."""
+        say(workload)
+
+        def one_of(one: Contestant) -> None:
+            try:
+                work(one)
+            except FailedError as failure:
+                one.fail(workload, failure)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(one_of, self.able(workload)))
+
+    def measure(self, workload: str, piece: Callable[[Contestant, int], float]) -> None:
         """Measure in rounds; whoever fails is out of the workload."""
         order = self.able(workload)
         for number in range(self.rounds):
             for one in [*order]:
                 try:
                     one.figures.setdefault(workload, []).append(piece(one, number))
-                except Failed as failure:
-                    one.figures[workload] = []
-                    one.note(workload, str(failure))
+                except FailedError as failure:
+                    one.fail(workload, failure)
                     order.remove(one)
             order = order[1:] + order[:1]
 
 
 def append(run: Run) -> None:
     """Messages one at a time, to a new session: messages a second."""
-    for count in (200, 1000) if run.quick else (200, 1000, 5000):
+    for count in run.sizes.append:
         workload = f"append {count:,}"
         say(workload)
 
         def piece(one: Contestant, number: int, count: int = count, workload: str = workload) -> float:
             session = f"append-{count}-{number}"
-            one.ask("create", session=session)
-            found = one.ask("append", session=session, count=count, limit=LIMIT)
+            found = one.ask("append", session=session, count=count, limit=LIMIT, patience=LIMIT)
             if found["done"] < count:
-                one.note(workload, f"cut off at {found['done']:,} after {LIMIT:.0f} s")
+                one.note(workload, f"cut off after {LIMIT:.0f} s")
             return float(found["done"] / found["seconds"])
 
-        run.rounds_of(workload, piece)
+        run.measure(workload, piece)
 
 
 def resume(run: Run) -> None:
     """The latest 50 messages of sessions of many lengths: milliseconds."""
-    for length in (100, 1000, 10_000) if run.quick else (100, 1000, 10_000, 100_000):
+    for length in run.sizes.resume:
         workload = f"resume {RESUME} of {length:,}"
-        say(workload)
         session = f"resume-{length}"
-        for one in run.able(workload):
-            try:
-                one.ask("create", session=session)
-                filled = one.ask("fill", session=session, count=length, limit=FILLING, patience=FILLING + PATIENCE)
-                if filled < length:
-                    raise Failed(f"has {filled:,} after {FILLING:.0f} s of writing")
-            except Failed as failure:
-                one.figures[workload] = []
-                one.note(workload, str(failure))
+
+        def fill(one: Contestant, session: str = session, length: int = length) -> None:
+            filled = one.ask("fill", session=session, count=length, limit=FILLING, patience=FILLING)
+            if filled < length:
+                raise FailedError(f"could not write as many in {FILLING:.0f} s")
 
         def piece(
             one: Contestant, _number: int, session: str = session, length: int = length, workload: str = workload
         ) -> float:
-            found = one.ask("resume", session=session, length=length, count=RESUME, times=10)
+            found = one.ask("resume", session=session, length=length, count=RESUME, times=run.sizes.times)
             if not found["right"]:
-                one.note(workload, "not the latest messages in order")
+                one.note(workload, "returned others than the latest messages in order", flaw=True)
             return float(found["seconds"] * 1000)
 
-        run.rounds_of(workload, piece)
+        run.prepare(workload, fill)
+        run.measure(workload, piece)
 
 
 def listing(run: Run) -> None:
     """The newest 20 of a user's sessions: milliseconds."""
-    total = 1000 if run.quick else 10_000
+    total = run.sizes.listing
     workload = f"list {NEWEST} of {total:,}"
-    say(workload)
-    for one in run.able(workload):
-        try:
-            made = one.ask("sessions", user="lister", count=total, limit=3 * FILLING, patience=4 * FILLING)
-            if made < total:
-                raise Failed(f"has {made:,} after {3 * FILLING:.0f} s of writing")
-        except Failed as failure:
-            one.figures[workload] = []
-            one.note(workload, str(failure))
+    made: dict[str, int] = {}
+
+    def fill(one: Contestant) -> None:
+        made[one.name] = one.ask("sessions", user="lister", count=total, limit=2 * FILLING, patience=2 * FILLING)
+        if made[one.name] < total:
+            one.note(workload, f"of the {made[one.name]:,} that it made in {2 * FILLING:.0f} s")
 
     def piece(one: Contestant, _number: int) -> float:
-        found = one.ask("listing", user="lister", total=total, count=NEWEST, times=10)
+        times = run.sizes.times
+        found = one.ask("listing", user="lister", total=made[one.name], count=NEWEST, times=times)
         if not found["right"]:
-            one.note(workload, "not the last used first")
+            one.note(workload, "returned others than the last used first", flaw=True)
         return float(found["seconds"] * 1000)
 
-    run.rounds_of(workload, piece)
+    run.prepare(workload, fill)
+    run.measure(workload, piece)
 
 
 def concurrent(run: Run) -> None:
     """Eight threads and 64 tasks, each to its own session and all to one: messages a second."""
-    for how, writers, count in (("threads", 8, 50), ("tasks", 64, 10)):
+    for how, writers, count in (("threads", 8, run.sizes.threads), ("tasks", 64, run.sizes.tasks)):
         for shape in ("own", "one"):
             workload = f"{writers} {how}, {'own sessions' if shape == 'own' else 'one session'}"
             say(workload)
+            counted: dict[str, dict[str, int]] = {}
 
             def piece(
                 one: Contestant,
@@ -288,25 +337,31 @@ def concurrent(run: Run) -> None:
                 writers: int = writers,
                 count: int = count,
                 shape: str = shape,
-                workload: str = workload,
+                counted: dict[str, dict[str, int]] = counted,
             ) -> float:
                 name = f"{how}-{shape}-{number}"
                 sessions = [f"{name}-{writer}" if shape == "own" else name for writer in range(writers)]
-                found = one.ask("at_once", how=how, sessions=sessions, count=count)
-                for what in ("lost", "doubled", "misordered", "errors"):
-                    if found[what]:
-                        kinds = one.facts.setdefault(f"{workload}: {what}", "0 of 0")
-                        bad, of = (int(part) for part in kinds.split(" of "))
-                        one.facts[f"{workload}: {what}"] = f"{bad + found[what]} of {of + found['tried']}"
+                found = one.ask("at_once", how=how, sessions=sessions, count=count, limit=LIMIT, patience=LIMIT)
+                sums = counted.setdefault(one.name, {})
+                for what in ("tried", "errors", "lost", "doubled", "misordered"):
+                    sums[what] = sums.get(what, 0) + found[what]
                 if not found["written"]:
-                    raise Failed(found["error"])
+                    raise FailedError(found["error"])
+                if found["error"]:
+                    say(f"{one.title}: {found['error']}")
                 return float(found["written"] / found["seconds"])
 
-            run.rounds_of(workload, piece)
+            run.measure(workload, piece)
             for one in run.contestants:
-                for what in ("lost", "doubled", "misordered", "errors"):
-                    if (counted := one.facts.pop(f"{workload}: {what}", "")) and one.figures.get(workload):
-                        one.note(workload, f"{what}: {counted}")
+                sums = counted.get(one.name, {})
+                for what, text in (
+                    ("errors", "refused"),
+                    ("lost", "lost"),
+                    ("doubled", "doubled"),
+                    ("misordered", "misordered"),
+                ):
+                    if one.figures.get(workload) and sums.get(what):
+                        one.note(workload, f"{text} {sums[what]:,} of {sums['tried']:,}", flaw=True)
 
 
 def start(run: Run) -> None:
@@ -316,20 +371,19 @@ def start(run: Run) -> None:
     def importing(one: Contestant, _number: int) -> float:
         def process(code: str) -> float:
             began = time.perf_counter()
-            done = subprocess.run([one.python, "-c", code], check=False, capture_output=True, text=True)
+            done = subprocess.run([one.python, "-W", "ignore", "-c", code], check=False, capture_output=True, text=True)
             if done.returncode:
-                raise Failed(done.stderr.strip().splitlines()[-1][:200])
+                raise FailedError(done.stderr.strip().splitlines()[-1][:200])
             return time.perf_counter() - began
 
         return (process(f"import {one.module}") - process("pass")) * 1000
 
-    run.rounds_of("import", importing)
+    run.measure("import", importing)
 
     def first(one: Contestant, number: int) -> float:
         place = one.place if "://" in one.place else f"{one.place}-first-{number}"
+        other = Contestant(one.name, one.title, one.engine, one.role, python=one.python, place=place)
         began = time.perf_counter()
-        other = Contestant(one.name, one.title, one.engine, one.role, one.requirements, one.module)
-        other.python, other.place = one.python, place
         other.start()
         try:
             other.ask("open")
@@ -337,103 +391,66 @@ def start(run: Run) -> None:
         finally:
             other.stop()
 
-    run.rounds_of("first write of a process", first)
+    # On servers the tables are there already, and so is the first session of products that do not take it twice.
+    if all("://" not in one.place for one in run.contestants):
+        run.measure("first write of a process", first)
 
 
-WORKLOADS: dict[str, Callable[[Run], None]] = {
+def state(run: Run) -> None:
+    """One value at a time, and 64 tasks at once: calls a second."""
+    for what in ("set", "get"):
+        say(what)
+        run.measure(what, lambda one, _number, what=what: float(one.ask("state", what=what, count=run.sizes.state)))  # type: ignore[misc]
+    for what in ("set", "get"):
+        workload = f"{what}, 64 tasks"
+        say(workload)
+        count = max(1, run.sizes.state // 20)
+        run.measure(
+            workload,
+            lambda one, _number, what=what, count=count: float(  # type: ignore[misc]
+                one.ask("state_at_once", what=what, tasks=64, count=count)
+            ),
+        )
+    for one in run.able("state"):
+        with contextlib.suppress(FailedError):
+            one.ask("state_end")
+
+
+def vectors(run: Run) -> None:
+    """Upsert in batches of 100: documents a second; the ten nearest of all and of a group: milliseconds."""
+    count, dimension = run.sizes.vectors, 384
+    say("vectors")
+    run.measure(
+        f"upsert {count:,}",
+        lambda one, _number: float(one.ask("upsert", count=count, dimension=dimension, batch=100)),
+    )
+    for what, group in (("search", None), ("filtered search", 3)):
+        workload = f"{what} in {count:,}"
+
+        def piece(one: Contestant, _number: int, group: int | None = group, workload: str = workload) -> float:
+            found = one.ask("search", count=count, dimension=dimension, group=group, times=run.sizes.times)
+            if found["right"] < found["wanted"]:
+                one.note(workload, f"found {found['right']} of the {found['wanted']} nearest", flaw=True)
+            return float(found["seconds"] * 1000)
+
+        run.measure(workload, piece)
+
+
+CONVERSATIONS: dict[str, Callable[[Run], None]] = {
     "start": start,
     "append": append,
     "resume": resume,
     "listing": listing,
     "concurrent": concurrent,
 }
-HIGHER = ("append", "8 threads", "64 tasks")
-"""Workloads whose figures are rates; those of the others are times."""
-
-
-# -------------------------------------------------------------------------------------------------------------- report
-
-
-def ratio(one: Contestant, ours: Contestant, workload: str) -> float | None:
-    """How many times better ours is: the median of the rounds' ratios."""
-    mine, theirs = ours.figures.get(workload), one.figures.get(workload)
-    if not mine or not theirs:
-        return None
-    ratios = [a / b if workload.startswith(HIGHER) else b / a for a, b in zip(mine, theirs, strict=True)]
-    return statistics.median(ratios)
-
-
-def number(value: float) -> str:
-    """A figure with three digits that mean something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def markdown(engine: str, run: Run, facts: dict[str, Any]) -> str:
-    """The table of one engine."""
-    ours = next(one for one in run.contestants if one.role == "ours")
-    workloads = list(dict.fromkeys(name for one in run.contestants for name in one.figures))
-    lines = [
-        f"## {engine}",
-        "",
-        "| contestant | versions | durability, as the running connection says |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| {one.title} | {one.facts.get('versions', '')} | {one.facts.get('durability', '')} |"
-        for one in run.contestants
-    ]
-    lines += [
-        "",
-        "Medians; in brackets how many times better this project is than the contestant (below 1: worse), as the median "
-        "of the ratios of single rounds. Rates are messages a second, times milliseconds.",
-        "",
-        "| workload | " + " | ".join(one.title for one in run.contestants) + " |",
-        "| --- |" + " --- |" * len(run.contestants),
-    ]
-    for workload in workloads:
-        cells = []
-        for one in run.contestants:
-            found = one.figures.get(workload)
-            notes = "; ".join(one.notes.get(workload, []))
-            better = ratio(one, ours, workload)
-            unit = "/s" if workload.startswith(HIGHER) else " ms"
-            text = f"{number(statistics.median(found))}{unit}" if found else "—"
-            if better is not None and one is not ours:
-                text += f" ({better:.2f})"
-            cells.append(f"{text}<br>{notes}" if notes else text)
-        lines.append(
-            f"| {workload} | " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
-        )
-    lines += ["", *(f"* {name}: {value}" for name, value in facts.items()), ""]
-    return "\n".join(lines)
-
-
-def plot(engine: str, run: Run, path: Path) -> None:
-    """Two curves: appending, and resuming, by the length of the session."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5))
-    for axis, kind, label in ((axes[0], "append", "messages a second"), (axes[1], "resume", "milliseconds")):
-        for one in run.contestants:
-            points = [
-                (int(name.split()[-1].replace(",", "")), statistics.median(found))
-                for name, found in one.figures.items()
-                if name.startswith(kind) and found
-            ]
-            if points:
-                width = 3 if one.role == "ours" else 1.5
-                style = {"ours": "-", "bare": "--"}.get(one.role, "-")
-                axis.plot(*zip(*sorted(points), strict=True), style, marker="o", linewidth=width, label=one.title)
-        axis.set(xscale="log", yscale="log", xlabel="messages in the session", ylabel=label)
-        axis.set_title(f"{engine}: {'append one at a time' if kind == 'append' else f'resume the last {RESUME}'}")
-        axis.grid(visible=True, which="both", alpha=0.3)
-    axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+WORKLOADS: dict[str, dict[str, Callable[[Run], None]]] = {
+    "sqlite": CONVERSATIONS,
+    "files": CONVERSATIONS,
+    "postgres": CONVERSATIONS,
+    "redis": {"start": start, "state": state},
+    "vectors": {"start": start, "vectors": vectors},
+}
+"""Of each engine."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- main
@@ -441,53 +458,55 @@ def plot(engine: str, run: Run, path: Path) -> None:
 
 @contextlib.contextmanager
 def places(engine: str, contestants: Sequence[Contestant], folder: Path, url: str | None) -> Iterator[None]:
-    """Give each contestant a place of its own: a path, or a database of the server."""
-    if engine != "postgres":
-        for one in contestants:
-            one.place = str(folder / f"{one.name}{'.db' if engine == 'sqlite' else ''}")
-        yield
-        return
-    import psycopg
-
+    """Give each contestant a place of its own: a path, a server, or a database of the server."""
     with contextlib.ExitStack() as stack:
-        if url is None:
-            sys.path.insert(0, str(ROOT / "tests" / "integration"))
-            import engines
-
+        if engine in {"postgres", "redis"} and url is None:
+            engines = _module("tests/integration", "engines")
             stack.callback(engines.shut_down)
-            url = engines.engine("postgres").url
-        base = url.rpartition("/")[0]
-        with psycopg.connect(url, autocommit=True) as connection:
+            url = engines.engine(engine).url
+        for one in contestants:
+            one.place = url or str(folder / f"{one.name.replace(':', '-')}{'.db' * (engine == 'sqlite')}")
+        if engine == "postgres":
+            psycopg = importlib.import_module("psycopg")
+            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
             for one in contestants:
                 database = f"bench_{uuid.uuid4().hex[:10]}"
-                connection.execute(f'CREATE DATABASE "{database}"'.encode())
-                one.place = f"{base}/{database}"
-            try:
-                yield
-            finally:
-                for one in contestants:
-                    name = one.place.rpartition("/")[2]
-                    connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+                connection.execute(f'CREATE DATABASE "{database}"')
+                stack.callback(connection.execute, f'DROP DATABASE "{database}" WITH (FORCE)')
+                one.place = f"{str(url).rpartition('/')[0]}/{database}"
+        yield
 
 
-def measure(engine: str, contestants: list[Contestant], arguments: argparse.Namespace) -> Run:
+def opened(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Start everybody; return those who take part."""
+    for one in contestants:
+        one.start()
+        try:
+            one.facts["versions"] = one.ask("open")
+            one.facts["durability"] = one.ask("durability")
+        except FailedError as failure:
+            if "versions" not in one.facts:
+                one.facts["versions"] = str(failure).replace(one.place, "PLACE")
+                say(f"{one.title}: {failure}")
+                one.stop()
+    least = min((one.durable for one in contestants if one.role == "peer"), default=2)
+    for one in contestants:
+        if one.on_demand and one.durable < least:
+            one.stop()
+    return [one for one in contestants if one.process is not None or not one.on_demand]
+
+
+def measure(engine: str, contestants: list[Contestant], arguments: argparse.Namespace, sizes: Sizes) -> Run:
     """Run the workloads of one engine."""
-    run = Run(contestants, arguments.rounds, arguments.quick)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"compare-{engine}-", dir=arguments.folder))
+    url = {"postgres": arguments.url, "redis": arguments.redis_url}.get(engine)
     try:
-        with places(engine, contestants, folder, arguments.url):
+        with places(engine, contestants, folder, url):
             try:
-                for one in contestants:
-                    one.start()
-                    try:
-                        one.facts["versions"] = one.ask("open")["versions"]
-                        one.facts["durability"] = one.ask("durability")
-                    except Failed as failure:
-                        say(f"{one.title}: {failure}")
-                        one.facts.setdefault("versions", str(failure))
-                for name in arguments.workloads or WORKLOADS:
-                    WORKLOADS[name](run)
+                run = Run(opened(contestants), arguments.rounds, sizes)
+                for name, workload in WORKLOADS[engine].items():
+                    if not arguments.workloads or name in arguments.workloads:
+                        workload(run)
             finally:
                 for one in contestants:
                     one.stop()
@@ -496,57 +515,68 @@ def measure(engine: str, contestants: list[Contestant], arguments: argparse.Name
     return run
 
 
-def main() -> int:
-    """Measure what was asked for, and write the results."""
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    names = list(dict.fromkeys(name for those in WORKLOADS.values() for name in those))
     parser = argparse.ArgumentParser(description="Compares this project with the bare driver and with other products.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)}; all by default")
-    parser.add_argument("--engine", action="append", help="sqlite, files or postgres; may be repeated; all by default")
-    parser.add_argument(
-        "--only", action="append", help="a contestant's file; may be repeated; ours and bare run always"
-    )
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument("--engine", action="append", choices=WORKLOADS, help="may be repeated; all by default")
+    parser.add_argument("--only", action="append", help="a file of contestants/; may be repeated; ours and bare always")
     parser.add_argument("--rounds", type=int, default=5, help="how often, 5 or more (default 5)")
     parser.add_argument("--quick", action="store_true", help="leave out the largest sizes")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the verdict has a miss")
     parser.add_argument("--url", help="of a PostgreSQL server whose user may create databases")
+    parser.add_argument("--redis-url", help="of a Redis server; keys that it gets are removed")
     parser.add_argument("--folder", type=Path, default=ROOT / "build", help="where files go; on a disk")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="where results go")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if unknown := [name for name in arguments.workloads if name not in WORKLOADS]:
-        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
-    if arguments.rounds < 5:
+    if unknown := [name for name in arguments.workloads if name not in names]:
+        parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(names)}")
+    if arguments.rounds < 5 and not arguments.tiny:
         parser.error("medians are of 5 rounds or more")
-    found = [one for path in sorted(CONTESTANTS.glob("*.py")) if (one := declared(path)) is not None]
+    return arguments
+
+
+def main() -> int:
+    """Measure what was asked for, and write the results."""
+    arguments = options()
+    sizes = TINY if arguments.tiny else QUICK if arguments.quick else Sizes()
+    found = [one for path in sorted(CONTESTANTS.glob("*.py")) for one in declared(path)]
     if arguments.only:
-        found = [one for one in found if one.role != "peer" or one.name in arguments.only]
+        known = {one.name.partition(":")[0] for one in found}
+        if unknown := set(arguments.only) - known:
+            raise SystemExit(f"no contestant {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        found = [one for one in found if one.role != "peer" or one.name.partition(":")[0] in arguments.only]
     found.sort(key=lambda one: ("ours", "bare", "peer").index(one.role))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     arguments.results.mkdir(parents=True, exist_ok=True)
-    for engine in arguments.engine or ["sqlite", "postgres"]:
-        contestants = [one for one in found if one.engine == engine or (engine == "sqlite" and one.engine == "files")]
+    missed = []
+    for engine in arguments.engine or WORKLOADS:
+        contestants = [one for one in found if one.engine == engine]
+        if not contestants:
+            continue
         for one in contestants:
             one.python = environment(one, arguments.folder / "contestants")
         facts = machine(arguments.folder)
-        run = measure(engine, contestants, arguments)
-        table = markdown(engine, run, facts)
+        began = time.monotonic()
+        run = measure(engine, contestants, arguments, sizes)
+        facts["the run took"] = f"{(time.monotonic() - began) / 60:.1f} minutes"
+        table = markdown(engine, run.contestants, facts, run.rounds)
         print(table)
         (arguments.results / f"{engine}.md").write_text(table, encoding="utf-8")
+        claims = verdict(run.contestants)
+        missed += [claim for claim in claims if claim.met is False]
         document = {
             "engine": engine,
             "machine": facts,
             "rounds": run.rounds,
-            "contestants": [
-                {
-                    "title": one.title,
-                    "role": one.role,
-                    "engine": one.engine,
-                    **one.facts,
-                    "figures": one.figures,
-                    "notes": one.notes,
-                }
-                for one in contestants
-            ],
+            "contestants": [one.document() for one in run.contestants],
+            "verdict": [{"text": claim.text, "met": claim.met} for claim in claims],
         }
         (arguments.results / f"{engine}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        plot(engine, run, arguments.results / f"{engine}.png")
-    return 0
+        plot(engine, run.contestants, facts, arguments.results / f"{engine}.png")
+    return 1 if arguments.check and missed else 0
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def machine(folder: Path) -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "python": f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         "sqlite extensions": hasattr(sqlite3.Connection, "enable_load_extension"),
         "file system": _file_system(folder),

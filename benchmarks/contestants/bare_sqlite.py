@@ -39,6 +39,9 @@ class BareSQLite(Conversations):
     def close(self) -> None:
         self.connection.close()
 
+    def versions(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
     def durability(self) -> str:
         return sqlite_durability(self.place)
 
@@ -67,6 +70,3 @@ class BareSQLite(Conversations):
     def newest_sessions(self, user: str, count: int) -> list[str]:
         query = "SELECT * FROM sessions WHERE user_id = ? ORDER BY updated_at DESC LIMIT ?"
         return [row[0] for row in self.connection.execute(query, (user, count))]
-
-
-CONTESTANT = BareSQLite

@@ -48,9 +48,12 @@ class MySQLConversationSteps(SQLConversationSteps):
             "UPDATE {sessions} SET last_seq = LAST_INSERT_ID(last_seq + 1), "
             "updated_at = GREATEST(?, updated_at + 1e-6) WHERE session_id = ?"
         )
+        # Only if the statement before raised the number. When the client is gone, the server does the rest of the packet
+        # all the same, but ROW_COUNT() is -1 then, so that alone would commit a number without its message.
         self._append = self._sql(
-            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "  # if the statement before found the session
-            "SELECT ?, ?, ?, ?, ?, ?, ?, ?, LAST_INSERT_ID() FROM DUAL WHERE ROW_COUNT() > 0"
+            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
+            "SELECT session_id, ?, ?, ?, ?, ?, ?, ?, last_seq FROM {sessions} "
+            "WHERE session_id = ? AND last_seq = LAST_INSERT_ID() AND ROW_COUNT() <> 0"
         )
         self._prepare_search(dialect)
 
@@ -107,7 +110,7 @@ class MySQLConversationSteps(SQLConversationSteps):
     def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
         raise_seq = (self._raise_seq, (now, session_id))
         try:
-            changed, seq = yield Transaction((raise_seq, (self._append, (session_id, *row[:7]))))
+            changed, seq = yield Transaction((raise_seq, (self._append, (*row[:7], session_id))))
         except DriverError as error:
             if number_of(error) != DUPLICATE:
                 raise

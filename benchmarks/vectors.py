@@ -1,0 +1,275 @@
+"""Measures the vector stores beside hand-written programs on the bare clients, in one run, as ratios.
+
+    python benchmarks/vectors.py [ENGINE ...] [--rounds N] [--quick] [--check]
+
+Ours and theirs take turns, each on a collection of its own in the same kind of place: 5,000 documents of 384 dimensions
+(unit vectors, as most embedding models give them) in batches of 500, upserted into an empty collection and again into
+the full one; then 200 searches for the best ten under a filter that a tenth of the documents match. The hand-written
+program does what somebody would write who knows the filter beforehand: id, content, vector, the metadata as JSON text,
+and one field for the filter. It checks nothing, and knows no other filter.
+
+Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import tempfile
+import uuid
+import warnings
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from measuring import Report, clock
+
+from praisonai_persistence import KnowledgeDocument
+from praisonai_persistence.vectors import norm
+
+DIMENSION, BATCH, TOP, GROUPS = 384, 500, 10, 10
+CONTENT = "A sentence of a document that somebody may want to find again. " * 5
+
+
+class Program(NamedTuple):
+    """One contestant, on an empty collection.
+
+    Attributes:
+        upsert: writes a batch.
+        search: returns the ids of the best ten of a group.
+    """
+
+    upsert: Callable[[Sequence[KnowledgeDocument]], Any]
+    search: Callable[[list[float], int], list[str]]
+
+
+def ours(store: Any) -> Program:
+    """A store of this project."""
+    store.create_collection("docs", DIMENSION)
+    return Program(
+        lambda batch: store.upsert("docs", batch),
+        lambda query, group: [item.id for item in store.search("docs", query, TOP, {"group": group})],
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the bare programs
+
+
+@contextlib.contextmanager
+def qdrant(_: Path) -> Iterator[tuple[Program, Program]]:
+    """The local mode, in memory."""
+    from qdrant_client import QdrantClient, models
+
+    from praisonai_persistence_qdrant import QdrantKnowledgeStore
+
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "docs", vectors_config=models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
+    )
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        points = [
+            models.PointStruct(
+                id=str(uuid.uuid5(uuid.NAMESPACE_OID, item.id)),
+                vector=item.embedding or [],
+                payload={
+                    "id": item.id,
+                    "content": item.content,
+                    "metadata": json.dumps(item.metadata),
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                },
+            )
+            for item in batch
+        ]
+        client.upsert("docs", points)
+
+    def search(query: list[float], group: int) -> list[str]:
+        chosen = models.Filter(must=[models.FieldCondition(key="group", match=models.MatchValue(value=group))])
+        found = client.query_points("docs", query=query, query_filter=chosen, limit=TOP, with_payload=True)
+        documents = [
+            (point.payload or {}, json.loads((point.payload or {})["metadata"]), point.score) for point in found.points
+        ]
+        return [payload["id"] for payload, _, _ in documents]
+
+    with contextlib.closing(client), QdrantKnowledgeStore("qdrant://") as store:
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
+def lancedb(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """A folder."""
+    import lancedb as lance
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    from praisonai_persistence_lancedb import LanceDBKnowledgeStore
+
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("vector", pa.list_(pa.float32(), DIMENSION)),
+            pa.field("content", pa.string()),
+            pa.field("metadata", pa.string()),
+            pa.field("created_at", pa.float64()),
+            pa.field("group", pa.int64()),
+        ]
+    )
+    connection: Any = lance.connect(str(folder / "bare"), read_consistency_interval=timedelta(0))
+    table: Any = connection.create_table("docs", schema=schema)
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        numbers = array("f")
+        for item in batch:
+            numbers.extend(item.embedding or [])
+        vectors = pa.Array.from_buffers(pa.float32(), len(numbers), [None, pa.py_buffer(numbers)])
+        rows = pa.table(
+            [
+                pa.array([item.id for item in batch]),
+                pa.FixedSizeListArray.from_arrays(vectors, DIMENSION),
+                pa.array([item.content for item in batch]),
+                pa.array([json.dumps(item.metadata) for item in batch]),
+                pa.array([item.created_at for item in batch]),
+                pa.array([(item.metadata or {})["group"] for item in batch]),
+            ],
+            schema=schema,
+        )
+        table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def search(query: list[float], group: int) -> list[str]:
+        found = table.search(query).distance_type("cosine").where(f"`group` = {group}", prefilter=True).limit(TOP)
+        rows = found.select(["id", "content", "metadata", "created_at", "_distance"]).to_list()
+        return [row["id"] for row in rows if json.loads(row["metadata"])]
+
+    with LanceDBKnowledgeStore(path=folder / "ours") as store:
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
+def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """Embedded, in a folder."""
+    import chromadb
+    from chromadb.config import Settings
+
+    from praisonai_persistence_chroma import ChromaKnowledgeStore
+
+    client: Any = chromadb.PersistentClient(str(folder / "bare"), Settings(anonymized_telemetry=False))
+    collection = client.create_collection("docs", embedding_function=None, configuration={"hnsw": {"space": "cosine"}})
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        collection.upsert(
+            ids=[item.id for item in batch],
+            embeddings=[item.embedding for item in batch],
+            documents=[item.content for item in batch],
+            metadatas=[
+                {
+                    "metadata": json.dumps(item.metadata),
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                }
+                for item in batch
+            ],
+        )
+
+    def search(query: list[float], group: int) -> list[str]:
+        include = ["documents", "metadatas", "distances"]
+        found = collection.query(query_embeddings=[query], n_results=TOP, where={"group": group}, include=include)
+        metadata = [json.loads(entry["metadata"]) for entry in found["metadatas"][0]]
+        return [key for key, _ in zip(found["ids"][0], metadata, strict=True)]
+
+    with contextlib.closing(client), ChromaKnowledgeStore(path=folder / "ours") as store:
+        yield ours(store), Program(upsert, search)
+
+
+Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
+ENGINES: dict[str, tuple[Engine, float | None]] = {
+    "qdrant": (qdrant, 1.15),
+    "lancedb": (lancedb, 1.15),
+    "chroma": (chroma, None),
+}
+"""Each with the largest ratio of times that is aimed at."""
+
+# ------------------------------------------------------------------------------------------------------- measuring
+
+
+def documents(number: int) -> list[KnowledgeDocument]:
+    """Documents with random unit vectors."""
+    chance = random.Random(7)
+    made = []
+    for index in range(number):
+        vector = [chance.gauss(0, 1) for _ in range(DIMENSION)]
+        length = norm(vector)
+        metadata = {"group": index % GROUPS, "source": f"file-{index}.md", "tags": ["a", "b"]}
+        made.append(
+            KnowledgeDocument(str(index), CONTENT, [value / length for value in vector], metadata, created_at=5.0)
+        )
+    return made
+
+
+def measure(engine: Engine, report: Report, name: str, arguments: argparse.Namespace, most: float | None) -> None:
+    """Run one engine's programs in turns, batch by batch and search by search."""
+    everything = documents(1_000 if arguments.quick else 5_000)
+    searches = 40 if arguments.quick else 200
+    figures: dict[str, tuple[list[float], list[float]]] = {
+        what: ([], []) for what in ("upsert, new", "upsert, over the same", "search under a filter")
+    }
+    for turn in range(arguments.rounds):
+        folder = Path(tempfile.mkdtemp(prefix="persistence-vectors-"))
+        try:
+            with engine(folder) as pair:
+                for what in ("upsert, new", "upsert, over the same"):
+                    taken = [0.0, 0.0]
+                    for start in range(0, len(everything), BATCH):
+                        for side in _order(turn + start // BATCH):
+                            begin = clock()
+                            pair[side].upsert(everything[start : start + BATCH])
+                            taken[side] += clock() - begin
+                    for side in (0, 1):
+                        figures[what][side].append(taken[side] * 1000 * BATCH / len(everything))
+                taken = [0.0, 0.0]
+                for number in range(searches):
+                    query = everything[number * 7 % len(everything)].embedding or []
+                    found = {}
+                    for side in _order(turn + number):
+                        begin = clock()
+                        found[side] = pair[side].search(query, number % GROUPS)
+                        taken[side] += clock() - begin
+                    # Chroma's index may leave out some; ours looks wider.
+                    if name != "chroma" and found[0] != found[1]:
+                        raise SystemExit(f"{name}: the programs found different documents")
+                for side in (0, 1):
+                    figures["search under a filter"][side].append(taken[side] * 1000 / searches)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    for what, (mine, bare) in figures.items():
+        unit = "ms a batch" if what.startswith("upsert") else "ms"
+        report.compare(name, what, unit, mine, bare, at_most=most)
+    report.show(name)
+
+
+def _order(turn: int) -> tuple[int, int]:
+    return (0, 1) if turn % 2 else (1, 0)
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description="Measures the vector stores beside the bare clients.")
+    parser.add_argument("engines", nargs="*", choices=[[], *ENGINES], metavar="ENGINE", help=f"of {', '.join(ENGINES)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="1,000 documents and 40 searches")
+    parser.add_argument("--check", action="store_true", help="fail when a ratio is larger than aimed at")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", module="qdrant_client")
+    report = Report()
+    for name in arguments.engines or ENGINES:
+        engine, most = ENGINES[name]
+        measure(engine, report, name, arguments, most)
+    return 1 if arguments.check and report.missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

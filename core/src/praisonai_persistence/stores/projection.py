@@ -1,0 +1,216 @@
+"""What vector engines search in place of a document's own metadata and embedding.
+
+Their filters know neither the filter language's types nor every key, and some keep no embedding as it was given. So a
+document is stored as it is, as text, and beside it stands what the engine searches:
+
+* **Tokens** for its metadata: 32 hexadecimal digits for each key, each value, each item of a list, so that equality is
+  equality of tokens, whatever the engine makes of numbers, texts and keys. They are cut from BLAKE2b: two different
+  values with one token are not to be found.
+* **Numbers** by key, as the nearest doubles, for engines that compare these. Whole numbers beyond 2^53 are not exact
+  so; what is selected by a bound is a superset, and is checked.
+* A **unit vector** in place of an embedding where the distance is ``cosine``: its inner product is the cosine also for
+  vectors of zeros and for very short ones, which engines treat each in its own way.
+
+[TokenCompiler][] translates filters to selections of tokens and numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from array import array
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from praisonai_persistence.filters import Compiled, Compiler
+from praisonai_persistence.payload import loads
+from praisonai_persistence.vectors import norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from praisonai_persistence.filters import Compare
+
+__all__ = [
+    "Projection",
+    "TokenCompiler",
+    "field",
+    "product_distance",
+    "project",
+    "ranked_vector",
+    "ranked_vectors",
+    "token",
+]
+
+E = TypeVar("E")
+
+_LARGEST = 1.7e308  # leaves room for the next double
+_UNIT = 1e-6  # lengths that differ from 1 by less rank like 1 in 32-bit floats
+
+
+class Projection(NamedTuple):
+    """What an engine searches of a document's metadata.
+
+    Attributes:
+        tokens: of values and of items of lists; all different.
+        keys: tokens of keys, and of keys that hold text; all different, also from those of values.
+        numbers: the numbers by [field][]; finite.
+    """
+
+    tokens: list[str]
+    keys: list[str]
+    numbers: dict[str, float]
+
+
+@lru_cache(maxsize=8192)
+def _digest(kind: str, key: str, value: str) -> str:
+    text = f"{kind}{len(key)}:{key}{value}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _hash(kind: str, key: str, value: str = "") -> str:
+    # Long texts would only fill the cache.
+    return _digest(kind, key, value) if len(value) < 200 else _digest.__wrapped__(kind, key, value)
+
+
+def field(key: str) -> str:
+    """Return the name of a key: 32 hexadecimal digits. As a token it says that the key is there."""
+    return _hash("k", key)
+
+
+def token(key: str, value: Any, *, item: bool = False) -> str:
+    """Return the token of a value: equal values have the same, others another.
+
+    Args:
+        key: the metadata key.
+        value: any JSON value.
+        item: the token says that a list under the key holds the value, not that the value stands there itself.
+    """
+    return _hash("i" if item else "v", key, _canonical(value))
+
+
+def _text_token(key: str) -> str:
+    return _hash("t", key)
+
+
+def _canonical(value: Any) -> str:
+    if type(value) is str:
+        return "s" + value
+    if isinstance(value, (bool, type(None))):
+        return str(value)
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if isinstance(value, list):
+        return "l" + _joined(map(_canonical, value))
+    return "o" + _joined(part for key in sorted(value) for part in (key, _canonical(value[key])))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """Return one text, of which no other parts could be made."""
+    return "".join([f"{len(part)}:{part}" for part in parts])
+
+
+def _number(value: float) -> str:
+    if type(value) is float and not value.is_integer():
+        return value.hex()
+    return hex(int(value))  # has no limit of digits, and one spelling for 1, 1.0, and for 0 and -0.0
+
+
+def _nearest(number: float) -> float:
+    """Return the nearest double, or one of the largest; of zeros the positive one."""
+    return float(max(-_LARGEST, min(_LARGEST, number))) + 0.0
+
+
+def project(metadata: str | None) -> Projection:
+    """Return the projection of metadata as JSON text."""
+    tokens: list[str] = []
+    keys: list[str] = []
+    numbers: dict[str, float] = {}
+    found: Mapping[str, Any] = {} if metadata is None else loads(metadata)
+    for key, value in found.items():
+        name = field(key)
+        keys.append(name)
+        tokens.append(_hash("v", key, _canonical(value)))
+        if isinstance(value, str):
+            keys.append(_text_token(key))
+        elif isinstance(value, list):
+            tokens += {_hash("i", key, _canonical(item)): None for item in value}
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            numbers[name] = _nearest(value)
+    return Projection(tokens, keys, numbers)
+
+
+class TokenCompiler(Compiler[E]):
+    """Translates filters for engines that hold the [Projection][] of each document."""
+
+    @abstractmethod
+    def has(self, tokens: Sequence[str]) -> E:
+        """Return what selects the documents with at least one of the ``tokens``, which are one or more."""
+
+    def has_key(self, key: str) -> E:
+        """Return what selects the documents with a token among their ``keys``, where these stand apart."""
+        return self.has([key])
+
+    @abstractmethod
+    def bound(self, name: str, number: float, *, upper: bool) -> E:
+        """Return what selects the documents whose number under the [field][] is ``>= number``, or ``<=`` (upper)."""
+
+    def compare(self, part: Compare) -> Compiled[E]:
+        """See [Compiler.compare][]."""
+        key, value = part.key, part.value
+        if part.operator == "$eq":
+            return Compiled(self.has([token(key, value)]))
+        if part.operator == "$in":
+            tokens = list(dict.fromkeys(token(key, item) for item in value))
+            return Compiled(self.has(tokens) if tokens else self.nothing())
+        if part.operator == "$contains":
+            return Compiled(self.has([token(key, value, item=True)]))
+        if part.operator == "$exists":
+            present = self.has_key(field(key))
+            return Compiled(present if value else self.negate(present))
+        if isinstance(value, str):
+            return Compiled(self.has_key(_text_token(key)), exact=False)
+        # The next double: an engine may have read the stored one from JSON, and missed it by one.
+        upper = part.operator in {"$lt", "$lte"}
+        number = math.nextafter(_nearest(value), math.inf if upper else -math.inf)
+        return Compiled(self.bound(field(key), number, upper=upper), exact=False)
+
+
+def product_distance(distance: str) -> str:
+    """Return by which distance the engine ranks [ranked_vector][]s: ``dot`` or ``euclidean``."""
+    return "euclidean" if distance == "euclidean" else "dot"
+
+
+def ranked_vectors(distance: str, vectors: Sequence[array[float]]) -> list[array[float]]:
+    """Return [ranked_vector][] of embeddings, one or more, of one dimension; needs NumPy, which is faster with many."""
+    if distance != "cosine":
+        return list(vectors)
+    import numpy as np
+
+    matrix = np.frombuffer(b"".join([memoryview(vector) for vector in vectors]), dtype=np.float32)
+    lengths = np.linalg.norm(matrix.reshape(len(vectors), -1).astype(np.float64), axis=1).tolist()
+    return [ranked_vector(distance, *pair) for pair in zip(vectors, lengths, strict=True)]
+
+
+def ranked_vector(
+    distance: str, vector: array[float], length: float | None = None, *, query: bool = False
+) -> array[float]:
+    """Return what the engine ranks in place of an embedding or a query; the same object where that is itself.
+
+    A query's length changes no rank, so for inner products it is made a unit vector too, which keeps large products
+    within 32-bit floats.
+
+    Args:
+        distance: the collection's.
+        vector: the embedding or the query.
+        length: its length in double precision, where that is known.
+        query: whether it is a query.
+    """
+    if distance == "euclidean" or (distance == "dot" and not query):
+        return vector
+    if length is None:
+        length = norm(vector)
+    if length == 0 or abs(length - 1) < _UNIT:
+        return vector
+    return array("f", [number / length for number in vector])

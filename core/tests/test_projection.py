@@ -1,0 +1,123 @@
+"""The projection of metadata against the reference evaluator."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from array import array
+
+import pytest
+from hypothesis import given, settings
+
+from praisonai_persistence.filters import matches, parse
+from praisonai_persistence.payload import dumps, equal
+from praisonai_persistence.stores.projection import (
+    TokenCompiler,
+    field,
+    product_distance,
+    project,
+    ranked_vector,
+    ranked_vectors,
+    token,
+)
+from praisonai_persistence.testing._filter_cases import FILTERS, KEYS, POOL, VALUES, single_filters
+from praisonai_persistence.vectors import norm, score
+
+
+class Predicates(TokenCompiler):
+    """Expressions are functions of a projection."""
+
+    def has(self, tokens):
+        assert tokens
+        return lambda found: not set(tokens).isdisjoint([*found.tokens, *found.keys])
+
+    def bound(self, name, number, *, upper):
+        assert math.isfinite(number)
+        if upper:
+            return lambda found: name in found.numbers and found.numbers[name] <= number
+        return lambda found: name in found.numbers and found.numbers[name] >= number
+
+    def all_of(self, parts):
+        return lambda found: all(part(found) for part in parts)
+
+    def any_of(self, parts):
+        return lambda found: any(part(found) for part in parts)
+
+    def negate(self, part):
+        return lambda found: not part(found)
+
+    def nothing(self):
+        return lambda found: False
+
+
+PROJECTIONS = [project(None if metadata is None else dumps(metadata)) for metadata in POOL]
+
+
+def assert_selects(filters):
+    tree = parse(filters)
+    compiled = Predicates().compile(tree)
+    for metadata, projection in zip(POOL, PROJECTIONS, strict=True):
+        found = compiled.expression is None or compiled.expression(projection)
+        wanted = matches(tree, metadata)
+        assert found == wanted if compiled.exact else found or not wanted, (filters, metadata)
+
+
+def test_values_have_one_token_exactly_if_they_are_equal():
+    for one, other in itertools.product(VALUES, VALUES):
+        assert (token("k", one) == token("k", other)) == equal(one, other), (one, other)
+
+
+def test_keys_items_and_values_have_different_tokens():
+    tokens = [field(key) for key in KEYS]
+    tokens += [token(key, 1) for key in KEYS] + [token(key, 1, item=True) for key in KEYS]
+    assert len(set(tokens)) == 3 * len(KEYS)
+    assert token("a", "bc") != token("ab", "c")
+    found = project(dumps({"a": [1, 1.0, 2], "b": "x", "c": {"b": "x"}}))
+    assert len({*found.tokens, *found.keys}) == len(found.tokens) + len(found.keys) == 5 + 4
+    assert all(len(item) == 32 and set(item) <= set("0123456789abcdef") for item in tokens)
+
+
+def test_every_operator_selects_what_it_should_or_more():
+    for filters in single_filters():
+        assert_selects(filters)
+
+
+@settings(deadline=None, max_examples=300)
+@given(filters=FILTERS)
+def test_filters_of_all_shapes_select_what_they_should_or_more(filters):
+    assert_selects(filters)
+
+
+def test_tokens_are_exact_where_they_can_be():
+    for filters in ({"a": 1}, {"a": {"$in": [1, "x"]}}, {"a": {"$contains": 1}}, {"a": {"$exists": False}}):
+        assert Predicates().compile(parse(filters)).exact
+        assert Predicates().compile(parse({"$not": filters})).exact
+    for filters in ({"a": {"$gt": 1}}, {"a": {"$startswith": "x"}}):
+        assert not Predicates().compile(parse(filters)).exact
+
+
+def test_numbers_are_finite_doubles():
+    found = project(dumps({"huge": 10**400, "low": -(10**400), "zero": -0.0, "true": True, "text": "1"}))
+    assert set(found.numbers) == {field("huge"), field("low"), field("zero")}
+    assert all(math.isfinite(number) for number in found.numbers.values())
+    assert math.copysign(1, found.numbers[field("zero")]) == 1
+
+
+@pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
+def test_ranked_vectors_are_in_the_order_of_the_scores(distance):
+    query = array("f", [0.3, -4.0, 1.0])
+    vectors = [array("f", [a, b, 1e-3]) for a in (-2.0, 0.0, 1e-12, 7.0) for b in (-1.0, 0.0, 1e-12, 5.0)]
+    vectors.append(array("f", [0.0, 0.0, 0.0]))
+    ranked = ranked_vector(distance, query, query=True)
+    by = product_distance(distance)
+    assert ranked_vectors(distance, vectors) == [ranked_vector(distance, vector) for vector in vectors]
+    found = sorted(vectors, key=lambda v: round(score(by, ranked, ranked_vector(distance, v)), 6))
+    wanted = sorted(vectors, key=lambda v: score(distance, query, v))
+    scores = [score(distance, query, vector) for vector in found]
+    assert scores == pytest.approx([score(distance, query, vector) for vector in wanted], abs=1e-4)
+
+
+def test_vectors_of_unit_length_or_zero_stay_the_same_object():
+    for vector in (array("f", [0.6, 0.8]), array("f", [0.0, 0.0])):
+        assert ranked_vector("cosine", vector) is vector
+    assert norm(ranked_vector("cosine", array("f", [3e-20, 4e-20]))) == pytest.approx(1)

@@ -1,0 +1,337 @@
+"""Knowledge in Chroma: a collection for each collection, searched by vector and by tokens of the metadata."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from array import array
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from praisonai_persistence.errors import DocumentExistsError
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.payload import dumps, loads
+from praisonai_persistence.steps import reads
+from praisonai_persistence.stores.knowledge import same_collection
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.stores.vector_engine import VectorSteps
+from praisonai_persistence.vectors import unpack
+from praisonai_persistence_chroma._client import Client, TakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+
+__all__ = ["ChromaSteps"]
+
+T = TypeVar("T")
+Where = dict[str, Any]
+
+_FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to come back
+_TOKENS = "tokens"
+_ANY = "any"  # a token of every document
+_NONE = "none"  # a token of no document
+_FULL = ["documents", "metadatas", "embeddings"]
+_WIDTH = 1_001
+"""How many candidates Chroma is asked for at least: in a collection of fewer the search is exhaustive, and known to be,
+and in a larger one the width makes up for what its index leaves out."""
+_PAGE = 1_000  # ids in one request, and collections in one answer
+_SPACES = {"dot": "ip", "euclidean": "l2"}
+
+
+class WhereCompiler(TokenCompiler[Where]):
+    """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
+
+    def has(self, tokens: Sequence[str]) -> Where:
+        parts = [{_TOKENS: {"$contains": token}} for token in tokens]
+        return parts[0] if len(parts) == 1 else {"$or": parts}
+
+    def bound(self, name: str, number: float, *, upper: bool) -> Where:
+        return {f"n{name}": {"$lte" if upper else "$gte": number}}
+
+    def all_of(self, parts: Sequence[Where]) -> Where:
+        return {"$and": list(parts)}
+
+    def any_of(self, parts: Sequence[Where]) -> Where:
+        return {"$or": list(parts)}
+
+    def negate(self, part: Where) -> Where:
+        if "$or" in part:
+            return {"$and": [self.negate(item) for item in part["$or"]]}
+        ((operator, token),) = part[_TOKENS].items()
+        return {_TOKENS: {"$not_contains" if operator == "$contains" else "$contains": token}}
+
+    def nothing(self) -> Where:
+        return {_TOKENS: {"$contains": _NONE}}
+
+
+class Collection(NamedTuple):
+    """An opened collection.
+
+    Attributes:
+        info: what it was created with.
+        chroma: Chroma's own object.
+    """
+
+    info: CollectionInfo
+    chroma: Any
+
+
+class ChromaSteps(VectorSteps[Collection, Where]):
+    """Knowledge in Chroma.
+
+    Args:
+        prefix: the ``table_prefix``.
+        server: whether other processes write too, so that an insert has to look whether it was the first.
+        settings: of the vector index of new collections.
+    """
+
+    def __init__(self, prefix: str, settings: dict[str, Any], *, server: bool) -> None:
+        super().__init__(WhereCompiler())
+        # Chroma's names begin and end with a letter or a digit; neither prefixes nor collections hold dots.
+        self._prefix = f"x{prefix}."
+        self._server = server
+        self._settings = settings
+
+    def _name(self, name: str) -> str:
+        return f"{self._prefix}{name}.x"
+
+    # ----------------------------------------------------------------------------------------------------- collections
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        def names(client: Client) -> list[str]:
+            found: list[str] = []
+            while True:
+                page = client.chroma.list_collections(limit=_PAGE, offset=len(found))
+                found += [item.name for item in page]
+                if len(page) < _PAGE:
+                    return found
+
+        found = yield from _ask(names)
+        mine = (name for name in found if name.startswith(self._prefix) and name.endswith(".x"))
+        return sorted(name[len(self._prefix) : -2] for name in mine)
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
+        def find(client: Client) -> Collection | None:
+            from chromadb.errors import NotFoundError
+
+            opened: Collection | None = client.opened.get(name)
+            if fresh or opened is None:
+                try:
+                    found = client.chroma.get_collection(self._name(name), embedding_function=None)
+                except NotFoundError:
+                    client.opened.pop(name, None)
+                    return None
+                opened = client.opened[name] = Collection(_info(found.metadata[_FACTS]), found)
+            return opened
+
+        return (yield from _ask(find))
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        facts = {"name": info.name, "dimension": info.dimension, "distance": info.distance, "metadata": metadata}
+        index = {**self._settings, "space": _SPACES[product_distance(info.distance)]}
+        try:
+            yield lambda client: client.chroma.create_collection(
+                self._name(info.name),
+                metadata={_FACTS: dumps(facts)},
+                embedding_function=None,
+                configuration={"hnsw": index},
+            )
+        except TakenError:  # another process was first
+            same_collection((yield from self._need(info.name)).info, info)
+
+    def _drop(self, opened: Collection) -> Steps[None]:
+        def drop(client: Client) -> None:
+            client.opened.pop(opened.info.name, None)
+            client.chroma.delete_collection(self._name(opened.info.name))
+
+        yield drop
+
+    # ------------------------------------------------------------------------------------------------------- documents
+
+    def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return [key for key, _ in (yield from self._scan(opened, ids, None))]
+
+    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._write(opened.chroma.upsert, opened.info, rows, None)
+
+    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        writer = uuid.uuid4().hex if self._server else None
+        yield from self._write(opened.chroma.add, opened.info, rows, writer)
+        if writer is None:
+            return
+        # Chroma passes over documents that exist. Those of another writer, who came between, tell it.
+        mine: list[str] = []
+        for ids in _pages([row.id for row in rows]):
+            found = yield lambda _, ids=ids: opened.chroma.get(ids=ids, include=["metadatas"])
+            mine += [
+                key
+                for key, entry in zip(found["ids"], found["metadatas"], strict=True)
+                if json.loads(entry[_FACTS])["writer"] == writer
+            ]
+        if len(mine) < len(rows):
+            if mine:
+                yield from self._remove(opened, mine, None)
+            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+
+    def _write(
+        self, call: Callable[..., Any], info: CollectionInfo, rows: Sequence[DocumentRow], writer: str | None
+    ) -> Steps[None]:
+        most = yield lambda client: client.chroma.get_max_batch_size()
+        for start in range(0, len(rows), most):
+            yield lambda _, some=rows[start : start + most]: call(**_records(some, info, writer))
+
+    def _rank(
+        self, opened: Collection, query: array[float], limit: int, expression: Where | None
+    ) -> Steps[Sequence[Candidate]]:
+        def rank(_: Client) -> list[Candidate]:
+            best = self._best(opened, query, limit, expression)
+            found = {row.id: row for row in _read(opened, best)}
+            return [found[key] for key in best if key in found]
+
+        return (yield from _ask(rank))
+
+    def _best(self, opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
+        """Return the ids of the nearest documents, best first."""
+        import numpy as np
+
+        chroma = opened.chroma
+        wanted = max(limit, _WIDTH)
+        if limit > _WIDTH:
+            wanted = max(_WIDTH, min(wanted, chroma.count()))
+        vector = np.frombuffer(query, dtype=np.float32)
+        found: list[str] = chroma.query(
+            query_embeddings=[vector], n_results=wanted, where=expression, include=["distances"]
+        )["ids"][0]
+        if len(found) < wanted:
+            # An index may leave out documents, the more so under a filter. If it did, each of them is looked at.
+            every = chroma.get(where=expression, include=[], limit=len(found) + 1)["ids"]
+            if len(every) > len(found):
+                found = self._exhaustive(opened, vector, expression)
+        return found[:limit]
+
+    @staticmethod
+    def _exhaustive(opened: Collection, vector: Any, expression: Where | None) -> list[str]:
+        import numpy as np
+
+        found = opened.chroma.get(where=expression, include=["embeddings"])
+        vectors = np.asarray(found["embeddings"], dtype=np.float64)
+        if product_distance(opened.info.distance) == "dot":
+            ranks = -(vectors @ vector)
+        else:
+            ranks = np.linalg.norm(vectors - vector, axis=1)
+        return [found["ids"][number] for number in np.argsort(ranks, kind="stable")]
+
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        return (yield from _ask(lambda _: _read(opened, ids)))
+
+    def _scan(
+        self, opened: Collection, ids: Sequence[str] | None, expression: Where | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        def scan(_: Client) -> list[tuple[str, str | None]]:
+            rows: list[tuple[str, str | None]] = []
+            for some in [None] if ids is None else _pages(ids):
+                found = opened.chroma.get(ids=some, where=expression, include=["metadatas"])
+                entries = (json.loads(entry[_FACTS]) for entry in found["metadatas"])
+                rows += zip(found["ids"], (entry["metadata"] for entry in entries), strict=True)
+            return rows
+
+        return (yield from _ask(scan))
+
+    def _count(self, opened: Collection, expression: Where | None) -> Steps[int]:
+        if expression is None:
+            return (yield from _ask(lambda _: int(opened.chroma.count())))
+        return (yield from _ask(lambda _: len(opened.chroma.get(where=expression, include=[])["ids"])))
+
+    def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Where | None) -> Steps[int]:
+        def remove(_: Client) -> int:
+            chroma = opened.chroma
+            if ids is None:
+                return int(chroma.delete(where=expression or {_TOKENS: {"$contains": _ANY}})["deleted"])
+            gone = 0
+            for some in _pages(ids):  # of ids Chroma counts unknown ones too
+                found = chroma.get(ids=some, where=expression, include=[])["ids"]
+                if found:
+                    chroma.delete(ids=found)
+                gone += len(found)
+            return gone
+
+        return (yield from _ask(remove))
+
+
+def _info(text: str) -> CollectionInfo:
+    facts = loads(text)
+    metadata = facts["metadata"]
+    return CollectionInfo(
+        facts["name"], facts["dimension"], facts["distance"], None if metadata is None else loads(metadata)
+    )
+
+
+def _records(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | None) -> dict[str, Any]:
+    """Return documents as Chroma takes them."""
+    import numpy as np
+
+    vectors, entries = [], []
+    for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
+        tokens, keys, numbers = project(row.metadata)
+        facts = {
+            "metadata": row.metadata,
+            "content_hash": row.content_hash,
+            "created_at": row.created_at.hex(),
+            "embedding": None if vector is row.embedding else _text(row.embedding),
+            "writer": writer,
+        }
+        vectors.append(np.frombuffer(vector, dtype=np.float32))
+        entries.append(
+            {
+                _FACTS: json.dumps(facts, ensure_ascii=False),
+                _TOKENS: [_ANY, *tokens, *keys],
+                **{f"n{name}": number for name, number in numbers.items()},
+            }
+        )
+    return {
+        "ids": [row.id for row in rows],
+        "embeddings": vectors,
+        "documents": [row.content for row in rows],
+        "metadatas": entries,
+    }
+
+
+def _text(vector: array[float]) -> str:
+    import numpy as np
+
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
+
+
+def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
+    """Return the documents that there are."""
+    rows: list[Candidate] = []
+    for some in _pages(ids):
+        found = opened.chroma.get(ids=some, include=_FULL)
+        rows += map(_candidate, found["ids"], found["documents"], found["embeddings"], found["metadatas"])
+    return rows
+
+
+def _candidate(key: str, content: str | None, vector: Any, entry: dict[str, Any]) -> Candidate:
+    import numpy as np
+
+    facts = json.loads(entry[_FACTS])
+    if facts["embedding"] is None:
+        embedding = unpack(np.asarray(vector, dtype="<f4").tobytes())
+    else:
+        embedding = unpack(base64.b64decode(facts["embedding"]))
+    created_at = float.fromhex(facts["created_at"])
+    return Candidate(key, content or "", embedding, facts["metadata"], facts["content_hash"], created_at)
+
+
+def _pages(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _PAGE):
+        yield list(ids[start : start + _PAGE])
+
+
+def _ask(request: Callable[[Client], T]) -> Steps[T]:
+    return (yield request)  # type: ignore[no-any-return]

@@ -1,0 +1,163 @@
+"""What the conformance kit does not ask of Chroma's store, and what needs no server."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence_chroma import ChromaKnowledgeStore
+from praisonai_persistence_chroma._location import locate
+
+SERVER = {"port": None, "ssl": None, "tenant": None, "database": None}
+
+
+def make(name, vector=(1.0, 2.0), content="", **metadata):
+    return KnowledgeDocument(name, content, list(vector), metadata)
+
+
+def test_importing_the_package_imports_no_engine():
+    code = (
+        "import sys, praisonai_persistence_chroma as p; p.ChromaKnowledgeStore('chroma://localhost'); "
+        "assert not {'chromadb', 'httpx', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_url_is_taken_apart_and_options_win():
+    found = locate(
+        "chroma://Host:9000?ssl=true&tenant=t&database=d", None, None, {"X-Chroma-Token": "s3cret"}, **SERVER
+    )
+    assert (found.host, found.port, found.ssl, found.tenant, found.database) == ("host", 9000, True, "t", "d")
+    assert "s3cret" not in found.name
+    assert locate("chroma://host:9000", None, None, None, **{**SERVER, "port": 1}).port == 1
+    assert locate("chroma://host", None, None, None, **SERVER).port == 8000
+    assert locate("chroma://", None, None, None, **SERVER).path is None
+    assert locate("chromadb:////a/b", None, None, None, **SERVER).path == "/a/b"
+    assert locate(None, ":memory:", None, None, **SERVER).path is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"url": "chroma://host", "path": "a"},
+        {"path": "a", "host": "b"},
+        {"path": "a", "headers": {"a": "b"}},
+        {"path": "a", "port": 5},
+        {"path": ""},
+        {"path": "a\0b"},
+        {"path": 5},
+        {"host": ""},
+        {"host": "h", "port": 0},
+        {"host": "h", "ssl": "yes"},
+        {"host": "h", "headers": {"a": 1}},
+        {"host": "h", "tenant": ""},
+        {"host": "h", "timeout": 0},
+        {"host": "h", "connect_timeout": True},
+        {"url": "http://host"},
+        {"url": "chroma://token@host"},
+        {"url": "chroma://host/path"},
+        {"url": "chroma://host?ssl=maybe"},
+        {"url": "chroma://host?x=1"},
+        {"path": "a", "hnsw": {"space": "l2"}},
+    ],
+)
+def test_refused_options(options):
+    with pytest.raises(ConfigurationError):
+        ChromaKnowledgeStore(**options)
+
+
+def test_capabilities_are_those_of_the_place(tmp_path):
+    assert ChromaKnowledgeStore(path=tmp_path).capabilities == {"durable", "prefix"}
+    assert ChromaKnowledgeStore("chroma://").capabilities == {"prefix"}
+    assert ChromaKnowledgeStore("chroma://localhost").capabilities == {"durable", "prefix", "shared"}
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path):
+    code = (
+        "import sys\nfrom praisonai_persistence import ConnectionFailedError\n"
+        "from praisonai_persistence_chroma import ChromaKnowledgeStore\n"
+        "try:\n    ChromaKnowledgeStore(path=sys.argv[1]).list_collections()\n"
+        "except ConnectionFailedError:\n    sys.exit(42)\n"
+    )
+
+    def elsewhere():
+        return subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=120).returncode
+
+    with ChromaKnowledgeStore(path=tmp_path) as store, ChromaKnowledgeStore(path=tmp_path) as other:
+        store.create_collection("docs", 2)
+        other.insert("docs", [make("a")])
+        store.close()
+        assert elsewhere() == 42
+        assert other.count("docs") == 1
+    assert elsewhere() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_is_told(tmp_path):
+    code = (
+        "import os, sys\nfrom praisonai_persistence import UnsupportedOperationError\n"
+        "from praisonai_persistence_chroma import ChromaKnowledgeStore\n"
+        "store = ChromaKnowledgeStore(path=sys.argv[1])\nstore.create_collection('docs', 2)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    try:\n        store.list_collections()\n"
+        "    except UnsupportedOperationError:\n        os._exit(42)\n"
+        "    os._exit(1)\n"
+        "code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "assert store.list_collections() == ['docs']\nsys.exit(code)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=120).returncode == 42
+
+
+def test_what_the_index_leaves_out_is_found(tmp_path, monkeypatch):
+    """With the narrowest of indexes, asked for more than it gives."""
+    chance = random.Random(5)
+    documents = [make(f"d{n}", [chance.gauss(0, 1) for _ in range(8)], even=n % 2 == 0) for n in range(400)]
+    with ChromaKnowledgeStore(path=tmp_path, hnsw={"max_neighbors": 2, "ef_construction": 2, "ef_search": 2}) as store:
+        store.create_collection("docs", 8, "euclidean")
+        store.insert("docs", documents)
+        assert store.delete("docs", [f"d{n}" for n in range(0, 400, 3)]) == 134
+        left = [item for item in documents if int(item.id[1:]) % 3]
+        assert {item.id for item in store.search("docs", [0.0] * 8, 1000)} == {item.id for item in left}
+        for item in left[::20]:
+            assert store.search("docs", item.embedding, 1)[0].id == item.id
+        even = {item.id for item in left if item.metadata["even"]}
+        assert {item.id for item in store.search("docs", [0.0] * 8, 1000, {"even": True})} == even
+
+
+def test_a_limit_above_the_width_and_batches_above_the_engines(tmp_path):
+    with ChromaKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 2)
+        assert store.insert("docs", [make(str(n), [1.0, n]) for n in range(6_000)])[-1] == "5999"
+        assert len(store.search("docs", [1.0, 1.0], 3_000)) == 3_000
+        assert store.count("docs") == 6_000
+
+
+def test_somebody_elses_collections_are_left_alone(tmp_path):
+    import chromadb
+    from chromadb.config import Settings
+
+    with ChromaKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 2)
+        client = chromadb.PersistentClient(str(tmp_path), Settings(anonymized_telemetry=False))
+        client.create_collection("notes", embedding_function=None)
+        assert store.list_collections() == ["docs"]
+        assert store.collection_exists("notes") is False
+        client.close()
+        assert store.list_collections() == ["docs"]
+
+
+def test_nobody_at_the_address_is_reported():
+    with (
+        ChromaKnowledgeStore("chroma://127.0.0.1:9", headers={"X-Chroma-Token": "s3cret"}, connect_timeout=2) as store,
+        pytest.raises(ConnectionFailedError) as caught,
+    ):
+        store.connect()
+    assert "s3cret" not in str(caught.value)

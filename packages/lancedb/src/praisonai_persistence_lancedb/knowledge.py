@@ -1,0 +1,282 @@
+"""Knowledge in LanceDB: a table for each collection, searched by vector and by tokens of the metadata."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.stores.vector_engine import VectorSteps
+from praisonai_persistence.vectors import unpack
+from praisonai_persistence_lancedb._database import Database, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    from praisonai_persistence.knowledge import CollectionInfo
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+
+__all__ = ["INDEXES", "LanceSteps"]
+
+T = TypeVar("T")
+
+INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
+"""Kinds of vector index; ``none``: every vector is looked at."""
+
+_RESULT = ["id", "content", "vector", "embedding", "metadata", "content_hash", "created_at"]
+_METRICS = {"dot": "dot", "euclidean": "l2"}
+_MOST = 2**31 - 1  # LanceDB counts no further
+_EXACT = 10_000  # an index is passed by where there are no more documents: it would save nothing
+
+
+class SQLCompiler(TokenCompiler[str]):
+    """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
+
+    def has(self, tokens: Sequence[str]) -> str:
+        if len(tokens) == 1:
+            return f"array_has(tokens, '{tokens[0]}')"
+        return f"array_has_any(tokens, [{', '.join(map(_literal, tokens))}])"
+
+    def bound(self, name: str, number: float, *, upper: bool) -> str:
+        found = f"split_part(numbers, '{name}:', 2)"  # the number, and those behind it; empty where there is none
+        digits = _ordered(number)
+        return f"({found} > '' AND {found} < '{digits}~')" if upper else f"{found} >= '{digits}'"
+
+    def all_of(self, parts: Sequence[str]) -> str:
+        return f"({' AND '.join(parts)})"
+
+    def any_of(self, parts: Sequence[str]) -> str:
+        return f"({' OR '.join(parts)})"
+
+    def negate(self, part: str) -> str:
+        return f"(NOT {part})"
+
+    def nothing(self) -> str:
+        return "false"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _ordered(number: float) -> str:
+    """Return 16 hexadecimal digits that are ordered like the numbers."""
+    (bits,) = struct.unpack(">Q", struct.pack(">d", number))
+    return f"{bits ^ (0xFFFFFFFFFFFFFFFF if bits >> 63 else 1 << 63):016x}"
+
+
+def _where(ids: Sequence[str] | None, expression: str | None) -> str | None:
+    if ids is None:
+        return expression
+    chosen = f"id IN ({', '.join(map(_literal, ids))})"
+    return chosen if expression is None else f"{chosen} AND {expression}"
+
+
+def _schema(dimension: int) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+            pa.field("embedding", pa.binary()),  # where the vector is not the embedding itself: little-endian floats
+            pa.field("content", pa.large_string(), nullable=False),
+            pa.field("metadata", pa.large_string()),
+            pa.field("content_hash", pa.large_string()),
+            pa.field("created_at", pa.float64(), nullable=False),
+            pa.field("tokens", pa.list_(pa.string()), nullable=False),
+            pa.field("numbers", pa.large_string(), nullable=False),
+        ]
+    )
+
+
+def _bytes(vector: array[float]) -> bytes:
+    if sys.byteorder == "big":
+        vector = array("f", vector)
+        vector.byteswap()
+    return vector.tobytes()
+
+
+def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
+    """Return rows in the schema of a table."""
+    import pyarrow as pa
+
+    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
+    numbers = pa.Array.from_buffers(
+        pa.float32(), len(rows) * info.dimension, [None, pa.py_buffer(b"".join(vector.tobytes() for vector in vectors))]
+    )
+    projections = [project(row.metadata) for row in rows]
+    schema = _schema(info.dimension)
+    columns = [
+        [row.id for row in rows],
+        pa.FixedSizeListArray.from_arrays(numbers, info.dimension),
+        [None if v is row.embedding else _bytes(row.embedding) for v, row in zip(vectors, rows, strict=True)],
+        [row.content for row in rows],
+        [row.metadata for row in rows],
+        [row.content_hash for row in rows],
+        [row.created_at for row in rows],
+        [[*item.tokens, *item.keys] for item in projections],
+        ["".join(f"{name}:{_ordered(value)};" for name, value in item.numbers.items()) for item in projections],
+    ]
+    return pa.table(
+        [
+            column if isinstance(column, pa.Array) else pa.array(column, field.type)
+            for column, field in zip(columns, schema, strict=True)
+        ],
+        schema=schema,
+    )
+
+
+def _candidates(found: pa.Table) -> list[Candidate]:
+    """Return what a query found; see ``_RESULT``."""
+    vectors = memoryview(found.column("vector").combine_chunks().flatten().to_numpy()).cast("B")
+    size = len(vectors) // (found.num_rows or 1)
+    columns = [found.column(name).to_pylist() for name in _RESULT if name != "vector"]
+    return [
+        Candidate(
+            key,
+            content,
+            _floats(vectors[size * number : size * (number + 1)]) if embedding is None else unpack(embedding),
+            metadata,
+            content_hash,
+            created_at,
+        )
+        for number, (key, content, embedding, metadata, content_hash, created_at) in enumerate(
+            zip(*columns, strict=True)
+        )
+    ]
+
+
+def _floats(data: memoryview) -> array[float]:
+    values = array("f")
+    values.frombytes(data)
+    return values
+
+
+class LanceSteps(VectorSteps[Table, str]):
+    """Knowledge in LanceDB.
+
+    Args:
+        index: the kind of vector index that searches use, where it was made.
+        probes: how many partitions of an index are searched; None: LanceDB's own number.
+        refine: for every document wanted so many are taken from an index, and ranked anew by their whole vectors.
+    """
+
+    def __init__(self, index: str = "none", probes: int | None = None, refine: int = 10) -> None:
+        super().__init__(SQLCompiler())
+        self._index = index
+        self._probes = probes
+        self._refine = refine
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        return (yield Database.names)  # type: ignore[no-any-return]
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Table | None]:
+        # A look at the folder always tells.
+        return (yield from _ask(lambda database: database.find(name)))
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        yield lambda database: database.create(info, metadata, _schema(info.dimension))
+
+    def _drop(self, opened: Table) -> Steps[None]:
+        yield lambda database: database.drop(opened)
+
+    def _taken(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return [row[0] for row in (yield from self._read(opened, ["id"], _where(ids, None)))]
+
+    def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
+        def merge(_: Database) -> None:
+            merging = opened.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            merging.execute(_batch(rows, opened.info))
+
+        yield merge
+
+    def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield lambda _: opened.lance.add(_batch(rows, opened.info))
+
+    def _rank(
+        self, opened: Table, query: array[float], limit: int, expression: str | None
+    ) -> Steps[Sequence[Candidate]]:
+        def search(_: Database) -> list[Candidate]:
+            import numpy as np
+
+            found = opened.lance.search(np.frombuffer(query, dtype=np.float32), vector_column_name="vector")
+            found = found.distance_type(_METRICS[product_distance(opened.info.distance)]).limit(min(limit, _MOST))
+            if expression is not None:
+                found = found.where(expression, prefilter=True)
+            if self._index == "none" or opened.lance.count_rows() <= _EXACT:
+                found = found.bypass_vector_index()
+            else:
+                found = found.refine_factor(self._refine)
+                if self._probes is not None:
+                    found = found.nprobes(self._probes)
+            return _candidates(found.select([*_RESULT, "_distance"]).to_arrow())
+
+        return (yield from _ask(search))
+
+    def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        return (yield from _ask(lambda _: _candidates(_select(opened, _RESULT, _where(ids, None)))))
+
+    def _scan(
+        self, opened: Table, ids: Sequence[str] | None, expression: str | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        return (yield from self._read(opened, ["id", "metadata"], _where(ids, expression)))
+
+    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[list[tuple[Any, ...]]]:
+        def read(_: Database) -> list[tuple[Any, ...]]:
+            found = _select(opened, columns, where)
+            return list(zip(*(found.column(name).to_pylist() for name in columns), strict=True))
+
+        return (yield from _ask(read))
+
+    def _count(self, opened: Table, expression: str | None) -> Steps[int]:
+        return (yield from _ask(lambda _: int(opened.lance.count_rows(expression))))
+
+    def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
+        where = _where(ids, expression) or "true"
+        return (yield from _ask(lambda _: int(opened.lance.delete(where).num_deleted_rows)))
+
+    # ------------------------------------------------------------------------------------------------ beyond the usual
+
+    @writes
+    def compact(self, collection: str, older_than: timedelta) -> Steps[None]:
+        """Merge small files, bring indexes up to date, and remove versions that are older."""
+        opened = yield from self._need(collection)
+        # LanceDB warns of zero, because readers of older versions fail; ours start again.
+        age = max(older_than, timedelta(milliseconds=1))
+        yield lambda _: opened.lance.optimize(cleanup_older_than=age)
+
+    @writes
+    def create_index(self, collection: str) -> Steps[None]:
+        """Make the vector index, and one for tokens; again makes them anew."""
+        opened = yield from self._need(collection)
+        metric = _METRICS[product_distance(opened.info.distance)]
+
+        def create(_: Database) -> None:
+            from lancedb import index
+
+            kinds = {"ivf_flat": index.IvfFlat, "ivf_pq": index.IvfPq, "ivf_hnsw_sq": index.HnswSq}
+            if self._index != "none":
+                opened.lance.create_index("vector", config=kinds[self._index](distance_type=metric), replace=True)
+            opened.lance.create_index("tokens", config=index.LabelList(), replace=True)
+            opened.lance.create_index("id", config=index.BTree(), replace=True)
+
+        yield create
+
+
+def _select(opened: Table, columns: list[str], where: str | None) -> pa.Table:
+    found = opened.lance.search().select(columns).limit(_MOST)
+    return (found if where is None else found.where(where)).to_arrow()
+
+
+def _ask(request: Callable[[Database], T]) -> Steps[T]:
+    return (yield request)  # type: ignore[no-any-return]

@@ -1,0 +1,340 @@
+"""Knowledge in Qdrant: a collection for each collection, searched by vector and by tokens of the metadata."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from array import array
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.errors import DocumentExistsError
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.payload import loads
+from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.stores.knowledge import same_collection
+from praisonai_persistence.stores.projection import TokenCompiler, field, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.stores.vector_engine import VectorSteps
+from praisonai_persistence.vectors import unpack
+from praisonai_persistence_qdrant._client import GoneError, TakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+
+__all__ = ["QdrantSteps"]
+
+_FACTS = "praisonai"  # in the metadata of Qdrant's collection
+_RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
+_MOST = 2**31 - 1
+_PAGE = 1_000
+_REQUEST = 16 * 1024 * 1024  # characters in one request; a server takes 32 MB unless told otherwise
+_WORKSPACE = uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11")
+_SCANNED = 1_000
+"""In collections of so many documents a server looks at every vector, whatever their length."""
+
+
+@cache
+def _models() -> Any:
+    from qdrant_client import models  # a heavy one: only who works with it pays for it
+
+    return models
+
+
+def _point(key: str) -> str:
+    """Return the id of a document's point: a UUID, cut from SHA-1, so two ids with one are not to be found by chance.
+
+    The document's own id stands in the payload.
+    """
+    return str(uuid.uuid5(_WORKSPACE, key))
+
+
+class FilterCompiler(TokenCompiler[Any]):
+    """To Qdrant's filters and conditions."""
+
+    def has(self, tokens: Sequence[str]) -> Any:
+        m = _models()
+        match = m.MatchValue(value=tokens[0]) if len(tokens) == 1 else m.MatchAny(any=list(tokens))
+        return m.FieldCondition(key="tokens", match=match)
+
+    def has_key(self, key: str) -> Any:
+        # Apart from the values, of which the local mode looks at each.
+        m = _models()
+        return m.FieldCondition(key="keys", match=m.MatchValue(value=key))
+
+    def bound(self, name: str, number: float, *, upper: bool) -> Any:
+        m = _models()
+        return m.FieldCondition(key=f"numbers.n{name}", range=m.Range(lte=number) if upper else m.Range(gte=number))
+
+    def all_of(self, parts: Sequence[Any]) -> Any:
+        return _models().Filter(must=list(parts))
+
+    def any_of(self, parts: Sequence[Any]) -> Any:
+        return _models().Filter(should=list(parts))
+
+    def negate(self, part: Any) -> Any:
+        return _models().Filter(must_not=[part])
+
+    def nothing(self) -> Any:
+        return _models().HasIdCondition(has_id=[])
+
+
+class Opened(NamedTuple):
+    """A collection.
+
+    Attributes:
+        info: what it was created with.
+        name: Qdrant's name of it.
+    """
+
+    info: CollectionInfo
+    name: str
+
+
+class QdrantSteps(VectorSteps[Opened, Any]):
+    """Knowledge in Qdrant.
+
+    Args:
+        prefix: the ``table_prefix``.
+        server: whether others write too, so that an insert has to look whether it was the first.
+        exact: whether to look at every vector, where a server has an index.
+        on_disk: whether a server keeps vectors on its disk.
+    """
+
+    def __init__(self, prefix: str, *, server: bool, exact: bool, on_disk: bool) -> None:
+        super().__init__(FilterCompiler())
+        self._prefix = f"{prefix or '-'}."  # neither prefixes nor collections hold dots
+        self._server = server
+        self._exact = exact
+        self._on_disk = on_disk
+
+    # ----------------------------------------------------------------------------------------------------- collections
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        found = (yield lambda client: client.get_collections()).collections
+        return sorted(item.name[len(self._prefix) :] for item in found if item.name.startswith(self._prefix))
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
+        # Always asked for: Qdrant would work on a new collection of the same name without a word.
+        own = self._prefix + name
+        try:
+            found = yield lambda client: client.get_collection(own)
+        except GoneError:
+            return None
+        facts = (found.config.metadata or {})[_FACTS]
+        metadata = facts["metadata"]
+        info = CollectionInfo(
+            name, facts["dimension"], facts["distance"], None if metadata is None else loads(metadata)
+        )
+        return Opened(info, own)
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        m = _models()
+        by_product = product_distance(info.distance) == "dot"
+        vectors = m.VectorParams(
+            size=info.dimension,
+            distance=m.Distance.DOT if by_product else m.Distance.EUCLID,
+            on_disk=self._on_disk or None,
+        )
+        kilobytes = max(10_000, _SCANNED * info.dimension * 4 // 1024 + 1)
+        facts = {"dimension": info.dimension, "distance": info.distance, "metadata": metadata}
+        try:
+            yield lambda client: client.create_collection(
+                self._prefix + info.name,
+                vectors_config=vectors,
+                hnsw_config=m.HnswConfigDiff(full_scan_threshold=kilobytes),
+                optimizers_config=m.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
+                metadata={_FACTS: facts},
+            )
+        except TakenError:  # somebody else was first
+            same_collection((yield from self._need(info.name, fresh=True)).info, info)
+
+    def _drop(self, opened: Opened) -> Steps[None]:
+        yield lambda client: client.delete_collection(opened.name)
+
+    # ------------------------------------------------------------------------------------------------------- documents
+
+    def _taken(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return [key for key, _ in (yield from self._entries(opened, ids, []))]
+
+    def _entries(self, opened: Opened, ids: Sequence[str], payload: list[str]) -> Steps[list[tuple[str, Any]]]:
+        """Return ids and points, with parts of their payload, of the documents that there are."""
+        points = {_point(key): key for key in ids}
+        found: list[tuple[str, Any]] = []
+        for some in _pages(list(points)):
+            records = yield lambda client, some=some: client.retrieve(
+                opened.name, some, with_payload=payload or False, with_vectors=False
+            )
+            found += [(points[str(record.id)], record) for record in records]
+        return found
+
+    def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
+        for points in _requests(rows, opened.info, None):
+            yield lambda client, points=points: client.upsert(opened.name, points, wait=True)
+
+    def _add(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
+        writer = uuid.uuid4().hex if self._server else None
+        mode = _models().UpdateMode.INSERT_ONLY
+        for points in _requests(rows, opened.info, writer):
+            yield lambda client, points=points: client.upsert(opened.name, points, wait=True, update_mode=mode)
+        if writer is None:
+            return
+        # Qdrant passes over points that exist then. Those of another writer, who came between, tell it.
+        entries = yield from self._entries(opened, [row.id for row in rows], ["writer"])
+        mine = [key for key, record in entries if record.payload.get("writer") == writer]
+        if len(mine) < len(rows):
+            if mine:
+                yield from self._remove(opened, mine, None)
+            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+
+    def _rank(
+        self, opened: Opened, query: array[float], limit: int, expression: Any | None
+    ) -> Steps[Sequence[Candidate]]:
+        parameters = _models().SearchParams(exact=True) if self._exact else None
+        found = yield lambda client: client.query_points(
+            opened.name,
+            query=query.tolist(),
+            query_filter=_filter(None, expression),
+            search_params=parameters,
+            limit=min(limit, _MOST),
+            with_payload=_RESULT,
+            with_vectors=True,
+        )
+        return [_candidate(point) for point in found.points]
+
+    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        found: list[Candidate] = []
+        for some in _pages([_point(key) for key in ids]):
+            records = yield lambda client, some=some: client.retrieve(
+                opened.name, some, with_payload=_RESULT, with_vectors=True
+            )
+            found += map(_candidate, records)
+        return found
+
+    def _scan(
+        self, opened: Opened, ids: Sequence[str] | None, expression: Any | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        found: list[tuple[str, str | None]] = []
+        offset: Any = None
+        while True:
+            records, offset = yield lambda client, offset=offset: client.scroll(
+                opened.name,
+                scroll_filter=_filter(ids, expression),
+                limit=_PAGE,
+                offset=offset,
+                with_payload=["id", "metadata"],
+                with_vectors=False,
+            )
+            found += [(record.payload["id"], record.payload.get("metadata")) for record in records]
+            if offset is None:
+                return found
+
+    def _count(self, opened: Opened, expression: Any | None) -> Steps[int]:
+        return (yield from self._selected(opened, _filter(None, expression)))
+
+    def _selected(self, opened: Opened, chosen: Any) -> Steps[int]:
+        return int((yield lambda client: client.count(opened.name, count_filter=chosen, exact=True)).count)
+
+    def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
+        gone = 0
+        for some in [None] if ids is None else _pages(ids):
+            chosen = _filter(some, expression) or _models().Filter(must=[])
+            selector = _models().FilterSelector(filter=chosen)
+            found = yield from self._selected(opened, chosen)
+            if found:
+                yield lambda client, selector=selector: client.delete(opened.name, selector, wait=True)
+            gone += found
+        return gone
+
+    # ------------------------------------------------------------------------------------------------ beyond the usual
+
+    @writes
+    def create_index(self, collection: str, keys: Sequence[str]) -> Steps[None]:
+        """Make payload indexes: of values and keys, and of the numbers under some keys."""
+        opened = yield from self._need(collection)
+        schema = _models().PayloadSchemaType
+        fields = {
+            "tokens": schema.KEYWORD,
+            "keys": schema.KEYWORD,
+            **{f"numbers.n{field(key)}": schema.FLOAT for key in keys},
+        }
+        for name, kind in fields.items():
+            yield lambda client, name=name, kind=kind: client.create_payload_index(
+                opened.name, field_name=name, field_schema=kind, wait=True
+            )
+
+
+def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
+    m = _models()
+    parts = [] if expression is None else [expression]
+    if ids is not None:
+        parts.append(m.HasIdCondition(has_id=[_point(key) for key in ids]))
+    if len(parts) == 1 and isinstance(parts[0], m.Filter):
+        return parts[0]
+    return m.Filter(must=parts) if parts else None
+
+
+def _requests(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | None) -> Iterator[list[Any]]:
+    """Return points, as many at a time as a server takes in one request."""
+    points: list[Any] = []
+    size = 0
+    for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
+        own = len(row.content) + len(row.metadata or "") + 16 * info.dimension
+        if points and size + own > _REQUEST:
+            yield points
+            points, size = [], 0
+        points.append(_make_point(row, vector, writer))
+        size += own
+    if points:
+        yield points
+
+
+def _make_point(row: DocumentRow, vector: array[float], writer: str | None) -> Any:
+    tokens, keys, numbers = project(row.metadata)
+    payload: dict[str, Any] = {
+        "id": row.id,
+        "content": row.content,
+        "created_at": row.created_at.hex(),  # as text: not every reader of JSON gives back the same double
+        "tokens": tokens,
+        "keys": keys,
+    }
+    if row.metadata is not None:
+        payload["metadata"] = row.metadata
+    if row.content_hash is not None:
+        payload["content_hash"] = row.content_hash
+    if numbers:
+        payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
+    if vector is not row.embedding:
+        payload["embedding"] = _text(row.embedding)
+    if writer is not None:
+        payload["writer"] = writer
+    return _models().PointStruct(id=_point(row.id), vector=vector.tolist(), payload=payload)
+
+
+def _text(vector: array[float]) -> str:
+    import numpy as np
+
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
+
+
+def _candidate(point: Any) -> Candidate:
+    payload = point.payload
+    stored = payload.get("embedding")
+    embedding = array("f", point.vector) if stored is None else unpack(base64.b64decode(stored))
+    return Candidate(
+        payload["id"],
+        payload["content"],
+        embedding,
+        payload.get("metadata"),
+        payload.get("content_hash"),
+        float.fromhex(payload["created_at"]),
+    )
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _PAGE):
+        yield ids[start : start + _PAGE]
