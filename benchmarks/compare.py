@@ -41,6 +41,8 @@ LIMIT = 3.0
 """Seconds after which a contestant's piece of appending is cut off; its rate is that of what it did."""
 FILLING = 20.0
 """Seconds that a contestant has to make the data of a workload; who needs more is left out of it."""
+SERVERS = ("postgres", "redis")
+"""Engines of the tables that are servers."""
 RESUME = 50
 NEWEST = 20
 
@@ -77,8 +79,9 @@ class Contestant(Found):
     Attributes:
         requirements: of its environment.
         packages: of this repository, likewise.
-        module: what its users import.
+        imports: the statement with which its users import it.
         on_demand: whether it runs only where a peer is no more durable.
+        server: the engine of the integration tests that it needs, or the empty text.
         python: the interpreter of its environment.
         place: where it stores.
         process: that serves it.
@@ -86,8 +89,9 @@ class Contestant(Found):
 
     requirements: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    module: str = ""
+    imports: str = ""
     on_demand: bool = False
+    server: str = ""
     python: str = ""
     place: str = ""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
@@ -137,7 +141,7 @@ class Contestant(Found):
     def fail(self, workload: str, failure: FailedError) -> None:
         """Leave it out of a workload."""
         self.figures[workload] = []
-        text = str(failure).replace(self.place, "PLACE")
+        text = str(failure).partition("\n")[0].replace(self.place, "PLACE")
         self.note(workload, text)
         if text:
             say(f"{self.title}: {workload}: {text}")
@@ -178,8 +182,9 @@ def declared(path: Path) -> Iterator[Contestant]:
                 facts.get("beside", ""),
                 requirements=tuple(facts.get("requirements", ())),
                 packages=tuple(facts.get("packages", ())),
-                module=facts["module"],
+                imports=facts["imports"],
                 on_demand=facts.get("on_demand", False),
+                server=facts.get("server", facts["engine"] if facts["engine"] in SERVERS else ""),
             )
 
 
@@ -365,7 +370,7 @@ def concurrent(run: Run) -> None:
 
 
 def start(run: Run) -> None:
-    """An import, and a process that writes its first message: milliseconds."""
+    """An import, and a process that writes its first message (tables of servers are there already): milliseconds."""
     say("start")
 
     def importing(one: Contestant, _number: int) -> float:
@@ -376,7 +381,7 @@ def start(run: Run) -> None:
                 raise FailedError(done.stderr.strip().splitlines()[-1][:200])
             return time.perf_counter() - began
 
-        return (process(f"import {one.module}") - process("pass")) * 1000
+        return (process(one.imports) - process("pass")) * 1000
 
     run.measure("import", importing)
 
@@ -386,14 +391,12 @@ def start(run: Run) -> None:
         began = time.perf_counter()
         other.start()
         try:
-            other.ask("open")
+            other.ask("open", name=f"first-{number}")
             return (time.perf_counter() - began) * 1000
         finally:
             other.stop()
 
-    # On servers the tables are there already, and so is the first session of products that do not take it twice.
-    if all("://" not in one.place for one in run.contestants):
-        run.measure("first write of a process", first)
+    run.measure("first write of a process", first)
 
 
 def state(run: Run) -> None:
@@ -457,36 +460,45 @@ WORKLOADS: dict[str, dict[str, Callable[[Run], None]]] = {
 
 
 @contextlib.contextmanager
-def places(engine: str, contestants: Sequence[Contestant], folder: Path, url: str | None) -> Iterator[None]:
-    """Give each contestant a place of its own: a path, a server, or a database of the server."""
+def places(contestants: Sequence[Contestant], folder: Path, urls: dict[str, str]) -> Iterator[None]:
+    """Give each contestant a place of its own: a path, a server, or a database of the server; ``urls``: of servers."""
     with contextlib.ExitStack() as stack:
-        if engine in {"postgres", "redis"} and url is None:
-            engines = _module("tests/integration", "engines")
-            stack.callback(engines.shut_down)
-            url = engines.engine(engine).url
         for one in contestants:
-            one.place = url or str(folder / f"{one.name.replace(':', '-')}{'.db' * (engine == 'sqlite')}")
-        if engine == "postgres":
-            psycopg = importlib.import_module("psycopg")
-            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-            for one in contestants:
+            if not one.server:
+                one.place = str(folder / f"{one.name.replace(':', '-')}{'.db' * (one.engine == 'sqlite')}")
+                continue
+            if one.server not in urls:
+                engines = _module("tests/integration", "engines")
+                stack.callback(engines.shut_down)
+                try:
+                    urls[one.server] = engines.engine(one.server).url
+                except (RuntimeError, engines.pytest.skip.Exception) as error:
+                    one.facts["failure"] = f"there is no {one.server} server: {error}"
+                    continue
+            one.place = urls[one.server]
+            if one.server != "redis":
+                psycopg = importlib.import_module("psycopg")
+                connection = stack.enter_context(psycopg.connect(one.place, autocommit=True))
                 database = f"bench_{uuid.uuid4().hex[:10]}"
                 connection.execute(f'CREATE DATABASE "{database}"')
                 stack.callback(connection.execute, f'DROP DATABASE "{database}" WITH (FORCE)')
-                one.place = f"{str(url).rpartition('/')[0]}/{database}"
+                one.place = f"{one.place.rpartition('/')[0]}/{database}"
         yield
 
 
 def opened(contestants: Sequence[Contestant]) -> list[Contestant]:
     """Start everybody; return those who take part."""
     for one in contestants:
+        if "failure" in one.facts:
+            say(f"{one.title}: {one.facts['failure']}")
+            continue
         one.start()
         try:
             one.facts["versions"] = one.ask("open")
             one.facts["durability"] = one.ask("durability")
         except FailedError as failure:
             if "versions" not in one.facts:
-                one.facts["versions"] = str(failure).replace(one.place, "PLACE")
+                one.facts["failure"] = str(failure).partition("\n")[0].replace(one.place, "PLACE")
                 say(f"{one.title}: {failure}")
                 one.stop()
     least = min((one.durable for one in contestants if one.role == "peer"), default=2)
@@ -499,9 +511,10 @@ def opened(contestants: Sequence[Contestant]) -> list[Contestant]:
 def measure(engine: str, contestants: list[Contestant], arguments: argparse.Namespace, sizes: Sizes) -> Run:
     """Run the workloads of one engine."""
     folder = Path(tempfile.mkdtemp(prefix=f"compare-{engine}-", dir=arguments.folder))
-    url = {"postgres": arguments.url, "redis": arguments.redis_url}.get(engine)
+    urls = {"postgres": arguments.url, "pgvector": arguments.url, "redis": arguments.redis_url}
+    urls = {name: url for name, url in urls.items() if url}
     try:
-        with places(engine, contestants, folder, url):
+        with places(contestants, folder, urls):
             try:
                 run = Run(opened(contestants), arguments.rounds, sizes)
                 for name, workload in WORKLOADS[engine].items():
@@ -525,7 +538,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often, 5 or more (default 5)")
     parser.add_argument("--quick", action="store_true", help="leave out the largest sizes")
     parser.add_argument("--check", action="store_true", help="exit with 1 if the verdict has a miss")
-    parser.add_argument("--url", help="of a PostgreSQL server whose user may create databases")
+    parser.add_argument("--url", help="of a PostgreSQL server, with pgvector, whose user may create databases")
     parser.add_argument("--redis-url", help="of a Redis server; keys that it gets are removed")
     parser.add_argument("--folder", type=Path, default=ROOT / "build", help="where files go; on a disk")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="where results go")
@@ -551,7 +564,7 @@ def main() -> int:
     found.sort(key=lambda one: ("ours", "bare", "peer").index(one.role))
     arguments.folder.mkdir(parents=True, exist_ok=True)
     arguments.results.mkdir(parents=True, exist_ok=True)
-    missed = []
+    status = 0
     for engine in arguments.engine or WORKLOADS:
         contestants = [one for one in found if one.engine == engine]
         if not contestants:
@@ -566,7 +579,8 @@ def main() -> int:
         print(table)
         (arguments.results / f"{engine}.md").write_text(table, encoding="utf-8")
         claims = verdict(run.contestants)
-        missed += [claim for claim in claims if claim.met is False]
+        if arguments.check and any(claim.met is False for claim in claims):
+            status = 1
         document = {
             "engine": engine,
             "machine": facts,
@@ -576,7 +590,7 @@ def main() -> int:
         }
         (arguments.results / f"{engine}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         plot(engine, run.contestants, facts, arguments.results / f"{engine}.png")
-    return 1 if arguments.check and missed else 0
+    return status
 
 
 if __name__ == "__main__":

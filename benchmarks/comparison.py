@@ -115,6 +115,9 @@ def _size(workload: str) -> int:
 def verdict(everyone: Sequence[Found]) -> list[Claim]:
     """Judge this project: beside every peer at equal durability, beside the bare driver, and by its own growth."""
     claims = [_beside_peers(everyone)]
+    claims += [
+        Claim(f"{one.title} did not run: {one.facts['failure']}", False) for one in everyone if "failure" in one.facts
+    ]
     for bare in (one for one in everyone if one.role == "bare"):
         claims += _beside_bare(bare, rival(bare, everyone))
     for ours in (one for one in everyone if one.role == "ours"):
@@ -182,6 +185,7 @@ def _cell(text: str) -> str:
 def markdown(engine: str, everyone: Sequence[Found], facts: Mapping[str, Any], rounds: int) -> str:
     """The table of one engine, a line for each contestant, and the verdict."""
     workloads = list(dict.fromkeys(name for one in everyone for name in one.figures))
+    workloads = [name for name in workloads if any(one.figures.get(name) or one.notes.get(name) for one in everyone)]
     lines = [
         f"# {engine}",
         "",

@@ -18,6 +18,7 @@ import importlib
 import os
 import random
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -88,7 +89,31 @@ def pgvector() -> Iterator[Filled]:
         )
 
 
-ENGINES: dict[str, Callable[[], contextlib.AbstractContextManager[Filled]]] = {"pgvector": pgvector}
+@contextlib.contextmanager
+def lancedb() -> Iterator[Filled]:
+    """An index of small graphs in partitions, of vectors in 8 bits, built once all documents are there; and without."""
+    from praisonai_persistence_lancedb import LanceDBKnowledgeStore
+
+    with tempfile.TemporaryDirectory(prefix="persistence-recall-") as folder, contextlib.ExitStack() as stack:
+        store = stack.enter_context(LanceDBKnowledgeStore(path=folder, index="ivf_hnsw_sq"))
+        store.create_collection("docs", DIMENSION)
+
+        def way(settings: str, **options: Any) -> Searched:
+            own = stack.enter_context(LanceDBKnowledgeStore(path=folder, **options))
+            return Searched(settings, lambda query: [item.id for item in own.search("docs", query, TOP)])
+
+        def ready() -> None:
+            store.compact("docs", keep_versions_for=0)
+            store.create_index("docs")
+
+        ways = [way(f"ivf_hnsw_sq, refine={refine}", index="ivf_hnsw_sq", refine=refine) for refine in (1, 10, 30, 100)]
+        yield Filled(lambda batch: store.insert("docs", batch), ready, [*ways, way("index=none", index="none")])
+
+
+ENGINES: dict[str, Callable[[], contextlib.AbstractContextManager[Filled]]] = {
+    "lancedb": lancedb,
+    "pgvector": pgvector,
+}
 
 
 def vectors(number: int, intrinsic: int | None) -> list[list[float]]:

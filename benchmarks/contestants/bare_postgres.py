@@ -41,7 +41,7 @@ class BarePostgres(Conversations):
     engine = "postgres"
     role = "bare"
     requirements = ("psycopg[binary]>=3.2", "asyncpg>=0.30")
-    module = "psycopg"
+    imports = "import psycopg"
     threads = False
     tasks = True
 

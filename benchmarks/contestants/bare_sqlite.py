@@ -27,7 +27,7 @@ class BareSQLite(Conversations):
     name = "bare driver (sqlite3)"
     engine = "sqlite"
     role = "bare"
-    module = "sqlite3"
+    imports = "import sqlite3"
 
     def open(self) -> None:
         self.lock = threading.Lock()

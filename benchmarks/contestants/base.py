@@ -121,10 +121,12 @@ class Contestant:
     """Folders in ``packages/`` of this repository, for contestants of this project; what they need comes along."""
     on_demand: ClassVar[bool] = False
     """Whether it runs only where a peer is no more durable than it is."""
+    server: ClassVar[str] = ""
+    """The server that it needs, where the engine does not say it: ``pgvector``."""
     beside: ClassVar[str] = ""
     """The class of this project that it is compared with, where that is not the engine's first."""
-    module: ClassVar[str]
-    """What its users import, for the time of an import."""
+    imports: ClassVar[str]
+    """How its users import it: a statement, for the time of an import."""
     threads: ClassVar[bool] = True
     """Whether one object may be used by many threads; otherwise each thread opens one of its own."""
     tasks: ClassVar[bool] = False
@@ -151,24 +153,25 @@ class Contestant:
         from re import match
 
         names = [found[0] for found in (match(r"[\w.-]+", text) for text in self.requirements) if found]
-        names += [f"praisonai-persistence-{package}" for package in self.packages]
+        if self.packages:
+            names += ["praisonai-persistence", *(f"praisonai-persistence-{package}" for package in self.packages)]
         return ", ".join(f"{name} {version(name)}" for name in names)
 
     def durability(self) -> str:
         """Return the settings that decide whether a write survives, read from the running connection."""
         raise NotImplementedError
 
-    def first(self) -> None:
-        """Do the first write of a process."""
+    def first(self, name: str) -> None:
+        """Do the first write of a process, to something of this name that nobody has written to."""
         raise NotImplementedError
 
 
 class Conversations(Contestant):
     """Conversations of one product."""
 
-    def first(self) -> None:
-        self.create("first", owner("first"))
-        self.append("first", content(0))
+    def first(self, name: str) -> None:
+        self.create(name, owner(name))
+        self.append(name, content(0))
 
     def create(self, session: str, user: str) -> None:
         """Make a session, where that is a step of its own."""
@@ -259,8 +262,8 @@ class AsyncConversations(Conversations):
 class State(Contestant):
     """Keys and values of one product. A value is a JSON object."""
 
-    def first(self) -> None:
-        self.set("first", {"n": 1})
+    def first(self, name: str) -> None:
+        self.set(name, {"n": 1})
 
     def set(self, key: str, value: dict[str, Any]) -> None:
         """Store a value. Called from many threads."""
@@ -286,9 +289,9 @@ class State(Contestant):
 class Vectors(Contestant):
     """Documents with embeddings of one product, compared by cosine; each has the field ``group``, an integer."""
 
-    def first(self) -> None:
+    def first(self, name: str) -> None:
         self.create(4)
-        self.upsert([("first", content(0), [1.0, 0.0, 0.0, 0.0], 0)])
+        self.upsert([(name, content(0), [1.0, 0.0, 0.0, 0.0], 0)])
 
     def create(self, dimension: int) -> None:
         """Begin with an empty collection, in the place of an earlier one."""

@@ -16,7 +16,7 @@ class OnFiles(Ours):
     engine = "files"
     role = "ours"
     packages = ("json",)
-    module = "praisonai_persistence_json"
+    imports = "from praisonai_persistence_json import JSONConversationStore"
 
     def make(self) -> JSONConversationStore:
         return JSONConversationStore(path=self.place)
@@ -35,7 +35,7 @@ class OnSessionFiles(Conversations):
     engine = "files"
     role = "ours"
     packages = ("json",)
-    module = "praisonai_persistence_json"
+    imports = "from praisonai_persistence_json.sessions import DefaultSessionStore"
 
     def open(self) -> None:
         self.store = DefaultSessionStore(session_dir=self.place)

@@ -16,7 +16,7 @@ class OnPostgres(Ours):
     engine = "postgres"
     role = "ours"
     packages = ("postgres",)
-    module = "praisonai_persistence_postgres"
+    imports = "from praisonai_persistence_postgres import PostgresConversationStore"
 
     def make(self) -> PostgresConversationStore:
         return PostgresConversationStore(self.place)

@@ -15,7 +15,7 @@ class OnSQLite(Ours):
     engine = "sqlite"
     role = "ours"
     packages = ("sqlite",)
-    module = "praisonai_persistence_sqlite"
+    imports = "from praisonai_persistence_sqlite import SQLiteConversationStore"
     synchronous = "FULL"
 
     def make(self) -> SQLiteConversationStore:

@@ -15,7 +15,7 @@ APP = "app"
 class ADK(AsyncConversations):
     """Sessions and events."""
 
-    module = "google.adk.sessions"
+    imports = "from google.adk.sessions import DatabaseSessionService"
     scheme = ""
 
     async def open_async(self) -> None:

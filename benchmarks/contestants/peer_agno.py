@@ -7,6 +7,7 @@ to the database, which is Agno's way to keep it right beside other writers.
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 from base import Conversations, owner, postgres_durability, sqlite_settings
@@ -48,7 +49,13 @@ class Agno(Conversations):
         """The row of a session."""
         from agno.session import AgentSession
 
-        return AgentSession(session_id=session, user_id=user, agent_id="agent", session_data={"session_state": {}})
+        return AgentSession(
+            session_id=session,
+            user_id=user,
+            agent_id="agent",
+            session_data={"session_state": {}},
+            created_at=int(time.time()),
+        )
 
     def run(self, session: str, text: str, user: str) -> Any:
         """A run with a message."""
@@ -102,7 +109,7 @@ class AgnoOnSQLite(Agno):
     name = "Agno SqliteDb"
     engine = "sqlite"
     requirements = ("agno>=3.1", "sqlalchemy[asyncio]>=2", "aiosqlite>=0.20")
-    module = "agno.db.sqlite"
+    imports = "from agno.db.sqlite import SqliteDb"
 
     def make(self) -> Any:
         from agno.db.sqlite import SqliteDb
@@ -124,7 +131,7 @@ class AgnoOnPostgres(Agno):
     name = "Agno PostgresDb"
     engine = "postgres"
     requirements = ("agno>=3.1", "sqlalchemy[asyncio]>=2", "psycopg[binary]>=3.2")
-    module = "agno.db.postgres"
+    imports = "from agno.db.postgres import PostgresDb"
 
     def make(self) -> Any:
         from agno.db.postgres import PostgresDb

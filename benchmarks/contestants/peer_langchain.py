@@ -13,7 +13,7 @@ from base import Conversations, postgres_durability, sqlite_settings
 class LangChain(Conversations):
     """Histories on SQLAlchemy."""
 
-    module = "langchain_community.chat_message_histories"
+    imports = "from langchain_community.chat_message_histories import SQLChatMessageHistory"
     tasks = True
     scheme = ""
     async_scheme = ""

@@ -87,7 +87,7 @@ class LangGraphOnSQLite(LangGraph):
     name = "LangGraph SqliteSaver"
     engine = "sqlite"
     requirements = ("langgraph>=1", "langgraph-checkpoint-sqlite>=3", "aiosqlite>=0.20")
-    module = "langgraph.graph, langgraph.checkpoint.sqlite"
+    imports = "import langgraph.graph, langgraph.checkpoint.sqlite"
 
     def make(self) -> Any:
         from langgraph.checkpoint.sqlite import SqliteSaver
@@ -109,7 +109,7 @@ class LangGraphOnPostgres(LangGraph):
     name = "LangGraph PostgresSaver"
     engine = "postgres"
     requirements = ("langgraph>=1", "langgraph-checkpoint-postgres>=3", "psycopg[binary]>=3.2")
-    module = "langgraph.graph, langgraph.checkpoint.postgres"
+    imports = "import langgraph.graph, langgraph.checkpoint.postgres"
 
     def make(self) -> Any:
         from langgraph.checkpoint.postgres import PostgresSaver

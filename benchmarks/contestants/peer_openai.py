@@ -36,7 +36,7 @@ class OpenAISQLite(Sessions):
     name = "OpenAI Agents SQLiteSession"
     engine = "sqlite"
     requirements = ("openai-agents>=0.24",)
-    module = "agents"
+    imports = "from agents import SQLiteSession"
 
     async def open_async(self) -> None:
         self.sessions: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class OpenAISQLite(Sessions):
 class OpenAISQLAlchemy(Sessions):
     """``SQLAlchemySession``; one engine for all conversations."""
 
-    module = "agents.extensions.memory"
+    imports = "from agents.extensions.memory import SQLAlchemySession"
     scheme = ""
 
     async def open_async(self) -> None:

@@ -14,7 +14,6 @@ from base import Conversations, content, files_durability, living, postgres_dura
 class PraisonAI(Conversations):
     """Sessions and messages of the conversation stores."""
 
-    module = "praisonai.persistence"
     tasks = True
 
     def open(self) -> None:
@@ -64,6 +63,7 @@ class PraisonAIOnSQLite(PraisonAI):
     """SQLite."""
 
     name = "PraisonAI SQLiteConversationStore"
+    imports = "from praisonai.persistence.conversation.sqlite import SQLiteConversationStore"
     engine = "sqlite"
     requirements = ("praisonai>=4.7", "praisonaiagents>=1.7", "aiosqlite>=0.20")
 
@@ -85,6 +85,7 @@ class PraisonAIOnPostgres(PraisonAI):
     """PostgreSQL."""
 
     name = "PraisonAI PostgresConversationStore"
+    imports = "from praisonai.persistence.conversation.postgres import PostgresConversationStore"
     engine = "postgres"
     requirements = ("praisonai>=4.7", "praisonaiagents>=1.7", "psycopg2-binary>=2.9", "asyncpg>=0.30")
 
@@ -117,7 +118,7 @@ class PraisonAISessionFiles(Conversations):
     beside = "OnSessionFiles"
     engine = "files"
     requirements = ("praisonaiagents>=1.7",)
-    module = "praisonaiagents.session"
+    imports = "from praisonaiagents.session import DefaultSessionStore"
 
     def open(self) -> None:
         from praisonaiagents.session import DefaultSessionStore

@@ -17,7 +17,7 @@ class OursOnRedis(State):
     role = "ours"
     packages = ("redis",)
     requirements = ("hiredis>=3",)
-    module = "praisonai_persistence_redis"
+    imports = "from praisonai_persistence_redis import RedisStateStore"
     tasks = True
 
     def open(self) -> None:
@@ -59,7 +59,7 @@ class BareRedis(State):
     engine = "redis"
     role = "bare"
     requirements = ("redis[hiredis]>=5",)
-    module = "redis"
+    imports = "import redis"
     tasks = True
 
     def open(self) -> None:
@@ -101,7 +101,7 @@ class KeyValueOnRedis(State):
     name = "py-key-value RedisStore"
     engine = "redis"
     requirements = ("py-key-value-aio[redis]>=0.5", "hiredis>=3")
-    module = "key_value.aio.stores.redis"
+    imports = "from key_value.aio.stores.redis import RedisStore"
     threads = False
     tasks = True
 

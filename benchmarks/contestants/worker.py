@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -46,10 +47,10 @@ class Worker:
         # What kind it is, the orders know.
         self.one: Any = self.make(place)
 
-    def open(self) -> str:
-        """Be ready, and write something; return the versions."""
+    def open(self, name: str = "first") -> str:
+        """Be ready, and write something of this name; return the versions."""
         self.one.open()
-        self.one.first()
+        self.one.first(name)
         return str(self.one.versions())
 
     def durability(self) -> str:
@@ -227,7 +228,11 @@ class Worker:
 
     def state_end(self) -> None:
         """Leave nothing on the server."""
-        for key in ("first", *(f"key-{number}" for number in range(100))):
+        for key in (
+            "first",
+            *(f"first-{number}" for number in range(100)),
+            *(f"key-{number}" for number in range(100)),
+        ):
             self.one.delete(key)
 
     def state_at_once(self, what: str, tasks: int, count: int) -> float:
@@ -257,6 +262,7 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------------- vectors
 
+    @cache  # noqa: B019 - there is one worker, as long as its process
     def _documents(self, count: int, dimension: int) -> list[tuple[str, str, list[float], int]]:
         chance = random.Random(7)
         return [
@@ -275,25 +281,30 @@ class Worker:
 
     def search(self, count: int, dimension: int, group: int | None, times: int) -> dict[str, Any]:
         """Search for the ten nearest (of a group); return the median of the seconds, and how many are the true ones."""
-        documents = self._documents(count, dimension)
-        chance = random.Random(8)
-        queries = [[chance.gauss(0, 1) for _ in range(dimension)] for _ in range(times)]
         taken, right, wanted = [], 0, 0
-        for query in queries:
+        for query, nearest in self._queries(count, dimension, group, times):
             began = clock()
             found = self.one.search(query, 10, group)
             taken.append(clock() - began)
-
-            def nearness(embedding: list[float], query: list[float] = query) -> float:
-                length = sum(a * a for a in embedding) ** 0.5
-                return sum(a * b for a, b in zip(embedding, query, strict=True)) / length
-
-            those = [document for document in documents if group is None or document[3] == group]
-            those.sort(key=lambda document: -nearness(document[2]))
-            true = {document[0] for document in those[:10]}
-            right += len(true & set(found))
-            wanted += len(true)
+            right += len(nearest & set(found))
+            wanted += len(nearest)
         return {"seconds": statistics.median(taken), "right": right, "wanted": wanted}
+
+    @cache  # noqa: B019
+    def _queries(self, count: int, dimension: int, group: int | None, times: int) -> list[tuple[list[float], set[str]]]:
+        """Embeddings to search for, each with the ids of the ten nearest documents."""
+        documents = [found for found in self._documents(count, dimension) if group is None or found[3] == group]
+        lengths = {found[0]: sum(a * a for a in found[2]) ** 0.5 for found in documents}
+        chance = random.Random(8)
+        queries = []
+        for _ in range(times):
+            query = [chance.gauss(0, 1) for _ in range(dimension)]
+            near = {
+                found[0]: sum(a * b for a, b in zip(found[2], query, strict=True)) / lengths[found[0]]
+                for found in documents
+            }
+            queries.append((query, set(sorted(near, key=lambda key: -near[key])[:10])))
+        return queries
 
 
 def main() -> None:

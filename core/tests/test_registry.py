@@ -866,7 +866,7 @@ def test_bare_paths_are_sqlite(tmp_path: Any) -> None:
         lambda url: get_default_registry("state").create(url, url=url),
     ],
 )
-@pytest.mark.parametrize("url", ["redis://me:geheim@host/0", "no-such://geheim@host?password=geheim"])
+@pytest.mark.parametrize("url", ["unknown://me:geheim@host/0", "no-such://geheim@host?password=geheim"])
 def test_no_error_shows_a_secret(call: Callable[[str], object], url: str) -> None:
     with pytest.raises(PersistenceError) as caught:
         call(url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import pymysql
 import pytest
 from adoption import AdoptionTests, Old, ids, message, session
 from engines import MariaDB, free_port
+from pymysql.constants import CLIENT
 
 from praisonai_persistence import (
     BackendError,
@@ -472,6 +474,28 @@ def test_a_connection_factory(options, mariadb):
         assert store.add_message("s", _message("m")).seq == 1
     assert opened
     assert not any(connection.open for connection in opened)
+
+
+def test_a_client_that_is_gone_before_the_answer_leaves_no_gap(options, mariadb):
+    turns = itertools.count()
+
+    class Impatient(pymysql.Connection):
+        def _execute_command(self, command: int, sql: Any) -> None:
+            super()._execute_command(command, sql)
+            if b"COMMIT" in bytes(sql) and next(turns) % 2 == 0:
+                self._force_close()  # the server goes on with what it has
+
+    def connect() -> Any:
+        return Impatient(**mariadb.connect_arguments(), client_flag=CLIENT.MULTI_STATEMENTS)
+
+    with MySQLConversationStore(**options, connection_factory=connect) as store:
+        store.create_session(ConversationSession("s"))
+        for number in range(20):
+            store.add_message("s", _message(str(number)))
+        messages = store.get_messages("s")
+    assert next(turns) >= 40, "no append was repeated"
+    assert [m.id for m in messages] == [str(number) for number in range(20)]
+    _rank("s", [m.id for m in messages], [m.seq for m in messages])
 
 
 def test_a_connection_that_the_server_ended_is_replaced(options, mariadb):

@@ -116,7 +116,7 @@ def test_a_forked_child_is_told(tmp_path):
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=120).returncode == 42
 
 
-def test_what_the_index_leaves_out_is_found(tmp_path, monkeypatch):
+def test_what_the_index_leaves_out_is_found(tmp_path):
     """With the narrowest of indexes, asked for more than it gives."""
     chance = random.Random(5)
     documents = [make(f"d{n}", [chance.gauss(0, 1) for _ in range(8)], even=n % 2 == 0) for n in range(400)]

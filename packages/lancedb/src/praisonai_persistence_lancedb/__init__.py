@@ -49,7 +49,7 @@ class _Store:
         lock_timeout: float = 60.0,
         index: str = "none",
         probes: int | None = None,
-        refine: int = 10,
+        refine: int = 30,
     ) -> None:
         if index not in INDEXES:
             raise ConfigurationError(f"index must be one of {', '.join(INDEXES)}")

@@ -45,6 +45,10 @@ class SQLCompiler(TokenCompiler[str]):
             return f"array_has(tokens, '{tokens[0]}')"
         return f"array_has_any(tokens, [{', '.join(map(_literal, tokens))}])"
 
+    def has_key(self, key: str) -> str:
+        # Apart from the values, because a search reads all tokens of a column.
+        return f"array_has(keys, '{key}')"
+
     def bound(self, name: str, number: float, *, upper: bool) -> str:
         found = f"split_part(numbers, '{name}:', 2)"  # the number, and those behind it; empty where there is none
         digits = _ordered(number)
@@ -93,6 +97,7 @@ def _schema(dimension: int) -> pa.Schema:
             pa.field("content_hash", pa.large_string()),
             pa.field("created_at", pa.float64(), nullable=False),
             pa.field("tokens", pa.list_(pa.string()), nullable=False),
+            pa.field("keys", pa.list_(pa.string()), nullable=False),
             pa.field("numbers", pa.large_string(), nullable=False),
         ]
     )
@@ -123,7 +128,8 @@ def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
         [row.metadata for row in rows],
         [row.content_hash for row in rows],
         [row.created_at for row in rows],
-        [[*item.tokens, *item.keys] for item in projections],
+        [item.tokens for item in projections],
+        [item.keys for item in projections],
         ["".join(f"{name}:{_ordered(value)};" for name, value in item.numbers.items()) for item in projections],
     ]
     return pa.table(
@@ -170,7 +176,7 @@ class LanceSteps(VectorSteps[Table, str]):
         refine: for every document wanted so many are taken from an index, and ranked anew by their whole vectors.
     """
 
-    def __init__(self, index: str = "none", probes: int | None = None, refine: int = 10) -> None:
+    def __init__(self, index: str = "none", probes: int | None = None, refine: int = 30) -> None:
         super().__init__(SQLCompiler())
         self._index = index
         self._probes = probes
@@ -267,7 +273,8 @@ class LanceSteps(VectorSteps[Table, str]):
             kinds = {"ivf_flat": index.IvfFlat, "ivf_pq": index.IvfPq, "ivf_hnsw_sq": index.HnswSq}
             if self._index != "none":
                 opened.lance.create_index("vector", config=kinds[self._index](distance_type=metric), replace=True)
-            opened.lance.create_index("tokens", config=index.LabelList(), replace=True)
+            for column in ("tokens", "keys"):
+                opened.lance.create_index(column, config=index.LabelList(), replace=True)
             opened.lance.create_index("id", config=index.BTree(), replace=True)
 
         yield create

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import aiomysql
 from pymysql.constants import CLIENT
@@ -30,10 +30,19 @@ from praisonai_persistence_mysql._session import (
     check_statement,
     text_decoders,
 )
-from praisonai_persistence_sql import AsyncConnection, AsyncLender, AsyncPool, Execute, ExecuteMany, Fetch, Undo
+from praisonai_persistence_sql import (
+    AsyncConnection,
+    AsyncLender,
+    AsyncLoan,
+    AsyncPool,
+    Execute,
+    ExecuteMany,
+    Fetch,
+    Undo,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Literal, TypeVar
 
     from praisonai_persistence.errors import PersistenceError
@@ -63,24 +72,32 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]
 
 
 class AsyncMySQLConnection(AsyncConnection):
-    """One connection in use. ``START TRANSACTION`` travels with the first statement behind it.
+    """One connection, kept with its cursor for as long as it is open.
+
+    ``START TRANSACTION`` travels with the first statement behind it.
 
     Args:
         raw: aiomysql's.
         traits: of the server and of this connection.
+        read_timeout: seconds within which the server has to answer.
     """
 
     def __init__(self, raw: Any, traits: Traits, read_timeout: float) -> None:
-        self._raw = raw
+        self.raw = raw
+        self.since = time.monotonic()
+        self._decoders = raw.decoders
+        raw.decoders = text_decoders(raw.decoders)
         self._cursor = _Cursor(raw)
+        self._cursor.max_stmt_length = min(_Cursor.max_stmt_length, traits.largest)
         self._traits = traits
         self._timeout = read_timeout
-        self._wanted = False
-        self._begun = False
+        self._call_later = asyncio.get_running_loop().call_later
+        self._wanted = self._begun = False
 
     async def begin(self, *, write: bool) -> None:
         """See [Connection.begin][]."""
         self._wanted = write
+        self._begun = False
 
     async def perform(self, request: Any) -> Any:
         """See [Connection.perform][]."""
@@ -99,13 +116,22 @@ class AsyncMySQLConnection(AsyncConnection):
             if kind is Undo:
                 return await self._undo()
             return await self._limited(self._snapshot())
-        except (DriverError, OSError, asyncio.TimeoutError) as error:
+        except (DriverError, OSError) as error:
             if self._wanted and is_lost(error):
                 raise UndoneError(*error.args) from error
             raise
 
     async def _limited(self, work: Awaitable[T]) -> T:
-        return await asyncio.wait_for(work, self._timeout)
+        # Who waits for a connection that ends hears of it: no need for a task of its own, as wait_for makes.
+        alarm = self._call_later(self._timeout, self._abort)
+        try:
+            return await work
+        finally:
+            alarm.cancel()
+
+    def _abort(self) -> None:
+        if self.raw._writer is not None:
+            self.raw._writer.transport.abort()
 
     async def _send(self, sql: str, parameters: Sequence[Any] | Any) -> None:
         statement = check_statement(self._cursor.mogrify(sql, parameters), self._traits.largest)
@@ -124,13 +150,12 @@ class AsyncMySQLConnection(AsyncConnection):
         if self._wanted and not self._begun:
             self._begun = True
             await self._cursor.execute(BEGIN)
-        self._cursor.max_stmt_length = min(_Cursor.max_stmt_length, self._traits.largest)
         await self._cursor.executemany(sql, rows)
 
     async def _undo(self) -> None:
         if self._begun:
             self._begun = False
-            await self._limited(self._raw.rollback())
+            await self._limited(self.raw.rollback())
 
     async def _snapshot(self) -> None:
         if not self._begun:
@@ -139,50 +164,60 @@ class AsyncMySQLConnection(AsyncConnection):
             self._begun = True
 
     async def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int]:
-        cursor = self._cursor
-        texts = [BEGIN, *(cursor.mogrify(sql, parameters) for sql, parameters in statements), "COMMIT"]
+        raw, cursor, largest = self.raw, self._cursor, self._traits.largest
+        texts = [BEGIN, *[cursor.mogrify(sql, parameters) for sql, parameters in statements], "COMMIT"]
         try:
             if self._traits.several:
-                await cursor.execute(check_statement(";".join(texts), self._traits.largest))
-                await cursor.nextset()
-                first = cursor.rowcount, cursor.lastrowid
-                while await cursor.nextset():
-                    pass
+                await raw.query(check_statement(";".join(texts), largest))
+                await raw.next_result()
+                first = raw.affected_rows(), raw.insert_id()
+                for _ in statements:
+                    await raw.next_result()
                 return first
             for text in texts:
-                check_statement(text, self._traits.largest)
-            await cursor.execute(texts[0])
-            await cursor.execute(texts[1])
-            first = cursor.rowcount, cursor.lastrowid
+                check_statement(text, largest)
+            await raw.query(texts[0])
+            await raw.query(texts[1])
+            first = raw.affected_rows(), raw.insert_id()
             for text in texts[2:]:
-                await cursor.execute(text)
+                await raw.query(text)
         except DriverError as error:
             if not is_lost(error):
-                await self._raw.rollback()
+                await raw.rollback()
             raise
         return first
 
     async def commit(self) -> None:
         """See [Connection.commit][]."""
         if self._begun:
-            await self._limited(self._raw.commit())
+            await self._limited(self.raw.commit())
 
     async def rollback(self) -> None:
         """See [Connection.rollback][]."""
-        if self._begun and not self._raw.closed:
-            with suppress(DriverError, OSError, asyncio.TimeoutError):
-                await self._limited(self._raw.rollback())
+        if self._begun and not self.raw.closed:
+            with suppress(DriverError, OSError):
+                await self._limited(self.raw.rollback())
                 return
-            self._raw.close()
+            self.raw.close()
 
+    def alive(self) -> bool:
+        """Whether the loop has not noticed the end of the connection."""
+        return not self.raw.closed and not self.raw._reader.at_eof()
 
-class _Kept(NamedTuple):
-    """A connection, what it can, how it reads while it is ours, and since when."""
+    def restore(self) -> None:
+        """Let it read as its owner had it."""
+        self.raw.decoders = self._decoders
 
-    raw: Any
-    traits: Traits
-    decoders: dict[int, Any]
-    since: float
+    async def close(self) -> None:
+        """Say good-bye to the server, if that is quick, and close it."""
+        with suppress(Exception):
+            await asyncio.wait_for(self.raw.ensure_closed(), 1.0)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close it without waiting, also when its loop is gone."""
+        with suppress(Exception):
+            self.raw.close()
 
 
 class AsyncMySQLPool(AsyncPool):
@@ -205,34 +240,31 @@ class AsyncMySQLPool(AsyncPool):
         self._was_there = False
         self._trusted_from = 0.0
         size, timeout = settings.max_size, settings.pool_timeout
-        drop = _drop if injected is None else _leave
-        self._lender = AsyncLender(self._connect, self._alive, _end, drop, max_size=size, timeout=timeout)
+        drop = AsyncMySQLConnection.drop if injected is None else _leave
+        self._lender = AsyncLender(
+            self._connect, self._alive, AsyncMySQLConnection.close, drop, max_size=size, timeout=timeout
+        )
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[AsyncMySQLConnection]:
+    def lend(self) -> AsyncLoan[AsyncMySQLConnection]:
         """See [Pool.lend][]."""
-        kept = await self._lender.acquire()
-        broken = self._injected is not None
-        decoders, kept.raw.decoders = kept.raw.decoders, kept.decoders
-        try:
-            yield AsyncMySQLConnection(kept.raw, kept.traits, self._settings.read_timeout)
-        except BaseException as error:
-            if not isinstance(error, Exception) or is_lost(error):
-                if isinstance(error, Exception):
-                    self._trusted_from = time.monotonic()  # what else was open before may be broken as well
-                kept.raw.close()
-                broken = True
-            raise
-        finally:
-            kept.raw.decoders = decoders
-            if self._injected is not None:
-                await self._injected.release(kept.raw)
-            await self._lender.release(kept, broken=broken)
+        return AsyncLoan(self._lender.acquire, self._release)
 
-    def _alive(self, kept: _Kept) -> bool:
-        return not kept.raw.closed and kept.since >= self._trusted_from and not kept.raw._reader.at_eof()
+    async def _release(self, connection: AsyncMySQLConnection, error: BaseException | None) -> None:
+        broken = error is not None and (not isinstance(error, Exception) or is_lost(error))
+        if broken:
+            if isinstance(error, Exception):
+                self._trusted_from = time.monotonic()  # what else was open before may be broken as well
+            connection.raw.close()
+        if self._injected is not None:
+            broken = True
+            connection.restore()
+            await self._injected.release(connection.raw)
+        await self._lender.release(connection, broken=broken)
 
-    async def _connect(self) -> _Kept:
+    def _alive(self, connection: AsyncMySQLConnection) -> bool:
+        return connection.since >= self._trusted_from and connection.alive()
+
+    async def _connect(self) -> AsyncMySQLConnection:
         try:
             return await asyncio.wait_for(self._open(), self._settings.connect_timeout)
         except asyncio.TimeoutError as error:
@@ -241,7 +273,7 @@ class AsyncMySQLPool(AsyncPool):
         except (DriverError, OSError) as error:
             raise refused(error, self._place, was_there=self._was_there) from error
 
-    async def _open(self) -> _Kept:
+    async def _open(self) -> AsyncMySQLConnection:
         if self._injected is not None:
             raw = await self._injected.acquire()
         else:
@@ -249,7 +281,7 @@ class AsyncMySQLPool(AsyncPool):
         try:
             if self._injected is None and self._factory is None:
                 await raw.ping()  # connects
-            return _Kept(raw, await self._prepare(raw), text_decoders(raw.decoders), time.monotonic())
+            return AsyncMySQLConnection(raw, await self._prepare(raw), self._settings.read_timeout)
         except BaseException:
             raw.close()
             if self._injected is not None:
@@ -297,16 +329,5 @@ class AsyncMySQLPool(AsyncPool):
         return translate(error, self._place)
 
 
-async def _end(kept: _Kept) -> None:
-    with suppress(Exception):
-        await asyncio.wait_for(kept.raw.ensure_closed(), 1.0)
-    _drop(kept)
-
-
-def _leave(kept: _Kept) -> None:
+def _leave(connection: AsyncMySQLConnection) -> None:
     """Close nothing: it was given back to the pool that it came from."""
-
-
-def _drop(kept: _Kept) -> None:
-    with suppress(Exception):  # the loop may be gone
-        kept.raw.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -22,10 +22,10 @@ from praisonai_persistence_mysql._session import (
     check_statement,
     text_decoders,
 )
-from praisonai_persistence_sql import Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Undo
+from praisonai_persistence_sql import Connection, Execute, ExecuteMany, Fetch, Lender, Loan, Pool, Undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Literal
 
     from praisonai_persistence.errors import PersistenceError
@@ -35,23 +35,31 @@ __all__ = ["MySQLConnection", "MySQLPool"]
 
 
 class MySQLConnection(Connection):
-    """One connection in use. ``START TRANSACTION`` travels with the first statement behind it.
+    """One connection, kept with its cursor for as long as it is open.
+
+    ``START TRANSACTION`` travels with the first statement behind it.
 
     Args:
         raw: PyMySQL's.
         traits: of the server and of this connection.
+        lent: what a pool of somebody else lent it as, or None.
     """
 
-    def __init__(self, raw: Any, traits: Traits) -> None:
-        self._raw = raw
+    def __init__(self, raw: Any, traits: Traits, lent: Any = None) -> None:
+        self.raw = raw
+        self.since = time.monotonic()
+        self._lent = lent
+        self._decoders = raw.decoders
+        raw.decoders = text_decoders(raw.decoders)
         self._cursor = Cursor(raw)
+        self._cursor.max_stmt_length = min(Cursor.max_stmt_length, traits.largest)
         self._traits = traits
-        self._wanted = False
-        self._begun = False
+        self._wanted = self._begun = False
 
     def begin(self, *, write: bool) -> None:
         """See [Connection.begin][]."""
         self._wanted = write
+        self._begun = False
 
     def perform(self, request: Any) -> Any:
         """See [Connection.perform][]."""
@@ -92,13 +100,12 @@ class MySQLConnection(Connection):
         if self._wanted and not self._begun:
             self._begun = True
             self._cursor.execute(BEGIN)
-        self._cursor.max_stmt_length = min(Cursor.max_stmt_length, self._traits.largest)
         self._cursor.executemany(sql, rows)
 
     def _undo(self) -> None:
         if self._begun:
             self._begun = False
-            self._raw.rollback()
+            self.raw.rollback()
 
     def _snapshot(self) -> None:
         if not self._begun:
@@ -107,51 +114,54 @@ class MySQLConnection(Connection):
             self._begun = True
 
     def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int]:
-        cursor = self._cursor
-        texts = [BEGIN, *(cursor.mogrify(sql, parameters) for sql, parameters in statements), "COMMIT"]
+        raw, cursor, largest = self.raw, self._cursor, self._traits.largest
+        texts = [BEGIN, *[cursor.mogrify(sql, parameters) for sql, parameters in statements], "COMMIT"]
         try:
             if self._traits.several:
-                cursor.execute(check_statement(";".join(texts), self._traits.largest))
-                cursor.nextset()
-                first = cursor.rowcount, cursor.lastrowid
-                while cursor.nextset():
-                    pass
+                raw.query(check_statement(";".join(texts), largest))
+                raw.next_result()
+                first = raw.affected_rows(), raw.insert_id()
+                for _ in statements:
+                    raw.next_result()
                 return first
             for text in texts:
-                check_statement(text, self._traits.largest)
-            cursor.execute(texts[0])
-            cursor.execute(texts[1])
-            first = cursor.rowcount, cursor.lastrowid
+                check_statement(text, largest)
+            raw.query(texts[0])
+            raw.query(texts[1])
+            first = raw.affected_rows(), raw.insert_id()
             for text in texts[2:]:
-                cursor.execute(text)
+                raw.query(text)
         except DriverError as error:
             if not is_lost(error):
-                self._raw.rollback()
+                raw.rollback()
             raise
         return first
 
     def commit(self) -> None:
         """See [Connection.commit][]."""
         if self._begun:
-            self._raw.commit()
+            self.raw.commit()
 
     def rollback(self) -> None:
         """See [Connection.rollback][]."""
-        if self._begun and self._raw.open:
+        if self._begun and self.raw.open:
             with suppress(DriverError, OSError):
-                self._raw.rollback()
+                self.raw.rollback()
                 return
-            _drop(self._raw)
+            _drop(self.raw)
 
+    def drop(self) -> None:
+        """Close it, wherever it came from: nobody may go on with it."""
+        _drop(self.raw)
 
-class _Kept(NamedTuple):
-    """A connection, what it can, how it reads while it is ours, since when, and what another pool lent it as."""
-
-    raw: Any
-    traits: Traits
-    decoders: dict[int, Any]
-    since: float
-    lent: Any
+    def close(self) -> None:
+        """Close it, or give it back to the pool that it came from."""
+        if self._lent is None:
+            _drop(self.raw)
+            return
+        self.raw.decoders = self._decoders
+        with suppress(Exception):
+            self._lent.close()
 
 
 class MySQLPool(Pool):
@@ -172,38 +182,31 @@ class MySQLPool(Pool):
         self._was_there = False
         self._trusted_from = 0.0
         size, timeout = settings.max_size, settings.pool_timeout
-        self._lender = Lender(self._connect, self._alive, _close, max_size=size, timeout=timeout)
+        self._lender = Lender(self._connect, self._alive, MySQLConnection.close, max_size=size, timeout=timeout)
 
-    @contextmanager
-    def lend(self) -> Iterator[MySQLConnection]:
+    def lend(self) -> Loan[MySQLConnection]:
         """See [Pool.lend][]."""
-        kept = self._lender.acquire()
-        raw, broken = kept.raw, self._borrow is not None
-        decoders, raw.decoders = raw.decoders, kept.decoders
-        try:
-            yield MySQLConnection(raw, kept.traits)
-        except BaseException as error:
-            if not isinstance(error, Exception) or is_lost(error):
-                self._trusted_from = time.monotonic()  # what else was open before may be broken as well
-                _drop(raw)
-                broken = True
-            raise
-        finally:
-            raw.decoders = decoders
-            self._lender.release(kept, broken=broken)
+        return Loan(self._lender.acquire, self._release)
 
-    def _alive(self, kept: _Kept) -> bool:
-        return bool(kept.raw.open) and kept.since >= self._trusted_from
+    def _release(self, connection: MySQLConnection, error: BaseException | None) -> None:
+        broken = error is not None and (not isinstance(error, Exception) or is_lost(error))
+        if broken:
+            self._trusted_from = time.monotonic()  # what else was open before may be broken as well
+            connection.drop()
+        self._lender.release(connection, broken=broken or self._borrow is not None)
 
-    def _connect(self) -> _Kept:
+    def _alive(self, connection: MySQLConnection) -> bool:
+        return bool(connection.raw.open) and connection.since >= self._trusted_from
+
+    def _connect(self) -> MySQLConnection:
         try:
             lent = None if self._borrow is None else self._borrow()
             raw = self._factory() if lent is None else lent.cursor().connection
-            kept = _Kept(raw, self._prepare(raw, lent), text_decoders(raw.decoders), time.monotonic(), lent)
+            connection = MySQLConnection(raw, self._prepare(raw, lent), lent)
         except (DriverError, OSError) as error:
             raise refused(error, self._place, was_there=self._was_there) from error
         self._was_there = True
-        return kept
+        return connection
 
     def _open(self) -> Any:
         settings = self._settings
@@ -254,14 +257,6 @@ class MySQLPool(Pool):
     def translate(self, error: Exception) -> PersistenceError:
         """See [Pool.translate][]."""
         return translate(error, self._place)
-
-
-def _close(kept: _Kept) -> None:
-    if kept.lent is None:
-        _drop(kept.raw)
-    else:
-        with suppress(Exception):
-            kept.lent.close()
 
 
 def _drop(raw: Any) -> None:

@@ -48,8 +48,8 @@ class MySQLConversationSteps(SQLConversationSteps):
             "UPDATE {sessions} SET last_seq = LAST_INSERT_ID(last_seq + 1), "
             "updated_at = GREATEST(?, updated_at + 1e-6) WHERE session_id = ?"
         )
-        # Only if the statement before raised the number. When the client is gone, the server does the rest of the packet
-        # all the same, but ROW_COUNT() is -1 then, so that alone would commit a number without its message.
+        # Only if the statement before raised the number. When the client is gone the server does the rest of the packet
+        # all the same, but ROW_COUNT() is -1 then: to ask for more than 0 would commit a number without its message.
         self._append = self._sql(
             f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
             "SELECT session_id, ?, ?, ?, ?, ?, ?, ?, last_seq FROM {sessions} "

@@ -15,6 +15,7 @@ from praisonai_persistence_sql import (
     Alone,
     AsyncConnection,
     AsyncLender,
+    AsyncLoan,
     AsyncPool,
     Execute,
     ExecuteMany,
@@ -24,7 +25,7 @@ from praisonai_persistence_sql import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from praisonai_persistence_pg.settings import Settings
     from praisonai_persistence_sql.runners import Failure
@@ -84,6 +85,8 @@ class AsyncpgConnection(AsyncConnection):
             self._open = False
 
     async def commit(self) -> None:
+        if not self._open:
+            return
         try:
             await self._end("COMMIT")
         except asyncio.CancelledError:
@@ -195,31 +198,16 @@ class OwnPool(_Errors):
                 await self._lender.fill(self._min_size - 1)
         return self._kind(raw)
 
-    def lend(self) -> _Loan:
-        return _Loan(self, self._lender)
+    def lend(self) -> AsyncLoan[AsyncpgConnection]:
+        return AsyncLoan(self._lender.acquire, self._release)
+
+    def _release(self, connection: AsyncpgConnection, error: BaseException | None) -> Coroutine[Any, Any, None]:
+        # The driver may not know yet that the connection is gone.
+        lost = isinstance(error, Exception) and (_unsent(error) or self.classify(error) == "lost")
+        return self._lender.release(connection, broken=lost or connection.raw.is_closed())
 
     async def close(self) -> None:
         await self._lender.close()
-
-
-class _Loan:
-    """A connection for one operation; a class, because a generator takes longer, and this is on every path."""
-
-    __slots__ = ("_connection", "_lender", "_pool")
-
-    def __init__(self, pool: OwnPool, lender: AsyncLender[AsyncpgConnection]) -> None:
-        self._pool = pool
-        self._lender = lender
-
-    async def __aenter__(self) -> AsyncpgConnection:
-        self._connection = await self._lender.acquire()
-        return self._connection
-
-    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        # The driver may not know yet that the connection is gone.
-        lost = isinstance(error, Exception) and (_unsent(error) or self._pool.classify(error) == "lost")
-        await self._lender.release(connection, broken=lost or connection.raw.is_closed())
 
 
 class InjectedPool(_Errors):

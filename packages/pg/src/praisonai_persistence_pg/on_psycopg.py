@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_pg.errors import Errors, state_of
 from praisonai_persistence_pg.requests import CopyIn
-from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Pool, Snapshot, Undo
+from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Loan, Pool, Snapshot, Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,30 +203,15 @@ class OwnPool(_Errors):
                 self._lender.fill(self._min_size - 1)
         return self._kind(raw)
 
-    def lend(self) -> _Loan:
-        return _Loan(self, self._lender)
+    def lend(self) -> Loan[PsycopgConnection]:
+        return Loan(self._lender.acquire, self._release)
+
+    def _release(self, connection: PsycopgConnection, error: BaseException | None) -> None:
+        lost = isinstance(error, Exception) and self.classify(error) == "lost"  # the driver may not know it yet
+        self._lender.release(connection, broken=lost or connection.raw.closed)
 
     def close(self) -> None:
         self._lender.close()
-
-
-class _Loan:
-    """A connection for one operation; a class, because a generator takes longer, and this is on every path."""
-
-    __slots__ = ("_connection", "_lender", "_pool")
-
-    def __init__(self, pool: OwnPool, lender: Lender[PsycopgConnection]) -> None:
-        self._pool = pool
-        self._lender = lender
-
-    def __enter__(self) -> PsycopgConnection:
-        self._connection = self._lender.acquire()
-        return self._connection
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        lost = isinstance(error, Exception) and self._pool.classify(error) == "lost"  # the driver may not know it yet
-        self._lender.release(connection, broken=lost or connection.raw.closed)
 
 
 class InjectedPool(_Errors):

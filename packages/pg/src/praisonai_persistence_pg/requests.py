@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["CopyIn"]
 
@@ -17,10 +17,10 @@ class CopyIn(NamedTuple):
         schema: of the table, or None; as it is, not quoted.
         table: its name, as it is.
         columns: their names.
-        rows: with a value for each column.
+        rows: with a value for each column; read once.
     """
 
     schema: str | None
     table: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Iterable[Sequence[Any]]

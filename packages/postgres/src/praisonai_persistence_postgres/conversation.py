@@ -159,8 +159,7 @@ class PostgresConversationSteps(SQLConversationSteps):
         before = yield from self._append_new(session_id, new, now)
         if before is None:
             return (yield from super().add_messages(session_id, rows, now))
-        numbered = [(*row[:7], seq) for seq, row in enumerate(new, before + 1)]
-        messages = decode_messages(session_id, numbered)
+        messages = decode_messages(session_id, ((*row[:7], seq) for seq, row in enumerate(new, before + 1)))
         if len(new) == len(rows):
             return messages
         by_id = {message.id: message for message in messages}
@@ -177,7 +176,7 @@ class PostgresConversationSteps(SQLConversationSteps):
             if few and sum(map(len, joined)) <= _FEW_CHARACTERS:
                 found = yield Alone(self._append_many, (session_id, len(new), now, *joined, list(created)))
             elif found := (yield Fetch(self._raise_seq, (session_id, len(new), now))):
-                rows = [(session_id, *row[:7], seq) for seq, row in enumerate(new, found[0][0] + 1)]
+                rows = ((session_id, *row[:7], seq) for seq, row in enumerate(new, found[0][0] + 1))
                 yield CopyIn(*self._messages, rows)
         except Exception as error:
             if not _is_repeated(error):

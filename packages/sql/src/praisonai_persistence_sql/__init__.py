@@ -8,7 +8,7 @@ from praisonai_persistence_sql.adoption import ConversationMigrations
 from praisonai_persistence_sql.conversation import SQLConversationSteps
 from praisonai_persistence_sql.dialect import Dialect, LegacySQL
 from praisonai_persistence_sql.migrations import Migration, Migrations
-from praisonai_persistence_sql.pooling import AsyncLender, Lender
+from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
 from praisonai_persistence_sql.requests import Alone, Execute, ExecuteMany, Fetch, Request, Snapshot, Undo, repeatable
 from praisonai_persistence_sql.runners import (
     AsyncConnection,
@@ -29,6 +29,7 @@ __all__ = [
     "AsyncConnection",
     "AsyncConversationSchema",
     "AsyncLender",
+    "AsyncLoan",
     "AsyncPool",
     "AsyncSQLRunner",
     "AsyncSchema",
@@ -41,6 +42,7 @@ __all__ = [
     "Fetch",
     "LegacySQL",
     "Lender",
+    "Loan",
     "Migration",
     "Migrations",
     "Pool",

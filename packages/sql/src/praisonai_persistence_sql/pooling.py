@@ -11,15 +11,15 @@ import asyncio
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["AsyncLender", "Lender"]
+__all__ = ["AsyncLender", "AsyncLoan", "Lender", "Loan"]
 
 C = TypeVar("C")
 
@@ -140,6 +140,28 @@ class Lender(Generic[C]):
             self._close(connection)
 
 
+class Loan(Generic[C]):
+    """A connection for one operation; a class, because a generator takes longer, and this is on every path.
+
+    Args:
+        acquire: gets it.
+        release: takes it back, with the error that ended the operation, or None.
+    """
+
+    __slots__ = ("_acquire", "_connection", "_release")
+
+    def __init__(self, acquire: Callable[[], C], release: Callable[[C, BaseException | None], None]) -> None:
+        self._acquire = acquire
+        self._release = release
+
+    def __enter__(self) -> C:
+        self._connection = self._acquire()
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._release(self._connection, error)
+
+
 class AsyncLender(Generic[C]):
     """[Lender][] for tasks. Connections belong to a loop: another one gets connections of its own.
 
@@ -250,7 +272,7 @@ class AsyncLender(Generic[C]):
             elif self._closed:
                 await self._close(connection)
             else:
-                now = loop.time()
+                now = time.monotonic()
                 self._idle.append((connection, now))
                 if self._idle[0][1] < now - self._max_idle:
                     await self._close(self._idle.popleft()[0])
@@ -276,3 +298,29 @@ class AsyncLender(Generic[C]):
                 await self._close(connection)
             else:
                 self._abandon(connection)
+
+
+class AsyncLoan(Generic[C]):
+    """[Loan][] for tasks.
+
+    Args:
+        acquire: gets the connection.
+        release: takes it back, with the error that ended the operation, or None.
+    """
+
+    __slots__ = ("_acquire", "_connection", "_release")
+
+    def __init__(
+        self,
+        acquire: Callable[[], Awaitable[C]],
+        release: Callable[[C, BaseException | None], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._acquire = acquire
+        self._release = release
+
+    async def __aenter__(self) -> C:
+        self._connection = await self._acquire()
+        return self._connection
+
+    def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> Coroutine[Any, Any, None]:
+        return self._release(self._connection, error)

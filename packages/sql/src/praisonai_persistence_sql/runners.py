@@ -19,7 +19,7 @@ from praisonai_persistence.steps import is_write, reads, run, run_async
 from praisonai_persistence.stores import AsyncRunner, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from praisonai_persistence.steps import Steps
@@ -323,10 +323,14 @@ class AsyncSQLRunner(AsyncRunner):
         if _must_migrate(self._migrations, version, self._create_schema):
             await self._attempts(self._migrations.migrate)
 
-    async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """See [Runner.run][]."""
         if not self._ready or self._closed:
-            await self.connect()
+            return self._run_first(operation, *args, **kwargs)
+        return self._attempts(operation, *args, **kwargs)
+
+    async def _run_first(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        await self.connect()
         return await self._attempts(operation, *args, **kwargs)
 
     async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
