@@ -28,6 +28,7 @@ TOML = "tomli>=2; python_version < '3.11'"
 HATCHLING = "hatchling>=1.27"
 ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2"]
 """What tests of server backends need beside the backends: containers, and pools to hand in."""
+XDIST = "pytest-xdist>=3.6"
 BUILD = Path("build")
 """Reports and other products of sessions; git ignores it."""
 
@@ -60,9 +61,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests that need no server; engines that are missing are skipped and counted."""
-    install(session, ALL, TOML, HATCHLING, *ENGINES)
-    pytest(session)
+    """All tests that need no server; engines that are missing are skipped and counted. `-- -n 0` for one process."""
+    install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES)
+    pytest(session, "--numprocesses=auto", "--dist=loadfile")
 
 
 @nox.session
