@@ -19,6 +19,7 @@ import json
 import os
 import selectors
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,8 @@ PATIENCE = 120.0
 """Seconds that any one order may take, beyond what it was given to do its work."""
 LIMIT = 3.0
 """Seconds after which a contestant's piece of appending is cut off; its rate is that of what it did."""
+AT_ONCE = 1.5
+"""Seconds after which writers that write at once begin nothing more."""
 FILLING = 20.0
 """Seconds that a contestant has to make the data of a workload; who needs more is left out of it."""
 SERVERS = ("postgres", "redis")
@@ -253,17 +256,27 @@ class Run:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(one_of, self.able(workload)))
 
-    def measure(self, workload: str, piece: Callable[[Contestant, int], float]) -> None:
-        """Measure in rounds; whoever fails is out of the workload."""
+    def measure(self, workload: str, piece: Callable[[Contestant, int], float], blocks: int = 1) -> None:
+        """Measure in rounds; whoever fails is out of the workload.
+
+        Args:
+            workload: its name.
+            piece: does a piece of work, with a number of its own, and returns the figure.
+            blocks: of how many pieces, done in turns, a round's figure is the median: where a piece is short.
+        """
         order = self.able(workload)
         for number in range(self.rounds):
-            for one in [*order]:
-                try:
-                    one.figures.setdefault(workload, []).append(piece(one, number))
-                except FailedError as failure:
-                    one.fail(workload, failure)
-                    order.remove(one)
-            order = order[1:] + order[:1]
+            found: dict[str, list[float]] = {}
+            for block in range(blocks):
+                for one in [*order]:
+                    try:
+                        found.setdefault(one.name, []).append(piece(one, number * blocks + block))
+                    except FailedError as failure:
+                        one.fail(workload, failure)
+                        order.remove(one)
+                order = order[1:] + order[:1]
+            for one in order:
+                one.figures.setdefault(workload, []).append(statistics.median(found[one.name]))
 
 
 def append(run: Run) -> None:
@@ -279,7 +292,7 @@ def append(run: Run) -> None:
                 one.note(workload, f"cut off after {LIMIT:.0f} s")
             return float(found["done"] / found["seconds"])
 
-        run.measure(workload, piece)
+        run.measure(workload, piece, blocks=3 if count < 1000 else 1)
 
 
 def resume(run: Run) -> None:
@@ -346,7 +359,7 @@ def concurrent(run: Run) -> None:
             ) -> float:
                 name = f"{how}-{shape}-{number}"
                 sessions = [f"{name}-{writer}" if shape == "own" else name for writer in range(writers)]
-                found = one.ask("at_once", how=how, sessions=sessions, count=count, limit=LIMIT, patience=LIMIT)
+                found = one.ask("at_once", how=how, sessions=sessions, count=count, limit=AT_ONCE, patience=AT_ONCE)
                 sums = counted.setdefault(one.name, {})
                 for what in ("tried", "errors", "lost", "doubled", "misordered"):
                     sums[what] = sums.get(what, 0) + found[what]

@@ -143,7 +143,7 @@ def _beside_peers(everyone: Sequence[Found]) -> Claim:
                 text = f"{workload}: {better:.2f} times {one.title}"
                 if workload in one.flaws:
                     excused.append(f"{text} (which did less: {'; '.join(one.notes[workload])})")
-                elif ours.durable > one.durable:
+                elif ours.durable > one.durable and is_rate(workload):  # reads do not sync
                     excused.append(f"{text} (which is less durable: {one.facts.get('durability', '')})")
                 else:
                     behind.append(text)
