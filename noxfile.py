@@ -61,7 +61,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests that need no server; engines that are missing are skipped and counted. `-- -n 0` for one process."""
+    """All tests; engines that are missing are skipped and counted. `-- -n 0` runs them in one process."""
     install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES)
     pytest(session, "--numprocesses=auto", "--dist=loadfile")
 

@@ -580,6 +580,9 @@ class TestAdoption(AdoptionTests):
     @pytest.fixture
     def place(self, mariadb):
         with mariadb.space() as options:
+            # Tables of PraisonAI have the character set of their database, which before MariaDB 11.6 is latin1.
+            name = urlsplit(options["url"]).path[1:]
+            mariadb.execute(f"ALTER DATABASE `{name}` CHARACTER SET utf8mb4")
             yield options
 
     def connect(self, options):
