@@ -108,11 +108,6 @@ class Process:
         if code >= 0:  # it ended by itself, and nothing but a mistake makes it do so
             self.fatal.append(f"the writers ended with {code}: {''.join(self._said)[-3000:]}")
 
-    @property
-    def in_the_middle(self) -> bool:
-        """Whether some item is under way."""
-        return any(tries and tries[-1]["answer"] is None for tries in self.tries.values())
-
     def _listen(self, pipe: IO[bytes]) -> None:
         for line in pipe:
             if not line.endswith(b"\n"):  # it was killed here
@@ -126,17 +121,14 @@ class Process:
 
     def _take(self, message: dict[str, Any]) -> None:
         if "try" in message:
-            item = message["try"]
-            repeatable = item.get("what") != "count"
-            tried = {**item, "item": item, "answer": None, "failures": 0, "repeatable": repeatable}
-            self.tries[message["writer"]].append({**tried, "writer": message["writer"]})
+            item, writer = message["try"], message["writer"]
+            told = {"item": item, "repeatable": message["repeatable"], "answer": None, "writer": writer}
+            self.tries[writer].append({**item, **told})
         elif "done" in message:
             self.tries[message["writer"]][-1]["answer"] = message["done"]
             self.answers += 1
         elif "error" in message:
             self.errors += 1
-            if message["writer"] is not None and self.tries[message["writer"]]:
-                self.tries[message["writer"]][-1]["failures"] += 1
         elif "fatal" in message:
             self.fatal.append(message["fatal"])
 

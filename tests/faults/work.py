@@ -29,7 +29,7 @@ what was written as one, or a content that nobody wrote, or a gap or disorder in
 Item = dict[str, Any]
 """What a writer writes in one call; JSON."""
 Tried = dict[str, Any]
-"""An item with ``answer``: what the store acknowledged, or None, and ``failures``: how often it raised an error."""
+"""An item with ``writer``: who wrote it, and ``answer``: what the store acknowledged, or None."""
 
 _SHARED_SECONDS = 2.0
 """How long writers stay with a shared session, so that sessions of stores that rewrite them stay short."""

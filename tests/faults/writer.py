@@ -60,7 +60,8 @@ class Writer:
         while True:
             item = self.workload.item(self.name, self.next)
             self.next += 1
-            tell({"try": item, "writer": self.name})
+            repeatable = self.workload.repeatable(item)
+            tell({"try": item, "repeatable": repeatable, "writer": self.name})
             await self.write(item)
             await self.sleep(random.uniform(0.0, PAUSE))
 
