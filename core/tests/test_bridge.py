@@ -32,7 +32,7 @@ from praisonai_persistence import (
     as_async,
     as_sync,
 )
-from praisonai_persistence.bridge import Threads, run_sync
+from praisonai_persistence.bridge import Threads, _bridge, run_sync
 from praisonai_persistence.memory import (
     AsyncMemoryConversationStore,
     AsyncMemoryKnowledgeStore,
@@ -388,6 +388,32 @@ def test_an_interrupt_calls_off_what_it_waits_for():
         """
     )
     assert (ended.returncode, ended.stdout.split("\n")) == (0, ["waiting", "called off", "interrupted", "goes on", ""])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_while_the_call_is_handed_over(monkeypatch, begun):
+    loop = _bridge._running()
+    hand_over = loop.call_soon_threadsafe
+    started, called_off = threading.Event(), []
+
+    async def wait():
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            called_off.append(True)
+
+    def interrupted(callback, *args, **options):
+        monkeypatch.undo()
+        if begun:
+            hand_over(callback, *args, **options)
+            assert started.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sync(wait)
+    assert called_off == [True] * begun
 
 
 def test_a_cancelled_caller_of_a_sync_store_waits_for_what_has_begun():

@@ -60,7 +60,8 @@ BACKENDS = {
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
         Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),
-        Backend("pgvector", "knowledge", PGVECTOR, "PGVectorKnowledgeStore", engine="pgvector"),
+        Backend("mysql (state)", "state", MYSQL, "MySQLStateStore", engine="mariadb"),
+        Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
     )

@@ -13,7 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
 import engines
+from backends import BACKENDS
+from lab import FAULTS
 from work import FINDINGS
+
+ORDER = {name: place for place, name in enumerate([*BACKENDS, *FAULTS])}
 
 
 def pytest_addoption(parser):
@@ -30,15 +34,22 @@ def _engines():
 
 
 @pytest.fixture(scope="session")
-def rows(request):
-    """Rows of the table; written at the end, also when experiments failed."""
-    found = []
-    yield found
+def report(request):
+    """Take a row of the table, and write the table at once: the whole takes hours, and may be done in pieces."""
     folder = request.config.getoption("--fault-report")
-    if folder is not None:
+
+    def take(row):
+        if folder is None:
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "faults.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (folder / "faults.md").write_text(table(found), encoding="utf-8")
+        kept = folder / "faults.json"
+        rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        rows = [*(old for old in rows if (old["backend"], old["fault"]) != (row["backend"], row["fault"])), row]
+        rows.sort(key=lambda one: (ORDER[one["backend"]], ORDER[one["fault"]]))
+        kept.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        (folder / "faults.md").write_text(table(rows), encoding="utf-8")
+
+    return take
 
 
 def table(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -14,20 +15,30 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+import writer
 from work import FINDINGS, Tried
 
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["FAULTS", "Crew", "Fault", "Lab", "Outcome", "experiment"]
 
-WRITER = Path(__file__).with_name("writer.py")
+WRITER = Path(writer.__file__)
 PATIENCE = 180.0
 """Seconds that the writers may take to go on after a fault, before the experiment fails."""
 PAUSE = 0.1
 """The longest time between the moment when everybody writes and the fault."""
+
+_children = multiprocessing.get_context("forkserver")
+# Drivers of which nothing runs after their import: a process that is started again has them at once. (Others start
+# threads, which a fork would leave behind.)
+_children.set_forkserver_preload(
+    ["writer", "asyncpg", "chromadb", "lance_namespace", "numpy", "psycopg", "pydantic", "qdrant_client", "redis"]
+)
 
 
 @dataclass
@@ -64,9 +75,7 @@ class Process:
         self.fatal: list[str] = []
         self.silent = False
         self._heard = heard
-        self._process: subprocess.Popen[bytes] | None = None
-        self._threads: list[threading.Thread] = []
-        self._said: list[str] = []
+        self._process: ForkServerProcess | None = None
 
     def start(self) -> None:
         """Begin the next life, with what the last one left undone."""
@@ -78,16 +87,12 @@ class Process:
             seats.append({"writer": name, "next": len(tries), "left": left})
         job = {"spec": self.spec.to_json(), "colour": self.colour, "seats": seats}
         self.silent = False
-        self._process = subprocess.Popen(
-            [sys.executable, str(WRITER), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self._said = []
-        self._threads = [
-            threading.Thread(target=target, args=(pipe,), daemon=True)
-            for target, pipe in ((self._listen, self._process.stdout), (self._overhear, self._process.stderr))
-        ]
-        for thread in self._threads:
-            thread.start()
+        pipe, theirs = _children.Pipe(duplex=False)
+        self._process = _children.Process(target=writer.work, args=(job, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._thread = threading.Thread(target=self._listen, args=(pipe,), daemon=True)
+        self._thread.start()
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -98,23 +103,22 @@ class Process:
         """Hear the rest of what the killed process told."""
         if self._process is None:
             return
-        code = self._process.wait()
-        for thread in self._threads:
-            thread.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._process.join()
+        self._thread.join()
+        code = self._process.exitcode
+        self._process.close()
         self._process = None
-        if code >= 0:  # it ended by itself, and nothing but a mistake makes it do so
-            self.fatal.append(f"the writers ended with {code}: {''.join(self._said)[-3000:]}")
+        if code is None or code >= 0:  # it ended by itself, and nothing but a mistake makes it do so
+            self.fatal.append(f"the writers ended with {code}")
 
-    def _listen(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
-            if not line.endswith(b"\n"):  # it was killed here
-                break
-            with self._heard:
-                self._take(json.loads(line))
-                self._heard.notify_all()
+    def _listen(self, pipe: Connection) -> None:
+        with pipe, open(pipe.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):  # it was killed here
+                    break
+                with self._heard:
+                    self._take(json.loads(line))
+                    self._heard.notify_all()
         with self._heard:
             self.silent = True
             self._heard.notify_all()
@@ -131,10 +135,6 @@ class Process:
             self.errors += 1
         elif "fatal" in message:
             self.fatal.append(message["fatal"])
-
-    def _overhear(self, pipe: IO[bytes]) -> None:
-        for line in pipe:
-            self._said = [*self._said[-50:], line.decode(errors="replace")]
 
 
 class Crew:
@@ -443,7 +443,7 @@ def experiment(lab: Lab, fault: Fault, trials: int, folder: Path) -> Outcome:
     journal.write_text(json.dumps(tries), encoding="utf-8")
     job = {"spec": crew.processes[0].spec.to_json(), "journal": str(journal)}
     checked = subprocess.run(
-        [sys.executable, str(WRITER), "--check", json.dumps(job)], capture_output=True, text=True, check=False
+        [sys.executable, str(WRITER), json.dumps(job)], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr[-3000:]
     outcome.counts.update(json.loads(checked.stdout))

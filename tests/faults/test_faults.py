@@ -58,7 +58,7 @@ def laboratory(backend, fault, folder):
 
 
 @pytest.mark.parametrize(("backend", "fault"), CASES)
-def test_nothing_is_lost_doubled_or_torn(backend, fault, request, rows, tmp_path_factory):
+def test_nothing_is_lost_doubled_or_torn(backend, fault, request, report, tmp_path_factory):
     if importlib.util.find_spec(backend.module) is None:
         pytest.skip(f"{backend.module} is not installed")
     trials = request.config.getoption("--trials")
@@ -67,7 +67,8 @@ def test_nothing_is_lost_doubled_or_torn(backend, fault, request, rows, tmp_path
         outcome = experiment(lab, fault(), trials, journal)
     row = {"backend": backend.name, "fault": fault.name, "trials": outcome.trials, "seconds": round(outcome.seconds, 1)}
     names = ("tried", "acknowledged", "unsure", "found", "errors", "lost", "doubled", "torn")
-    rows.append({**row, **{name: outcome.counts[name] for name in names}})
+    row.update({name: outcome.counts[name] for name in names})
+    report(row)
     assert outcome.trials >= trials
     assert outcome.counts["acknowledged"] > outcome.trials
-    assert outcome.clean, rows[-1]
+    assert outcome.clean, row

@@ -1,6 +1,6 @@
-"""A process of the laboratory: ``python writer.py JOB`` writes until killed, ``python writer.py --check JOB`` reads.
+"""A process of the laboratory: ``work`` writes until killed, ``python writer.py JOB`` reads everything back.
 
-It talks in lines of JSON on its standard output: ``ready``, ``try`` (an item, before it is written), ``done`` (it was
+A writer talks in lines of JSON: ``ready``, ``try`` (an item, before it is written), ``done`` (it was
 acknowledged), ``error`` (the store raised one of its typed errors; the writer writes the item again, or goes on with
 the next one where a repetition would count twice), ``fatal`` (anything else).
 """
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from work import WORKLOADS, Item, Workload
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.testing._facade import awaitable, drive
 from praisonai_persistence.testing.spec import StoreSpec
 
@@ -37,10 +38,11 @@ def tell(message: dict[str, Any]) -> None:
     data = json.dumps(message).encode("ascii") + b"\n"
     with _telling:
         while data:
-            data = data[os.write(1, data) :]
+            data = data[os.write(_pipe.fileno(), data) :]
 
 
 _telling = threading.Lock()
+_pipe: Connection
 
 
 class Writer:
@@ -95,17 +97,30 @@ async def _pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _work(job: dict[str, Any]) -> None:
-    spec = StoreSpec.from_json(job["spec"])
-    workload = WORKLOADS[spec.kind]()
-    if job["colour"] == "async":
-        asyncio.run(_work_in_tasks(job, spec, workload))
-        return
+def work(job: dict[str, Any], pipe: Connection) -> None:
+    """Write until killed.
+
+    Args:
+        job: the ``spec`` of the store, the ``colour`` to take, and for each writer a seat: its name, the number of its
+            next item, and the item that its predecessor left undone.
+        pipe: to the laboratory.
+    """
+    global _pipe
+    _pipe = pipe
+    try:
+        spec = StoreSpec.from_json(job["spec"])
+        write = _write_in_tasks if job["colour"] == "async" else _write_in_threads
+        write(job["seats"], spec, WORKLOADS[spec.kind]())
+    except BaseException:
+        tell({"fatal": traceback.format_exc(), "writer": None})
+        raise SystemExit(1) from None
+
+
+def _write_in_threads(seats: list[dict[str, Any]], spec: StoreSpec, workload: Workload) -> None:
     store = awaitable(spec.open_sync())
     drive(_prepare(workload, store, _pause))
     tell({"ready": os.getpid()})
-    writers = [Writer(workload, store, seat, _pause) for seat in job["seats"]]
-    threads = [threading.Thread(target=_guarded, args=(writer,)) for writer in writers]
+    threads = [threading.Thread(target=_guarded, args=(Writer(workload, store, seat, _pause),)) for seat in seats]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -120,11 +135,14 @@ def _guarded(writer: Writer) -> None:
         os._exit(1)
 
 
-async def _work_in_tasks(job: dict[str, Any], spec: StoreSpec, workload: Workload) -> None:
-    store = spec.open_async()
-    await _prepare(workload, store, asyncio.sleep)
-    tell({"ready": os.getpid()})
-    await asyncio.gather(*(Writer(workload, store, seat, asyncio.sleep).work() for seat in job["seats"]))
+def _write_in_tasks(seats: list[dict[str, Any]], spec: StoreSpec, workload: Workload) -> None:
+    async def write() -> None:
+        store = spec.open_async()
+        await _prepare(workload, store, asyncio.sleep)
+        tell({"ready": os.getpid()})
+        await asyncio.gather(*(Writer(workload, store, seat, asyncio.sleep).work() for seat in seats))
+
+    asyncio.run(write())
 
 
 def _check(job: dict[str, Any]) -> None:
@@ -140,17 +158,5 @@ def _check(job: dict[str, Any]) -> None:
     print(json.dumps(drive(check(awaitable(spec.open_sync())))))
 
 
-def main() -> None:
-    """Do one job."""
-    if sys.argv[1] == "--check":
-        _check(json.loads(sys.argv[2]))
-        return
-    try:
-        _work(json.loads(sys.argv[1]))
-    except PersistenceError:
-        tell({"fatal": traceback.format_exc(), "writer": None})
-        raise SystemExit(1) from None
-
-
 if __name__ == "__main__":
-    main()
+    _check(json.loads(sys.argv[1]))

@@ -100,9 +100,10 @@ class _Loop:
                 "itself: await the async store there"
             )
         call = _Call(loop, function, args, kwargs)
-        # A context of its own: what the call sets in it stays there, as in any task.
-        loop.call_soon_threadsafe(call.begin, context=contextvars.copy_context())
         try:
+            # An interrupt may come as soon as the call is handed over, before this line has ended.
+            # A context of its own: what the call sets in it stays there, as in any task.
+            loop.call_soon_threadsafe(call.begin, context=contextvars.copy_context())
             return cast("T", call.answer.result())
         except BaseException as error:
             if call.answer.done() and call.answer.exception() is error:
@@ -135,8 +136,10 @@ class _Call:
         self._task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
-        """Call it off; on the loop, after ``begin``."""
-        if self._task is not None:
+        """Call it off; on the loop, after ``begin`` or instead of it."""
+        if self._task is None:
+            self.answer.set_exception(asyncio.CancelledError())
+        else:
             self._task.cancel()
 
     async def _run(self) -> None:

@@ -79,7 +79,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, ClassVar, TypeVar
 
 import anyio.to_thread
@@ -100,6 +100,7 @@ __all__ = [
     "needs_fixture",
     "only",
     "raw",
+    "settled",
     "split",
 ]
 
@@ -129,6 +130,18 @@ def declares(store: Any, capability: str) -> bool:
 def raw(store: Any) -> Any:
     """Return the store that was constructed, without the facade."""
     return store.raw if isinstance(store, SyncFacade) else store
+
+
+async def settled(read: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``read`` finds, once two reads agree.
+
+    A server may still be doing what a process had sent it that is dead by now, between the reads of one look.
+    """
+    with anyio.fail_after(TIME_LIMIT):
+        found = await read()
+        while (again := await read()) != found:
+            found = again
+    return found
 
 
 def split(results: list[Any], *expected: type[BaseException]) -> tuple[list[Any], list[BaseException]]:

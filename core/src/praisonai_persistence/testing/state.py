@@ -52,6 +52,7 @@ from praisonai_persistence.testing.harness import (
     needs_fixture,
     only,
     raw,
+    settled,
     split,
 )
 from praisonai_persistence.testing.spec import StoreSpec
@@ -1477,7 +1478,8 @@ class StateStoreSuite(StoreSuite, suite=True):
 
     async def _assert_survived(self, store: Any, own: str, acknowledged: int) -> None:
         """The script was followed so far, or one call further; that call was done whole or not at all."""
-        found = {key: value for key, value in (await contents(store)).items() if key.startswith(f"{own}:")}
+        stored = await settled(lambda: contents(store))
+        found = {key: value for key, value in stored.items() if key.startswith(f"{own}:")}
         with MemoryStateStore() as model:
             calls = script(own)
             for method, arguments in itertools.islice(calls, acknowledged):
