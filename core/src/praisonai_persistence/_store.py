@@ -5,13 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from praisonai_persistence._closing import AsyncClosing, Closing
 from praisonai_persistence.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import NoReturn
-
-    from typing_extensions import Self
 
 
 class BaseStore(ABC):
@@ -31,7 +29,7 @@ class BaseStore(ABC):
         )
 
 
-class SyncStore(BaseStore):
+class SyncStore(BaseStore, Closing):
     """Connecting, closing, ``with``."""
 
     def connect(self) -> None:
@@ -50,16 +48,8 @@ class SyncStore(BaseStore):
         Any other call after it raises ``StoreClosedError``.
         """
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncStore(BaseStore):
+class AsyncStore(BaseStore, AsyncClosing):
     """Connecting, closing, ``async with``; the async twin of [SyncStore][]."""
 
     async def connect(self) -> None:
@@ -69,11 +59,3 @@ class AsyncStore(BaseStore):
     @abstractmethod
     async def close(self) -> None:
         """See [SyncStore.close][]."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()

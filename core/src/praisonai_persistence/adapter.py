@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from praisonai_persistence._closing import AsyncClosing, EitherClosing
 from praisonai_persistence._hooks import Hooks
 from praisonai_persistence._sources import (
     Given,
@@ -39,10 +40,7 @@ from praisonai_persistence.urls import mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
     from typing import Literal
-
-    from typing_extensions import Self
 
     from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
     from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
@@ -120,7 +118,7 @@ class _Adapter:
         return f"{type(self).__name__}({shown})"
 
 
-class Db(_Adapter):
+class Db(_Adapter, EitherClosing):
     """The adapter for agents: sync, and awaited with an ``a`` in front of the name. Safe to share between threads.
 
     The awaited methods run the sync ones on threads.
@@ -226,24 +224,8 @@ class Db(_Adapter):
         finally:
             await self._threads.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class AsyncDb(_Adapter):
+class AsyncDb(_Adapter, AsyncClosing):
     """The adapter for async programs: every method is awaited, under its name and with an ``a`` in front of it.
 
     Arguments as for [Db][]. An agent of today's PraisonAI stores messages through sync methods also where it is async
@@ -296,14 +278,6 @@ class AsyncDb(_Adapter):
         await close_later(self._stores)
 
     aclose = close
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 class _Make:

@@ -12,6 +12,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._closing import EitherClosing
 from praisonai_persistence._hooks import Ask, Has, Hooks, conversation, state
 from praisonai_persistence._sources import (
     Source,
@@ -31,7 +32,6 @@ from praisonai_persistence.steps import run, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -191,7 +191,7 @@ class _Operations(Hooks):
         return found
 
 
-class PersistenceOrchestrator:
+class PersistenceOrchestrator(EitherClosing):
     """The stores of an application. Safe to share between threads, and between the tasks of a loop.
 
     Args:
@@ -287,19 +287,3 @@ class PersistenceOrchestrator:
             await close_later(self._async_stores)
         finally:
             close_now(self._stores)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()

@@ -26,10 +26,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence import payload
+from praisonai_persistence._closing import Closing
 from praisonai_persistence.errors import (
     InvalidValueError,
     SerializationError,
@@ -64,9 +65,6 @@ from praisonai_persistence.stores._session_documents import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = [
     "MIRRORED",
@@ -91,7 +89,7 @@ T = TypeVar("T")
 # ---------------------------------------------------------------------------------------------------------------- base
 
 
-class SessionStoreBase(ABC):
+class SessionStoreBase(Closing):
     """Every method of a session store, on documents that a subclass reads and writes.
 
     Safe to share between threads, if the subclass's methods are.
@@ -147,7 +145,7 @@ class SessionStoreBase(ABC):
 
         self._edit(session_id, change, history=True)
 
-    def _trim(self, document: Document) -> None:  # noqa: B027  most stores keep everything
+    def _trim(self, document: Document) -> None:
         """Let only the latest messages stay at hand, when one was added."""
 
     def _recent(self, session_id: str, limit: int | None) -> list[Message]:
@@ -172,14 +170,6 @@ class SessionStoreBase(ABC):
         Any other call after it raises ``StoreClosedError``.
         """
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _usable(self) -> None:
         if self._closed:
@@ -554,7 +544,7 @@ class SessionStoreBase(ABC):
             for message in self.get_chat_history(session_id, max_messages)
         ]
 
-    def invalidate_cache(self, session_id: str | None = None) -> None:  # noqa: B027  it is complete as it stands
+    def invalidate_cache(self, session_id: str | None = None) -> None:
         """Do nothing: these stores read what is there."""
 
 
