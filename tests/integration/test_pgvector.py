@@ -349,23 +349,28 @@ class TestTrouble:
             pytest.skip("the server is not ours to restart")
         store = open_sync(retry_timeout=30)
         store.create_collection("docs", DIMENSION)
-        batches = [documents(400, start=400 * number) for number in range(60)]
-        began, written = threading.Event(), []
+        began, restarted, batches, written = threading.Event(), threading.Event(), [], []
 
         def write() -> None:
-            for number, batch in enumerate(batches):
-                began.set()
+            while not restarted.is_set():
+                number = len(batches)
+                batches.append(number)
+                some = documents(400, start=400 * number)
                 with contextlib.suppress(PersistenceError):  # nobody knows whether that one was written
-                    store.insert("docs", batch)
+                    store.insert("docs", some)
                     written.append(number)
+                    began.set()
 
         thread = threading.Thread(target=write)
         thread.start()
-        began.wait(30)
-        pgvector.restart()
-        thread.join(120)
+        try:
+            assert began.wait(120)
+            pgvector.restart()
+        finally:
+            restarted.set()
+            thread.join(120)
         assert not thread.is_alive()
-        for number in range(len(batches)):
+        for number in batches:
             here = store.count("docs", {"n": {"$gte": 400 * number, "$lt": 400 * (number + 1)}})
             assert here in ({400} if number in written else {0, 400})
 

@@ -359,6 +359,40 @@ class TestResilience:
 
         in_loop(body, **options, max_size=10)
 
+    def test_tasks_that_append_to_one_session_share_transactions(self, options, postgres):
+        async def at_once(store, *messages):
+            """Append all while the first one waits for the session's row."""
+            tables = store._steps._tables
+            with psycopg.connect(postgres.url) as other:
+                other.execute(f"SELECT 1 FROM {tables['sessions']} WHERE session_id = 's' FOR UPDATE")
+                tasks = [asyncio.create_task(store.add_message("s", message)) for message in messages]
+                waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+                end = time.monotonic() + 60
+                while not postgres.execute(waiting, f"%{tables['messages']}%"):
+                    assert time.monotonic() < end
+                    await asyncio.sleep(0.01)
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        async def body(store):
+            await store.create_session(ConversationSession("s"))
+            stored = await at_once(store, *(ConversationMessage(id=str(n), content=str(n)) for n in range(50)))
+            assert [(message.id, message.seq) for message in stored] == [(str(n), n + 1) for n in range(50)]
+            [(transactions,)] = postgres.execute(
+                f"SELECT count(DISTINCT xmin::text) FROM {store._steps._tables['messages']}"
+            )
+            assert transactions == 2, "the first one, and those that came while it was under way"
+            found = await at_once(
+                store,
+                *(ConversationMessage(id=name, content="new") for name in "abc"),
+                ConversationMessage(id="7", content="7"),
+                ConversationMessage(id="8", content="another"),
+            )
+            assert [type(item) for item in found] == [*[ConversationMessage] * 4, DuplicateMessageError]
+            assert found[3] == stored[7]
+            _check(await store.get_messages("s"), [*map(str, range(50)), *"abc"])
+
+        in_loop(body, **options)
+
     def test_eight_threads(self, open_sync):
         store = open_sync(max_size=3)
         store.create_session(ConversationSession("s"))

@@ -7,6 +7,7 @@ was rounded: the same number comes out on every backend.
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from array import array
 from operator import mul
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.errors import DimensionError, InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "unpack"]
+__all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "unpack"]
 
 DISTANCES = ("cosine", "dot", "euclidean")
 
@@ -39,8 +40,9 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
     if isinstance(embedding, (bytes, bytearray)):  # which an array would take for its own memory
         raise InvalidValueError(f"{what} must be a sequence of finite numbers, not bytes")
     try:
-        packed = array("f", embedding)
-    except (TypeError, OverflowError):
+        numbers = embedding if type(embedding) is list else list(embedding)
+        packed = array("f", struct.pack(f"{len(numbers)}f", *numbers))  # faster than an array of the numbers
+    except (TypeError, OverflowError, struct.error):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
     if not packed:
         raise DimensionError(f"{what} is empty")
@@ -77,13 +79,23 @@ def norm(vector: Sequence[float]) -> float:
 
 def score(distance: str, query: Sequence[float], vector: Sequence[float]) -> float:
     """Return the score of a document, higher is better: see ``KnowledgeStore.search``."""
+    return scorer(distance, query)(vector)
+
+
+def scorer(distance: str, query: Sequence[float]) -> Callable[[Sequence[float]], float]:
+    """Return [score][] for one query and many documents."""
+    numbers = list(query)
     if distance == "euclidean":
-        return 1.0 / (1.0 + math.dist(query, vector))
-    product = _dot(query, vector)
+        return lambda vector: 1.0 / (1.0 + math.dist(numbers, vector))
     if distance == "dot":
-        return product
-    lengths = norm(query) * norm(vector)
-    return product / lengths if lengths else 0.0
+        return lambda vector: _dot(numbers, vector)
+    length = norm(numbers)
+
+    def cosine(vector: Sequence[float]) -> float:
+        lengths = length * norm(vector)
+        return _dot(numbers, vector) / lengths if lengths else 0.0
+
+    return cosine
 
 
 def _dot(a: Any, b: Any) -> float:

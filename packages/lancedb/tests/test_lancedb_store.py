@@ -6,6 +6,7 @@ import asyncio
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import lancedb
 import pytest
@@ -102,6 +103,21 @@ def test_compaction_keeps_every_document_and_removes_files_and_versions(tmp_path
         assert store.count("docs") == 59
         store.upsert("docs", everything[:2])
         assert store.count("docs") == 60
+
+
+def test_upserts_replace_what_is_there_whoever_wrote_it(tmp_path):
+    """New documents are added without a merge, so what is new must be seen anew each time."""
+    with LanceDBKnowledgeStore(path=tmp_path) as store, LanceDBKnowledgeStore(path=tmp_path) as other:
+        store.create_collection("docs", 3)
+        everything = documents(12)
+        for end in (3, 6, 6, 9, 12):
+            for writer in (store, other):
+                writer.upsert("docs", [replace(item, content=f"{end}") for item in everything[end - 3 : end]])
+                assert store.count("docs") == other.count("docs") == end
+        other.delete("docs", ["d0"])
+        store.upsert("docs", everything[:2])
+        assert store.count("docs") == 12
+        assert [item.content for item in store.get("docs", ["d0", "d5", "d11"])] == [everything[0].content, "6", "12"]
 
 
 def test_a_reader_goes_on_when_another_store_compacts(tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 import warnings
+from array import array
 
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -25,7 +26,7 @@ from praisonai_persistence.testing._filter_cases import POOL, single_filters
 from praisonai_persistence_qdrant import AsyncQdrantKnowledgeStore, QdrantKnowledgeStore
 from praisonai_persistence_qdrant._client import GoneError, TakenError, _translated
 from praisonai_persistence_qdrant._location import locate
-from praisonai_persistence_qdrant.knowledge import _point
+from praisonai_persistence_qdrant.knowledge import _point, _tamed
 
 SERVER = {"port": None, "grpc_port": None, "prefer_grpc": None, "https": None, "api_key": None}
 
@@ -229,10 +230,19 @@ def test_payload_indexes_are_asked_for():
         store.create_payload_index("docs", "year")
         with pytest.raises(InvalidValueError):
             store.create_payload_index("docs", 5)
-    assert [name for name, _ in asked] == ["praison_.docs"] * 3
-    assert [field for _, field in asked[:2]] == ["tokens", "keys"]
-    assert asked[2][1].startswith("numbers.n")
+    assert [name for name, _ in asked] == ["praison_.docs"] * 4
+    assert [field for _, field in asked[:3]] == ["values", "items", "keys"]
+    assert asked[3][1].startswith("numbers.n")
     client.close()
+
+
+def test_queries_are_tamed_by_powers_of_two():
+    """So that products with the largest single-precision number are finite, and in proportion."""
+    largest = 3.4028234e38
+    for query in ([largest] * 5, [3.0, -4.5, 0.1], [1e-40, 0.25], [0.0], [1.0]):
+        tamed = _tamed(array("f", query))
+        assert sum(abs(part) for part in tamed) * largest <= largest
+        assert len({part / own for part, own in zip(tamed, array("f", query), strict=True) if own}) <= 1
 
 
 def test_ids_become_uuids_one_to_one():
@@ -256,7 +266,9 @@ def test_errors_are_translated_without_their_text():
         (ValueError("Collection x already exists"), TakenError),
         (answer(401), ConnectionFailedError),
         (answer(503), ConnectionFailedError),
+        (answer(408), ConnectionFailedError),
         (ResponseHandlingException(OSError("refused")), ConnectionFailedError),
+        (ResponseHandlingException(ValueError("not the answer of a document")), BackendError),
         (answer(400), BackendError),
         (ValueError("something else"), BackendError),
     ):

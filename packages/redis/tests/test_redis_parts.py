@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -15,13 +14,17 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     ConnectionFailedError,
     PersistenceError,
+    UnsupportedOperationError,
     WrongTypeError,
 )
 from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.payload import dumps
+from praisonai_persistence.steps import run
 from praisonai_persistence.testing._filter_cases import FILTERS, POOL, single_filters
+from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore
 from praisonai_persistence_redis._errors import classify, translate
-from praisonai_persistence_redis._filters import TokenCompiler, attributes
+from praisonai_persistence_redis._filters import SearchCompiler, Terms, VectorSetCompiler, tokens
+from praisonai_persistence_redis._indexes import INDEXES, available, choose
 from praisonai_persistence_redis._scripts import need_no_eviction
 
 
@@ -74,31 +77,41 @@ def test_eviction() -> None:
             need_no_eviction(found)
 
 
-def _evaluate(expression: str | None, found: str) -> bool:
+def _on_vector_set(expression: str, found: set[str]) -> bool:
     """What a vector set does with an expression of ours."""
-    if expression is None:
-        return True
-    tokens = json.loads(found)["t"]
-    return bool(eval(re.sub(r'\("([^"]*)" in \.t\)', lambda match: str(match[1] in tokens), expression)))
+    return bool(eval(re.sub(r'\("([^"]*)" in \.t\)', lambda match: str(match[1] in found), expression)))
 
 
-DOCUMENTS = [(metadata, attributes(None if metadata is None else dumps(metadata))) for metadata in POOL]
+def _on_search(expression: Terms, found: set[str]) -> bool:
+    """What the search module does with an expression of ours."""
+    said = re.sub(r"@t:\{([^}]*)\}", lambda match: str(match[1].replace("\\", "") in found), str(expression))
+    return bool(
+        eval(said.replace("(-", "(not ").replace(" ", " and ").replace("not and ", "not ").replace("|", " or "))
+    )
 
 
-def _check(filters: dict[str, Any]) -> bool:
-    tree = parse(filters)
-    compiled = TokenCompiler().compile(tree)
-    for metadata, said in DOCUMENTS:
-        selects, wanted = _evaluate(compiled.expression, said), matches(tree, metadata)
-        assert selects or not wanted, f"{filters!r} loses {metadata!r}"
-        assert selects == wanted or not compiled.exact, f"{filters!r} takes {metadata!r}"
-    return compiled.exact
+DOCUMENTS = [(metadata, {*tokens(None if metadata is None else dumps(metadata))}) for metadata in POOL]
+LANGUAGES = [(VectorSetCompiler(), _on_vector_set), (SearchCompiler(), _on_search)]
+
+
+def _check(filters: dict[str, Any]) -> list[bool]:
+    tree, exact = parse(filters), []
+    for compiler, evaluate in LANGUAGES:
+        compiled = compiler.compile(tree)
+        for metadata, found in DOCUMENTS:
+            selects = compiled.expression is None or evaluate(compiled.expression, found)
+            wanted = matches(tree, metadata)
+            assert selects or not wanted, f"{filters!r} loses {metadata!r}"
+            assert selects == wanted or not compiled.exact, f"{filters!r} takes {metadata!r}"
+        exact.append(compiled.exact)
+    return exact
 
 
 def test_compiled_filters_select_what_matches() -> None:
     """And not more, where they say that they are exact."""
     filters = single_filters()
-    assert sum(map(_check, filters)) > len(filters) / 3
+    for exact in zip(*map(_check, filters), strict=True):
+        assert sum(exact) > len(filters) / 3
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -107,7 +120,73 @@ def test_compiled_combinations_select_what_matches(filters: dict[str, Any]) -> N
     _check(filters)
 
 
-def test_long_lists_are_not_spelled_out() -> None:
-    compiled = TokenCompiler().compile(parse({"k": {"$in": list(range(1000))}}))
+def test_negations_for_the_search_module_stand_beside_the_rest() -> None:
+    """It answers others wrong now and then; without the negation more is selected, and checked."""
+    a, b, c = ({"k": name} for name in "abc")
+    tree = parse({"$and": [a, {"$not": {"$or": [b, c]}}, {"$or": [b, {"$and": [c, {"$not": a}]}]}]})
+    compiled = SearchCompiler().compile(tree)
     assert not compiled.exact
-    assert len(str(compiled.expression)) < 100
+    assert len(compiled.expression.unwanted) == 2
+    assert not any("-" in term for term in (*compiled.expression.wanted, *compiled.expression.unwanted))
+    assert SearchCompiler().compile(parse({"$or": [a, {"$not": b}]})).expression is None
+
+
+def test_long_lists_are_not_spelled_out() -> None:
+    for compiler, _ in LANGUAGES:
+        compiled = compiler.compile(parse({"k": {"$in": list(range(1000))}}))
+        assert not compiled.exact
+        assert len(str(compiled.expression)) < 100
+
+
+class _Server:
+    """Says what is put into its mouth."""
+
+    def __init__(self, hello: Any, vector_sets: Exception | int, database: int | None = None) -> None:
+        self._answers = {"HELLO": hello, "VCARD": vector_sets}
+        self._database = database
+
+    def get_connection_kwargs(self) -> dict[str, Any]:
+        return {} if self._database is None else {"db": self._database}
+
+    def execute_command(self, name: str, *_: Any, **__: Any) -> Any:
+        answer = self._answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+UNKNOWN = exceptions.ResponseError("unknown command 'X'")
+
+
+def _flat(server: bytes, *modules: tuple[bytes, int]) -> list[Any]:
+    return [b"server", server, b"modules", [[b"name", name, b"ver", version] for name, version in modules]]
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (_Server(_flat(b"redis", (b"search", 21005)), UNKNOWN), {"hnsw", "flat"}),
+        (_Server(_flat(b"redis", (b"search", 80005), (b"vectorset", 1)), 0), {"hnsw", "flat", "vectorset"}),
+        (_Server({b"server": b"redis", b"modules": [{b"name": b"search", b"ver": 80005}]}, 0, 0), {*INDEXES}),
+        (_Server(_flat(b"redis", (b"search", 80005)), 0, 1), {"vectorset"}),
+        (_Server(_flat(b"redis", (b"search", 20811)), UNKNOWN), set()),
+        (_Server(_flat(b"valkey", (b"search", 65536)), UNKNOWN), set()),
+        (_Server(_flat(b"redis"), exceptions.NoPermissionError("no")), {"vectorset"}),
+        (_Server(UNKNOWN, 0), {"vectorset"}),
+    ],
+)
+def test_what_a_server_can(server: _Server, expected: set[str]) -> None:
+    assert run(available("{x}:"), lambda request: request(server)) == expected
+
+
+def test_an_index_that_there_is_not() -> None:
+    with pytest.raises(ConfigurationError, match="auto, hnsw, flat, vectorset"):
+        RedisKnowledgeStore("redis://h", index="btree")
+    with pytest.raises(ConfigurationError, match="knowledge stores"):
+        RedisStateStore("redis://h", index="flat")
+    for found, expected in (({"vectorset", "hnsw", "flat"}, "hnsw"), ({"vectorset"}, "vectorset")):
+        assert choose("auto", found).name == expected
+        assert choose("vectorset", found).name == "vectorset"
+    for wanted, words in (("auto", "Redis 8 or later"), ("hnsw", "database 0"), ("vectorset", "Redis 8 or later")):
+        with pytest.raises(UnsupportedOperationError, match=words):
+            choose(wanted, set())

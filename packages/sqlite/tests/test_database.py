@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -18,12 +19,18 @@ from praisonai_persistence import (
     ConnectionFailedError,
     ConversationMessage,
     ConversationSession,
+    DuplicateMessageError,
     SchemaError,
     SessionNotFoundError,
 )
 from praisonai_persistence.steps import writes
 from praisonai_persistence_sql import Execute, Fetch
-from praisonai_persistence_sqlite import SQLiteConversationStore, SQLiteKnowledgeStore, SQLiteStateStore
+from praisonai_persistence_sqlite import (
+    AsyncSQLiteConversationStore,
+    SQLiteConversationStore,
+    SQLiteKnowledgeStore,
+    SQLiteStateStore,
+)
 from praisonai_persistence_sqlite._database import Database, give_back, lend
 from praisonai_persistence_sqlite._location import locate
 
@@ -154,6 +161,72 @@ def test_a_driver_error_in_a_shared_commit_undoes_only_its_own(store):
     assert isinstance(results[1], BackendError)
     assert isinstance(results[1].__cause__, sqlite3.IntegrityError)
     assert {item.id for item in store.get_messages("s")} == {"1", "2"}
+
+
+async def at_once(store, *calls):
+    """Start calls while the database is busy with a transaction of another; return outcomes and commits since then."""
+    commits = []
+    database = database_of(store)
+    database._writer[0].set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    with Halt(database) as halt:
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.to_thread(halt.queued, 1)
+        halt.go_on()
+        return await asyncio.gather(*tasks, return_exceptions=True), len(commits)
+
+
+async def in_async_store(path, work):
+    async with AsyncSQLiteConversationStore(path=path) as store:
+        await store.create_session(ConversationSession("s"))
+        await work(store)
+
+
+def test_tasks_that_meet_share_one_commit(path):
+    async def work(store):
+        stored, commits = await at_once(store._runner, *(store.add_message("s", message(n)) for n in range(40)))
+        assert [item.seq for item in stored] == list(range(1, 41))
+        assert commits == 3  # the one that kept them waiting, the first task's, and that of all others
+        assert await store.count_messages("s") == 40
+
+    asyncio.run(in_async_store(path, work))
+
+
+def test_a_failure_of_one_task_is_its_own(path):
+    @writes
+    def broken():
+        yield Execute("INSERT INTO praison_sessions (session_id) VALUES ('half')")
+
+    async def work(store):
+        results, _ = await at_once(
+            store._runner,
+            store.add_message("s", message(1)),
+            store.add_message("s", message(2)),
+            store.add_message("nobody", message(3)),
+            store._runner.run(broken),
+            store.add_message("s", ConversationMessage("1", content="other")),
+            store.delete_messages("s", ["2"]),
+            store.add_message("s", message(4)),
+        )
+        kinds = [type(result) if isinstance(result, Exception) else result for result in results]
+        assert kinds[2:6] == [SessionNotFoundError, BackendError, DuplicateMessageError, 1]
+        assert isinstance(results[3].__cause__, sqlite3.IntegrityError)
+        assert [item.id for item in await store.get_messages("s")] == ["1", "4"]
+
+    asyncio.run(in_async_store(path, work))
+
+
+def test_tasks_that_are_cancelled_while_they_wait_write_nothing(path):
+    async def work(store):
+        with Halt(database_of(store._runner)) as halt:
+            tasks = [asyncio.ensure_future(store.add_message("s", message(n))) for n in range(5)]
+            await asyncio.to_thread(halt.queued, 1)
+            tasks[2].cancel()
+            await asyncio.wait([tasks[2]])
+            halt.go_on()
+            await asyncio.wait(tasks)
+        assert [item.id for item in await store.get_messages("s")] == ["0", "1", "3", "4"]
+
+    asyncio.run(in_async_store(path, work))
 
 
 def test_a_waiting_writer_that_is_interrupted_leaves_the_queue_in_order(store):

@@ -52,31 +52,51 @@ _UNIT = 1e-6  # lengths that differ from 1 by less rank like 1 in 32-bit floats
 class Projection(NamedTuple):
     """What an engine searches of a document's metadata.
 
+    All tokens are different.
+
     Attributes:
-        tokens: of values and of items of lists; all different.
-        keys: tokens of keys, and of keys that hold text; all different, also from those of values.
+        values: tokens of values, one for each key.
+        items: tokens of items of lists.
+        keys: tokens of keys, and of keys that hold text.
         numbers: the numbers by [field][]; finite.
     """
 
-    tokens: list[str]
+    values: list[str]
+    items: list[str]
     keys: list[str]
     numbers: dict[str, float]
 
 
-@lru_cache(maxsize=8192)
-def _digest(kind: str, key: str, value: str) -> str:
-    text = f"{kind}{len(key)}:{key}{value}"
+_CACHED = 256  # characters; longer texts would only fill the cache
+
+
+def _digest(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _hash(kind: str, key: str, value: str = "") -> str:
-    # Long texts would only fill the cache.
-    return _digest(kind, key, value) if len(value) < 200 else _digest.__wrapped__(kind, key, value)
+_cached_digest = lru_cache(maxsize=8192)(_digest)
+
+
+def _token(text: str) -> str:
+    return _cached_digest(text) if len(text) < _CACHED else _digest(text)
+
+
+def _make_names(key: str) -> tuple[str, str, str]:
+    place = f"{len(key)}:{key}"
+    return _digest(f"k{place}"), _digest(f"t{place}"), place
+
+
+_cached_names = lru_cache(maxsize=1024)(_make_names)
+
+
+def _names(key: str) -> tuple[str, str, str]:
+    """Return the token of a key, that of a key that holds text, and what is hashed before a value under the key."""
+    return _cached_names(key) if len(key) < _CACHED else _make_names(key)
 
 
 def field(key: str) -> str:
     """Return the name of a key: 32 hexadecimal digits. As a token it says that the key is there."""
-    return _hash("k", key)
+    return _names(key)[0]
 
 
 def token(key: str, value: Any, *, item: bool = False) -> str:
@@ -87,11 +107,7 @@ def token(key: str, value: Any, *, item: bool = False) -> str:
         value: any JSON value.
         item: the token says that a list under the key holds the value, not that the value stands there itself.
     """
-    return _hash("i" if item else "v", key, _canonical(value))
-
-
-def _text_token(key: str) -> str:
-    return _hash("t", key)
+    return _token(f"{'i' if item else 'v'}{_names(key)[2]}{_canonical(value)}")
 
 
 def _canonical(value: Any) -> str:
@@ -124,21 +140,27 @@ def _nearest(number: float) -> float:
 
 def project(metadata: str | None) -> Projection:
     """Return the projection of metadata as JSON text."""
-    tokens: list[str] = []
-    keys: list[str] = []
-    numbers: dict[str, float] = {}
+    # Runs for every document that is written, so it calls as little as it can.
+    projection = values, items, keys, numbers = Projection([], [], [], {})
     found: Mapping[str, Any] = {} if metadata is None else loads(metadata)
     for key, value in found.items():
-        name = field(key)
+        name, text, place = _cached_names(key) if len(key) < _CACHED else _make_names(key)
         keys.append(name)
-        tokens.append(_hash("v", key, _canonical(value)))
-        if isinstance(value, str):
-            keys.append(_text_token(key))
-        elif isinstance(value, list):
-            tokens += {_hash("i", key, _canonical(item)): None for item in value}
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        kind = type(value)
+        if kind is str:
+            keys.append(text)
+            canonical = "s" + value
+        elif kind is list:
+            parts = ["s" + item if type(item) is str else _canonical(item) for item in value]
+            canonical = "l" + _joined(parts)
+            items += [_token(f"i{place}{part}") for part in dict.fromkeys(parts)]
+        elif kind is int or kind is float:
+            canonical = _number(value)
             numbers[name] = _nearest(value)
-    return Projection(tokens, keys, numbers)
+        else:
+            canonical = _canonical(value)
+        values.append(_token(f"v{place}{canonical}"))
+    return projection
 
 
 class TokenCompiler(Compiler[E]):
@@ -146,7 +168,11 @@ class TokenCompiler(Compiler[E]):
 
     @abstractmethod
     def has(self, tokens: Sequence[str]) -> E:
-        """Return what selects the documents with at least one of the ``tokens``, which are one or more."""
+        """Return what selects the documents with at least one of the ``tokens``, of values, which are one or more."""
+
+    def has_item(self, item: str) -> E:
+        """Return what selects the documents with a token among their ``items``, where these stand apart."""
+        return self.has([item])
 
     def has_key(self, key: str) -> E:
         """Return what selects the documents with a token among their ``keys``, where these stand apart."""
@@ -165,12 +191,12 @@ class TokenCompiler(Compiler[E]):
             tokens = list(dict.fromkeys(token(key, item) for item in value))
             return Compiled(self.has(tokens) if tokens else self.nothing())
         if part.operator == "$contains":
-            return Compiled(self.has([token(key, value, item=True)]))
+            return Compiled(self.has_item(token(key, value, item=True)))
         if part.operator == "$exists":
             present = self.has_key(field(key))
             return Compiled(present if value else self.negate(present))
         if isinstance(value, str):
-            return Compiled(self.has_key(_text_token(key)), exact=False)
+            return Compiled(self.has_key(_names(key)[1]), exact=False)
         # The next double: an engine may have read the stored one from JSON, and missed it by one.
         upper = part.operator in {"$lt", "$lte"}
         number = math.nextafter(_nearest(value), math.inf if upper else -math.inf)
@@ -184,18 +210,22 @@ def product_distance(distance: str) -> str:
 
 def ranked_vectors(distance: str, vectors: Sequence[array[float]]) -> list[array[float]]:
     """Return [ranked_vector][] of embeddings, one or more, of one dimension; needs NumPy, which is faster with many."""
+    found = list(vectors)
     if distance != "cosine":
-        return list(vectors)
+        return found
     import numpy as np
 
     matrix = np.frombuffer(b"".join([memoryview(vector) for vector in vectors]), dtype=np.float32)
-    lengths = np.linalg.norm(matrix.reshape(len(vectors), -1).astype(np.float64), axis=1).tolist()
-    return [ranked_vector(distance, *pair) for pair in zip(vectors, lengths, strict=True)]
+    matrix = matrix.reshape(len(found), -1).astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
+    away = np.flatnonzero((lengths != 0) & (np.abs(lengths - 1) >= _UNIT))
+    units = (matrix[away] / lengths[away, np.newaxis]).astype(np.float32)
+    for number, unit in zip(away.tolist(), units, strict=True):
+        found[number] = array("f", unit.tobytes())
+    return found
 
 
-def ranked_vector(
-    distance: str, vector: array[float], length: float | None = None, *, query: bool = False
-) -> array[float]:
+def ranked_vector(distance: str, vector: array[float], *, query: bool = False) -> array[float]:
     """Return what the engine ranks in place of an embedding or a query; the same object where that is itself.
 
     A query's length changes no rank, so for inner products it is made a unit vector too, which keeps large products
@@ -204,13 +234,11 @@ def ranked_vector(
     Args:
         distance: the collection's.
         vector: the embedding or the query.
-        length: its length in double precision, where that is known.
         query: whether it is a query.
     """
     if distance == "euclidean" or (distance == "dot" and not query):
         return vector
-    if length is None:
-        length = norm(vector)
+    length = norm(vector)
     if length == 0 or abs(length - 1) < _UNIT:
         return vector
     return array("f", [number / length for number in vector])

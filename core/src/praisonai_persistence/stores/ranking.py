@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from praisonai_persistence.filters import matches
 from praisonai_persistence.payload import loads
 from praisonai_persistence.stores.knowledge import decode_document
-from praisonai_persistence.vectors import norm, score
+from praisonai_persistence.vectors import norm, scorer
 
 if TYPE_CHECKING:
     from array import array
@@ -71,10 +71,11 @@ def nearest(
     """
     if not search.limit:
         return []
+    score = scorer(distance, search.query)
     wanted = search.limit if ordered and exact else search.limit + SPARE
     while True:
         found = yield from fetch(wanted)
-        scored = [(_score(item, search, distance), item) for item in found]
+        scored = [(_score(item, score), item) for item in found]
         kept = [pair for pair in scored if exact or selected(search.filters, pair[1].metadata)]
         if not ordered:
             kept.sort(key=lambda pair: (-pair[0], pair[1].id))
@@ -89,12 +90,12 @@ def nearest(
 _Scored = tuple[float, Candidate]
 
 
-def _score(item: Candidate, search: Search, distance: str) -> float:
+def _score(item: Candidate, score: Callable[[Sequence[float]], float]) -> float:
     if item.score is not None:
         return item.score
     if item.embedding is None:
         raise ValueError("a candidate needs its score or its embedding")
-    return score(distance, search.query, item.embedding)
+    return score(item.embedding)
 
 
 def _certain(

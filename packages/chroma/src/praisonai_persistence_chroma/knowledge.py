@@ -277,7 +277,7 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | No
 
     vectors, entries = [], []
     for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
-        tokens, keys, numbers = project(row.metadata)
+        values, items, keys, numbers = project(row.metadata)
         facts = {
             "metadata": row.metadata,
             "content_hash": row.content_hash,
@@ -289,7 +289,7 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | No
         entries.append(
             {
                 _FACTS: json.dumps(facts, ensure_ascii=False),
-                _TOKENS: [_ANY, *tokens, *keys],
+                _TOKENS: [_ANY, *values, *items, *keys],
                 **{f"n{name}": number for name, number in numbers.items()},
             }
         )

@@ -17,8 +17,9 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -28,28 +29,43 @@ from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
-__all__ = ["Database", "Table"]
+__all__ = ["Database", "Table", "wait"]
+
+T = TypeVar("T")
 
 _POLL = 0.005  # seconds between two looks at a lock that somebody else holds
 _INFO = b"praisonai"  # in the metadata of a table's schema
 
 
-class Table(NamedTuple):
+def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of LanceDB's async API on the loop that its sync API has.
+
+    The sync API goes there and back several times for one search, and looks for a newer version each time.
+    """
+    from lancedb.background_loop import LOOP  # renewed in forked children
+
+    return LOOP.run(coroutine)  # type: ignore[no-any-return,no-untyped-call]
+
+
+@dataclass
+class Table:
     """An opened table.
 
     Attributes:
         info: what its collection was created with.
         path: its folder.
-        lance: LanceDB's own object.
+        lance: LanceDB's ``AsyncTable``.
+        replaces: whether the last upsert replaced a document.
     """
 
     info: CollectionInfo
     path: str
     lance: Any
+    replaces: bool = False
 
 
 class Database:
@@ -104,7 +120,7 @@ class Database:
             import lancedb  # a heavy one: only who works with it pays for it
 
             # At an interval of zero every read looks for a newer version first.
-            self._connection = lancedb.connect(self.path, read_consistency_interval=timedelta(0))
+            self._connection = wait(lancedb.connect_async(self.path, read_consistency_interval=timedelta(0)))
         return self._connection
 
     def forget(self) -> None:
@@ -135,8 +151,8 @@ class Database:
         folder = self._folders().get(name)
         if folder is None:
             return None
-        opened = self._lance().open_table(folder.removesuffix(".lance"))
-        table = self._tables[name] = Table(_info(opened.schema), os.path.join(self.path, folder), opened)
+        opened = wait(self._lance().open_table(folder.removesuffix(".lance")))
+        table = self._tables[name] = Table(_info(wait(opened.schema())), os.path.join(self.path, folder), opened)
         return table
 
     def create(self, info: CollectionInfo, metadata: str | None, schema: pa.Schema) -> None:
@@ -145,7 +161,7 @@ class Database:
         unique = uuid.uuid4().hex
         facts = {"name": info.name, "dimension": info.dimension, "distance": info.distance, "metadata": metadata}
         temporary = f"{self._prefix}.{unique}"
-        self._lance().create_table(temporary, schema=schema.with_metadata({_INFO: dumps(facts).encode()}))
+        wait(self._lance().create_table(temporary, schema=schema.with_metadata({_INFO: dumps(facts).encode()})))
         os.rename(
             os.path.join(self.path, f"{temporary}.lance"),
             os.path.join(self.path, f"{self._prefix}.{info.name}.{unique}.lance"),

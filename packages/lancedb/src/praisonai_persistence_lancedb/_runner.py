@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence.errors import BackendError, PersistenceError, StoreClosedError
 from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import Runner
+from praisonai_persistence_lancedb._database import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,7 @@ T = TypeVar("T")
 
 
 class LanceRunner(Runner):
-    """Runs operations whose steps yield functions of a [Database][].
+    """Runs operations whose steps yield functions, or coroutine functions, of a [Database][].
 
     Writers come one by one, also those of other processes. Readers wait for nobody; each request sees the newest
     version.
@@ -59,7 +61,8 @@ class LanceRunner(Runner):
 
     def _perform(self, request: Callable[[Database], Any]) -> Any:
         try:
-            return request(self._database)
+            answer = request(self._database)
+            return wait(answer) if inspect.iscoroutine(answer) else answer
         except PersistenceError:
             raise
         except Exception as error:

@@ -6,7 +6,7 @@ import struct
 import sys
 from array import array
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
@@ -16,7 +16,7 @@ from praisonai_persistence.vectors import unpack
 from praisonai_persistence_lancedb._database import Database, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["INDEXES", "LanceSteps"]
 
-T = TypeVar("T")
-
 INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
 """Kinds of vector index; ``none``: every vector is looked at."""
 
 _RESULT = ["id", "content", "vector", "embedding", "metadata", "content_hash", "created_at"]
+_TOKENS = ("value_tokens", "item_tokens", "key_tokens")
 _METRICS = {"dot": "dot", "euclidean": "l2"}
 _MOST = 2**31 - 1  # LanceDB counts no further
 _EXACT = 10_000  # an index is passed by where there are no more documents: it would save nothing
@@ -42,12 +41,16 @@ class SQLCompiler(TokenCompiler[str]):
 
     def has(self, tokens: Sequence[str]) -> str:
         if len(tokens) == 1:
-            return f"array_has(tokens, '{tokens[0]}')"
-        return f"array_has_any(tokens, [{', '.join(map(_literal, tokens))}])"
+            return f"array_has(value_tokens, '{tokens[0]}')"
+        return f"array_has_any(value_tokens, [{', '.join(map(_literal, tokens))}])"
+
+    # In columns of their own, because a search without an index reads all tokens of a column.
+
+    def has_item(self, item: str) -> str:
+        return f"array_has(item_tokens, '{item}')"
 
     def has_key(self, key: str) -> str:
-        # Apart from the values, because a search reads all tokens of a column.
-        return f"array_has(keys, '{key}')"
+        return f"array_has(key_tokens, '{key}')"
 
     def bound(self, name: str, number: float, *, upper: bool) -> str:
         found = f"split_part(numbers, '{name}:', 2)"  # the number, and those behind it; empty where there is none
@@ -96,8 +99,7 @@ def _schema(dimension: int) -> pa.Schema:
             pa.field("metadata", pa.large_string()),
             pa.field("content_hash", pa.large_string()),
             pa.field("created_at", pa.float64(), nullable=False),
-            pa.field("tokens", pa.list_(pa.string()), nullable=False),
-            pa.field("keys", pa.list_(pa.string()), nullable=False),
+            *[pa.field(name, pa.list_(pa.string()), nullable=False) for name in _TOKENS],
             pa.field("numbers", pa.large_string(), nullable=False),
         ]
     )
@@ -128,7 +130,8 @@ def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
         [row.metadata for row in rows],
         [row.content_hash for row in rows],
         [row.created_at for row in rows],
-        [item.tokens for item in projections],
+        [item.values for item in projections],
+        [item.items for item in projections],
         [item.keys for item in projections],
         ["".join(f"{name}:{_ordered(value)};" for name, value in item.numbers.items()) for item in projections],
     ]
@@ -188,7 +191,7 @@ class LanceSteps(VectorSteps[Table, str]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Table | None]:
         # A look at the folder always tells.
-        return (yield from _ask(lambda database: database.find(name)))
+        return (yield lambda database: database.find(name))  # type: ignore[no-any-return]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         yield lambda database: database.create(info, metadata, _schema(info.dimension))
@@ -200,11 +203,7 @@ class LanceSteps(VectorSteps[Table, str]):
         return [row[0] for row in (yield from self._read(opened, ["id"], _where(ids, None)))]
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        def merge(_: Database) -> None:
-            merging = opened.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merging.execute(_batch(rows, opened.info))
-
-        yield merge
+        yield lambda _: _upsert(opened, _batch(rows, opened.info))
 
     def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield lambda _: opened.lance.add(_batch(rows, opened.info))
@@ -212,25 +211,25 @@ class LanceSteps(VectorSteps[Table, str]):
     def _rank(
         self, opened: Table, query: array[float], limit: int, expression: str | None
     ) -> Steps[Sequence[Candidate]]:
-        def search(_: Database) -> list[Candidate]:
+        async def search(_: Database) -> pa.Table:
             import numpy as np
 
-            found = opened.lance.search(np.frombuffer(query, dtype=np.float32), vector_column_name="vector")
+            found = opened.lance.query().nearest_to(np.frombuffer(query, dtype=np.float32)).column("vector")
             found = found.distance_type(_METRICS[product_distance(opened.info.distance)]).limit(min(limit, _MOST))
             if expression is not None:
-                found = found.where(expression, prefilter=True)
-            if self._index == "none" or opened.lance.count_rows() <= _EXACT:
+                found = found.where(expression)
+            if self._index == "none" or await opened.lance.count_rows() <= _EXACT:
                 found = found.bypass_vector_index()
             else:
                 found = found.refine_factor(self._refine)
                 if self._probes is not None:
                     found = found.nprobes(self._probes)
-            return _candidates(found.select([*_RESULT, "_distance"]).to_arrow())
+            return await found.select([*_RESULT, "_distance"]).to_arrow()
 
-        return (yield from _ask(search))
+        return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return (yield from _ask(lambda _: _candidates(_select(opened, _RESULT, _where(ids, None)))))
+        return _candidates((yield lambda _: _select(opened, _RESULT, _where(ids, None))))
 
     def _scan(
         self, opened: Table, ids: Sequence[str] | None, expression: str | None
@@ -238,18 +237,15 @@ class LanceSteps(VectorSteps[Table, str]):
         return (yield from self._read(opened, ["id", "metadata"], _where(ids, expression)))
 
     def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[list[tuple[Any, ...]]]:
-        def read(_: Database) -> list[tuple[Any, ...]]:
-            found = _select(opened, columns, where)
-            return list(zip(*(found.column(name).to_pylist() for name in columns), strict=True))
-
-        return (yield from _ask(read))
+        found = yield lambda _: _select(opened, columns, where)
+        return list(zip(*(found.column(name).to_pylist() for name in columns), strict=True))
 
     def _count(self, opened: Table, expression: str | None) -> Steps[int]:
-        return (yield from _ask(lambda _: int(opened.lance.count_rows(expression))))
+        return int((yield lambda _: opened.lance.count_rows(expression)))
 
     def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
         where = _where(ids, expression) or "true"
-        return (yield from _ask(lambda _: int(opened.lance.delete(where).num_deleted_rows)))
+        return int((yield lambda _: opened.lance.delete(where)).num_deleted_rows)
 
     # ------------------------------------------------------------------------------------------------ beyond the usual
 
@@ -267,23 +263,43 @@ class LanceSteps(VectorSteps[Table, str]):
         opened = yield from self._need(collection)
         metric = _METRICS[product_distance(opened.info.distance)]
 
-        def create(_: Database) -> None:
+        async def create(_: Database) -> None:
             from lancedb import index
 
+            lance = opened.lance
             kinds = {"ivf_flat": index.IvfFlat, "ivf_pq": index.IvfPq, "ivf_hnsw_sq": index.HnswSq}
             if self._index != "none":
-                opened.lance.create_index("vector", config=kinds[self._index](distance_type=metric), replace=True)
-            for column in ("tokens", "keys"):
-                opened.lance.create_index(column, config=index.LabelList(), replace=True)
-            opened.lance.create_index("id", config=index.BTree(), replace=True)
+                await lance.create_index("vector", config=kinds[self._index](distance_type=metric), replace=True)
+            for column in _TOKENS:
+                await lance.create_index(column, config=index.LabelList(), replace=True)
+            await lance.create_index("id", config=index.BTree(), replace=True)
 
         yield create
 
 
-def _select(opened: Table, columns: list[str], where: str | None) -> pa.Table:
-    found = opened.lance.search().select(columns).limit(_MOST)
-    return (found if where is None else found.where(where)).to_arrow()
+async def _upsert(opened: Table, batch: pa.Table) -> None:
+    """Write rows over those that exist, under the lock.
+
+    To merge takes much longer than to look whether there is anything to replace, and then to add. Whoever replaced
+    documents a moment ago will likely do it again: then that look is spared.
+    """
+    if not opened.replaces and await _are_new(opened, batch.column("id")):
+        await opened.lance.add(batch)
+        return
+    merging = opened.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+    opened.replaces = (await merging.execute(batch)).num_updated_rows > 0
 
 
-def _ask(request: Callable[[Database], T]) -> Steps[T]:
-    return (yield request)  # type: ignore[no-any-return]
+async def _are_new(opened: Table, ids: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    # All ids, which is faster than a filter of hundreds; a merge reads them too.
+    async for found in await opened.lance.query().select(["id"]).limit(_MOST).to_batches():
+        if pc.any(pc.is_in(found.column("id"), value_set=ids)).as_py():
+            return False
+    return True
+
+
+async def _select(opened: Table, columns: list[str], where: str | None) -> pa.Table:
+    found = opened.lance.query().select(columns).limit(_MOST)
+    return await (found if where is None else found.where(where)).to_arrow()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.stores import (
-    AsyncStepConversationStore,
     AsyncStepStateStore,
     StepConversationStore,
     StepStateStore,
@@ -21,6 +20,7 @@ from praisonai_persistence_sql import (
     STATE_CAPABILITIES,
     AsyncConversationSchema,
     AsyncSchema,
+    AsyncSQLConversationStore,
     ConversationSchema,
     Schema,
     ServerStore,
@@ -140,7 +140,7 @@ class MySQLConversationStore(_Conversation, ConversationSchema, StepConversation
     """Conversations in MySQL or MariaDB, on PyMySQL."""
 
 
-class AsyncMySQLConversationStore(_Conversation, AsyncConversationSchema, AsyncStepConversationStore):
+class AsyncMySQLConversationStore(_Conversation, AsyncConversationSchema, AsyncSQLConversationStore):
     """Conversations in MySQL or MariaDB, on aiomysql."""
 
     _async = True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_pg.errors import Errors
+from praisonai_persistence_pg.pools import OwnConnections
 from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import (
     Alone,
@@ -25,7 +25,7 @@ from praisonai_persistence_sql import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from praisonai_persistence_pg.settings import Settings
     from praisonai_persistence_sql.runners import Failure
@@ -146,57 +146,30 @@ def _unsent(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
 
 
-class OwnPool(_Errors):
-    """Connections of our own.
+class OwnPool(OwnConnections, _Errors):
+    """Connections of our own; see ``OwnConnections``."""
 
-    Args:
-        settings: how to connect.
-        connect: makes a connection instead, where the caller handed that in.
-        kind: of connection.
-        min_size: opened with the first.
-        max_size: how many there may be at a time.
-        pool_timeout: seconds to wait for one.
-    """
+    kind = AsyncpgConnection
+    _lender: AsyncLender[AsyncpgConnection]
 
-    def __init__(
-        self,
-        settings: Settings,
-        connect: Callable[[], Awaitable[Any]] | None,
-        *,
-        kind: type[AsyncpgConnection] = AsyncpgConnection,
-        min_size: int,
-        max_size: int,
-        pool_timeout: float,
-    ) -> None:
-        super().__init__(settings.where)
-        self._arguments = settings.for_asyncpg()
-        self._factory = connect
-        self._kind = kind
-        self._worked = False
-        self._min_size = min_size
-        self._lender: AsyncLender[AsyncpgConnection] = AsyncLender(
-            self._connect,
-            AsyncpgConnection.alive,
-            AsyncpgConnection.close,
-            AsyncpgConnection.abandon,
-            max_size=max_size,
-            timeout=pool_timeout,
-        )
+    def _make_lender(self, **limits: Any) -> AsyncLender[AsyncpgConnection]:
+        return AsyncLender(self._connect, self.kind.alive, self.kind.close, self.kind.abandon, **limits)
 
     async def _connect(self) -> AsyncpgConnection:
         try:
-            raw = await (self._factory() if self._factory is not None else asyncpg.connect(**self._arguments))
+            if self._factory is not None:
+                raw = await self._factory()
+            else:
+                raw = await asyncpg.connect(**self._settings.for_asyncpg())
         except (TimeoutError, asyncio.TimeoutError):
-            raise ConnectionFailedError(
-                f"PostgreSQL at {self._where} did not answer within {self._arguments['timeout']:g} seconds"
-            ) from None
+            raise self._no_answer() from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise self.refused(error, worked=self._worked) from error
         if not self._worked:
             self._worked = True
             with contextlib.suppress(Exception):  # what fails here fails again where it matters
                 await self._lender.fill(self._min_size - 1)
-        return self._kind(raw)
+        return self.kind(raw)
 
     def lend(self) -> AsyncLoan[AsyncpgConnection]:
         return AsyncLoan(self._lender.acquire, self._release)

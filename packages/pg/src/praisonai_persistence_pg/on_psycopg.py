@@ -16,11 +16,12 @@ from psycopg.rows import tuple_row
 
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_pg.errors import Errors, state_of
+from praisonai_persistence_pg.pools import OwnConnections
 from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Loan, Pool, Snapshot, Undo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from praisonai_persistence_pg.settings import Settings
 
@@ -152,37 +153,14 @@ class _Errors(Errors, Pool):
         return state, error.diag.message_primary or str(error), of_connection and error.sqlstate is None
 
 
-class OwnPool(_Errors):
-    """Connections of our own.
+class OwnPool(OwnConnections, _Errors):
+    """Connections of our own; see ``OwnConnections``."""
 
-    Args:
-        settings: how to connect.
-        connect: makes a connection instead, where the caller handed that in.
-        kind: of connection.
-        min_size: opened with the first.
-        max_size: how many there may be at a time.
-        pool_timeout: seconds to wait for one.
-    """
+    kind = PsycopgConnection
+    _lender: Lender[PsycopgConnection]
 
-    def __init__(
-        self,
-        settings: Settings,
-        connect: Callable[[], psycopg.Connection[Any]] | None,
-        *,
-        kind: type[PsycopgConnection] = PsycopgConnection,
-        min_size: int,
-        max_size: int,
-        pool_timeout: float,
-    ) -> None:
-        super().__init__(settings.where)
-        self._arguments = settings.for_psycopg()
-        self._factory = connect
-        self._kind = kind
-        self._worked = False
-        self._min_size = min_size
-        self._lender = Lender(
-            self._connect, PsycopgConnection.alive, PsycopgConnection.close, max_size=max_size, timeout=pool_timeout
-        )
+    def _make_lender(self, **limits: Any) -> Lender[PsycopgConnection]:
+        return Lender(self._connect, self.kind.alive, self.kind.close, **limits)
 
     def _connect(self) -> PsycopgConnection:
         try:
@@ -190,18 +168,16 @@ class OwnPool(_Errors):
                 raw = self._factory()
                 raw.autocommit = True
             else:
-                raw = psycopg.connect(**self._arguments, autocommit=True)
+                raw = psycopg.connect(**self._settings.for_psycopg(), autocommit=True)
         except psycopg.errors.ConnectionTimeout:
-            raise ConnectionFailedError(
-                f"PostgreSQL at {self._where} did not answer within {self._arguments['connect_timeout']} seconds"
-            ) from None
+            raise self._no_answer() from None
         except psycopg.OperationalError as error:
             raise self.refused(error, worked=self._worked) from error
         if not self._worked:
             self._worked = True
             with contextlib.suppress(Exception):  # what fails here fails again where it matters
                 self._lender.fill(self._min_size - 1)
-        return self._kind(raw)
+        return self.kind(raw)
 
     def lend(self) -> Loan[PsycopgConnection]:
         return Loan(self._lender.acquire, self._release)

@@ -89,7 +89,7 @@ class PostgresStore(ServerStore):
         if pool is not None:
             lender = driver.InjectedPool(pool, how)
         else:
-            lender = driver.OwnPool(how, connection_factory, min_size=min_size, max_size=max_size, pool_timeout=wait)
+            lender = driver.OwnPool(how, connection_factory, min_size=min_size, max_size=max_size, timeout=wait)
         self._assemble(
             steps, lender, retry_timeout=retry_timeout, create_schema=create_schema, adopt_legacy=adopt_legacy
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from praisonai_persistence_pg.on_asyncpg import AsyncpgConnection, InjectedPool
@@ -44,4 +43,7 @@ class VectorConnection(AsyncpgConnection):
         return None
 
 
-OwnPool = partial(_OwnPool, kind=VectorConnection)
+class OwnPool(_OwnPool):
+    """Connections of our own, which know the type."""
+
+    kind = VectorConnection

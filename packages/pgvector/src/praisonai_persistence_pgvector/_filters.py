@@ -36,6 +36,7 @@ _EXACT = 2**53
 _BOUND = re.compile("\x1f([0-9]+)\x1f")
 _MOST = 60_000
 """Parameters of a statement; the protocol counts to 65,535."""
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SYMBOLS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -64,7 +65,7 @@ def _copy(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_copy(value), ensure_ascii=False, separators=(",", ":"))
+    return _encode(_copy(value))
 
 
 def searchable(metadata: str | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from functools import partial
 from typing import Any
 
 from psycopg.adapt import Dumper
@@ -62,4 +61,7 @@ class VectorConnection(PsycopgConnection):
         return None
 
 
-OwnPool = partial(_OwnPool, kind=VectorConnection)
+class OwnPool(_OwnPool):
+    """Connections of our own, which know the type."""
+
+    kind = VectorConnection

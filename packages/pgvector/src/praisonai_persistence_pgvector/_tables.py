@@ -31,11 +31,8 @@ _SAFE = (1e-15, 1e15)
 _SAFE_IN_HALF = (1e-2, 6e4)
 
 _OPERATORS = {"cosine": ("<=>", "cosine"), "dot": ("<#>", "ip"), "euclidean": ("<->", "l2")}
-_SCORES = {
-    "cosine": "1 - (embedding <=> {q})",
-    "dot": "-(embedding <#> {q})",
-    "euclidean": "1 / (1 + (embedding <-> {q}))",
-}
+_SCORES = {"cosine": "1 - {}", "dot": "-{}", "euclidean": "1 / (1 + {})"}
+"""Of what an operator says."""
 _PAIRS = "FROM unnest(embedding::real[], {q}::real[]) AS u(a, b)"
 _EXACT_SCORES = {  # $2: the query's length
     "cosine": "CASE WHEN norm * $2::float8 = 0 THEN 0 "
@@ -113,7 +110,8 @@ class Table:
         self._safe = "norm BETWEEN {} AND {}".format(*self._bounds)
         self._operator, self._class = _OPERATORS[info.distance]
         self._q = f"(SELECT $1::{'vector' if wire.vectors else 'real[]'}::vector({info.dimension}))"
-        self._score = _SCORES[info.distance].format(q=self._q)
+        self._distance = f"(embedding {self._operator} {self._q})"
+        self._score = _SCORES[info.distance]
         self._exact_score = _EXACT_SCORES[info.distance].format(q=self._q)
         self._ranked = f"(embedding::halfvec({info.dimension}))" if self._half else "embedding"
 
@@ -210,15 +208,17 @@ class Table:
         exact = f"SELECT {_RESULT}, {self._exact_score} AS score{more} FROM {self.sql} WHERE {{}} "
         best = f"ORDER BY score DESC, id LIMIT {limit}"
         if indexed:
-            q = f"(SELECT {self._q}::halfvec({self.info.dimension}))" if self._half else self._q
-            nearest = f"ORDER BY {self._ranked} {self._operator} {q} LIMIT {limit * (1 + self._half)}"
+            rank = "distance"  # which is then computed once
+            if self._half:
+                rank = f"{self._ranked} {self._operator} (SELECT {self._q}::halfvec({self.info.dimension}))"
             found = (
-                f"(SELECT {_RESULT}, {self._score} AS score{more} FROM {self.sql} "
-                f"WHERE {self._safe} AND {there} AND {condition} {nearest}) UNION ALL "
-                f"({exact.format(f'NOT ({self._safe}) AND {there} AND {condition}')}{best})"
+                f"(SELECT {_RESULT}, {self._score.format('distance')} AS score{more} FROM "
+                f"(SELECT {_RESULT}, {self._distance} AS distance{more} FROM {self.sql} "
+                f"WHERE {self._safe} AND {there} AND {condition} ORDER BY {rank} LIMIT {limit * (1 + self._half)}) "
+                f"AS nearest) UNION ALL ({exact.format(f'NOT ({self._safe}) AND {there} AND {condition}')}{best})"
             )
         elif self._bounds[0] <= length <= self._bounds[1]:
-            score = f"CASE WHEN {self._safe} THEN {self._score} ELSE {self._exact_score} END"
+            score = f"CASE WHEN {self._safe} THEN {self._score.format(self._distance)} ELSE {self._exact_score} END"
             found = f"SELECT {_RESULT}, {score} AS score{more} FROM {self.sql} WHERE {condition} {best}"
         else:
             found = f"{exact.format(condition)}{best}"

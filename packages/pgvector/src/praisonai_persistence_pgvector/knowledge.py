@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import CollectionNotFoundError, DimensionError, DocumentExistsError, SchemaError
+from praisonai_persistence.errors import CollectionNotFoundError, DimensionError, DocumentExistsError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Steps, reads, writes
@@ -20,8 +20,9 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.vectors import check_dimension
 from praisonai_persistence_pgvector._filters import where
+from praisonai_persistence_pgvector._schema import TABLES, KnowledgeMigrations
 from praisonai_persistence_pgvector._tables import LARGEST_DIMENSION, Table, Wire, received
-from praisonai_persistence_sql import Alone, Execute, Fetch, Migration, Migrations, Snapshot, Undo, repeatable
+from praisonai_persistence_sql import Alone, Execute, Fetch, Snapshot, Undo, repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,28 +38,6 @@ EXACT = 1_000
 """Up to so many documents a search is exact (K09)."""
 _MOST_BY_INDEX = 1_000
 """The largest limit of a search by the index; it is what the index can be told to look at."""
-_TABLES = ("collections",)
-_MIGRATIONS = (
-    Migration(
-        1,
-        "collections",
-        up=(
-            """CREATE TABLE {collections} (
-                number {t_int} GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-                name {t_id} NOT NULL UNIQUE,
-                dimension {t_int} NOT NULL,
-                distance {t_text} NOT NULL,
-                metadata {t_text}
-            )""",
-        ),
-        down=("DROP TABLE {collections}",),
-        drops=("collections",),
-    ),
-)
-_OLDEST = (0, 8)
-# Sessions of all prefixes make the extension in turns.
-_EXTENSION_LOCK = "SELECT pg_advisory_xact_lock(7089417733021417)"
-_EXTENSION = "SELECT extversion, to_regtype('vector') IS NOT NULL FROM pg_extension WHERE extname = 'vector'"
 _UNDEFINED_TABLE, _UNIQUE_VIOLATION = "42P01", "23505"
 # Of containers, mostly: several processes that build an index share memory, and there is little of it.
 _OUT_OF_SHARED_MEMORY = {"53100", "53200"}
@@ -92,50 +71,6 @@ class Options(NamedTuple):
     wire: Wire
 
 
-class _Migrations(Migrations):
-    def _migrate(self, goal: int) -> Steps[Any]:
-        if goal:
-            yield from self._extension()
-        return (yield from super()._migrate(goal))
-
-    @staticmethod
-    def _extension() -> Steps[None]:
-        """Make the extension where it is missing.
-
-        Raises:
-            SchemaError: it cannot be made here, is too old, or is out of the role's sight.
-        """
-        found = yield Fetch(_EXTENSION)
-        if not found:
-            yield Fetch(_EXTENSION_LOCK)
-            try:
-                yield Execute("CREATE EXTENSION IF NOT EXISTS vector")
-            except Exception as error:
-                state = getattr(error, "sqlstate", None)
-                if state == "42501":
-                    raise SchemaError(
-                        "the extension vector is not in this database, and this role may not make it: let an "
-                        "administrator run CREATE EXTENSION vector in it"
-                    ) from error
-                if state in {"0A000", "58P01"}:
-                    raise SchemaError(
-                        "the server has no extension vector (pgvector): install it there, for example the package "
-                        "postgresql-17-pgvector, or use a server that has it"
-                    ) from error
-                raise
-            found = yield Fetch(_EXTENSION)
-        version, visible = found[0]
-        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-            raise SchemaError(
-                f"the extension vector has version {version}, 0.8 is needed: ALTER EXTENSION vector UPDATE"
-            )
-        if not visible:
-            raise SchemaError(
-                "the extension vector stands in a schema outside of this role's search_path: add it there "
-                "(ALTER ROLE ... SET search_path)"
-            )
-
-
 class PgvectorKnowledgeSteps(KnowledgeSteps):
     """Knowledge in PostgreSQL.
 
@@ -146,11 +81,11 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
     """
 
     def __init__(self, dialect: Postgres, prefix: str, options: Options) -> None:
-        self.migrations = _Migrations(dialect, prefix, "knowledge", _TABLES, _MIGRATIONS)
+        self.migrations = KnowledgeMigrations(dialect, prefix)
         self._dialect = dialect
         self._prefix = prefix
         self._options = options
-        table = dialect.tables(prefix, _TABLES)["collections"]
+        table = dialect.tables(prefix, TABLES)["collections"]
         head, _, tail = dialect.table(f"{prefix}documents_N_hnsw").rpartition("N")
         index = f"to_regclass('{head}' || number || '{tail}')"
         self._find = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.stores import (
-    AsyncStepConversationStore,
     AsyncStepStateStore,
     StepConversationStore,
     StepStateStore,
@@ -18,6 +17,7 @@ from praisonai_persistence_sql import (
     STATE_CAPABILITIES,
     AsyncConversationSchema,
     AsyncSchema,
+    AsyncSQLConversationStore,
     ConversationSchema,
     Schema,
 )
@@ -39,7 +39,7 @@ class PostgresConversationStore(_Conversation, ConversationSchema, StepConversat
     """Conversations in PostgreSQL, on psycopg."""
 
 
-class AsyncPostgresConversationStore(_Conversation, AsyncConversationSchema, AsyncStepConversationStore):
+class AsyncPostgresConversationStore(_Conversation, AsyncConversationSchema, AsyncSQLConversationStore):
     """Conversations in PostgreSQL, on asyncpg."""
 
     _async = True

@@ -123,7 +123,9 @@ def _translated(error: Exception, name: str) -> PersistenceError:
         return TakenError(f"{name} has such a collection already")
     if code in {401, 403, "UNAUTHENTICATED", "PERMISSION_DENIED"}:
         return ConnectionFailedError(f"{name} does not let this client in: check its API key")
-    if isinstance(error, ResponseHandlingException) or code in {502, 503, 504, "UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+    # A ValueError is an answer that is not what the client expects.
+    silent = isinstance(error, ResponseHandlingException) and not isinstance(error.source, ValueError)
+    if silent or code in {408, 502, 503, 504, "UNAVAILABLE", "DEADLINE_EXCEEDED"}:
         return ConnectionFailedError(f"{name} does not answer ({type(error).__name__})")
     return BackendError(f"{name} failed: {type(error).__name__}" + ("" if code is None else f" {code}"))
 

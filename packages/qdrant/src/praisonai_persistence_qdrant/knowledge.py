@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import uuid
 from array import array
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.errors import DocumentExistsError
@@ -13,11 +13,12 @@ from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import same_collection
-from praisonai_persistence.stores.projection import TokenCompiler, field, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.projection import field, product_distance, project, ranked_vectors
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.vector_engine import VectorSteps
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_qdrant._client import GoneError, TakenError
+from praisonai_persistence_qdrant._filters import FilterCompiler, models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,17 +32,10 @@ _FACTS = "praisonai"  # in the metadata of Qdrant's collection
 _RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
 _MOST = 2**31 - 1
 _PAGE = 1_000
-_REQUEST = 16 * 1024 * 1024  # characters in one request; a server takes 32 MB unless told otherwise
+_REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 32 MB unless told otherwise
 _WORKSPACE = uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11")
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
-
-
-@cache
-def _models() -> Any:
-    from qdrant_client import models  # a heavy one: only who works with it pays for it
-
-    return models
 
 
 def _point(key: str) -> str:
@@ -50,36 +44,6 @@ def _point(key: str) -> str:
     The document's own id stands in the payload.
     """
     return str(uuid.uuid5(_WORKSPACE, key))
-
-
-class FilterCompiler(TokenCompiler[Any]):
-    """To Qdrant's filters and conditions."""
-
-    def has(self, tokens: Sequence[str]) -> Any:
-        m = _models()
-        match = m.MatchValue(value=tokens[0]) if len(tokens) == 1 else m.MatchAny(any=list(tokens))
-        return m.FieldCondition(key="tokens", match=match)
-
-    def has_key(self, key: str) -> Any:
-        # Apart from the values, of which the local mode looks at each.
-        m = _models()
-        return m.FieldCondition(key="keys", match=m.MatchValue(value=key))
-
-    def bound(self, name: str, number: float, *, upper: bool) -> Any:
-        m = _models()
-        return m.FieldCondition(key=f"numbers.n{name}", range=m.Range(lte=number) if upper else m.Range(gte=number))
-
-    def all_of(self, parts: Sequence[Any]) -> Any:
-        return _models().Filter(must=list(parts))
-
-    def any_of(self, parts: Sequence[Any]) -> Any:
-        return _models().Filter(should=list(parts))
-
-    def negate(self, part: Any) -> Any:
-        return _models().Filter(must_not=[part])
-
-    def nothing(self) -> Any:
-        return _models().HasIdCondition(has_id=[])
 
 
 class Opened(NamedTuple):
@@ -133,7 +97,7 @@ class QdrantSteps(VectorSteps[Opened, Any]):
         return Opened(info, own)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        m = _models()
+        m = models()
         by_product = product_distance(info.distance) == "dot"
         vectors = m.VectorParams(
             size=info.dimension,
@@ -148,6 +112,11 @@ class QdrantSteps(VectorSteps[Opened, Any]):
                 vectors_config=vectors,
                 hnsw_config=m.HnswConfigDiff(full_scan_threshold=kilobytes),
                 optimizers_config=m.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
+                strict_mode_config=m.StrictModeConfig(
+                    # Else a hosted server refuses filters of fields that nobody had it index.
+                    unindexed_filtering_retrieve=True,
+                    unindexed_filtering_update=True,
+                ),
                 metadata={_FACTS: facts},
             )
         except TakenError:  # somebody else was first
@@ -178,7 +147,7 @@ class QdrantSteps(VectorSteps[Opened, Any]):
 
     def _add(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
         writer = uuid.uuid4().hex if self._server else None
-        mode = _models().UpdateMode.INSERT_ONLY
+        mode = models().UpdateMode.INSERT_ONLY
         for points in _requests(rows, opened.info, writer):
             yield lambda client, points=points: client.upsert(opened.name, points, wait=True, update_mode=mode)
         if writer is None:
@@ -194,10 +163,10 @@ class QdrantSteps(VectorSteps[Opened, Any]):
     def _rank(
         self, opened: Opened, query: array[float], limit: int, expression: Any | None
     ) -> Steps[Sequence[Candidate]]:
-        parameters = _models().SearchParams(exact=True) if self._exact else None
+        parameters = models().SearchParams(exact=True) if self._exact else None
         found = yield lambda client: client.query_points(
             opened.name,
-            query=query.tolist(),
+            query=_tamed(query) if opened.info.distance == "dot" else query.tolist(),
             query_filter=_filter(None, expression),
             search_params=parameters,
             limit=min(limit, _MOST),
@@ -242,8 +211,8 @@ class QdrantSteps(VectorSteps[Opened, Any]):
     def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
         gone = 0
         for some in [None] if ids is None else _pages(ids):
-            chosen = _filter(some, expression) or _models().Filter(must=[])
-            selector = _models().FilterSelector(filter=chosen)
+            chosen = _filter(some, expression) or models().Filter(must=[])
+            selector = models().FilterSelector(filter=chosen)
             found = yield from self._selected(opened, chosen)
             if found:
                 yield lambda client, selector=selector: client.delete(opened.name, selector, wait=True)
@@ -256,20 +225,29 @@ class QdrantSteps(VectorSteps[Opened, Any]):
     def create_index(self, collection: str, keys: Sequence[str]) -> Steps[None]:
         """Make payload indexes: of values and keys, and of the numbers under some keys."""
         opened = yield from self._need(collection)
-        schema = _models().PayloadSchemaType
-        fields = {
-            "tokens": schema.KEYWORD,
-            "keys": schema.KEYWORD,
-            **{f"numbers.n{field(key)}": schema.FLOAT for key in keys},
-        }
+        schema = models().PayloadSchemaType
+        fields = dict.fromkeys(("values", "items", "keys"), schema.KEYWORD)
+        fields |= {f"numbers.n{field(key)}": schema.FLOAT for key in keys}
         for name, kind in fields.items():
             yield lambda client, name=name, kind=kind: client.create_payload_index(
                 opened.name, field_name=name, field_schema=kind, wait=True
             )
 
 
+def _tamed(query: array[float]) -> list[float]:
+    """Return a query whose product with any embedding is finite in single precision, in which a server computes.
+
+    Its answers are JSON, which has no infinity. A power of two changes no digit, and not the order.
+    """
+    size = sum(map(abs, query))
+    if size <= 0.5:
+        return query.tolist()
+    scale = math.ldexp(0.5, -math.frexp(size)[1])
+    return [part * scale for part in query]
+
+
 def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
-    m = _models()
+    m = models()
     parts = [] if expression is None else [expression]
     if ids is not None:
         parts.append(m.HasIdCondition(has_id=[_point(key) for key in ids]))
@@ -283,7 +261,7 @@ def _requests(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | N
     points: list[Any] = []
     size = 0
     for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
-        own = len(row.content) + len(row.metadata or "") + 16 * info.dimension
+        own = len(row.content.encode()) + len((row.metadata or "").encode()) + 16 * info.dimension
         if points and size + own > _REQUEST:
             yield points
             points, size = [], 0
@@ -294,12 +272,13 @@ def _requests(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | N
 
 
 def _make_point(row: DocumentRow, vector: array[float], writer: str | None) -> Any:
-    tokens, keys, numbers = project(row.metadata)
+    values, items, keys, numbers = project(row.metadata)
     payload: dict[str, Any] = {
         "id": row.id,
         "content": row.content,
         "created_at": row.created_at.hex(),  # as text: not every reader of JSON gives back the same double
-        "tokens": tokens,
+        "values": values,
+        "items": items,
         "keys": keys,
     }
     if row.metadata is not None:
@@ -312,7 +291,8 @@ def _make_point(row: DocumentRow, vector: array[float], writer: str | None) -> A
         payload["embedding"] = _text(row.embedding)
     if writer is not None:
         payload["writer"] = writer
-    return _models().PointStruct(id=_point(row.id), vector=vector.tolist(), payload=payload)
+    # As it is: to validate it would look at every number once more.
+    return models().PointStruct.model_construct(id=_point(row.id), vector=vector.tolist(), payload=payload)
 
 
 def _text(vector: array[float]) -> str:

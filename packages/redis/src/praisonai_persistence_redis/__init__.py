@@ -49,6 +49,8 @@ class _Store:
         command_timeout: seconds to wait for an answer; None: for ever.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
         allow_eviction: whether a server will do that throws data away when it is full.
+        index: (knowledge) what new collections are found by: ``hnsw`` or ``flat``, of the search module; ``vectorset``;
+            or ``auto``, the first of these that the server has.
         client_options: more arguments of the driver's connections: ``ssl_ca_certs``, ``client_name`` and so on.
 
     Raises:
@@ -78,10 +80,14 @@ class _Store:
         command_timeout: float | None = 60.0,
         retry_timeout: float = 10.0,
         allow_eviction: bool = False,
+        index: str | None = None,
         client_options: Mapping[str, Any] | None = None,
     ) -> None:
         address = {"host": host, "port": port, "db": db, "username": username, "password": password}
-        steps = self._make_steps(table_prefix, allow_eviction=allow_eviction)
+        more = {} if index is None else {"index": index}
+        if more and self._make_steps is not RedisKnowledgeSteps:
+            raise ConfigurationError("index is an option of knowledge stores")
+        steps = self._make_steps(table_prefix, allow_eviction=allow_eviction, **more)
         how = None
         if client is None:
             if url is None and host is None:
@@ -123,12 +129,18 @@ class _Knowledge(_Store):
     capabilities: ClassVar[frozenset[str]] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
     _make_steps = RedisKnowledgeSteps
 
+    @property
+    def index(self) -> str | None:
+        """What new collections are found by: ``hnsw``, ``flat`` or ``vectorset``; None before the first connection."""
+        steps: RedisKnowledgeSteps = self._steps  # type: ignore[attr-defined]
+        return steps.index
+
 
 class RedisKnowledgeStore(_Knowledge, StepKnowledgeStore):
-    """Knowledge in the vector sets of Redis 8, on ``redis.Redis``."""
+    """Knowledge in Redis with the search module, or in the vector sets of Redis 8, on ``redis.Redis``."""
 
 
 class AsyncRedisKnowledgeStore(_Knowledge, AsyncStepKnowledgeStore):
-    """Knowledge in the vector sets of Redis 8, on ``redis.asyncio.Redis``."""
+    """Knowledge in Redis with the search module, or in the vector sets of Redis 8, on ``redis.asyncio.Redis``."""
 
     _runner_class = AsyncRedisRunner

@@ -1,17 +1,19 @@
-"""Filters in the language of vector sets.
+"""Filters in the languages of vector sets and of the search module.
 
-That language reads the fields of a JSON object, and drops an element as a whole when it lacks a field that is named, so
-negations and alternatives over documents with different keys would come out wrong. Therefore each document's attributes
-hold one field that all have, a list of tokens; a comparison asks whether a token is in it. A token is a digest of a
-sentence about the metadata: "has this key", "has a number there", "has this value there", "has a list that holds it".
+Vector sets read the fields of a JSON object, and drop an element as a whole when it lacks a field that is named, so
+negations and alternatives over documents with different keys would come out wrong. The search module knows only fields
+that were declared with the index, each of one type. Therefore each document has one field that all have, a list of
+tokens; a comparison asks whether a token is in it. A token is a digest of a sentence about the metadata: "has this
+key", "has a number there", "has this value there", "has a list that holds it".
 """
 
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from base64 import b64encode
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from praisonai_persistence.filters import Compare, Compiled, Compiler
 from praisonai_persistence.payload import loads
@@ -19,17 +21,15 @@ from praisonai_persistence.payload import loads
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["TokenCompiler", "attributes"]
+__all__ = ["SearchCompiler", "Terms", "VectorSetCompiler", "tokens"]
 
-_ALTERNATIVES = 20
-"""The longest list of ``$in`` that is spelled out: the server takes a microsecond for each token of each document."""
+E = TypeVar("E")
 
 
-def attributes(metadata: str | None) -> str:
-    """Return the attributes of a document with that metadata (JSON text)."""
+def tokens(metadata: str | None) -> list[str]:
+    """Return the tokens of a document with that metadata (JSON text): letters, digits, ``+`` and ``/``."""
     found = {} if metadata is None else loads(metadata)
-    tokens = dict.fromkeys(token for key, value in found.items() for token in _tokens(key, value))
-    return json.dumps({"t": list(tokens)}, separators=(",", ":"))
+    return list(dict.fromkeys(token for key, value in found.items() for token in _tokens(key, value)))
 
 
 def _tokens(key: str, value: Any) -> Iterator[str]:
@@ -61,23 +61,45 @@ def _canonical(value: Any) -> str:
     return json.dumps(value)
 
 
-class TokenCompiler(Compiler[str]):
+class _TokenCompiler(Compiler[E]):
     """Translates filters; what compares sizes or beginnings selects all documents with a value of that type."""
 
-    def compare(self, part: Compare) -> Compiled[str]:
+    alternatives: ClassVar[int]
+    """The longest list of ``$in`` that is spelled out."""
+
+    @abstractmethod
+    def has(self, token: str) -> E:
+        """Return what selects the documents with a token."""
+
+    def _has(self, *sentence: Any) -> E:
+        return self.has(_token(*sentence))
+
+    def compare(self, part: Compare) -> Compiled[E]:
         if part.operator == "$eq":
-            return Compiled(_has("is", part.key, part.value))
+            return Compiled(self._has("is", part.key, part.value))
         if part.operator == "$contains":
-            return Compiled(_has("holds", part.key, part.value))
+            return Compiled(self._has("holds", part.key, part.value))
         if part.operator == "$exists":
-            has = _has("key", part.key)
+            has = self._has("key", part.key)
             return Compiled(has if part.value else self.negate(has))
         if part.operator == "$in":
-            if len(part.value) > _ALTERNATIVES:
-                return Compiled(_has("key", part.key), exact=False)
-            parts = [_has("is", part.key, value) for value in part.value]
+            if len(part.value) > self.alternatives:
+                return Compiled(self._has("key", part.key), exact=False)
+            parts = [self._has("is", part.key, value) for value in part.value]
             return Compiled(self.any_of(parts) if parts else self.nothing())
-        return Compiled(_has("text" if isinstance(part.value, str) else "number", part.key), exact=False)
+        return Compiled(self._has("text" if isinstance(part.value, str) else "number", part.key), exact=False)
+
+    def nothing(self) -> E:
+        return self.has("0")  # tokens are longer
+
+
+class VectorSetCompiler(_TokenCompiler[str]):
+    """Of vector sets, whose attributes are ``{"t": [token, ...]}``."""
+
+    alternatives = 20  # the server takes a microsecond for each token of each document
+
+    def has(self, token: str) -> str:
+        return f'("{token}" in .t)'
 
     def all_of(self, parts: Sequence[str]) -> str:
         return f"({' and '.join(parts)})"
@@ -88,9 +110,47 @@ class TokenCompiler(Compiler[str]):
     def negate(self, part: str) -> str:
         return f"(not {part})"
 
-    def nothing(self) -> str:
-        return '("" in .t)'
+
+class Terms(NamedTuple):
+    """A query of the search module: what has to match, and what must not.
+
+    Negations stand side by side with the rest, once: of negations inside of one another, or of alternatives, the module
+    makes wrong results now and then.
+    """
+
+    wanted: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [*self.wanted, *(f"(-{part})" for part in self.unwanted)]
+        return parts[0] if len(parts) == 1 else f"({' '.join(parts)})"
 
 
-def _has(*sentence: Any) -> str:
-    return f'("{_token(*sentence)}" in .t)'
+class SearchCompiler(_TokenCompiler[Terms]):
+    """Of the search module, with the tokens in the tag field ``t``."""
+
+    alternatives = 500  # each is a list of documents that the server has already
+
+    def has(self, token: str) -> Terms:
+        escaped = token.replace("+", "\\+").replace("/", "\\/")
+        return Terms((f"@t:{{{escaped}}}",))
+
+    def all_of(self, parts: Sequence[Terms]) -> Terms:
+        return Terms(*(tuple(term for part in parts for term in part[side]) for side in (0, 1)))
+
+    def any_of(self, parts: Sequence[Terms]) -> Terms:
+        return Terms((f"({'|'.join(map(str, parts))})",))
+
+    def negate(self, part: Terms) -> Terms:
+        wanted, unwanted = part  # of one term: only comparisons are negated
+        return Terms(unwanted, wanted)
+
+    def _any_of(self, parts: Sequence[Compiled[Terms]]) -> Compiled[Terms]:
+        return super()._any_of([_without_negations(part) for part in parts])
+
+
+def _without_negations(part: Compiled[Terms]) -> Compiled[Terms]:
+    if part.expression is None or not part.expression.unwanted:
+        return part
+    wanted = part.expression.wanted
+    return Compiled(Terms(wanted) if wanted else None, exact=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Script", "command", "look", "need_no_eviction", "node_of", "raw_command", "text"]
+__all__ = ["Script", "command", "look", "need_no_eviction", "node_of", "raw_command", "sent_to", "text"]
 
 
 def text(value: bytes | str) -> str:
@@ -37,6 +37,11 @@ def node_of(client: Any, key: str) -> dict[str, Any]:
     """Return what sends a command without keys to the node that has a key; nothing where there is one node only."""
     find = getattr(client, "get_node_from_key", None)
     return {} if find is None else {"target_nodes": find(key)}
+
+
+def sent_to(key: str, *arguments: Any) -> Callable[[Any], Any]:
+    """[raw_command][] without keys, for the node that has ``key``."""
+    return lambda client: client.execute_command(*arguments, **node_of(client, key), **{NEVER_DECODE: True})
 
 
 class Script:

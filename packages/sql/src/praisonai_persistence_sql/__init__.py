@@ -5,6 +5,7 @@ A library: it registers no backend. A backend package brings its dialect's diffe
 
 from praisonai_persistence_sql.administration import AsyncConversationSchema, AsyncSchema, ConversationSchema, Schema
 from praisonai_persistence_sql.adoption import ConversationMigrations
+from praisonai_persistence_sql.appends import AsyncSQLConversationStore
 from praisonai_persistence_sql.conversation import SQLConversationSteps
 from praisonai_persistence_sql.dialect import Dialect, LegacySQL
 from praisonai_persistence_sql.migrations import Migration, Migrations
@@ -31,6 +32,7 @@ __all__ = [
     "AsyncLender",
     "AsyncLoan",
     "AsyncPool",
+    "AsyncSQLConversationStore",
     "AsyncSQLRunner",
     "AsyncSchema",
     "Connection",

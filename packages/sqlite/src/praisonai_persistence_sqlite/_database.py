@@ -4,7 +4,7 @@
 hands the whole queue to the first in it, who runs every operation in one transaction and commits once. Those who took
 part in the last commit are about to come back, so the first waits for them, no longer than that commit took
 itself: otherwise every second commit would be one of a single write. A lone writer pays for none of this: it finds the
-queue empty, expects nobody, and commits at once.
+queue empty, expects nobody, and commits at once. A thread that brings the writes of many tasks is one writer.
 
 **Readers** have connections of their own, so in WAL mode they neither wait nor make anybody wait.
 
@@ -28,17 +28,17 @@ from praisonai_persistence.stores.conversation import query_words
 from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["Database", "Define", "LoadVectors", "give_back", "lend", "translate"]
+__all__ = ["Database", "Define", "Job", "LoadVectors", "give_back", "lend", "translate"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BATCH = 512  # operations in one transaction at the most, so that nobody waits long for a commit
+_BATCH = 512  # writers in one transaction at the most, so that nobody waits long for a commit
 _IDLE_READERS = 8
 _PATIENCE = (0.00005, 0.002)  # seconds: shorter waits for other writers are not worth while, longer ones never are
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
@@ -119,17 +119,26 @@ def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
     return perform
 
 
-class _Job:
-    """A write operation in the queue, and what became of it."""
+class Job:
+    """A write operation, and what became of it."""
 
-    __slots__ = ("answer", "call", "error", "leads", "wake")
+    __slots__ = ("answer", "call", "error")
 
     def __init__(self, call: Callable[[], Steps[Any]]) -> None:
         self.call = call
         self.answer: Any = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
+
+
+class _Writer:
+    """A thread in the queue, and its operations."""
+
+    __slots__ = ("jobs", "leads", "wake")
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
         self.leads = False
-        self.wake: threading.Lock | None = None  # held until there is an answer, or this job's caller has to lead
+        self.wake: threading.Lock | None = None  # held until all is done, or this thread has to lead
 
 
 class Database:
@@ -149,7 +158,7 @@ class Database:
     def _reset(self) -> None:
         self._mutex = threading.Lock()
         self._quiet = threading.Condition(self._mutex)
-        self._queue: list[_Job] = []
+        self._queue: list[_Writer] = []
         self._leading = False
         self._expected = 1  # how many writers were there at the last commit
         self._patience = 0.0  # how many seconds to wait for as many
@@ -188,44 +197,52 @@ class Database:
 
     def write(self, call: Callable[[], Steps[T]]) -> T:
         """Run an operation in a transaction, possibly together with others; return when it is durable."""
-        job = _Job(call)
-        with self._mutex:
-            while self._paused:
-                self._quiet.wait()
-            self._running += 1
-            self._queue.append(job)
-            if self._leading:
-                job.wake = threading.Lock()
-                job.wake.acquire()
-                if self._gathering is not None and len(self._queue) >= self._expected:
-                    self._gathering.release()
-                    self._gathering = None
-            else:
-                self._leading = job.leads = True
-        try:
-            if job.wake is not None:
-                self._wait(job)
-            if job.leads:
-                self._gather(job)
-                self._lead()
-        finally:
-            self._leave()
+        job = Job(call)
+        self.write_all((job,))
         if job.error is not None:
             raise job.error
         return job.answer  # type: ignore[no-any-return]
 
-    def _wait(self, job: _Job) -> None:
+    def write_all(self, jobs: Sequence[Job]) -> None:
+        """Run operations, in order, in one transaction, possibly together with those of other threads.
+
+        When this returns, what became of each stands in the jobs. One that fails takes none of the others along.
+        """
+        writer = _Writer(jobs)
+        with self._mutex:
+            while self._paused:
+                self._quiet.wait()
+            self._running += 1
+            self._queue.append(writer)
+            if self._leading:
+                writer.wake = threading.Lock()
+                writer.wake.acquire()
+                if self._gathering is not None and len(self._queue) >= self._expected:
+                    self._gathering.release()
+                    self._gathering = None
+            else:
+                self._leading = writer.leads = True
         try:
-            job.wake.acquire()  # type: ignore[union-attr]
+            if writer.wake is not None:
+                self._wait(writer)
+            if writer.leads:
+                self._gather(writer)
+                self._lead()
+        finally:
+            self._leave()
+
+    def _wait(self, writer: _Writer) -> None:
+        try:
+            writer.wake.acquire()  # type: ignore[union-attr]
         except BaseException:  # a signal: the caller goes away, the queue must not wait for it
             with self._mutex:
-                if job in self._queue:
-                    self._queue.remove(job)
-                if job.leads:
+                if writer in self._queue:
+                    self._queue.remove(writer)
+                if writer.leads:
                     self._promote()
             raise
 
-    def _gather(self, job: _Job) -> None:
+    def _gather(self, writer: _Writer) -> None:
         """Wait for the writers of the last commit, but not for long."""
         if len(self._queue) >= self._expected or self._patience < _PATIENCE[0]:
             return
@@ -239,7 +256,7 @@ class Database:
             gate.acquire(timeout=self._patience)
         except BaseException:  # a signal: the caller goes away, the queue must not wait for it
             with self._mutex:
-                self._queue.remove(job)
+                self._queue.remove(writer)
                 self._promote()
             raise
         finally:
@@ -248,8 +265,9 @@ class Database:
     def _lead(self) -> None:
         """Run everything that is queued in one transaction, then let the next in the queue lead."""
         with self._mutex:
-            batch = self._queue[:_BATCH]
+            writers = self._queue[:_BATCH]
             del self._queue[:_BATCH]
+        batch = writers[0].jobs if len(writers) == 1 else [job for writer in writers for job in writer.jobs]
         start = time.monotonic()
         try:
             self._commit(batch)
@@ -264,22 +282,22 @@ class Database:
         finally:
             self._patience = min(time.monotonic() - start, _PATIENCE[1])
             with self._mutex:
-                self._expected = len(batch) + len(self._queue)
+                self._expected = len(writers) + len(self._queue)
                 self._promote()
-            for job in batch:
-                if job.wake is not None and not job.leads:
-                    job.wake.release()
+            for writer in writers:
+                if writer.wake is not None and not writer.leads:
+                    writer.wake.release()
 
     def _promote(self) -> None:
         if self._queue:
-            job = self._queue[0]
-            job.leads = True
-            if job.wake is not None:
-                job.wake.release()
+            writer = self._queue[0]
+            writer.leads = True
+            if writer.wake is not None:
+                writer.wake.release()
         else:
             self._leading = False
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _commit(self, batch: Sequence[Job]) -> None:
         try:
             self._transact(batch)
         except sqlite3.OperationalError as error:
@@ -304,7 +322,7 @@ class Database:
             except IndexError:
                 return True
 
-    def _transact(self, batch: list[_Job]) -> None:
+    def _transact(self, batch: Sequence[Job]) -> None:
         if self._writer is None:
             self._writer = self._open()
             if self.location.path is not None:

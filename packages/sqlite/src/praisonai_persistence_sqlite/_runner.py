@@ -6,16 +6,17 @@ import os
 import sqlite3
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import Runner, ThreadRunner
-from praisonai_persistence_sqlite._database import give_back, lend, translate
+from praisonai_persistence.stores.together import Outcome, Together
+from praisonai_persistence_sqlite._database import Job, give_back, lend, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql import Migrations
@@ -26,6 +27,8 @@ __all__ = ["SQLiteRunner", "SQLiteThreadRunner"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_AT_ONCE = 256  # writes of one loop in one transaction at the most, so that nobody waits long for its end
 
 
 class SQLiteRunner(Runner):
@@ -88,6 +91,27 @@ class SQLiteRunner(Runner):
         """See [Runner.run][]."""
         return self._run(self._database or self._connected(), operation, *args, **kwargs)
 
+    def write_all(self, calls: Iterable[Callable[[], Steps[Any]]]) -> list[Outcome]:
+        """Do writes in one transaction, and return what became of each; one that fails takes none of the others along.
+
+        Args:
+            calls: the operations with their arguments, in order.
+
+        Raises:
+            ConnectionFailedError: the file cannot be opened.
+            StoreClosedError: after ``close``.
+        """
+        jobs = [Job(call) for call in calls]
+        (self._database or self._connected()).write_all(jobs)
+        return [self._outcome(job) for job in jobs]
+
+    def _outcome(self, job: Job) -> Outcome:
+        error = job.error
+        if isinstance(error, sqlite3.Error):
+            job.error = translate(error, self._location.path)
+            job.error.__cause__ = error
+        return Outcome(job.answer, job.error)
+
     def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do an operation on the schema itself: nothing is migrated first, and reading makes no file."""
         with self._lock:
@@ -126,9 +150,31 @@ def _is_missing(path: str | None) -> bool:
 
 
 class SQLiteThreadRunner(ThreadRunner):
-    """Runs the operations of a [SQLiteRunner][] on threads."""
+    """Runs the operations of a [SQLiteRunner][] on threads: reads on one each, writes that meet on one together.
+
+    Args:
+        runner: does the work; closed with this one.
+    """
 
     _runner: SQLiteRunner
+
+    def __init__(self, runner: SQLiteRunner) -> None:
+        super().__init__(runner)
+        self._writes: Together[None, Callable[[], Steps[Any]], Any] = Together(
+            self._write, self._write_all, lambda calls: min(len(calls), _AT_ONCE)
+        )
+
+    async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See [Runner.run][]."""
+        if not is_write(operation):
+            return await super().run(operation, *args, **kwargs)
+        return await self._writes.go(None, partial(operation, *args, **kwargs))  # type: ignore[no-any-return]
+
+    async def _write(self, _: None, call: Callable[[], Steps[T]]) -> T:
+        return await self._offload(partial(self._runner.run, call))
+
+    async def _write_all(self, _: None, calls: list[Callable[[], Steps[Any]]]) -> list[Outcome]:
+        return await self._offload(partial(self._runner.write_all, calls))
 
     async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [SQLiteRunner.administer][]."""

@@ -1,0 +1,49 @@
+"""What the pools of both drivers have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence_pg.errors import Errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from praisonai_persistence_pg.settings import Settings
+
+__all__ = ["OwnConnections"]
+
+
+class OwnConnections(Errors):
+    """Connections of our own: the part of such a pool that is the same in both colours, mixed in before it.
+
+    Args:
+        settings: how to connect.
+        connect: makes a connection instead, where the caller handed that in.
+        min_size: opened with the first.
+        max_size: how many there may be at a time.
+        timeout: seconds to wait for one.
+    """
+
+    kind: ClassVar[Any]
+    """Of connection: wraps the driver's."""
+
+    def __init__(
+        self, settings: Settings, connect: Callable[[], Any] | None, *, min_size: int, max_size: int, timeout: float
+    ) -> None:
+        super().__init__(settings.where)
+        self._settings = settings
+        self._factory = connect
+        self._min_size = min_size
+        self._worked = False
+        self._lender = self._make_lender(max_size=max_size, timeout=timeout)
+
+    def _make_lender(self, **limits: Any) -> Any:
+        """Return the lender of the colour; its connections are of ``kind``."""
+        raise NotImplementedError
+
+    def _no_answer(self) -> ConnectionFailedError:
+        return ConnectionFailedError(
+            f"PostgreSQL at {self._where} did not answer within {self._settings.connect_timeout:g} seconds"
+        )
