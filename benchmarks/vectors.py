@@ -4,8 +4,9 @@
 
 Ours and theirs take turns, each on a collection of its own in the same kind of place: 5,000 documents of 384 dimensions
 (unit vectors, as most embedding models give them) in batches of 500, upserted into an empty collection and again into
-the full one; then 200 searches for the best ten under a filter that a tenth of the documents match. The hand-written
-program is what somebody would write who knows the filter beforehand.
+the full one; then 200 searches for the best ten under a filter that a tenth of the documents match. The last line is
+the whole of it, to write once and to search, and what the target is for. The hand-written program is what somebody
+would write who knows the filter beforehand.
 
 Both sides start and end with the same: documents with embeddings as lists of Python floats go in, documents with
 content, metadata, created_at and score come out; all of a document's fields are stored (content_hash too, which is None
@@ -285,7 +286,13 @@ def measure(engine: Engine, report: Report, name: str, arguments: argparse.Names
             shutil.rmtree(folder, ignore_errors=True)
     for what, (mine, bare) in figures.items():
         unit = "ms a batch" if what.startswith("upsert") else "ms"
-        report.compare(name, what, unit, mine, bare, at_most=most)
+        report.compare(name, what, unit, mine, bare)
+    written, searched = figures["upsert, new"], figures["search under a filter"]
+    whole = [
+        [len(everything) / BATCH * write + searches * search for write, search in zip(*sides, strict=True)]
+        for sides in zip(written, searched, strict=True)
+    ]
+    report.compare(name, "all batches, new, and all searches", "ms", *whole, at_most=most)
     report.show(name)
 
 
