@@ -62,7 +62,7 @@ BACKENDS = {
         Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),
         Backend("mysql (state)", "state", MYSQL, "MySQLStateStore", engine="mariadb"),
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
-        Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis"),
+        Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
     )

@@ -24,6 +24,7 @@ import engines
 import pytest
 import redis as driver
 import redis.asyncio as async_driver
+from proxy import Proxy
 
 from praisonai_persistence import KnowledgeDocument, open_knowledge_store, open_state_store
 from praisonai_persistence.errors import (
@@ -405,22 +406,21 @@ class TestResilience:
 
     def test_an_answer_that_is_lost_is_no_second_increment(self, options, admin):
         """The connection is cut after the server has the command: the caller hears of it, and nothing is repeated."""
-        with _Cutting(urlsplit(options["url"])) as proxy:
+        target = urlsplit(options["url"])
+        with Proxy(target.hostname, target.port) as proxy:
             url = url_with(options["url"], hostname="127.0.0.1", port=proxy.port)
             with RedisStateStore(url, max_size=1) as store:
                 store.set("n", 1)
-                proxy.cut = True
+                proxy.lose_next_answer()
                 with pytest.raises(ConnectionFailedError):
                     store.incr("n")
-                proxy.cut = False
                 assert store.get("n") == 2
 
             async def body(store):
                 await store.connect()
-                proxy.cut = True
+                proxy.lose_next_answer()
                 with pytest.raises(ConnectionFailedError):
                     await store.incr("n")
-                proxy.cut = False
                 assert await store.get("n") == 3
 
             in_loop(body, url=url, max_size=1)
@@ -472,45 +472,6 @@ class TestResilience:
         assert asyncio.run(use(store)) == 2
         asyncio.run(store.close())
         gc.collect()  # a loop that is closed cannot close its sockets; Python says so here, not in another test
-
-
-class _Cutting:
-    """Hands on bytes between a client and the server; while ``cut``, closes the connection instead of the answer."""
-
-    def __init__(self, target: Any) -> None:
-        self._target = (target.hostname, target.port)
-        self.cut = False
-
-    def __enter__(self) -> _Cutting:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                for source, sink, answers in ((client, server, False), (server, client, True)):
-                    thread = threading.Thread(target=self._hand_on, args=(source, sink, answers), daemon=True)
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _hand_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
-        with contextlib.suppress(OSError), source:
-            while data := source.recv(65536):
-                if answers and self.cut:
-                    break
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
 
 
 class TestHandedIn:

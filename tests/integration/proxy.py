@@ -60,16 +60,17 @@ class Proxy:
         """Forward again, beginning with what was held."""
         self._open.set()
 
-    def lose_answer(self, timeout: float) -> bool:
+    def lose_next_answer(self) -> None:
         """Throw away the next thing that the server says on any connection, and reset that connection.
 
         The server has done what it was asked to, and the client cannot know.
-
-        Returns:
-            Whether there was such an answer within ``timeout`` seconds.
         """
         self._lost.clear()
         self._losing = True
+
+    def lose_answer(self, timeout: float) -> bool:
+        """Do that now, and return whether there was such an answer within ``timeout`` seconds."""
+        self.lose_next_answer()
         found = self._lost.wait(timeout)
         with self._lock:
             self._losing = False
