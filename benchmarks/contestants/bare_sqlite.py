@@ -1,4 +1,4 @@
-"""The bare driver on SQLite: the least that does the same durable, numbered append on the tables of this project."""
+"""The bare driver on SQLite: the least that does the same durable, numbered append; its sessions have one index."""
 
 from __future__ import annotations
 
