@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from backends import BACKENDS
 from lab import FAULTS
 from work import FINDINGS
 
+HERE = Path(__file__).parent
 ORDER = {name: place for place, name in enumerate([*BACKENDS, *FAULTS])}
 
 
@@ -37,10 +39,13 @@ def _engines():
 def report(request):
     """Take a row of the table, and write the table at once: the whole takes hours, and may be done in pieces."""
     folder = request.config.getoption("--fault-report")
+    describe = ["git", "describe", "--always", "--dirty"]  # of which code a row speaks
+    commit = subprocess.run(describe, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
     def take(row):
         if folder is None:
             return
+        row = {**row, "commit": commit}
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "faults.json"
         rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
@@ -54,8 +59,11 @@ def report(request):
 
 def table(rows):
     names = ("trials", "tried", "acknowledged", "found", "errors", *FINDINGS)
-    lines = ["| backend | fault | " + " | ".join(names) + " |", "| --- | --- |" + " --: |" * len(names)]
+    lines = [
+        "| backend | fault | " + " | ".join(names) + " | commit |",
+        "| --- | --- |" + " --: |" * len(names) + " --- |",
+    ]
     for row in rows:
         cells = [f"{row[name]:,}" for name in names]
-        lines.append(f"| {row['backend']} | {row['fault']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['backend']} | {row['fault']} | " + " | ".join(cells) + f" | {row['commit']} |")
     return "\n".join(lines) + "\n"
