@@ -425,6 +425,30 @@ class TestResilience:
 
             in_loop(body, url=url, max_size=1)
 
+    def test_an_answer_that_is_lost_to_many_at_once(self, options):
+        """Commands that went together fail together: a read is repeated, a write is told of."""
+        target = urlsplit(options["url"])
+        with Proxy(target.hostname, target.port) as proxy:
+            url = url_with(options["url"], hostname="127.0.0.1", port=proxy.port)
+
+            async def body(store):
+                await store.set("kept", "here")
+                proxy.hold()
+                tasks = [asyncio.create_task(store.get("kept"))]  # is alone under way, and the others wait for it
+                tasks += [asyncio.create_task(store.incr(f"n{number}")) for number in range(8)]
+                tasks += [asyncio.create_task(store.get("kept")) for _ in range(8)]
+                tasks[0].add_done_callback(lambda _: proxy.lose_next_answer())  # before the others can have gone
+                await asyncio.sleep(0)
+                proxy.release()
+                found = await asyncio.gather(*tasks, return_exceptions=True)
+                assert [type(answer) for answer in found[1:9]] == [ConnectionFailedError] * 8
+                assert found[9:] == ["here"] * 8
+                assert await store.get_many([f"n{number}" for number in range(8)]) == dict.fromkeys(
+                    (f"n{number}" for number in range(8)), 1
+                )
+
+            in_loop(body, url=url, max_size=1)
+
     def test_scripts_survive_that_the_server_forgets_them(self, open_sync, admin):
         store = open_sync()
         store.set_many({"k": 1})
@@ -445,6 +469,30 @@ class TestResilience:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_of_commands_that_go_together_each_has_its_own_outcome(self, options, admin):
+        async def body(store):
+            await store.hset("hash", "field", 1)
+            await store.set("n", 0)
+            commands = admin.info("stats")["total_reads_processed"]
+            found = await asyncio.gather(
+                *(store.incr("hash" if number % 4 == 0 else "n") for number in range(100)), return_exceptions=True
+            )
+            trips = admin.info("stats")["total_reads_processed"] - commands
+            assert [type(answer) for answer in found[::4]] == [WrongTypeError] * 25
+            assert sorted(answer for answer in found if type(answer) is int) == list(range(1, 76))
+            assert trips < 20, "they did not go together"
+
+            waiting = [asyncio.create_task(store.incr("n")) for _ in range(100)]
+            await asyncio.sleep(0)
+            for task in waiting[1:50]:
+                task.cancel()
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+            done = [answer for answer in found if type(answer) is int]
+            assert len(done) == 51, "a cancelled caller takes nobody along"
+            assert await store.get("n") == 75 + 51, "what waited for its turn was not sent"
+
+        in_loop(body, **options)
+
     def test_a_forked_child_has_connections_of_its_own(self, open_sync):
         store = open_sync()
         store.set("n", 0)

@@ -23,6 +23,7 @@ from praisonai_persistence.steps import run
 from praisonai_persistence.testing._filter_cases import FILTERS, POOL, single_filters
 from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore
 from praisonai_persistence_redis._errors import classify, translate
+from praisonai_persistence_redis._exchange import Command, fit
 from praisonai_persistence_redis._filters import SearchCompiler, Terms, VectorSetCompiler, tokens
 from praisonai_persistence_redis._indexes import INDEXES, available, choose
 from praisonai_persistence_redis._scripts import need_no_eviction
@@ -190,3 +191,11 @@ def test_an_index_that_there_is_not() -> None:
     for wanted, words in (("auto", "Redis 8 or later"), ("hnsw", "database 0"), ("vectorset", "Redis 8 or later")):
         with pytest.raises(UnsupportedOperationError, match=words):
             choose(wanted, set())
+
+
+def test_how_many_commands_go_together():
+    small, large = Command("GET", "key"), Command("SET", "key", "x" * 65_536)
+    assert fit([large]) == fit([large, large]) == 1, "one always goes"
+    assert fit([small, small, large, small]) == 2
+    assert fit([small] * 63) == 63
+    assert fit([small] * 100) == 64

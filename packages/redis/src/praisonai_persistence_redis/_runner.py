@@ -19,11 +19,14 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConfigurationError, StoreClosedError
 from praisonai_persistence.steps import Steps, is_write, run, run_async
 from praisonai_persistence.stores import AsyncRunner, Runner
+from praisonai_persistence.stores.together import Together
 from praisonai_persistence_redis._errors import DRIVER_ERRORS, classify, translate
+from praisonai_persistence_redis._exchange import Command, exchange, exchange_all, exchange_async, fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from praisonai_persistence.stores.together import Outcome
     from praisonai_persistence_redis._settings import Settings
 
 __all__ = ["AsyncRedisRunner", "RedisRunner"]
@@ -78,6 +81,7 @@ class _Common:
         self._injected = client
         self._probe = probe
         self._retry_timeout = retry_timeout
+        self._plain = settings is not None and not settings.cluster
         self._where = "the given client's address" if settings is None else settings.where
         self._closed = False
 
@@ -150,7 +154,7 @@ class RedisRunner(_Common, Runner):
         if client is None:
             self._refuse_if_closed()
             client = self._client = self._new_client()  # only under the lock of connect
-        return request(client)
+        return exchange(client, request) if self._plain and type(request) is Command else request(client)
 
 
 class _Loop:
@@ -162,8 +166,34 @@ class _Loop:
         self.ready = False
 
 
+async def _to_its_end(answer: Awaitable[T]) -> T:
+    task = asyncio.ensure_future(answer)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # The server has the command, or may have: whoever cancelled hears of it when it is done.
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # so that nobody complains that it was not looked at
+        raise
+
+
+async def _exchange(here: _Loop, command: Command) -> Any:
+    return await _to_its_end(exchange_async(here.client, command))
+
+
+async def _exchange_all(here: _Loop, commands: list[Command]) -> list[Outcome]:
+    return await _to_its_end(exchange_all(here.client, commands))
+
+
 class AsyncRedisRunner(_Common, AsyncRunner):
-    """Runs operations on ``redis.asyncio.Redis`` or its ``RedisCluster``; each event loop has a client of its own."""
+    """Runs operations on ``redis.asyncio.Redis`` or its ``RedisCluster``; each event loop has a client of its own.
+
+    Commands that come while another one is under way go together: a connection takes many at once, and the server
+    does one after the other whatever the number of connections.
+    """
 
     _asynchronous = True
 
@@ -174,6 +204,7 @@ class AsyncRedisRunner(_Common, AsyncRunner):
 
     def _renew(self) -> None:
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
+        self._commands: Together[_Loop, Command, Any] = Together(_exchange, _exchange_all, fit)
 
     def _here(self) -> _Loop:
         loop = asyncio.get_running_loop()
@@ -224,17 +255,9 @@ class AsyncRedisRunner(_Common, AsyncRunner):
 
     async def _attempts(self, here: _Loop, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         async def perform(request: Callable[[Any], Any]) -> Any:
-            task = asyncio.ensure_future(request(here.client))
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                # The server has the command, or may have: whoever cancelled hears of it when it is done.
-                while not task.done():
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await asyncio.wait([task])
-                if not task.cancelled():
-                    task.exception()  # so that nobody complains that it was not looked at
-                raise
+            if self._plain and type(request) is Command:
+                return await self._commands.go(here, request)
+            return await _to_its_end(request(here.client))
 
         attempts: _Attempts | None = None
         while True:

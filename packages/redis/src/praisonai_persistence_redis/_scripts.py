@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Script", "command", "look", "need_no_eviction", "node_of", "raw_command", "sent_to", "text"]
+__all__ = ["Script", "look", "need_no_eviction", "node_of", "raw_command", "sent_to", "text"]
 
 
 def text(value: bytes | str) -> str:
@@ -23,13 +23,8 @@ def text(value: bytes | str) -> str:
     return value if isinstance(value, str) else value.decode()
 
 
-def command(*arguments: Any) -> Callable[[Any], Any]:
-    """Return a request for one command, whose keys lie in one slot."""
-    return lambda client: client.execute_command(*arguments)
-
-
 def raw_command(*arguments: Any) -> Callable[[Any], Any]:
-    """[command][] whose answer holds bytes, also from a client that decodes."""
+    """Return a request for one command, whose answer holds bytes, also from a client that decodes."""
     return lambda client: client.execute_command(*arguments, **{NEVER_DECODE: True})
 
 

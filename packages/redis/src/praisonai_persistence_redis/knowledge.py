@@ -20,9 +20,10 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.stores.ranking import nearest, selected
 from praisonai_persistence.vectors import check_dimension, score, unpack
+from praisonai_persistence_redis._exchange import Command
 from praisonai_persistence_redis._indexes import LostIndexError, available, check_index, choose
 from praisonai_persistence_redis._layout import ABOUT, DELETE, EMPTY, READ, WRITE, Layout, candidate, document
-from praisonai_persistence_redis._scripts import command, look, raw_command, text
+from praisonai_persistence_redis._scripts import look, raw_command, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,13 +86,13 @@ class RedisKnowledgeSteps(KnowledgeSteps):
     def create_collection(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         index = choose(self._wanted, self._available)
         while True:
-            found = yield command("HGET", self._layout.collections, info.name)
+            found = yield Command("HGET", self._layout.collections, info.name)
             if found is not None:
                 return same_collection(self._layout.collection(info.name, text(found), 0).info, info)
             # A description never stands without its index; an index that nobody describes is in nobody's way.
             said, key = self._layout.new(info, metadata, index)
             yield from index.create(key, info.distance, info.dimension)
-            if (yield command("HSETNX", self._layout.collections, info.name, said)):
+            if (yield Command("HSETNX", self._layout.collections, info.name, said)):
                 return None
             yield from index.drop(key)
 
@@ -119,7 +120,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        return sorted(text(name) for name in (yield command("HKEYS", self._layout.collections)))
+        return sorted(text(name) for name in (yield Command("HKEYS", self._layout.collections)))
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -197,7 +198,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
         found: dict[str, str] = {}
         for start in range(0, len(ids), _MANY):
             part = ids[start : start + _MANY]
-            values = yield command("HMGET", opened.keys[2], *part)
+            values = yield Command("HMGET", opened.keys[2], *part)
             for item, value in zip(part, values, strict=True):
                 if value is not None and selected(filters, text(value) or None):
                     found[item] = text(value)

@@ -16,7 +16,8 @@ from praisonai_persistence.payload import check_prefix, dumps, equal, loads
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores import StateSteps
 from praisonai_persistence.stores.state import PAGE
-from praisonai_persistence_redis._scripts import Script, command, look, node_of, text
+from praisonai_persistence_redis._exchange import Command
+from praisonai_persistence_redis._scripts import Script, look, node_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,32 +81,32 @@ class RedisStateSteps(StateSteps):
 
     @reads
     def get(self, key: str, now: float) -> Steps[str | None]:
-        found = yield command("GET", self._head + key)
+        found = yield Command("GET", self._head + key)
         return None if found is None else text(found)
 
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
         if len(text) <= _SHORT:
-            yield command("SET", self._head + key, text, *_expiry(ttl), "GET")  # with GET it refuses a hash
+            yield Command("SET", self._head + key, text, *_expiry(ttl), "GET")  # with GET it refuses a hash
         else:
             yield from _SET([self._head + key], text, *_expiry(ttl))
 
     @writes
     def delete(self, keys: Sequence[str], now: float) -> Steps[int]:
-        return (yield command("UNLINK", *self._named(keys))) if keys else 0
+        return (yield Command("UNLINK", *self._named(keys))) if keys else 0
 
     @reads
     def exists(self, key: str, now: float) -> Steps[bool]:
-        return bool((yield command("EXISTS", self._head + key)))
+        return bool((yield Command("EXISTS", self._head + key)))
 
     @reads
     def ttl(self, key: str, now: float) -> Steps[float | None]:
-        left = yield command("PTTL", self._head + key)
+        left = yield Command("PTTL", self._head + key)
         return None if left < 0 else left / 1000
 
     @writes
     def expire(self, key: str, ttl: float, now: float) -> Steps[bool]:
-        return bool((yield command("PEXPIRE", self._head + key, _milliseconds(ttl))))
+        return bool((yield Command("PEXPIRE", self._head + key, _milliseconds(ttl))))
 
     @reads
     def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
@@ -131,24 +132,26 @@ class RedisStateSteps(StateSteps):
 
     @reads
     def hget(self, key: str, field: str, now: float) -> Steps[str | None]:
-        found = yield command("HGET", self._head + key, field)
+        found = yield Command("HGET", self._head + key, field)
         return None if found is None else text(found)
 
     @writes
     def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
-        yield command("HSET", self._head + key, field, text)
+        yield Command("HSET", self._head + key, field, text)
 
     @reads
     def hgetall(self, key: str, now: float) -> Steps[dict[str, str]]:
-        found = yield command("HGETALL", self._head + key)
+        found = yield Command("HGETALL", self._head + key)
+        if not isinstance(found, dict):  # RESP 2 has no maps
+            found = dict(zip(found[::2], found[1::2], strict=True))
         return {text(field): text(value) for field, value in found.items()}
 
     @writes
     def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
         if not fields:
-            yield command("HLEN", self._head + key)  # refuses a plain value
+            yield Command("HLEN", self._head + key)  # refuses a plain value
             return 0
-        return (yield command("HDEL", self._head + key, *fields))  # type: ignore[no-any-return]
+        return (yield Command("HDEL", self._head + key, *fields))  # type: ignore[no-any-return]
 
     @writes
     def set_if_absent(self, key: str, text: str, ttl: float | None, now: float) -> Steps[bool]:
@@ -172,13 +175,13 @@ class RedisStateSteps(StateSteps):
         name = self._head + key
         if by in _INTEGERS:
             try:
-                return (yield command("INCRBY", name, by))  # type: ignore[no-any-return]
+                return (yield Command("INCRBY", name, by))  # type: ignore[no-any-return]
             except ResponseError as error:
                 if "integer" not in str(error) and "overflow" not in str(error):
                     raise
         # What the server cannot add: it replaces the text that we have read, if it stands there still.
         while True:
-            found = yield command("GET", name)
+            found = yield Command("GET", name)
             if found is None:
                 if (yield from _SET_NEW([name], by)):
                     return by
@@ -194,7 +197,7 @@ class RedisStateSteps(StateSteps):
         texts: dict[str, str] = {}
         for start in range(0, len(keys), _MANY):
             chunk = keys[start : start + _MANY]
-            found = yield command("MGET", *self._named(chunk))
+            found = yield Command("MGET", *self._named(chunk))
             texts.update((key, text(value)) for key, value in zip(chunk, found, strict=True) if value is not None)
             if None in found:  # MGET passes over hashes
                 yield from _NEED_PLAIN(self._named(key for key in chunk if key not in texts))
