@@ -1,4 +1,4 @@
-"""The bare driver on SQLite: the least that does the same durable, numbered append; its sessions have one index."""
+"""The bare driver on SQLite: the least that does the same durable, numbered append to the same tables and indexes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from base import Conversations, sqlite_durability
 
 _ids = itertools.count()
 _TABLES = """
-CREATE TABLE sessions (session_id TEXT PRIMARY KEY, user_id TEXT, updated_at REAL, last_seq INTEGER) WITHOUT ROWID;
-CREATE INDEX listing ON sessions (user_id, updated_at);
-CREATE TABLE messages (session_id TEXT, seq INTEGER, id TEXT, role TEXT, content TEXT, tool_calls TEXT,
-    tool_call_id TEXT, metadata TEXT, created_at REAL, PRIMARY KEY (session_id, seq), UNIQUE (session_id, id));
+CREATE TABLE sessions (session_id TEXT NOT NULL PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT, state TEXT,
+    metadata TEXT, created_at REAL NOT NULL, updated_at REAL NOT NULL, version INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL);
+CREATE INDEX sessions_by_user ON sessions (user_id, updated_at DESC, session_id);
+CREATE INDEX sessions_by_time ON sessions (updated_at DESC, session_id);
+CREATE TABLE messages (row_id INTEGER PRIMARY KEY, session_id TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
+    role TEXT NOT NULL, content TEXT, tool_calls TEXT, tool_call_id TEXT, metadata TEXT, created_at REAL NOT NULL,
+    UNIQUE (session_id, seq));
+CREATE UNIQUE INDEX messages_by_id ON messages (session_id, id);
 """
-_INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, ?)"
+_CREATE = "INSERT INTO sessions VALUES (?, ?, NULL, NULL, NULL, NULL, ?, ?, 0, 0)"
+_INSERT = "INSERT INTO messages VALUES (NULL, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)"
 _RESUME = """SELECT id, role, content, tool_calls, tool_call_id, metadata, created_at, seq FROM messages
     WHERE session_id = ? ORDER BY seq DESC LIMIT ?"""
 
@@ -46,7 +52,8 @@ class BareSQLite(Conversations):
         return sqlite_durability(self.place)
 
     def create(self, session: str, user: str) -> None:
-        self.connection.execute("INSERT INTO sessions VALUES (?, ?, ?, 0)", (session, user, time.time()))
+        now = time.time()
+        self.connection.execute(_CREATE, (session, user, now, now))
 
     def append(self, session: str, text: str) -> None:
         self.fill(session, [text])
