@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -16,6 +17,13 @@ import engines
 def _engines():
     yield
     engines.shut_down()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected():
+    """What a test left open is found when it is collected: here at the latest, so that its own file fails."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,13 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import uuid
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -24,6 +26,7 @@ import pymysql
 import pytest
 from adoption import AdoptionTests, Old, ids, message, session
 from engines import MariaDB, free_port
+from proxy import Proxy
 from pymysql.constants import CLIENT
 
 from praisonai_persistence import (
@@ -399,6 +402,97 @@ def test_tls(options, mariadb):
             assert (await connection.perform(cipher))[0][1]
 
     asyncio.run(main())
+
+
+class TestTheOtherSideOfTlsIsSilent:
+    """asyncio closes the socket below TLS when the other side has said good-bye, for which no loop of ours waits."""
+
+    @pytest.fixture
+    def proxy(self, mariadb):
+        if mariadb.execute("SHOW VARIABLES LIKE 'have_ssl'")[0][1] != "YES":
+            pytest.skip("this server has no TLS")
+        target = urlsplit(mariadb.url)
+        with Proxy(target.hostname, target.port) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def options(self, options, proxy):
+        parts = urlsplit(options["url"])
+        user = parts.netloc.rpartition("@")[0]
+        url = parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
+        return {**options, "url": url, "tls": "require"}
+
+    @staticmethod
+    def _left_open(main) -> list[str]:
+        gc.collect()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", ResourceWarning)
+            asyncio.run(main())
+            gc.collect()
+        return [str(warning.message) for warning in seen]
+
+    def test_a_store_is_closed(self, options, proxy):
+        async def main() -> None:
+            async with AsyncMySQLConversationStore(**options) as store:
+                await store.connect()
+                proxy.hold()
+
+        assert self._left_open(main) == []
+
+    def test_closing_is_called_off(self, options, proxy):
+        async def main() -> None:
+            store = AsyncMySQLConversationStore(**options, max_size=2)
+            async with store._runner._pool.lend(), store._runner._pool.lend():
+                pass
+            proxy.hold()
+            closing = asyncio.create_task(store.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await closing
+
+        assert self._left_open(main) == []
+
+    def test_a_call_is_called_off(self, options, proxy):
+        async def main() -> None:
+            async with AsyncMySQLConversationStore(**options) as store:
+                await store.connect()
+                proxy.hold()
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(store.list_sessions(), 0.5)
+
+        assert self._left_open(main) == []
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_a_connection_is_not_made_in_time(self, options, mariadb, proxy, monkeypatch, own):
+        opened = aiomysql.connection._open_connection
+
+        async def open_connection(*args: Any, **arguments: Any) -> Any:
+            streams = await opened(*args, **arguments)
+            if own and "ssl" in arguments:
+                proxy.hold()
+            return streams
+
+        async def connect() -> Any:
+            arguments = mariadb.connect_arguments() | {"host": "127.0.0.1", "port": proxy.port}
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            raw = await aiomysql.connect(db=arguments.pop("database"), ssl=context, **arguments)
+            proxy.hold()
+            return raw
+
+        monkeypatch.setattr(aiomysql.connection, "_open_connection", open_connection)
+        if not own:
+            del options["url"], options["tls"]
+            options["connection_factory"] = connect
+
+        async def main() -> None:
+            async with AsyncMySQLConversationStore(**options, connect_timeout=3.0, retry_timeout=0.1) as store:
+                with pytest.raises(ConnectionFailedError):
+                    await store.connect()
+
+        assert self._left_open(main) == []
 
 
 # --------------------------------------------------------------------------------------------------- what is not ours

@@ -490,6 +490,27 @@ class TestHandedIn:
 
         in_loop(body, connection_factory=aconnect, schema=options["schema"])
 
+    def test_opening_that_is_called_off_leaves_no_connection(self, options, postgres):
+        made = []
+
+        async def body(store):
+            task = asyncio.create_task(store.connect())
+            await second.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert made[0].is_closed()
+
+        async def connect():
+            if made:
+                second.set()
+                await asyncio.Event().wait()
+            made.append(await asyncpg.connect(postgres.url))
+            return made[0]
+
+        second = asyncio.Event()
+        in_loop(body, connection_factory=connect, schema=options["schema"], min_size=2)
+
 
 def test_names_and_schemes_lead_here(options):
     url = options["url"].replace("postgresql://", "{}://")

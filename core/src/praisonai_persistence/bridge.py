@@ -21,6 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._loops import drain
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
 from praisonai_persistence.errors import InvalidValueError, StoreClosedError, UnsupportedOperationError
@@ -159,11 +160,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        drain(loop)
     finally:
         asyncio.set_event_loop(None)
         loop.close()

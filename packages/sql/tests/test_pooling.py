@@ -178,6 +178,36 @@ def test_a_turn_that_comes_with_a_cancellation_is_passed_on():
     asyncio.run(main())
 
 
+def test_closing_that_is_called_off_closes_the_others_all_the_same():
+    made: list[Item] = []
+
+    async def connect() -> Item:
+        made.append(Item())
+        return made[-1]
+
+    async def main() -> None:
+        closing = asyncio.Event()
+
+        async def close(item: Item) -> None:
+            closing.set()
+            try:
+                await asyncio.Event().wait()  # the server does not answer
+            finally:
+                item.close()
+
+        lender = AsyncLender(connect, lambda item: item.alive, close, Item.close, max_size=3, timeout=5)
+        for item in [await lender.acquire() for _ in range(3)]:
+            await lender.release(item)
+        task = asyncio.create_task(lender.close())
+        await closing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert [item.closed for item in made] == [True, True, True]
+
+
 def test_another_loop_gets_its_own():
     made: list[Item] = []
     lender = make_async(made)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._loops import drain
 from praisonai_persistence._store import AsyncStore
 
 if TYPE_CHECKING:
@@ -98,9 +99,11 @@ class Portal:
 
     def close(self) -> None:
         """Close the stores, and the loop."""
-        for store in reversed(self._opened):
-            self.run(store.close())
-        if self._loop is not None:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+        try:
+            for store in reversed(self._opened):
+                self.run(store.close())
+        finally:
+            if self._loop is not None:
+                drain(self._loop)
+                self._loop.run_until_complete(self._loop.shutdown_default_executor())
+                self._loop.close()

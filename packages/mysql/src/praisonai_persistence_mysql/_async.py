@@ -68,7 +68,36 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]
     async def _request_authentication(self) -> None:
         if self.tls_required and not self.server_capabilities & CLIENT.SSL:
             raise aiomysql.OperationalError(2026, "the server does not support TLS")
-        await super()._request_authentication()
+        try:
+            await super()._request_authentication()
+        except BaseException:
+            _cut(self, _transport(self))
+            raise
+
+    def _close_on_cancel(self) -> None:
+        _cut(self, _transport(self))
+        super()._close_on_cancel()
+
+
+def _transport(raw: Any) -> asyncio.WriteTransport | None:
+    return None if raw._writer is None else raw._writer.transport
+
+
+def _cut(raw: Any, transport: asyncio.WriteTransport | None) -> None:
+    """End aiomysql's connection at once.
+
+    Its own ``close`` lets TLS say good-bye first: until the server has answered that, the socket stays open, and when
+    the loop ends before, nobody closes it any more.
+
+    Args:
+        raw: the connection.
+        transport: what it had when it was open; it may have closed itself meanwhile, and forgotten that.
+    """
+    with suppress(Exception):  # the loop may be gone
+        if transport is not None:
+            transport.abort()
+    with suppress(Exception):
+        raw.close()
 
 
 class AsyncMySQLConnection(AsyncConnection):
@@ -91,6 +120,7 @@ class AsyncMySQLConnection(AsyncConnection):
         self._cursor.max_stmt_length = min(_Cursor.max_stmt_length, traits.largest)
         self._traits = traits
         self._timeout = read_timeout
+        self._writer = raw._writer
         self._call_later = asyncio.get_running_loop().call_later
         self._wanted = self._begun = False
 
@@ -130,8 +160,7 @@ class AsyncMySQLConnection(AsyncConnection):
             alarm.cancel()
 
     def _abort(self) -> None:
-        if self.raw._writer is not None:
-            self.raw._writer.transport.abort()
+        self._writer.transport.abort()
 
     async def _send(self, sql: str, parameters: Sequence[Any] | Any) -> None:
         statement = check_statement(self._cursor.mogrify(sql, parameters), self._traits.largest)
@@ -198,7 +227,7 @@ class AsyncMySQLConnection(AsyncConnection):
             with suppress(DriverError, OSError):
                 await self._limited(self.raw.rollback())
                 return
-            self.raw.close()
+            self.drop()
 
     def alive(self) -> bool:
         """Whether the loop has not noticed the end of the connection."""
@@ -210,14 +239,19 @@ class AsyncMySQLConnection(AsyncConnection):
 
     async def close(self) -> None:
         """Say good-bye to the server, if that is quick, and close it."""
-        with suppress(Exception):
-            await asyncio.wait_for(self.raw.ensure_closed(), 1.0)
-        self.drop()
+        try:
+            with suppress(Exception):
+                await asyncio.wait_for(self._leave(), 1.0)
+        finally:
+            self.drop()
+
+    async def _leave(self) -> None:
+        await self.raw.ensure_closed()
+        await self._writer.wait_closed()
 
     def drop(self) -> None:
         """Close it without waiting, also when its loop is gone."""
-        with suppress(Exception):
-            self.raw.close()
+        _cut(self.raw, self._writer.transport)
 
 
 class AsyncMySQLPool(AsyncPool):
@@ -254,7 +288,7 @@ class AsyncMySQLPool(AsyncPool):
         if broken:
             if isinstance(error, Exception):
                 self._trusted_from = time.monotonic()  # what else was open before may be broken as well
-            connection.raw.close()
+            connection.drop()
         if self._injected is not None:
             broken = True
             connection.restore()
@@ -277,18 +311,17 @@ class AsyncMySQLPool(AsyncPool):
         if self._injected is not None:
             raw = await self._injected.acquire()
         else:
-            raw = self._unconnected() if self._factory is None else await self._factory()
+            raw = await (self._connected() if self._factory is None else self._factory())
+        transport = _transport(raw)
         try:
-            if self._injected is None and self._factory is None:
-                await raw.ping()  # connects
             return AsyncMySQLConnection(raw, await self._prepare(raw), self._settings.read_timeout)
         except BaseException:
-            raw.close()
+            _cut(raw, transport)
             if self._injected is not None:
                 await self._injected.release(raw)
             raise
 
-    def _unconnected(self) -> Any:
+    async def _connected(self) -> _Driver:
         settings = self._settings
         raw = _Driver(
             host=settings.host,
@@ -303,6 +336,11 @@ class AsyncMySQLPool(AsyncPool):
             ssl=settings.context(),
         )
         raw.tls_required = settings.tls_required
+        try:
+            await raw._connect()  # as aiomysql.connect does it
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
     async def _prepare(self, raw: Any) -> Traits:

@@ -167,8 +167,12 @@ class OwnPool(OwnConnections, _Errors):
             raise self.refused(error, worked=self._worked) from error
         if not self._worked:
             self._worked = True
-            with contextlib.suppress(Exception):  # what fails here fails again where it matters
-                await self._lender.fill(self._min_size - 1)
+            try:
+                with contextlib.suppress(Exception):  # what fails here fails again where it matters
+                    await self._lender.fill(self._min_size - 1)
+            except BaseException:
+                raw.terminate()
+                raise
         return self.kind(raw)
 
     def lend(self) -> AsyncLoan[AsyncpgConnection]:

@@ -7,7 +7,6 @@ noticed before it is lent, without a round trip, if the driver can tell.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
@@ -17,6 +16,7 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine
 
 __all__ = ["AsyncLender", "AsyncLoan", "Lender", "Loan"]
@@ -215,6 +215,8 @@ class AsyncLender(Generic[C]):
 
     async def acquire(self) -> C:
         """See [Lender.acquire][]."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._enter_loop(loop)
@@ -237,6 +239,8 @@ class AsyncLender(Generic[C]):
             raise
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
         alarm = loop.call_later(self._timeout, self._give_up, turn)
@@ -265,6 +269,8 @@ class AsyncLender(Generic[C]):
 
     async def release(self, connection: C, *, broken: bool = False) -> None:
         """See [Lender.release][]."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         try:
             if broken or loop is not self._loop:
@@ -291,12 +297,17 @@ class AsyncLender(Generic[C]):
 
     async def close(self) -> None:
         """See [Lender.close][]."""
+        import asyncio
+
         self._closed = True
-        idle, self._idle = self._idle, deque()
-        for connection, _ in idle:
+        left = [connection for connection, _ in self._idle]
+        self._idle = deque()
+        try:
             if self._loop is asyncio.get_running_loop():
-                await self._close(connection)
-            else:
+                await asyncio.gather(*map(self._close, left))  # together: a silent server is waited for once
+                left = []
+        finally:  # those of another loop, and all when this is called off
+            for connection in left:
                 self._abandon(connection)
 
 
