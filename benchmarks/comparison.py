@@ -32,7 +32,7 @@ class Found:
         title: in the tables.
         engine: what it stores in.
         role: ``ours``, ``bare`` or ``peer``.
-        beside: the class of this project that it is compared with; empty: the engine's first.
+        beside: the class of this project that it is compared with, or that it stands in for; empty: the engine's first.
         figures: of each workload, one for each round; none where it could not do it.
         notes: of each workload.
         flaws: workloads in which it did less than was asked: lost, misordered, refused.
@@ -103,7 +103,7 @@ def rival(one: Found, everyone: Sequence[Found]) -> Found | None:
     """The row of this project that a contestant is compared with: the same way to store, and no less durable."""
     ours = [other for other in everyone if other.role == "ours" and other.engine == one.engine]
     if one.beside:
-        ours = [other for other in ours if other.name.endswith(f":{one.beside}")]
+        ours = [other for other in ours if other.name.endswith(f":{one.beside}") or other.beside == one.beside]
     enough = [other for other in ours if other.durable >= one.durable]
     return min(enough or ours, key=lambda other: other.durable, default=None)  # the first of the least durable
 

@@ -124,7 +124,8 @@ class Contestant:
     server: ClassVar[str] = ""
     """The server that it needs, where the engine does not say it: ``pgvector``."""
     beside: ClassVar[str] = ""
-    """The class of this project that it is compared with, where that is not the engine's first."""
+    """The class of this project that it is compared with, where that is not the engine's first; of a class of this
+    project: the one that it stands in for, beside a product that is less durable than that."""
     imports: ClassVar[str]
     """How its users import it: a statement, for the time of an import."""
     threads: ClassVar[bool] = True

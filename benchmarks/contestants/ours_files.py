@@ -37,8 +37,10 @@ class OnSessionFiles(Conversations):
     packages = ("json",)
     imports = "from praisonai_persistence_json.sessions import DefaultSessionStore"
 
+    sync = True
+
     def open(self) -> None:
-        self.store = DefaultSessionStore(session_dir=self.place)
+        self.store = DefaultSessionStore(session_dir=self.place, sync=self.sync)
 
     def durability(self) -> str:
         return files_durability(lambda: self.append("first", content(1)))
@@ -55,3 +57,12 @@ class OnSessionFiles(Conversations):
 
     def newest_sessions(self, user: str, count: int) -> list[str]:
         return [found["session_id"] for found in self.store.list_sessions(limit=count)]
+
+
+class OnSessionFilesWithoutSync(OnSessionFiles):
+    """For a comparison at equal durability; it runs only beside a product that syncs no more."""
+
+    name = "praisonai-persistence (session files, no sync)"
+    sync = False
+    on_demand = True
+    beside = "OnSessionFiles"

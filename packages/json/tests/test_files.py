@@ -69,7 +69,7 @@ def names(path: Path) -> list[str]:
 # --------------------------------------------------------------------------------------------------------------- locks
 
 HOLD = """
-directory = Directory(os.path.join(path, "praison_"), 5)
+directory = Directory(os.path.join(path, "praison_"), 5, True)
 directory.connect()
 with directory.lock("s"):
     print("held", flush=True)
@@ -107,8 +107,34 @@ def test_waiting_for_a_lock_ends(path: Path, store: JSONConversationStore) -> No
     assert impatient.add_message("s", ConversationMessage("2")).seq == 2, "a killed process holds no lock"
 
 
+HOLD_AND_FORK = """
+directory = Directory(os.path.join(path, "praison_"), 5, True)
+directory.connect()
+with directory.lock("s"):
+    if not os.fork():
+        sys.stdin.readline()
+        print("the child lives", flush=True)
+        os._exit(0)
+    print("held", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_child_does_not_hold_the_lock_of_its_killed_parent(path: Path, store: JSONConversationStore) -> None:
+    holder = child(HOLD_AND_FORK, path)
+    assert said(holder) == "held"
+    assert holder.wait(30) == -signal.SIGKILL
+    assert store.add_message("s", ConversationMessage("2")).seq == 2
+    with holder:
+        assert holder.stdin is not None
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        assert said(holder) == "the child lives"
+
+
 def test_waiting_for_a_thread_ends_too(path: Path) -> None:
-    directory = Directory(str(path), 0.1)
+    directory = Directory(str(path), 0.1, True)
     directory.connect()
     started, end = threading.Event(), threading.Event()
 
@@ -123,7 +149,7 @@ def test_waiting_for_a_thread_ends_too(path: Path) -> None:
     with pytest.raises(BackendError, match="another thread"), directory.lock("s"):
         pytest.fail("two threads hold one lock")
     # Another object on the same directory has its own mutex; the file keeps the two apart.
-    with pytest.raises(BackendError, match="another process"), Directory(str(path), 0.1).lock("s"):
+    with pytest.raises(BackendError, match="another process"), Directory(str(path), 0.1, True).lock("s"):
         pytest.fail("two objects hold one lock")
     with directory.lock("t"):
         pass  # other sessions are free
@@ -251,6 +277,23 @@ def test_a_name_that_could_not_be_synced_is_synced_by_the_retry(
     assert store.add_message("s", message).seq == 2
     assert synced == [True]
     assert store.count_messages("s") == 2
+
+
+def test_without_syncs_nothing_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with JSONConversationStore(path=path, sync=False) as store:
+        store.create_session(ConversationSession("s"))
+        message = ConversationMessage("1", content="one", created_at=1.0)
+        assert store.add_message("s", message) == store.add_message("s", message)
+        store.update_session(ConversationSession("s", name="named"))
+        store.create_session(ConversationSession("t"))
+        assert store.delete_session("t")
+    document = path / "praison_" / "s" / "session.json"
+    document.write_bytes(document.read_bytes()[:-1] + b"]")
+    with JSONConversationStore(path=path, sync=False) as store:
+        with pytest.raises(BackendError, match="it is kept as"):
+            store.get_messages("s")
+        assert store.get_session("s") is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells files from directories by /proc")

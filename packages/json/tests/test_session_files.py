@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from praisonai_persistence.errors import (
     BackendError,
@@ -23,7 +25,12 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.testing.corpus import HOSTILE_IDS, HOSTILE_OBJECTS, HOSTILE_TEXTS, identical
 from praisonai_persistence_json import CorruptDocumentError
-from praisonai_persistence_json.sessions import DefaultSessionStore, HierarchicalSessionStore, default_session_dir
+from praisonai_persistence_json.sessions import (
+    DefaultSessionStore,
+    HierarchicalSessionStore,
+    _laid_out,
+    default_session_dir,
+)
 
 HERE = Path(__file__).parent
 FIXTURES = HERE / "praisonai_sessions"
@@ -197,6 +204,8 @@ def test_the_folder_is_praisonais(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         {"lock_timeout": float("inf")},
         {"lock_timeout": True},
         {"retention": "forget"},
+        {"sync": 0},
+        {"sync": None},
     ],
 )
 def test_options_are_checked(options: dict, tmp_path: Path) -> None:
@@ -219,6 +228,76 @@ def test_a_document_is_laid_out_as_praisonai_does(store: DefaultSessionStore, fo
     store.add_user_message("plain", "a\ud800b \0 \x1a0000")
     assert "escaped_texts" not in read(folder / "plain.json")
     assert texts(read(folder / "plain.json")["messages"]) == ["a\ud800b \0 \x1a0000"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        [[], {}, [[]], [{}], None, True, False, 0, -0.0, 1.5, 1e308, 10**30, float("inf"), float("nan"), ""],
+        {"a": {"b": [1, {"c": [None, {"d": "\u20ac\ud800"}]}]}, "": [], '"': "\n"},
+        *HOSTILE_OBJECTS,
+    ],
+    ids=lambda value: str(len(value)),
+)
+def test_the_layout_is_the_one_of_pythons_own_module(value) -> None:
+    assert _laid_out(value) == json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def test_a_byte_order_mark_is_no_text(store: DefaultSessionStore, folder: Path) -> None:
+    store.add_user_message("s", "one")
+    path = folder / "s.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [found["session_id"] for found in store.list_sessions()] == ["s"]
+    store.add_user_message("s", "two")
+    assert texts(store.get_chat_history("s")) == ["one", "two"]
+    assert path.read_bytes().startswith(b"{")
+
+
+def test_without_syncs_nothing_is_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    def work(store: HierarchicalSessionStore) -> int:
+        synced.clear()
+        for session_id in ("s", "A/B"):
+            store.add_user_message(session_id, "one")
+            store.create_snapshot(session_id)
+            store.delete_session(session_id)
+        assert store.list_sessions() == []
+        return len(synced)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    assert work(HierarchicalSessionStore(folder / "new", sync=False)) == 0
+    if os.name != "nt":
+        assert work(HierarchicalSessionStore(folder / "other")) > 10
+
+
+# ------------------------------------------------------------------------------------------------------------- listing
+
+
+def test_sessions_are_listed_last_changed_first(store: DefaultSessionStore, folder: Path) -> None:
+    folder.mkdir()
+    expected = []
+    for number in range(700):
+        # Neither the names nor the order in which they are made say anything about the order of the sessions.
+        changed = f"2026-01-01T00:00:00.{number * 7919 % 250:06}+00:00" if number % 50 else None
+        expected.append((changed or "", f"s{number}"))
+        document = {"session_id": f"s{number}", "agent_name": f"a{number % 3}", "updated_at": changed}
+        (folder / f"{number * 104729 % 700}.json").write_text(json.dumps(document), encoding="utf-8")
+    expected.sort(key=lambda pair: pair[1])
+    expected.sort(key=lambda pair: pair[0], reverse=True)
+    ids = [session_id for _, session_id in expected]
+    for limit in (0, 1, 20, 50, 299, 300, 301, 699, 700, 701, 10**20):
+        assert [found["session_id"] for found in store.list_sessions(limit)] == ids[:limit]
+    mine = [session_id for session_id in ids if int(session_id[1:]) % 3 == 1]
+    for limit in (0, 1, 20, 10**20):
+        assert store.list_sessions_by_agent("a1", limit) == mine[:limit]
 
 
 # -------------------------------------------------------------------------------------------------------------- broken
@@ -328,10 +407,25 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(store: DefaultSessionStore,
 # --------------------------------------------------------------------------------------------------------------- locks
 
 
+@contextmanager
+def praisonais_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a session file as PraisonAI does."""
+    with open(f"{path}.lock", "w", encoding="utf-8") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def test_a_writer_waits_for_praisonais_lock(folder: Path) -> None:
     store = DefaultSessionStore(folder, lock_timeout=0.05)
     store.add_user_message("s", "one")
-    with FileLock(folder / "s.json.lock"):
+    with praisonais_lock(folder / "s.json"):
         with pytest.raises(BackendError, match="held the lock"):
             store.add_user_message("s", "two")
         with pytest.raises(BackendError, match="held the lock"):

@@ -25,6 +25,13 @@ class TestHierarchical(SessionStoreSuite):
         return StoreSpec("session", sync=f"{FILES}:HierarchicalSessionStore", options=options)
 
 
+class TestWithoutSyncs(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        options = {"session_dir": str(tmp_path / "sessions"), "max_messages": 1_000, "lock_timeout": 30, "sync": False}
+        return StoreSpec("session", sync=f"{FILES}:HierarchicalSessionStore", options=options)
+
+
 class TestBackedByJSON(SessionStoreSuite):
     @pytest.fixture
     def spec(self, tmp_path: Path) -> StoreSpec:

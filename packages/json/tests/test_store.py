@@ -103,6 +103,8 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"path": "x", "lock_timeout": "5"},
         {"path": "x", "lock_timeout": True},
         {"path": "x", "lock_timeout": None},
+        {"path": "x", "sync": 1},
+        {"path": "x", "sync": None},
     ],
 )
 @pytest.mark.parametrize("kind", [JSONConversationStore, AsyncJSONConversationStore])

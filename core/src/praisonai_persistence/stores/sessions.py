@@ -27,6 +27,7 @@ from __future__ import annotations
 import time
 import uuid
 from abc import abstractmethod
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence import payload
@@ -483,11 +484,7 @@ class SessionStoreBase(Closing):
         """Return what there is to know of the sessions without their messages, last changed first."""
         self._usable()
         limit = payload.check_count(limit, "limit")
-        return [self._summary(head) for head in self._sorted()[:limit]]
-
-    def _sorted(self) -> list[Document]:
-        heads = sorted(self._heads(), key=lambda head: str(head["session_id"]))
-        return sorted(heads, key=lambda head: str(head.get("updated_at") or ""), reverse=True)
+        return [self._summary(head) for head in _newest(self._heads(), limit)]
 
     def _summary(self, head: Document) -> dict[str, Any]:
         metadata = metadata_of(head)
@@ -512,7 +509,8 @@ class SessionStoreBase(Closing):
     def _ids_where(self, field: str, value: Any, limit: Any) -> list[str]:
         self._usable()
         count = payload.check_count(limit, "limit")
-        return [head["session_id"] for head in self._sorted() if head.get(field) == value][:count]
+        heads = (head for head in self._heads() if head.get(field) == value)
+        return [head["session_id"] for head in _newest(heads, count)]
 
     def list_sessions_by_agent(self, agent_name: str, limit: int = 50) -> list[str]:
         """Return the ids of an agent's sessions, last changed first."""
@@ -546,6 +544,27 @@ class SessionStoreBase(Closing):
 
     def invalidate_cache(self, session_id: str | None = None) -> None:
         """Do nothing: these stores read what is there."""
+
+
+def _newest(heads: Iterable[Document], limit: int) -> list[Document]:
+    """Return so many, last changed first, ties by their ids; little more than these is in memory at any time."""
+    found: list[tuple[str, str, Document]] = []
+    least = ""
+
+    def cut() -> None:
+        found.sort(key=itemgetter(1))
+        found.sort(key=itemgetter(0), reverse=True)
+        del found[limit:]
+
+    for head in heads if limit else ():
+        changed = str(head.get("updated_at") or "")
+        if changed >= least:
+            found.append((changed, str(head["session_id"]), head))
+            if len(found) >= 2 * limit + 100:
+                cut()
+                least = found[-1][0]
+    cut()
+    return [head for _, _, head in found]
 
 
 def _owner(value: Any, what: str) -> str | None:

@@ -195,7 +195,7 @@ def _session(item: Any) -> SessionRow:
 
 def _loads(raw: bytes) -> Any:
     try:
-        return _decode(raw.decode("utf-8-sig"))
+        return _decode(raw.decode().removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise CorruptError(f"it is not JSON: {error}") from None
     except UnicodeDecodeError as error:
@@ -251,10 +251,13 @@ def read_head(file: BinaryIO) -> Head | None:
         SchemaError: a newer version of this package wrote it.
     """
     raw = b""
+    ended = False
     while (end := raw.find(_MARK)) < 0:
-        block = file.read(max(4096, len(raw)))
-        if not block:
+        if ended:
             return None
+        wanted = max(4096, len(raw))
+        block = file.read(wanted)
+        ended = len(block) < wanted
         raw += block
     start = end + len(_MARK)
     try:
@@ -262,9 +265,10 @@ def read_head(file: BinaryIO) -> Head | None:
         head = Head(_session(item), item.get("last_seq"), item.get("checksum"), start)
     except CorruptError:
         return None
-    size = file.seek(0, 2)
-    file.seek(size - len(_TAIL))
-    return head if file.read() == _TAIL else None
+    if not ended:
+        file.seek(-len(_TAIL), 2)
+        raw = file.read()
+    return head if raw.endswith(_TAIL) else None
 
 
 def newest_first(file: BinaryIO, start: int) -> Iterator[MessageRow]:

@@ -15,7 +15,6 @@ being replaced meanwhile. Folders are not, so a listing is complete.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import threading
@@ -31,7 +30,7 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError, Pe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from io import FileIO
 
 __all__ = [
     "RESERVED_NAMES",
@@ -53,6 +52,8 @@ _SHARDS = 64  # every process must agree on it
 _POLL = 0.005  # seconds between two looks at a lock that another process holds
 _LONGEST = 120  # characters of a folder's name; some encrypting file systems take no more than 143 bytes
 _WINDOWS = os.name == "nt"
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_BLOCK = 64 * 1024
 
 _NOT_PLAIN = re.compile(r"[^a-z0-9_-]")
 _STEM = re.compile(r"[a-z0-9_+%~-]+")
@@ -79,6 +80,8 @@ def file_stem(name: str) -> str:
     if stem in RESERVED_NAMES or stem.startswith("-"):
         stem = f"%{ord(stem[0]):02x}{stem[1:]}"
     if len(stem) > _LONGEST:
+        import hashlib
+
         stem = f"{stem[:40]}~{hashlib.sha256(name.encode()).hexdigest()}"
     return stem
 
@@ -102,7 +105,9 @@ def translated(what: str) -> Iterator[None]:
 
 def _patiently(call: Callable[[], T]) -> T:
     """Do what Windows refuses for as long as another process has the file open: readers here need an instant."""
-    for attempt in range(50 if _WINDOWS else 0):
+    if not _WINDOWS:
+        return call()
+    for attempt in range(50):
         try:
             return call()
         except PermissionError:
@@ -123,17 +128,18 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, *, sync: bool = True) -> None:
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
     if parent != path:
-        make_directory(parent)
+        make_directory(parent, sync=sync)
     with suppress(FileExistsError):
         os.mkdir(path)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    sync_directory(parent)
+    if sync:
+        sync_directory(parent)
 
 
 def shard_of(name: str) -> int:
@@ -145,43 +151,54 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def replace(path: str, data: bytes, private: bool = False) -> None:
+def replace(path: str, data: bytes, *, private: bool = False, sync: bool = True) -> None:
     """Replace a file, or make it: all of it and for good, or nothing. The caller holds a lock.
 
     Args:
         path: the file.
         data: what it will hold.
         private: True to let nobody but the owner read it, whatever the umask.
+        sync: False to let the system decide when it gets to the disk.
     """
     temporary = f"{path}.tmp"
     try:
         with open(temporary, "wb", opener=_open_private if private else None) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         _patiently(lambda: os.replace(temporary, path))
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_directory(os.path.dirname(path))
+    if sync:
+        sync_directory(os.path.dirname(path))
 
 
 def read(path: str) -> bytes | None:
     """Return what is in a file; None when there is none."""
+    # A listing reads every file that there is, and making a file object takes longer than all of this.
     try:
-        with _patiently(lambda: open(path, "rb")) as file:
-            return file.read()
+        descriptor = _patiently(lambda: os.open(path, _READING))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    blocks = []
+    try:
+        while block := os.read(descriptor, _BLOCK):
+            blocks.append(block)
+    finally:
+        os.close(descriptor)
+    return b"".join(blocks)
 
 
-def unlink(path: str) -> None:
-    """Remove a file, for good, and what a killed writer of it has left."""
+def unlink(path: str, *, sync: bool = True) -> None:
+    """Remove a file, for good, and what a killed writer of it has left; ``sync`` as for [replace][]."""
     for name in (path, f"{path}.tmp"):
         with suppress(FileNotFoundError):
             _patiently(lambda name=name: os.unlink(name))  # type: ignore[misc]
-    sync_directory(os.path.dirname(path))
+    if sync:
+        sync_directory(os.path.dirname(path))
 
 
 class Locks:
@@ -235,28 +252,30 @@ class Directory:
     Args:
         path: absolute; made by [connect][Directory.connect].
         lock_timeout: how many seconds to wait for a lock.
+        sync: False to let the system decide when something gets to the disk.
     """
 
-    def __init__(self, path: str, lock_timeout: float) -> None:
+    def __init__(self, path: str, lock_timeout: float, sync: bool) -> None:
         self.path = path
+        self._sync = sync
         self._locks = os.path.join(path, ".locks")
         self._held = Locks(lock_timeout)
 
     def connect(self) -> None:
         """Make the directory, and see that it can be used."""
-        make_directory(self._locks)
+        make_directory(self._locks, sync=self._sync)
         for path in (self.path, self._locks):
             if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "no permission to read and write, or mounted read-only", path)
 
     def document(self, stem: str) -> str:
         """Return the path of a session's document."""
-        return os.path.join(self.path, stem, "session.json")
+        return f"{self.path}{os.sep}{stem}{os.sep}session.json"
 
-    def open(self, stem: str) -> BinaryIO | None:
+    def open(self, stem: str) -> FileIO | None:
         """Open a document for reading; None when there is none."""
         try:
-            return _patiently(lambda: open(self.document(stem), "rb"))
+            return _patiently(lambda: open(self.document(stem), "rb", buffering=0))
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.isdir(self.path):  # a volume that is not mounted is no store without sessions
                 raise
@@ -278,12 +297,13 @@ class Directory:
     def write(self, stem: str, data: bytes) -> None:
         """Replace a document, or make it: all of it and for good, or nothing. The caller holds the lock."""
         path = self.document(stem)
-        make_directory(os.path.dirname(path))
-        replace(path, data)
+        make_directory(os.path.dirname(path), sync=self._sync)
+        replace(path, data, sync=self._sync)
 
     def sync(self, stem: str) -> None:
-        """Make sure that a replaced document survives a power cut."""
-        sync_directory(os.path.join(self.path, stem))
+        """Make sure that a replaced document survives a power cut, if the store does that."""
+        if self._sync:
+            sync_directory(os.path.join(self.path, stem))
 
     def delete(self, stem: str) -> None:
         """Remove a document. The caller holds the lock."""

@@ -11,10 +11,10 @@ from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.urls import file_path
 from praisonai_persistence_json._files import Directory, file_stem
 
-__all__ = ["check_folder", "check_timeout", "open_directory"]
+__all__ = ["check_folder", "check_sync", "check_timeout", "open_directory"]
 
 
-def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any) -> Directory:
+def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any, sync: Any) -> Directory:
     """Return the directory that the options of a store mean; nothing on the disk is touched.
 
     Raises:
@@ -22,11 +22,12 @@ def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any) ->
     """
     prefix = check_prefix(table_prefix)
     check_timeout(lock_timeout)
+    check_sync(sync)
     if (url is None) == (path is None):
         raise ConfigurationError("give either url='json:///relative', or 'json:////absolute', or path='directory'")
     place = check_folder(_path_of(url) if path is None else path, "path")
     folder = file_stem(prefix) if prefix else "no-prefix"  # no prefix holds a hyphen
-    return Directory(os.path.join(os.path.abspath(place), folder), lock_timeout)
+    return Directory(os.path.join(os.path.abspath(place), folder), lock_timeout, sync)
 
 
 def check_timeout(value: Any) -> None:
@@ -37,6 +38,16 @@ def check_timeout(value: Any) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigurationError("lock_timeout must be a number of seconds above 0")
+
+
+def check_sync(value: Any) -> None:
+    """Refuse what does not say whether to sync.
+
+    Raises:
+        ConfigurationError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError("sync must be True or False")
 
 
 def check_folder(value: Any, what: str) -> str:

@@ -279,6 +279,8 @@ class JSONConversationStore(_Declared, StepConversationStore):
         path: the directory, without a URL. It is made by the first call.
         table_prefix: separates stores in one directory.
         lock_timeout: how many seconds to wait for another writer of the same session before ``BackendError``.
+        sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
+            failure may take the last writes and damage the documents that they were made to.
 
     Raises:
         ConfigurationError: an option that cannot be used.
@@ -291,8 +293,9 @@ class JSONConversationStore(_Declared, StepConversationStore):
         path: str | os.PathLike[str] | None = None,
         table_prefix: str = "praison_",
         lock_timeout: float = 30.0,
+        sync: bool = True,
     ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout)
+        directory = open_directory(url, path, table_prefix, lock_timeout, sync)
         super().__init__(JSONConversationSteps(directory), _Runner(directory))
 
 
@@ -306,6 +309,7 @@ class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
         path: str | os.PathLike[str] | None = None,
         table_prefix: str = "praison_",
         lock_timeout: float = 30.0,
+        sync: bool = True,
     ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout)
+        directory = open_directory(url, path, table_prefix, lock_timeout, sync)
         super().__init__(JSONConversationSteps(directory), ThreadRunner(_Runner(directory)))
