@@ -22,6 +22,7 @@ from praisonai_persistence import (
     errors,
     knowledge,
     state,
+    stores,
 )
 from praisonai_persistence._known import KNOWN
 from praisonai_persistence.memory import AsyncMemoryStateStore, MemoryConversationStore, MemoryKnowledgeStore
@@ -45,8 +46,9 @@ def test_every_public_name_is_there_and_documented() -> None:
     assert getattr(praisonai_persistence, names[0]) is getattr(praisonai_persistence, names[0])
 
 
-def test_the_lazy_names_are_those_that_type_checkers_see() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [praisonai_persistence, stores], ids=lambda module: module.__name__)
+def test_the_lazy_names_are_those_that_type_checkers_see(module: Any) -> None:
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     checked = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
         f"{node.module}.{alias.name}"
@@ -54,9 +56,21 @@ def test_the_lazy_names_are_those_that_type_checkers_see() -> None:
         if isinstance(node, ast.ImportFrom) and node.module != "typing"
         for alias in node.names
     }
-    lazy = {f"praisonai_persistence.{module}.{name}" for name, module in praisonai_persistence._HOMES.items()}
+    lazy = {f"{module.__name__}.{home}.{name}" for name, home in module._HOMES.items()}
     assert seen == lazy
-    assert set(praisonai_persistence._HOMES) == set(praisonai_persistence.__all__)
+    assert set(module._HOMES) == set(module.__all__) <= set(dir(module))
+
+
+def test_what_only_async_callers_need_is_not_imported_for_others() -> None:
+    code = """
+import sys
+from praisonai_persistence import stores
+from praisonai_persistence.stores.together import Together
+for name in stores.__all__:
+    getattr(stores, name)
+print(sorted({"asyncio", "concurrent.futures", "urllib.parse"}.intersection(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_all_errors_are_public() -> None:

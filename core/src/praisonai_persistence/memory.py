@@ -222,8 +222,9 @@ class MemoryConversationSteps(ConversationSteps):
 
     @reads
     def count_messages(self, session_id: str) -> Steps[int]:
-        session = self._sessions.get(session_id)
-        return done(0 if session is None else len(session.messages))
+        with self._data.lock:  # half of a batch is never counted
+            session = self._sessions.get(session_id)
+            return done(0 if session is None else len(session.messages))
 
     @reads
     def search_messages(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from praisonai_persistence.errors import ConfigurationError
 
@@ -96,6 +95,8 @@ def parse_url(url: str) -> StoreURL:
         )
     if _CONTROL.search(url):
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: it holds a control character; write it as %0A")
+    from urllib.parse import parse_qsl, unquote, urlsplit  # stores that get no URL do without
+
     # urlsplit repeats the authority in its messages, and with it a password.
     try:
         parts = urlsplit(url[match.end() - 2 :], allow_fragments=False)  # a file name may hold #
@@ -138,6 +139,8 @@ def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     Raises:
         ConfigurationError: another scheme, or a user, password or port, which no file has.
     """
+    from urllib.parse import unquote
+
     parsed = parse_url(url)
     if parsed.scheme not in schemes:
         raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not {' or '.join(schemes)}")

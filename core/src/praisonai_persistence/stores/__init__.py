@@ -2,21 +2,32 @@
 
 A backend writes the steps of its kind (``ConversationSteps``, ``StateSteps``, ``KnowledgeSteps``) once, as generators,
 and a runner for its driver. The stores here put both together, for sync and for async callers.
+
+As in the package itself, each name is loaded on first use: a store of one kind does without the others.
 """
 
-from praisonai_persistence.stores.conversation import (
-    AsyncStepConversationStore,
-    ConversationSteps,
-    StepConversationStore,
-)
-from praisonai_persistence.stores.knowledge import AsyncStepKnowledgeStore, KnowledgeSteps, StepKnowledgeStore
-from praisonai_persistence.stores.runners import (
-    AsyncRunner,
-    DirectRunner,
-    Runner,
-    ThreadRunner,
-)
-from praisonai_persistence.stores.state import AsyncStepStateStore, StateSteps, StepStateStore
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from praisonai_persistence.stores.conversation import (
+        AsyncStepConversationStore,
+        ConversationSteps,
+        StepConversationStore,
+    )
+    from praisonai_persistence.stores.knowledge import AsyncStepKnowledgeStore, KnowledgeSteps, StepKnowledgeStore
+    from praisonai_persistence.stores.runners import AsyncRunner, DirectRunner, Runner, ThreadRunner
+    from praisonai_persistence.stores.state import AsyncStepStateStore, StateSteps, StepStateStore
+
+_MODULES = {
+    "conversation": ("AsyncStepConversationStore", "ConversationSteps", "StepConversationStore"),
+    "knowledge": ("AsyncStepKnowledgeStore", "KnowledgeSteps", "StepKnowledgeStore"),
+    "runners": ("AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"),
+    "state": ("AsyncStepStateStore", "StateSteps", "StepStateStore"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AsyncRunner",
@@ -33,3 +44,17 @@ __all__ = [
     "StepStateStore",
     "ThreadRunner",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from abc import ABC, abstractmethod
+from heapq import nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -178,13 +179,13 @@ def page_of(
     rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
 ) -> list[ConversationSession]:
     """Do ``list_sessions`` on the rows of all sessions."""
-    found = [
+    found = (
         row
         for row in rows
         if (user_id is None or row.user_id == user_id) and (agent_id is None or row.agent_id == agent_id)
-    ]
-    found.sort(key=lambda row: (-row.updated_at, row.session_id))
-    return [decode_session(row) for row in found[offset : offset + limit]]
+    )
+    newest = nsmallest(offset + limit, found, lambda row: (-row.updated_at, row.session_id))
+    return [decode_session(row) for row in newest[offset:]]
 
 
 def search_in(

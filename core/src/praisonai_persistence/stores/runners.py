@@ -2,15 +2,15 @@
 
 A runner owns the connections, the transaction around an operation, retries, and the end of it all. The stores of this
 package call nothing else.
+
+What only async callers need, asyncio and pools of threads, is imported by them: that takes longer than all the rest.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -20,6 +20,7 @@ from praisonai_persistence.steps import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from praisonai_persistence.steps import Steps
 
@@ -147,6 +148,8 @@ class ThreadRunner(AsyncRunner):
         self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
 
     def _executor(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
@@ -155,6 +158,8 @@ class ThreadRunner(AsyncRunner):
     async def _offload(self, function: Callable[[], T]) -> T:
         if self._closed:  # and no thread is started for it
             raise StoreClosedError("this store is closed")
+        import asyncio
+
         job = self._executor().submit(function)
         answer = asyncio.wrap_future(job)
         try:

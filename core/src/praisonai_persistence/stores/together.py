@@ -6,12 +6,12 @@ lock), those that come meanwhile need not follow one by one: they are done as on
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 __all__ = ["Outcome", "Together"]
@@ -57,6 +57,8 @@ class _Trip(Generic[Item]):
         if not self.given_up and all(call.outcome.cancelled() for call in self.calls):
             self.given_up = True
             self.task.cancel()
+        import asyncio
+
         while not self.task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([self.task])
@@ -89,6 +91,8 @@ class Together(Generic[K, Item, T]):
 
     async def go(self, key: K, item: Item) -> T:
         """Do a call, alone or with others, and return its answer."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         place = (loop, key)
         waiting = self._waiting.get(place)

@@ -6,7 +6,6 @@ refuse; times that are none) is kept as text in the metadata of its session or m
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -194,6 +193,8 @@ def _id(value: Any, what: str, instead: str = "") -> tuple[str, dict[str, str]]:
     try:
         return check_id(text, what), {}
     except InvalidValueError:
+        import hashlib
+
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return f"praisonai-legacy-{digest[:32]}", {what: text}
 
