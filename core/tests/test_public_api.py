@@ -232,7 +232,7 @@ def new_modules(python: Any, code: str) -> set[str]:
 
 def test_importing_takes_nothing_along(python: Any) -> None:
     found = new_modules(python, "import praisonai_persistence")
-    assert found - set(sys.stdlib_module_names) == {"praisonai_persistence"}
+    assert found - set(sys.stdlib_module_names) == {"praisonai_persistence", "praisonai_persistence._lazy"}
 
 
 def test_listing_imports_no_plugin_and_no_driver(python: Any) -> None:
@@ -248,6 +248,7 @@ def test_listing_imports_no_plugin_and_no_driver(python: Any) -> None:
         "praisonai_persistence._entry_points",
         "praisonai_persistence._forks",
         "praisonai_persistence._known",
+        "praisonai_persistence._lazy",
         "praisonai_persistence.errors",
         "praisonai_persistence.registry",
     }

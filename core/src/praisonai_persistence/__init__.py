@@ -5,10 +5,10 @@ Nothing is imported, read or connected by ``import praisonai_persistence``; each
 
 from __future__ import annotations
 
+from praisonai_persistence._lazy import lazy
+
 TYPE_CHECKING = False  # type checkers take it for True; importing typing would double the import time
 if TYPE_CHECKING:
-    from typing import Any
-
     from praisonai_persistence.adapter import AsyncDb, Db, db
     from praisonai_persistence.bridge import as_async, as_sync
     from praisonai_persistence.config import PersistenceConfig
@@ -177,16 +177,4 @@ __all__ = [
     "open_state_store",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(globals(), _HOMES)

@@ -8,10 +8,10 @@ As in the package itself, each name is loaded on first use: a store of one kind 
 
 from __future__ import annotations
 
+from praisonai_persistence._lazy import lazy
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from praisonai_persistence.stores.conversation import (
         AsyncStepConversationStore,
         ConversationSteps,
@@ -45,16 +45,4 @@ __all__ = [
     "ThreadRunner",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(globals(), _HOMES)

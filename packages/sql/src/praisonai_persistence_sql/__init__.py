@@ -1,27 +1,64 @@
 """What SQL backends share: dialect, schema, migrations, the contract's operations as steps, and two runners.
 
 A library: it registers no backend. A backend package brings its dialect's differences and its driver's connections.
+Each name is loaded on first use: embedded engines do without pools and asyncio.
 """
 
-from praisonai_persistence_sql.administration import AsyncConversationSchema, AsyncSchema, ConversationSchema, Schema
-from praisonai_persistence_sql.adoption import ConversationMigrations
-from praisonai_persistence_sql.appends import AsyncSQLConversationStore
-from praisonai_persistence_sql.conversation import SQLConversationSteps
-from praisonai_persistence_sql.dialect import Dialect, LegacySQL
-from praisonai_persistence_sql.migrations import Migration, Migrations
-from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
-from praisonai_persistence_sql.requests import Alone, Execute, ExecuteMany, Fetch, Request, Snapshot, Undo, repeatable
-from praisonai_persistence_sql.runners import (
-    AsyncConnection,
-    AsyncPool,
-    AsyncSQLRunner,
-    Connection,
-    Pool,
-    Retry,
-    SQLRunner,
-)
-from praisonai_persistence_sql.server import CONVERSATION_CAPABILITIES, STATE_CAPABILITIES, ServerStore
-from praisonai_persistence_sql.state import SQLStateSteps
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from praisonai_persistence._lazy import lazy
+
+if TYPE_CHECKING:
+    from praisonai_persistence_sql.administration import (
+        AsyncConversationSchema,
+        AsyncSchema,
+        ConversationSchema,
+        Schema,
+    )
+    from praisonai_persistence_sql.adoption import ConversationMigrations
+    from praisonai_persistence_sql.appends import AsyncSQLConversationStore
+    from praisonai_persistence_sql.conversation import SQLConversationSteps
+    from praisonai_persistence_sql.dialect import Dialect, LegacySQL
+    from praisonai_persistence_sql.migrations import Migration, Migrations
+    from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
+    from praisonai_persistence_sql.requests import (
+        Alone,
+        Execute,
+        ExecuteMany,
+        Fetch,
+        Request,
+        Snapshot,
+        Undo,
+        repeatable,
+    )
+    from praisonai_persistence_sql.runners import (
+        AsyncConnection,
+        AsyncPool,
+        AsyncSQLRunner,
+        Connection,
+        Pool,
+        Retry,
+        SQLRunner,
+    )
+    from praisonai_persistence_sql.server import CONVERSATION_CAPABILITIES, STATE_CAPABILITIES, ServerStore
+    from praisonai_persistence_sql.state import SQLStateSteps
+
+_MODULES = {
+    "administration": ("AsyncConversationSchema", "AsyncSchema", "ConversationSchema", "Schema"),
+    "adoption": ("ConversationMigrations",),
+    "appends": ("AsyncSQLConversationStore",),
+    "conversation": ("SQLConversationSteps",),
+    "dialect": ("Dialect", "LegacySQL"),
+    "migrations": ("Migration", "Migrations"),
+    "pooling": ("AsyncLender", "AsyncLoan", "Lender", "Loan"),
+    "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"),
+    "runners": ("AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"),
+    "server": ("CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"),
+    "state": ("SQLStateSteps",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CONVERSATION_CAPABILITIES",
@@ -59,3 +96,5 @@ __all__ = [
     "Undo",
     "repeatable",
 ]
+
+__getattr__, __dir__ = lazy(globals(), _HOMES)

@@ -7,6 +7,7 @@ noticed before it is lent, without a round trip, if the driver can tell.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from queue import Empty, SimpleQueue
@@ -16,7 +17,6 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine
 
 __all__ = ["AsyncLender", "AsyncLoan", "Lender", "Loan"]
@@ -215,8 +215,6 @@ class AsyncLender(Generic[C]):
 
     async def acquire(self) -> C:
         """See [Lender.acquire][]."""
-        import asyncio
-
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._enter_loop(loop)
@@ -239,8 +237,6 @@ class AsyncLender(Generic[C]):
             raise
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        import asyncio
-
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
         alarm = loop.call_later(self._timeout, self._give_up, turn)
@@ -269,8 +265,6 @@ class AsyncLender(Generic[C]):
 
     async def release(self, connection: C, *, broken: bool = False) -> None:
         """See [Lender.release][]."""
-        import asyncio
-
         loop = asyncio.get_running_loop()
         try:
             if broken or loop is not self._loop:
@@ -297,8 +291,6 @@ class AsyncLender(Generic[C]):
 
     async def close(self) -> None:
         """See [Lender.close][]."""
-        import asyncio
-
         self._closed = True
         left = [connection for connection, _ in self._idle]
         self._idle = deque()

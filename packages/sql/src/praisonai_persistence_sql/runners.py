@@ -6,6 +6,7 @@ an operation, retries of what is safe to repeat, and the driver's errors in our 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -18,7 +19,6 @@ from praisonai_persistence.steps import is_write, reads, run, run_async
 from praisonai_persistence.stores import AsyncRunner, Runner
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
@@ -306,8 +306,6 @@ class AsyncSQLRunner(AsyncRunner):
         if self._ready:
             return
         if self._lock is None:
-            import asyncio
-
             self._lock = asyncio.Lock()
         async with self._lock:
             if not self._ready:
@@ -372,8 +370,6 @@ class AsyncSQLRunner(AsyncRunner):
                 wait = waits.next() if _may_repeat(self._pool.classify(error), operation) else None
                 if wait is None:
                     raise self._pool.translate(error) from error
-            import asyncio
-
             await asyncio.sleep(wait)
 
 
