@@ -72,6 +72,7 @@ class Process:
         self.tries: dict[str, list[Tried]] = {name: [] for name in names}
         self.errors = 0
         self.answers = 0
+        self.last_error = "none"
         self.fatal: list[str] = []
         self.silent = False
         self._heard = heard
@@ -133,6 +134,7 @@ class Process:
             self.answers += 1
         elif "error" in message:
             self.errors += 1
+            self.last_error = message["error"]
         elif "fatal" in message:
             self.fatal.append(message["fatal"])
 
@@ -183,8 +185,12 @@ class Crew:
                 return not late() or any(process.fatal or process.silent for process in self.processes)
 
             if not self._heard.wait_for(settled, PATIENCE):
-                who = ", ".join(late()[0].names)
-                raise AssertionError(f"the process of {who} {complaint} in {PATIENCE:.0f} seconds")
+                first = late()[0]
+                who = ", ".join(first.names)
+                raise AssertionError(
+                    f"the process of {who} {complaint} in {PATIENCE:.0f} seconds; it was told {first.errors} errors, "
+                    f"the last: {first.last_error}"
+                )
         for process in self.processes:
             if process.silent:
                 process.bury()
@@ -338,6 +344,7 @@ class DiskFull(Fault):
 
     def strike(self, lab: Lab) -> int:
         assert lab.folder is not None
+        _make_room(lab.folder.parent)
         ballast = lab.folder.parent / "ballast"
         with ballast.open("wb") as file:
             self._fill(file, lab.folder)
@@ -371,20 +378,29 @@ class ReadOnly(Fault):
 
     def strike(self, lab: Lab) -> int:
         assert lab.folder is not None
+        _make_room(lab.folder.parent)
         lab.crew.kill()
         lab.crew.check()
-        self._remount(lab.folder.parent, "ro")
+        _remount(lab.folder.parent, "ro")
         try:
             for process in lab.crew.processes:
                 process.start()
             lab.crew.wait_for_errors()
         finally:
-            self._remount(lab.folder.parent, "rw")
+            _remount(lab.folder.parent, "rw")
         return 1
 
-    @staticmethod
-    def _remount(place: Path, mode: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True, capture_output=True)
+
+def _make_room(place: Path) -> None:
+    """Let a small file system grow that the data alone have half filled: it is to be full when the fault strikes."""
+    state = os.statvfs(place)
+    used = state.f_blocks - state.f_bfree
+    if used > state.f_blocks // 2:
+        _remount(place, f"size={(used + state.f_blocks) * state.f_frsize}")
+
+
+def _remount(place: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", str(place)], check=True, capture_output=True)
 
 
 FAULTS: dict[str, type[Fault]] = {

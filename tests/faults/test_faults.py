@@ -14,7 +14,7 @@ from proxy import Proxy
 
 WRITERS = 8
 DISK = 768
-"""Megabytes of the small file system; an experiment writes some tens."""
+"""Megabytes of the small file system, to begin with."""
 
 APPLIES = {"process": ("path", "engine"), "engine": ("engine",), "proxy": ("engine",), "disk": ("path",)}
 CASES = [

@@ -72,7 +72,7 @@ class Writer:
             try:
                 answer = await self.workload.write(self.store, item)
             except (BackendError, ConnectionFailedError) as error:
-                tell({"error": type(error).__name__, "writer": self.name})
+                tell({"error": f"{type(error).__name__}: {error}", "writer": self.name})
                 await self.sleep(PATIENCE)
                 if not self.workload.repeatable(item):
                     return
@@ -87,7 +87,7 @@ async def _prepare(workload: Workload, store: Any, sleep: Any) -> None:
             await workload.prepare(store)
             await store.connect()
         except (BackendError, ConnectionFailedError) as error:
-            tell({"error": type(error).__name__, "writer": None})
+            tell({"error": f"{type(error).__name__}: {error}", "writer": None})
             await sleep(PATIENCE)
         else:
             return

@@ -1140,7 +1140,8 @@ def test_sentinel(redis):
         script += f"redis-server s{port}.conf --sentinel $reach & "
     with servers(redis, script, [first, second, *watchers]):
         hosts = ",".join(f"127.0.0.1:{port}" for port in watchers)
-        options = {"url": f"redis+sentinel://:s3cr3t@{hosts}/agents/0", "retry_timeout": 60.0}
+        # Sentinels that were held up for two seconds trust nobody for half a minute.
+        options = {"url": f"redis+sentinel://:s3cr3t@{hosts}/agents/0", "retry_timeout": 240.0}
 
         def ready() -> bool:
             with RedisStateStore(**options) as store:
