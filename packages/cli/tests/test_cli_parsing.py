@@ -64,8 +64,8 @@ def test_help_imports_no_command_and_no_rich():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == (
-        "0 ['praisonai_persistence', 'praisonai_persistence.errors', 'praisonai_persistence_cli', "
-        "'praisonai_persistence_cli._app']"
+        "0 ['praisonai_persistence', 'praisonai_persistence._lazy', 'praisonai_persistence.errors', "
+        "'praisonai_persistence_cli', 'praisonai_persistence_cli._app']"
     )
 
 
