@@ -1,7 +1,8 @@
-"""Fixtures for tests of discovery: real distributions in a temporary folder."""
+"""Fixtures for tests of discovery, real distributions in a temporary folder, and of the end of event loops."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
 import sysconfig
@@ -89,3 +90,42 @@ def bare_site(tmp_path: Path, _clean: None) -> Iterator[Site]:
         refresh()
         yield folder
     refresh()
+
+
+class Leftovers:
+    """Tasks that are under way when their loop is to end; ``seen`` tells what became of them."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self) -> None:
+        """Start one that starts another when it is cancelled, and one that goes on until it is cancelled again."""
+        self.tasks += [asyncio.create_task(self._heeds()), asyncio.create_task(self._heeds_late())]
+        await asyncio.sleep(0)
+
+    async def _heeds(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.tasks.append(asyncio.create_task(self._follows()))
+
+    async def _follows(self) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        self.seen.append("followed")
+
+    async def _heeds_late(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.seen.append("asked")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.seen.append("asked again")
+
+
+@pytest.fixture
+def leftovers() -> Leftovers:
+    return Leftovers()

@@ -264,40 +264,14 @@ def test_on_its_own_loop_it_refuses_instead_of_waiting_for_itself():
     assert run_sync(on_a_thread) == "works"
 
 
-def test_what_a_cancelled_task_starts_has_ended_before_the_loop():
-    loop, seen, tasks = _Loop(), [], []
-
-    async def follows():
-        for _ in range(100):
-            await asyncio.sleep(0)
-        seen.append("followed")
-
-    async def heeds():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            tasks.append(asyncio.create_task(follows()))
-
-    async def heeds_late():
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            seen.append("asked")
-        try:
-            await asyncio.Event().wait()
-        finally:
-            seen.append("asked again")
-
-    async def begin():
-        tasks.extend([asyncio.create_task(heeds()), asyncio.create_task(heeds_late())])
-        await asyncio.sleep(0)
-
-    loop.run(begin, (), {})
+def test_what_a_cancelled_task_starts_has_ended_before_the_loop(leftovers):
+    loop = _Loop()
+    loop.run(leftovers.begin, (), {})
     running = loop._running()
     loop._stop()
     assert running.is_closed()
-    assert seen == ["asked", "followed", "asked again"]
-    assert all(task.done() for task in tasks)
+    assert leftovers.seen == ["asked", "followed", "asked again"]
+    assert all(task.done() for task in leftovers.tasks)
 
 
 def test_a_plain_script_leaves_nothing_behind():

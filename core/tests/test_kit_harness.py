@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -438,28 +437,12 @@ def test_a_portal_calls_stores_from_sync_code(colour):
     another.close()
 
 
-def test_a_portal_ends_what_was_begun_in_it():
-    portal, seen, tasks = Portal(MEMORY.with_options(name=str(uuid.uuid4())), "async"), [], []
-
-    async def follows():
-        for _ in range(100):
-            await asyncio.sleep(0)
-        seen.append("followed")
-
-    async def begun():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            tasks.append(asyncio.create_task(follows()))
-
-    async def begin():
-        tasks.append(asyncio.create_task(begun()))
-        await asyncio.sleep(0)
-
-    portal.run(begin())
+def test_a_portal_ends_what_was_begun_in_it(leftovers):
+    portal = Portal(MEMORY.with_options(name=str(uuid.uuid4())), "async")
+    portal.run(leftovers.begin())
     portal.close()
-    assert seen == ["followed"]
-    assert [task.done() for task in tasks] == [True, True]
+    assert leftovers.seen == ["asked", "followed", "asked again"]
+    assert [task.done() for task in leftovers.tasks] == [True, True, True]
 
 
 def test_a_body_that_waits_for_more_than_a_store_is_refused():

@@ -18,7 +18,6 @@ from backends import BACKENDS
 from lab import FAULTS
 from work import FINDINGS
 
-HERE = Path(__file__).parent
 ORDER = {name: place for place, name in enumerate([*BACKENDS, *FAULTS])}
 
 
@@ -40,7 +39,9 @@ def report(request):
     """Take a row of the table, and write the table at once: the whole takes hours, and may be done in pieces."""
     folder = request.config.getoption("--fault-report")
     describe = ["git", "describe", "--always", "--dirty"]  # of which code a row speaks
-    commit = subprocess.run(describe, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+    commit = subprocess.run(
+        describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
     def take(row):
         if folder is None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 import time
 import uuid
 from abc import abstractmethod
-from operator import itemgetter
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence import payload
@@ -546,25 +546,18 @@ class SessionStoreBase(Closing):
         """Do nothing: these stores read what is there."""
 
 
+class _Later(str):
+    """Text that sorts from the last to the first."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+
 def _newest(heads: Iterable[Document], limit: int) -> list[Document]:
-    """Return so many, last changed first, ties by their ids; little more than these is in memory at any time."""
-    found: list[tuple[str, str, Document]] = []
-    least = ""
-
-    def cut() -> None:
-        found.sort(key=itemgetter(1))
-        found.sort(key=itemgetter(0), reverse=True)
-        del found[limit:]
-
-    for head in heads if limit else ():
-        changed = str(head.get("updated_at") or "")
-        if changed >= least:
-            found.append((changed, str(head["session_id"]), head))
-            if len(found) >= 2 * limit + 100:
-                cut()
-                least = found[-1][0]
-    cut()
-    return [head for _, _, head in found]
+    """Return so many, last changed first, ties by their ids; no more than these is in memory at any time."""
+    return nsmallest(limit, heads, lambda head: (_Later(head.get("updated_at") or ""), str(head["session_id"])))
 
 
 def _owner(value: Any, what: str) -> str | None:

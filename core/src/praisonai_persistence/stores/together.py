@@ -54,11 +54,11 @@ class _Trip(Generic[Item]):
 
     async def end(self) -> None:
         """Wait for its end, for a caller that was cancelled; if all of them were, it is cancelled too, once."""
+        import asyncio
+
         if not self.given_up and all(call.outcome.cancelled() for call in self.calls):
             self.given_up = True
             self.task.cancel()
-        import asyncio
-
         while not self.task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([self.task])

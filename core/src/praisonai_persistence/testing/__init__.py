@@ -9,8 +9,9 @@ Importing this package is cheap; pytest, anyio and Hypothesis are imported with 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from praisonai_persistence._lazy import lazy
 
 if TYPE_CHECKING:
     from praisonai_persistence.testing.conversation import ConversationStoreSuite
@@ -38,12 +39,4 @@ _HOMES = {
     "StoreSuite": "harness",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(globals(), _HOMES)

@@ -30,7 +30,7 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError, Pe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from io import FileIO
+    from typing import BinaryIO
 
 __all__ = [
     "RESERVED_NAMES",
@@ -272,10 +272,10 @@ class Directory:
         """Return the path of a session's document."""
         return f"{self.path}{os.sep}{stem}{os.sep}session.json"
 
-    def open(self, stem: str) -> FileIO | None:
+    def open(self, stem: str) -> BinaryIO | None:
         """Open a document for reading; None when there is none."""
         try:
-            return _patiently(lambda: open(self.document(stem), "rb", buffering=0))
+            return _patiently(lambda: open(self.document(stem), "rb"))
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.isdir(self.path):  # a volume that is not mounted is no store without sessions
                 raise
