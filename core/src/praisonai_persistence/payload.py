@@ -105,9 +105,7 @@ def decode_text(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
-def _encode_optional(text: Any, what: str) -> str | None:
-    if text is None:
-        return None
+def _encode_given(text: Any, what: str) -> str:
     if not isinstance(text, str):
         raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
     return encode_text(text)
@@ -228,7 +226,11 @@ def check_size(what: str, limit: int, *texts: str | None) -> None:
     Raises:
         SerializationError: it is more.
     """
-    if sum(map(len, filter(None, texts))) * 4 <= limit:  # UTF-8 takes at most four bytes a character: no need to count
+    length = 0
+    for text in texts:
+        if text is not None:
+            length += len(text)
+    if length * 4 <= limit:  # UTF-8 takes at most four bytes a character: no need to count
         return
     size = sum(len(text.encode()) for text in texts if text is not None)
     if size > limit:
@@ -346,6 +348,8 @@ def check_time(value: Any, what: str) -> float:
     Raises:
         InvalidValueError: it is not a finite number.
     """
+    if type(value) is float and -math.inf < value < math.inf:
+        return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -451,9 +455,7 @@ def check_many(values: Any, what: str) -> Iterable[Any]:
     return values
 
 
-def _encode_object(value: Any, what: str, limit: int) -> str | None:
-    if value is None:
-        return None
+def _encode_object(value: Any, what: str, limit: int) -> str:
     if not isinstance(value, dict):
         raise SerializationError(f"{what} must be a JSON object or None, not {type(value).__name__}")
     return dumps(value, what, limit)
@@ -471,9 +473,9 @@ def encode_session(session: ConversationSession, limit: int = MAX_BYTES) -> Sess
         check_id(session.session_id),
         check_optional_id(session.user_id, "user_id"),
         check_optional_id(session.agent_id, "agent_id"),
-        _encode_optional(session.name, "name"),
-        _encode_object(session.state, "state", limit),
-        _encode_object(session.metadata, "metadata", limit),
+        None if session.name is None else _encode_given(session.name, "name"),
+        None if session.state is None else _encode_object(session.state, "state", limit),
+        None if session.metadata is None else _encode_object(session.metadata, "metadata", limit),
         check_time(session.created_at, "created_at"),
         check_time(session.updated_at, "updated_at"),
     )
@@ -510,23 +512,26 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
     role: Any = message.role
     content: Any = message.content
     tool_calls: Any = message.tool_calls
+    tool_call_id: Any = message.tool_call_id
+    metadata: Any = message.metadata
     if not isinstance(role, str):
         raise SerializationError(f"role must be text, not {type(role).__name__}")
-    if tool_calls is not None and not (
-        isinstance(tool_calls, list) and all(isinstance(call, dict) for call in tool_calls)
-    ):
-        raise SerializationError("tool_calls must be a list of JSON objects or None")
-    row = MessageRow(
-        check_id(message.id, "message id"),
-        encode_text(role),
-        _encode_optional(content, "content"),
-        None if tool_calls is None else dumps(tool_calls, "tool_calls", limit),
-        _encode_optional(message.tool_call_id, "tool_call_id"),
-        _encode_object(message.metadata, "metadata", limit),
-        check_time(message.created_at, "created_at"),
+    role = encode_text(role)
+    if content is not None:
+        content = _encode_given(content, "content")
+    if tool_calls is not None:
+        if not (isinstance(tool_calls, list) and all(isinstance(call, dict) for call in tool_calls)):
+            raise SerializationError("tool_calls must be a list of JSON objects or None")
+        tool_calls = dumps(tool_calls, "tool_calls", limit)
+    if tool_call_id is not None:
+        tool_call_id = _encode_given(tool_call_id, "tool_call_id")
+    if metadata is not None:
+        metadata = _encode_object(metadata, "metadata", limit)
+    check_size("the message", limit, role, content, tool_calls, tool_call_id, metadata)
+    item = check_id(message.id, "message id")
+    return MessageRow(
+        item, role, content, tool_calls, tool_call_id, metadata, check_time(message.created_at, "created_at")
     )
-    check_size("the message", limit, row.role, row.content, row.tool_calls, row.tool_call_id, row.metadata)
-    return row
 
 
 def encode_messages(

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from praisonai_persistence import ConversationMessage, ConversationSession, KnowledgeDocument
-from praisonai_persistence_sqlite import SQLiteConversationStore, SQLiteKnowledgeStore, SQLiteStateStore, _database
+from praisonai_persistence_sqlite import SQLiteConversationStore, SQLiteKnowledgeStore, SQLiteStateStore, _connection
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_expired_keys_do_not_pile_up(path, monkeypatch):
 @pytest.fixture(params=["sqlite-vec", "python"])
 def knowledge(request, path, monkeypatch):
     if request.param == "python":
-        monkeypatch.setattr(_database, "_load_vectors", lambda connection: False)
+        monkeypatch.setattr(_connection, "_load_vectors", lambda connection: False)
     elif not hasattr(sqlite3.Connection, "enable_load_extension"):
         pytest.skip("the sqlite3 module of this Python was built without extensions")
     with SQLiteKnowledgeStore(path=path) as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import ConflictError, SessionExistsError, SessionNotFoundError
@@ -31,12 +32,8 @@ __all__ = ["MESSAGE_COLUMNS", "SESSION_COLUMNS", "SQLConversationSteps"]
 
 SESSION_COLUMNS = "session_id, user_id, agent_id, name, state, metadata, created_at, updated_at, version"
 MESSAGE_COLUMNS = "id, role, content, tool_calls, tool_call_id, metadata, created_at, seq"
-_BOUNDS = (
-    ("before_seq", "seq < ?"),
-    ("after_seq", "seq > ?"),
-    ("before", "created_at < ?"),
-    ("after", "created_at > ?"),
-)
+_BOUNDS = ("seq < ?", "seq > ?", "created_at < ?", "created_at > ?")
+_bounds_and_limit = attrgetter("before_seq", "after_seq", "before", "after", "limit")
 
 
 class SQLConversationSteps(ConversationSteps):
@@ -190,19 +187,16 @@ class SQLConversationSteps(ConversationSteps):
 
     @reads
     def get_messages(self, session_id: str, selection: Selection) -> Steps[list[ConversationMessage]]:
-        values = [getattr(selection, name) for name, _ in _BOUNDS]
-        shape = (*(value is not None for value in values), selection.limit is not None)
+        values = _bounds_and_limit(selection)
+        shape = tuple([value is not None for value in values])
         sql = self._selects.get(shape) or self._select(shape)
-        parameters = [session_id, *(value for value in values if value is not None)]
-        if selection.limit is not None:
-            parameters.append(selection.limit)
-        rows = yield Fetch(sql, parameters)
+        rows = yield Fetch(sql, (session_id, *[value for value in values if value is not None]))
         if selection.limit is not None:
             rows.reverse()
         return decode_messages(session_id, rows)
 
     def _select(self, shape: tuple[bool, ...]) -> str:
-        where = "".join(f" AND {condition}" for (_, condition), given in zip(_BOUNDS, shape, strict=False) if given)
+        where = "".join(f" AND {condition}" for condition, given in zip(_BOUNDS, shape, strict=False) if given)
         order = " DESC LIMIT ?" if shape[-1] else ""
         sql = self._sql(f"SELECT {MESSAGE_COLUMNS} FROM {{messages}} WHERE session_id = ?{where} ORDER BY seq{order}")
         self._selects[shape] = sql

@@ -19,104 +19,26 @@ import random
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
-from praisonai_persistence.payload import decode_text
+from praisonai_persistence.errors import BackendError, PersistenceError
 from praisonai_persistence.steps import run
-from praisonai_persistence.stores.conversation import query_words
-from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snapshot
+from praisonai_persistence_sqlite._connection import is_busy, open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence_sqlite._connection import Opened
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["Database", "Define", "Job", "LoadVectors", "give_back", "lend", "translate"]
+__all__ = ["Database", "Job", "give_back", "lend"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _BATCH = 512  # writers in one transaction at the most, so that nobody waits long for a commit
 _IDLE_READERS = 8
 _PATIENCE = (0.00005, 0.002)  # seconds: shorter waits for other writers are not worth while, longer ones never are
-_BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
-
-
-class Define(NamedTuple):
-    """Give the connection an SQL function for the rest of the operation; the answer is None."""
-
-    name: str
-    arguments: int
-    function: Callable[..., Any]
-
-
-class LoadVectors(NamedTuple):
-    """Load sqlite-vec into the connection; the answer is whether this Python can."""
-
-
-def _load_vectors(connection: sqlite3.Connection) -> bool:
-    """Some builds of Python have a sqlite3 module that loads no extensions; others do the work in Python then."""
-    if not hasattr(connection, "enable_load_extension"):
-        return False
-    try:
-        connection.execute("SELECT vec_version()")
-    except sqlite3.OperationalError:
-        import sqlite_vec
-
-        connection.enable_load_extension(True)
-        try:
-            sqlite_vec.load(connection)
-        except sqlite3.OperationalError:
-            return False
-        finally:
-            connection.enable_load_extension(False)
-    return True
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)  # Python 3.11
-    if code is None:
-        return "is locked" in str(error)
-    return (code & 0xFF) in _BUSY
-
-
-def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
-    """Return an error of the driver in our words."""
-    if _is_busy(error):
-        return ConnectionFailedError(
-            f"{path} was locked by another process for longer than lock_timeout; raise it, or look for a program that "
-            f"keeps a transaction open"
-        )
-    if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-        return ConnectionFailedError(f"{path} is no SQLite database")
-    return BackendError(f"sqlite: {error}")
-
-
-def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
-    execute = connection.execute
-
-    def perform(request: Any) -> Any:
-        kind = type(request)
-        if kind is Fetch:
-            return execute(request[0], request[1]).fetchall()
-        if kind is Execute:
-            return execute(request[0], request[1]).rowcount
-        if kind is ExecuteMany:
-            connection.executemany(request[0], request[1])
-        elif kind is Define:
-            connection.create_function(request.name, request.arguments, request.function, deterministic=True)
-        elif kind is Snapshot:
-            if not connection.in_transaction:
-                execute("BEGIN")
-        elif kind is LoadVectors:
-            return _load_vectors(connection)
-        else:
-            raise TypeError(f"sqlite cannot perform {kind.__name__}")
-        return None
-
-    return perform
 
 
 class Job:
@@ -152,8 +74,8 @@ class Database:
         self.location = location
         self.users = 0
         self._reset()
-        self._writer: tuple[sqlite3.Connection, Callable[[Any], Any]] | None = None
-        self._readers: list[tuple[sqlite3.Connection, Callable[[Any], Any]]] = []
+        self._writer: Opened | None = None
+        self._readers: list[Opened] = []
 
     def _reset(self) -> None:
         self._mutex = threading.Lock()
@@ -178,7 +100,7 @@ class Database:
             try:
                 connection, perform = self._readers.pop()
             except IndexError:
-                connection, perform = self._open()
+                connection, perform = open_connection(self.location)
             generation = self._generation
             try:
                 return run(call(), perform)
@@ -197,6 +119,24 @@ class Database:
 
     def write(self, call: Callable[[], Steps[T]]) -> T:
         """Run an operation in a transaction, possibly together with others; return when it is durable."""
+        with self._mutex:
+            lone = not self._leading and not self._paused and self._expected == 1
+            if lone:
+                self._leading = True
+                self._running += 1
+        if lone:
+            start = time.monotonic()
+            try:
+                return self._alone(call)
+            finally:
+                with self._mutex:
+                    if self._queue:
+                        self._hand_over(1, start)
+                    else:
+                        self._leading = False
+                    self._running -= 1
+                    if self._paused:
+                        self._quiet.notify_all()
         job = Job(call)
         self.write_all((job,))
         if job.error is not None:
@@ -270,7 +210,10 @@ class Database:
         batch = writers[0].jobs if len(writers) == 1 else [job for writer in writers for job in writer.jobs]
         start = time.monotonic()
         try:
-            self._commit(batch)
+            if len(batch) == 1:
+                batch[0].answer = self._alone(batch[0].call)
+            else:
+                self._together(batch)
         except BaseException as error:
             if isinstance(error, Exception):
                 for job in batch:
@@ -280,13 +223,17 @@ class Database:
                     job.error = BackendError("sqlite: the commit was interrupted by a signal in another thread")
                 raise
         finally:
-            self._patience = min(time.monotonic() - start, _PATIENCE[1])
             with self._mutex:
-                self._expected = len(writers) + len(self._queue)
-                self._promote()
+                self._hand_over(len(writers), start)
             for writer in writers:
                 if writer.wake is not None and not writer.leads:
                     writer.wake.release()
+
+    def _hand_over(self, writers: int, start: float) -> None:
+        """Let the next in the queue lead, after a commit of so many; the caller has the mutex."""
+        self._patience = min(time.monotonic() - start, _PATIENCE[1])
+        self._expected = writers + len(self._queue)
+        self._promote()
 
     def _promote(self) -> None:
         if self._queue:
@@ -297,84 +244,97 @@ class Database:
         else:
             self._leading = False
 
-    def _commit(self, batch: Sequence[Job]) -> None:
+    def _alone(self, call: Callable[[], Steps[T]]) -> T:
+        """Run one operation in a transaction of its own."""
+        connection, perform = self._begin()
         try:
-            self._transact(batch)
-        except sqlite3.OperationalError as error:
-            if self._suspect(error) and self._writer is not None:
-                self._writer[0].close()
-                self._writer = None
+            answer = run(call(), perform)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self._undo(connection, error)
             raise
+        return answer
 
-    def _suspect(self, error: sqlite3.Error) -> bool:
-        """Give up the connections after an error of the file system, and say whether it was one.
-
-        What was opened while the files were read-only stays so, and so does what is opened beside it in this process:
-        SQLite shares the state of the write-ahead log's index. Readers at work close theirs when they are done.
-        """
-        if _is_busy(error) or self.location.path is None:
-            return False
-        with self._mutex:
-            self._generation += 1
-        while True:
-            try:
-                self._readers.pop()[0].close()
-            except IndexError:
-                return True
-
-    def _transact(self, batch: Sequence[Job]) -> None:
-        if self._writer is None:
-            self._writer = self._open()
-            if self.location.path is not None:
-                self._writer[0].execute("PRAGMA busy_timeout=0")  # _begin waits, and better
-        connection, perform = self._writer
-        alone = len(batch) == 1
-        execute = connection.execute
-        self._begin(connection)
+    def _together(self, batch: Sequence[Job]) -> None:
+        """Run several in one transaction; if that breaks, each in its own."""
+        connection, perform = self._begin()
         try:
             for job in batch:
                 before = connection.total_changes
                 try:
                     job.answer = run(job.call(), perform)
                 except PersistenceError as error:
-                    if not alone and connection.total_changes != before:
+                    if connection.total_changes != before:
                         raise  # a part of it is in the transaction of all
                     job.error = error
-            if alone and batch[0].error is not None:
-                connection.rollback()
-            else:
-                execute("COMMIT")
-        except BaseException as error:
-            connection.rollback()
-            if alone or not isinstance(error, Exception):
-                raise
-            for job in batch:  # one of them broke the transaction: each on its own finds out which
-                job.answer = job.error = None
-                try:
-                    self._commit([job])
-                except Exception as own:  # noqa: BLE001 - raised in the thread of the job
-                    job.error = own
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Start a write transaction, waiting for those of other processes."""
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("COMMIT")
             return
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):
+        except BaseException as error:
+            self._undo(connection, error)
+            if not isinstance(error, Exception):
                 raise
+        for job in batch:
+            job.answer = job.error = None
+            try:
+                job.answer = self._alone(job.call)
+            except Exception as error:  # noqa: BLE001 - raised in the thread of the job
+                job.error = error
+
+    def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.OperationalError as failed:
+            error = failed
+            raise
+        finally:
+            self._suspect(error, self._writer)
+
+    def _suspect(self, error: BaseException, writer: Opened | None = None) -> None:
+        """Give up the connections, those of readers and ``writer``, if this is an error of the file system.
+
+        What was opened while the files were read-only stays so, and so does what is opened beside it in this process:
+        SQLite shares the state of the write-ahead log's index. Readers at work close theirs when they are done.
+        """
+        if not isinstance(error, sqlite3.OperationalError) or is_busy(error) or self.location.path is None:
+            return
+        with self._mutex:
+            self._generation += 1
+        if writer is not None:
+            writer[0].close()
+            self._writer = None
+        while True:
+            try:
+                self._readers.pop()[0].close()
+            except IndexError:
+                return
+
+    def _begin(self) -> Opened:
+        """Start a write transaction, waiting for those of other processes, and return its connection."""
+        writer = self._writer
+        if writer is None:
+            writer = self._writer = open_connection(self.location)
+            if self.location.path is not None:
+                writer[0].execute("PRAGMA busy_timeout=0")  # _begin_patiently waits, and better
+        try:
+            writer[0].execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            self._begin_patiently(writer, error)
+        return writer
+
+    def _begin_patiently(self, writer: Opened, error: sqlite3.OperationalError) -> None:
         end = time.monotonic() + self.location.lock_timeout
         pause = 0.0002
-        while True:
+        while is_busy(error) and time.monotonic() <= end:
             # A short random wait: who has waited longest does not lose to who came last more often than by chance.
             time.sleep(random.uniform(pause / 4, pause))
             pause = min(pause * 1.5, 0.004)
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                writer[0].execute("BEGIN IMMEDIATE")
                 return
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > end:
-                    raise
+            except sqlite3.OperationalError as again:
+                error = again
+        self._suspect(error, writer)
+        raise error
 
     # ----------------------------------------------------------------------------------------------------- connections
 
@@ -389,59 +349,6 @@ class Database:
             self._running -= 1
             if self._paused:
                 self._quiet.notify_all()
-
-    def _open(self) -> tuple[sqlite3.Connection, Callable[[Any], Any]]:
-        path = self.location.path
-        try:
-            connection = sqlite3.connect(
-                ":memory:" if path is None else path,
-                timeout=self.location.lock_timeout,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=256,
-            )
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
-        try:
-            self._prepare(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._refused(error) from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection, _perform_on(connection)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self.location.path is not None:
-            self._enter_wal(connection)
-            connection.execute(f"PRAGMA synchronous={self.location.synchronous}")
-        connection.create_function("praison_words", 1, _words, deterministic=True)
-
-    def _enter_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL, which only one connection can do at a time, and whose lock ignores the busy timeout."""
-        end = time.monotonic() + self.location.lock_timeout
-        while True:
-            try:
-                mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-                break
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > end:
-                    raise
-                time.sleep(random.uniform(0.0005, 0.005))
-        if mode != "wal":
-            raise ConnectionFailedError(
-                f"{self.location.path} cannot use a write-ahead log (its file system has no shared memory?); "
-                f"put the file on a local disk"
-            )
-
-    def _refused(self, error: sqlite3.Error) -> PersistenceError:
-        path = self.location.path
-        if path is not None and not os.path.isdir(os.path.dirname(path)):
-            return ConnectionFailedError(f"cannot open {path}: its directory does not exist")
-        if "unable to open" in str(error):
-            return ConnectionFailedError(f"cannot open {path}: {error}; is it a file that this user may write?")
-        return translate(error, path)
 
     def _close_connections(self) -> None:
         for connection, _ in (*self._readers, *([] if self._writer is None else [self._writer])):
@@ -478,11 +385,6 @@ class Database:
             self._paused = False
             self._quiet.notify_all()
             self._mutex.release()
-
-
-def _words(text: str) -> str:
-    """Return message text as the full-text index reads it: the words of the contract, between blanks."""
-    return " ".join(query_words(decode_text(text)))
 
 
 _shared: dict[Location, Database] = {}

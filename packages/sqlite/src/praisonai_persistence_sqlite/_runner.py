@@ -13,7 +13,8 @@ from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import Runner, ThreadRunner
 from praisonai_persistence.stores.together import Outcome, Together
-from praisonai_persistence_sqlite._database import Job, give_back, lend, translate
+from praisonai_persistence_sqlite._connection import translate
+from praisonai_persistence_sqlite._database import Job, give_back, lend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,7 +90,7 @@ class SQLiteRunner(Runner):
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
-        return self._run(self._database or self._connected(), operation, *args, **kwargs)
+        return self._run(self._database or self._connected(), operation, partial(operation, *args, **kwargs))
 
     def write_all(self, calls: Iterable[Callable[[], Steps[Any]]]) -> list[Outcome]:
         """Do writes in one transaction, and return what became of each; one that fails takes none of the others along.
@@ -118,18 +119,17 @@ class SQLiteRunner(Runner):
             if self._lent is None and not self._closed and not is_write(operation) and _is_missing(self._location.path):
                 nothing = lend(self._location._replace(path=None))
                 try:
-                    return self._run(nothing, operation, *args, **kwargs)
+                    return self._run(nothing, operation, partial(operation, *args, **kwargs))
                 finally:
                     give_back(nothing)
             database = self._borrowed()
         try:
-            return self._run(database, operation, *args, **kwargs)
+            return self._run(database, operation, partial(operation, *args, **kwargs))
         finally:
             if is_write(operation):
                 self._database = None  # the next operation looks at the tables again
 
-    def _run(self, database: Database, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = partial(operation, *args, **kwargs)
+    def _run(self, database: Database, operation: Callable[..., Any], call: Callable[[], Steps[T]]) -> T:
         try:
             return database.write(call) if is_write(operation) else database.read(call)
         except sqlite3.Error as error:

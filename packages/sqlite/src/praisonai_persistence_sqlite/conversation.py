@@ -43,10 +43,10 @@ class SQLiteConversationSteps(SQLConversationSteps):
         super().__init__(dialect, prefix, _MIGRATIONS, tables=("search", "search_text"))
         # Three statements are faster than two: INSERT ... SELECT ... RETURNING costs more than it saves.
         self._last_seq = self._sql("SELECT last_seq FROM {sessions} WHERE session_id = ?")
-        self._append = self._sql(
-            f"INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (session_id, id) DO NOTHING"
-        )
+        append = "INSERT INTO {{messages}} (session_id, {}) VALUES (?, {}) ON CONFLICT (session_id, id) DO NOTHING"
+        self._append = self._sql(append.format(MESSAGE_COLUMNS, "?, ?, ?, ?, ?, ?, ?, ?"))
+        # The driver takes longer to bind a None than to bind text, and most messages have three.
+        self._append_text = self._sql(append.format("id, role, content, created_at, seq", "?, ?, ?, ?, ?"))
         self._appended = self._sql(
             "UPDATE {sessions} SET last_seq = ?, updated_at = max(?, updated_at + 1e-6) WHERE session_id = ?"
         )
@@ -87,9 +87,13 @@ class SQLiteConversationSteps(SQLConversationSteps):
     def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
         found = yield Fetch(self._last_seq, (session_id,))
         if found:
-            stored = (*row[:7], found[0][0] + 1)
-            if (yield Execute(self._append, (session_id, *stored))):
-                yield Execute(self._appended, (stored[7], now, session_id))
+            stored = item, role, content, *others, created_at, seq = (*row[:7], found[0][0] + 1)
+            if others == [None, None, None]:
+                append = Execute(self._append_text, (session_id, item, role, content, created_at, seq))
+            else:
+                append = Execute(self._append, (session_id, *stored))
+            if (yield append):
+                yield Execute(self._appended, (seq, now, session_id))
                 return decode_message(session_id, stored)
         return (yield from super().add_message(session_id, row, now))  # no such session, or it is there already
 

@@ -15,7 +15,7 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.vectors import check_dimension, norm, score, unpack
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Migration, Migrations, Snapshot
-from praisonai_persistence_sqlite._database import Define, LoadVectors
+from praisonai_persistence_sqlite._connection import Define, LoadVectors
 from praisonai_persistence_sqlite._dialect import SQLite
 
 if TYPE_CHECKING:

@@ -1,0 +1,167 @@
+"""One connection to a database file: how it is opened, what it is asked for, and its errors in our words."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+from praisonai_persistence.payload import decode_text
+from praisonai_persistence.stores.conversation import query_words
+from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snapshot
+
+if TYPE_CHECKING:
+    from praisonai_persistence_sqlite._location import Location
+
+__all__ = ["Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
+
+_BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
+
+Opened = tuple[sqlite3.Connection, Callable[[Any], Any]]
+"""A connection of the driver, and the function that does a request on it and returns the answer."""
+
+
+class Define(NamedTuple):
+    """Give the connection an SQL function for the rest of the operation; the answer is None."""
+
+    name: str
+    arguments: int
+    function: Callable[..., Any]
+
+
+class LoadVectors(NamedTuple):
+    """Load sqlite-vec into the connection; the answer is whether this Python can."""
+
+
+def _load_vectors(connection: sqlite3.Connection) -> bool:
+    """Some builds of Python have a sqlite3 module that loads no extensions; others do the work in Python then."""
+    if not hasattr(connection, "enable_load_extension"):
+        return False
+    try:
+        connection.execute("SELECT vec_version()")
+    except sqlite3.OperationalError:
+        import sqlite_vec
+
+        connection.enable_load_extension(True)
+        try:
+            sqlite_vec.load(connection)
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.enable_load_extension(False)
+    return True
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection is in the way; that passes."""
+    code = getattr(error, "sqlite_errorcode", None)  # Python 3.11
+    if code is None:
+        return "is locked" in str(error)
+    return (code & 0xFF) in _BUSY
+
+
+def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
+    """Return an error of the driver in our words."""
+    if is_busy(error):
+        return ConnectionFailedError(
+            f"{path} was locked by another process for longer than lock_timeout; raise it, or look for a program that "
+            f"keeps a transaction open"
+        )
+    if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+        return ConnectionFailedError(f"{path} is no SQLite database")
+    return BackendError(f"sqlite: {error}")
+
+
+def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
+    execute = connection.execute
+
+    def perform(request: Any) -> Any:
+        kind = type(request)
+        if kind is Fetch:
+            return execute(request[0], request[1]).fetchall()
+        if kind is Execute:
+            return execute(request[0], request[1]).rowcount
+        if kind is ExecuteMany:
+            connection.executemany(request[0], request[1])
+        elif kind is Define:
+            connection.create_function(request.name, request.arguments, request.function, deterministic=True)
+        elif kind is Snapshot:
+            if not connection.in_transaction:
+                execute("BEGIN")
+        elif kind is LoadVectors:
+            return _load_vectors(connection)
+        else:
+            raise TypeError(f"sqlite cannot perform {kind.__name__}")
+        return None
+
+    return perform
+
+
+def open_connection(location: Location) -> Opened:
+    """Open a connection in autocommit mode.
+
+    Raises:
+        ConnectionFailedError: it cannot be opened.
+    """
+    path = location.path
+    try:
+        connection = sqlite3.connect(
+            ":memory:" if path is None else path,
+            timeout=location.lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+    except sqlite3.Error as error:
+        raise _refused(error, path) from error
+    try:
+        _prepare(connection, location)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _refused(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection, _perform_on(connection)
+
+
+def _prepare(connection: sqlite3.Connection, location: Location) -> None:
+    if location.path is not None:
+        _enter_wal(connection, location)
+        connection.execute(f"PRAGMA synchronous={location.synchronous}")
+    connection.create_function("praison_words", 1, _words, deterministic=True)
+
+
+def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
+    """Switch to WAL, which only one connection can do at a time, and whose lock ignores the busy timeout."""
+    end = time.monotonic() + location.lock_timeout
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > end:
+                raise
+            time.sleep(random.uniform(0.0005, 0.005))
+    if mode != "wal":
+        raise ConnectionFailedError(
+            f"{location.path} cannot use a write-ahead log (its file system has no shared memory?); "
+            f"put the file on a local disk"
+        )
+
+
+def _refused(error: sqlite3.Error, path: str | None) -> PersistenceError:
+    if path is not None and not os.path.isdir(os.path.dirname(path)):
+        return ConnectionFailedError(f"cannot open {path}: its directory does not exist")
+    if "unable to open" in str(error):
+        return ConnectionFailedError(f"cannot open {path}: {error}; is it a file that this user may write?")
+    return translate(error, path)
+
+
+def _words(text: str) -> str:
+    """Return message text as the full-text index reads it: the words of the contract, between blanks."""
+    return " ".join(query_words(decode_text(text)))
