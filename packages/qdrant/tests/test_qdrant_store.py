@@ -124,6 +124,32 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "q")], timeout=120).returncode == 0
 
 
+def _damage(points):
+    points.write_bytes(b"not what it was" * 100)
+
+
+def _hide(points):
+    points.rename(points.with_name("elsewhere"))
+    points.mkdir()
+
+
+@pytest.mark.parametrize(("do", "says"), [(_damage, "damaged"), (_hide, "may not write there")])
+def test_a_folder_that_cannot_be_opened_says_so_and_is_tried_again(tmp_path, do, says):
+    with QdrantKnowledgeStore(path=tmp_path / "q") as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make("a")])
+    [points] = (tmp_path / "q").rglob("*.sqlite")
+    kept = points.read_bytes()
+    do(points)
+    with QdrantKnowledgeStore(path=tmp_path / "q") as store:
+        with pytest.raises(ConnectionFailedError, match=says):
+            store.count("docs")
+        if points.is_dir():
+            points.rmdir()
+        points.write_bytes(kept)
+        assert store.count("docs") == 1
+
+
 def test_a_client_that_was_handed_in_stays_open():
     client = QdrantClient(":memory:")
     with QdrantKnowledgeStore(client=client) as store:

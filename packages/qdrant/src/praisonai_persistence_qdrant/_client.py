@@ -7,6 +7,7 @@ folder share it, and take turns, because it is not made for threads. A server ta
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -67,12 +68,12 @@ def _open_local(location: Location) -> _Shared:
             try:
                 # The turn that every operation takes is what the check of threads is for.
                 shared = _Shared(QdrantClient(path=path, force_disable_check_same_thread=True))
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, sqlite3.OperationalError) as error:  # it keeps its points in SQLite files
                 raise ConnectionFailedError(
                     f"{location.name} cannot be opened; another process may have it open, and only one can (start a "
-                    f"server for more)"
+                    f"server for more), or this one may not write there"
                 ) from error
-            except ValueError as error:
+            except (ValueError, sqlite3.DatabaseError) as error:
                 raise ConnectionFailedError(f"{location.name} cannot be opened: its files are damaged") from error
             _folders[path] = shared
         shared.users += 1
