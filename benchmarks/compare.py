@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,12 +68,14 @@ class Sizes:
     tasks: int = 10
     state: int = 1000
     vectors: int = 2000
-    times: int = 10
-    """Reads, whose median is the figure of a round."""
+    times: int = 50
+    """Reads, whose median is the figure of a round; fewer of slow ones."""
+    searches: int = 10
+    """Likewise."""
 
 
 QUICK = Sizes((200, 1000), (100, 1000, 10_000), 1000, vectors=500)
-TINY = Sizes((20, 60), (20, 60), 30, threads=5, tasks=2, state=20, vectors=40, times=2)
+TINY = Sizes((20, 60), (20, 60), 30, threads=5, tasks=2, state=20, vectors=40, times=2, searches=2)
 """To see that everything runs; the figures mean nothing."""
 
 
@@ -232,6 +234,9 @@ def say(text: str) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- workloads
 
+Piece = Callable[[Contestant, int], float]
+"""A piece of work of a contestant, with a number of its own; returns the figure."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -258,43 +263,52 @@ class Run:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(one_of, self.able(workload)))
 
-    def measure(self, workload: str, piece: Callable[[Contestant, int], float], blocks: int = 1) -> None:
-        """Measure in rounds; whoever fails is out of the workload.
+    def measure(self, workload: str, piece: Piece) -> None:
+        """[measure_together][] for one workload."""
+        self.measure_together({workload: piece})
+
+    def measure_together(self, pieces: Mapping[str, Piece]) -> None:
+        """Measure in rounds, in each of which everybody does all of these, one after the other.
+
+        So figures of one contestant are neighbours in time, and can be compared with each other too. Whoever fails in
+        one of them is out of that.
 
         Args:
-            workload: its name.
-            piece: does a piece of work, with a number of its own, and returns the figure.
-            blocks: of how many pieces, done in turns, a round's figure is the median: where a piece is short.
+            pieces: the workloads by their names; each does a piece of work, with a number of its own, and returns the
+                figure.
         """
-        order = self.able(workload)
+        order = [*self.contestants]
         for number in range(self.rounds):
-            found: dict[str, list[float]] = {}
-            for block in range(blocks):
-                for one in [*order]:
+            for one in order:
+                for workload, piece in pieces.items():
+                    if one not in self.able(workload):
+                        continue
                     try:
-                        found.setdefault(one.name, []).append(piece(one, number * blocks + block))
+                        one.figures.setdefault(workload, []).append(piece(one, number))
                     except FailedError as failure:
                         one.fail(workload, failure)
-                        order.remove(one)
-                order = order[1:] + order[:1]
-            for one in order:
-                one.figures.setdefault(workload, []).append(statistics.median(found[one.name]))
+            order = order[1:] + order[:1]
 
 
 def append(run: Run) -> None:
     """Messages one at a time, to a new session: messages a second."""
+    say("append")
+    pieces: dict[str, Piece] = {}
     for count in run.sizes.append:
-        workload = f"append {count:,}"
-        say(workload)
 
-        def piece(one: Contestant, number: int, count: int = count, workload: str = workload) -> float:
-            session = f"append-{count}-{number}"
-            found = one.ask("append", session=session, count=count, limit=LIMIT, patience=LIMIT)
-            if found["done"] < count:
-                one.note(workload, f"cut off after {LIMIT:.0f} s")
-            return float(found["done"] / found["seconds"])
+        def piece(one: Contestant, number: int, count: int = count) -> float:
+            rates: list[float] = []
+            end = time.monotonic() + 1
+            while not rates or (len(rates) < 5 and time.monotonic() < end):  # what is over at once is done some times
+                session = f"append-{count}-{number}-{len(rates)}"
+                found = one.ask("append", session=session, count=count, limit=LIMIT, patience=LIMIT)
+                if found["done"] < count:
+                    one.note(f"append {count:,}", f"cut off after {LIMIT:.0f} s")
+                rates.append(found["done"] / found["seconds"])
+            return statistics.median(rates)
 
-        run.measure(workload, piece, blocks=3 if count < 1000 else 1)
+        pieces[f"append {count:,}"] = piece
+    run.measure_together(pieces)
 
 
 def resume(run: Run) -> None:
@@ -447,7 +461,7 @@ def vectors(run: Run) -> None:
         workload = f"{what} in {count:,}"
 
         def piece(one: Contestant, _number: int, group: int | None = group, workload: str = workload) -> float:
-            found = one.ask("search", count=count, dimension=dimension, group=group, times=run.sizes.times)
+            found = one.ask("search", count=count, dimension=dimension, group=group, times=run.sizes.searches)
             if found["right"] < found["wanted"]:
                 one.note(workload, f"found {found['right']} of the {found['wanted']} nearest", flaw=True)
             return float(found["seconds"] * 1000)

@@ -98,7 +98,7 @@ class BareLanceDB(Vectors):
     engine = "vectors"
     role = "bare"
     beside = "OursOnLanceDB"
-    requirements = ("lancedb>=0.30", "pyarrow>=16")
+    requirements = ("lancedb>=0.36", "pyarrow>=16")
     imports = "import lancedb"
 
     def open(self) -> None:

@@ -248,6 +248,18 @@ def test_a_waiting_writer_that_is_interrupted_leaves_the_queue_in_order(store):
     assert {item.id for item in store.get_messages("s")} == {"0", "1", "2"}
 
 
+def test_a_lone_writer_that_is_interrupted_writes_nothing_and_the_store_goes_on(store):
+    @writes
+    def interrupted():
+        yield Execute("UPDATE praison_sessions SET name = 'half'")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        database_of(store).write(interrupted)
+    assert store.get_session("s").name is None
+    assert store.add_message("s", message("next")).seq == 1
+
+
 def test_stores_on_one_file_share_connections_and_close_them_with_the_last(path):
     a, b = SQLiteConversationStore(path=path), SQLiteStateStore(path=path)
     a.connect()
@@ -269,6 +281,12 @@ def test_the_file_is_durable_by_default(store, path):
     with SQLiteConversationStore(path=path, synchronous="NORMAL") as other:
         other.create_session(ConversationSession("other"))
         assert database_of(other)._writer[0].execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_the_log_is_begun_anew_before_it_is_long(store, path):
+    for number in range(200):
+        store.add_message("s", message(number))
+    assert os.path.getsize(path + "-wal") < 1.5 * 2**20
 
 
 def test_one_file_holds_all_three_kinds(path):
