@@ -105,6 +105,45 @@ def test_compaction_keeps_every_document_and_removes_files_and_versions(tmp_path
         assert store.count("docs") == 60
 
 
+def test_many_small_writes_leave_few_files_whoever_did_them(tmp_path):
+    everything = documents(100)
+    with LanceDBKnowledgeStore(path=tmp_path, table_prefix="") as store:
+        store.create_collection("docs", 3)
+    for start in range(0, 100, 10):  # each process writes less than what makes a compaction due
+        with LanceDBKnowledgeStore(path=tmp_path, table_prefix="") as store:
+            for item in everything[start : start + 10]:
+                store.upsert("docs", [item])
+    assert plain(tmp_path).stats()["fragment_stats"]["num_fragments"] < 40
+    with LanceDBKnowledgeStore(path=tmp_path, table_prefix="") as store:
+        assert store.count("docs") == 100
+        for item in everything:
+            store.delete("docs", [item.id])
+            store.insert("docs", [item])
+        assert plain(tmp_path).stats()["fragment_stats"]["num_fragments"] < 40
+        assert sorted(item.id for item in store.search("docs", [1, 0, 0], 200)) == sorted(d.id for d in everything)
+
+
+@pytest.fixture
+def files_of_a_megabyte():
+    """Larger files cannot be written: what is merged does not fit, and a single write does."""
+    resource = pytest.importorskip("resource", reason="there are no limits of files on this system")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("files_of_a_megabyte")
+def test_a_compaction_that_fails_is_logged_and_the_write_goes_on(tmp_path, caplog):
+    with LanceDBKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 3)
+        for item in documents(40):
+            store.insert("docs", [replace(item, content=random.randbytes(50_000).hex())])
+        assert store.count("docs") == 40
+    [failure] = [record.getMessage() for record in caplog.records]
+    assert failure.startswith(f"could not compact {tmp_path}")
+
+
 def test_upserts_replace_what_is_there_whoever_wrote_it(tmp_path):
     """New documents are added without a merge, so what is new must be seen anew each time."""
     with LanceDBKnowledgeStore(path=tmp_path) as store, LanceDBKnowledgeStore(path=tmp_path) as other:

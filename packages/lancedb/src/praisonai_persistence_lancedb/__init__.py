@@ -97,7 +97,7 @@ class LanceDBKnowledgeStore(_Store, StepKnowledgeStore):
     def compact(self, collection: str, keep_versions_for: int = 60) -> None:
         """Merge a collection's small files, bring its indexes up to date, and remove old versions.
 
-        Every write adds a file and a version; searches get slower, and the folder larger, until this is called.
+        Every write adds a file and a version. Every 32nd does this first, with the default; call it where more is due.
 
         Args:
             collection: the collection.

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 _POLL = 0.005  # seconds between two looks at a lock that somebody else holds
 _INFO = b"praisonai"  # in the metadata of a table's schema
+_METADATA = 32 * 2**20  # bytes; LanceDB keeps what it knows of old versions, by itself up to a gigabyte
 
 
 def wait(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -60,12 +61,14 @@ class Table:
         path: its folder.
         lance: LanceDB's ``AsyncTable``.
         replaces: whether the last upsert replaced a document.
+        tidied: the version at which a writer last looked after its files.
     """
 
     info: CollectionInfo
     path: str
     lance: Any
     replaces: bool = False
+    tidied: int | None = None
 
 
 class Database:
@@ -119,8 +122,13 @@ class Database:
         if self._connection is None:
             import lancedb  # a heavy one: only who works with it pays for it
 
-            # At an interval of zero every read looks for a newer version first.
-            self._connection = wait(lancedb.connect_async(self.path, read_consistency_interval=timedelta(0)))
+            self._connection = wait(
+                lancedb.connect_async(
+                    self.path,
+                    read_consistency_interval=timedelta(0),  # every read looks for a newer version first
+                    session=lancedb.Session(metadata_cache_size_bytes=_METADATA),
+                )
+            )
         return self._connection
 
     def forget(self) -> None:
