@@ -97,7 +97,8 @@ class LanceDBKnowledgeStore(_Store, StepKnowledgeStore):
     def compact(self, collection: str, keep_versions_for: int = 60) -> None:
         """Merge a collection's small files, bring its indexes up to date, and remove old versions.
 
-        Every write adds a file and a version. Every 32nd does this first, with the default; call it where more is due.
+        Every write adds a file and a version. Every 32nd does this first, with the default, where there are up to
+        40,000 documents, and fewer where there are more; call it where more is due.
 
         Args:
             collection: the collection.
