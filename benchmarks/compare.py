@@ -287,7 +287,7 @@ class Run:
                         one.figures.setdefault(workload, []).append(piece(one, number))
                     except FailedError as failure:
                         one.fail(workload, failure)
-            order = order[1:] + order[:1]
+            order.reverse()  # so neighbours stay neighbours: this project, and the bare driver
 
 
 def append(run: Run) -> None:
@@ -298,7 +298,7 @@ def append(run: Run) -> None:
 
         def piece(one: Contestant, number: int, count: int = count) -> float:
             rates: list[float] = []
-            end = time.monotonic() + 1
+            end = time.monotonic() + LIMIT
             while not rates or (len(rates) < 5 and time.monotonic() < end):  # what is over at once is done some times
                 session = f"append-{count}-{number}-{len(rates)}"
                 found = one.ask("append", session=session, count=count, limit=LIMIT, patience=LIMIT)
