@@ -71,7 +71,7 @@ class Sizes:
     times: int = 50
     """Reads, whose median is the figure of a round; fewer of slow ones."""
     searches: int = 10
-    """Likewise."""
+    """Searches by vector, whose median is the figure of a round."""
 
 
 QUICK = Sizes((200, 1000), (100, 1000, 10_000), 1000, vectors=500)
@@ -299,7 +299,7 @@ def append(run: Run) -> None:
         def piece(one: Contestant, number: int, count: int = count) -> float:
             rates: list[float] = []
             end = time.monotonic() + LIMIT
-            while not rates or (len(rates) < 5 and time.monotonic() < end):  # what is over at once is done some times
+            while not rates or (len(rates) < 5 and time.monotonic() < end):  # short ones are done up to five times
                 session = f"append-{count}-{number}-{len(rates)}"
                 found = one.ask("append", session=session, count=count, limit=LIMIT, patience=LIMIT)
                 if found["done"] < count:

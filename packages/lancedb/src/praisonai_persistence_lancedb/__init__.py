@@ -98,7 +98,7 @@ class LanceDBKnowledgeStore(_Store, StepKnowledgeStore):
         """Merge a collection's small files, bring its indexes up to date, and remove old versions.
 
         Every write adds a file and a version. Every 32nd does this first, with the default, where there are up to
-        40,000 documents, and fewer where there are more; call it where more is due.
+        40,000 documents, and a later one where there are more; call it where it is due sooner.
 
         Args:
             collection: the collection.
