@@ -289,6 +289,17 @@ def test_the_log_is_begun_anew_before_it_is_long(store, path):
     assert os.path.getsize(path + "-wal") < 1.5 * 2**20
 
 
+def test_the_log_of_shared_commits_is_longer_and_is_begun_anew_too(path):
+    async def write():
+        async with AsyncSQLiteConversationStore(path=path) as store:
+            for number in range(200):
+                sessions = [ConversationSession(f"{number}-{part}", metadata={"text": "x" * 2000}) for part in range(8)]
+                await asyncio.gather(*map(store.create_session, sessions))
+            return os.path.getsize(path + "-wal")
+
+    assert 2 * 2**20 < asyncio.run(write()) < 6 * 2**20
+
+
 def test_one_file_holds_all_three_kinds(path):
     with (
         SQLiteConversationStore(path=path) as a,

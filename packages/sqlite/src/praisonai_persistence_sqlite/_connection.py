@@ -17,14 +17,19 @@ from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snap
 if TYPE_CHECKING:
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
+__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
 
 _LOG = 250
 """Pages of the write-ahead log after which SQLite begins it anew, instead of its 1000.
 
 What makes a file longer costs more to sync than what is written in the place of something else, and a process that says
-little starts with an empty log. With 200 appends in a process it is a quarter faster, with thousands, or many writers,
-it makes no difference.
+little starts with an empty log. With 200 appends in a process it is a quarter faster, with thousands it makes no
+difference.
+"""
+SHARED_LOG = "PRAGMA wal_autocheckpoint=1000"
+"""For a connection whose commits several writers share: each has many pages, so the log would begin anew too often.
+
+Eight threads are about 5 % faster.
 """
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
 

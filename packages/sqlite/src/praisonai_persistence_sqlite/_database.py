@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.errors import BackendError, PersistenceError
 from praisonai_persistence.steps import run
-from praisonai_persistence_sqlite._connection import is_busy, open_connection
+from praisonai_persistence_sqlite._connection import SHARED_LOG, is_busy, open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +75,7 @@ class Database:
         self.users = 0
         self._reset()
         self._writer: Opened | None = None
+        self._shared: sqlite3.Connection | None = None  # the writer's, once several have shared a commit
         self._readers: list[Opened] = []
 
     def _reset(self) -> None:
@@ -259,6 +260,9 @@ class Database:
         """Run several in one transaction; if that breaks, each in its own."""
         connection, perform = self._begin()
         try:
+            if connection is not self._shared:
+                connection.execute(SHARED_LOG)
+                self._shared = connection
             for job in batch:
                 before = connection.total_changes
                 try:
@@ -354,7 +358,7 @@ class Database:
         for connection, _ in (*self._readers, *([] if self._writer is None else [self._writer])):
             connection.close()
         self._readers.clear()
-        self._writer = None
+        self._writer = self._shared = None
 
     def close(self) -> None:
         """Wait for the operations under way, then close every connection."""
