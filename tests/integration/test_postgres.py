@@ -317,15 +317,16 @@ class TestResilience:
     def test_idle_connections_that_died_are_not_lent(self, open_sync, postgres, options):
         store = open_sync(min_size=3)
         store.create_session(ConversationSession("s"))
-        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'praisonai-persistence'"
+        kill = (
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "  # waits until it has ended
+            "WHERE application_name = 'praisonai-persistence'"
+        )
         postgres.execute(kill)
-        time.sleep(0.2)
         assert store.delete_session("s") is True, "an operation that may not be repeated works at once"
 
         async def body(store):
             await store.create_session(ConversationSession("s"))
-            postgres.execute(kill)
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(postgres.execute, kill)  # the loop goes on, and hears of it
             assert await store.delete_session("s") is True
 
         in_loop(body, **options)
