@@ -16,6 +16,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from mutants.running import pause
+
 from praisonai_persistence.errors import PersistenceError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.memory import MemoryConversationSteps, MemoryConversationStore, _open
 from praisonai_persistence.payload import (
@@ -417,15 +419,13 @@ class TheBatchIsReversed(Broken):
 
 
 class HalfABatchShows(Broken):
-    pause = Pause()
-
     class Steps(MemoryConversationSteps):
         def add_messages(self, session_id, rows, now):
             session = self._sessions.need(session_id)
             if len(rows) == 5 and all(row.id not in session.by_id for row in rows):
                 for row in rows[:-1]:
                     yield from super().add_messages(session_id, [row], now)
-                    HalfABatchShows.pause()
+                    pause()  # for readers: those at a barrier would be writers
             return (yield from super().add_messages(session_id, rows, now))
 
 
