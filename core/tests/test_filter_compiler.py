@@ -73,7 +73,7 @@ def check(compiler: Sets, tree: Any) -> Compiled[Documents]:
     return compiled
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     filters=FILTERS,
     modes=st.fixed_dictionaries({operator: st.sampled_from(MODES) for operator in COMPARISONS}),
@@ -83,7 +83,7 @@ def test_what_is_selected_holds_what_matches(filters, modes, kind):
     check(kind(modes), parse(filters))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(filters=FILTERS)
 def test_a_language_that_says_all_is_exact(filters):
     assert check(Sets(dict.fromkeys(COMPARISONS, "exact")), parse(filters)).exact

@@ -83,7 +83,7 @@ def test_every_operator_selects_what_it_should_or_more():
         assert_selects(filters)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(filters=FILTERS)
 def test_filters_of_all_shapes_select_what_they_should_or_more(filters):
     assert_selects(filters)

@@ -86,7 +86,7 @@ _documents = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     documents=_documents,
     distance=st.sampled_from(["cosine", "dot", "euclidean"]),
@@ -102,7 +102,7 @@ def test_the_true_nearest_from_ranks_that_are_off(documents, distance, query, li
     assert [(item.id, item.score) for item in found] == truth(documents, wanted, distance)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(documents=_documents, limit=st.sampled_from([0, 1, 5]), filters=st.sampled_from([None, {"n": 1}, {"n": 7}]))
 def test_the_true_nearest_from_scores_in_order(documents, limit, filters):
     wanted = search([1.0, 0.5], limit, filters)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from redis import exceptions
 
 from praisonai_persistence.errors import (
@@ -115,7 +115,7 @@ def test_compiled_filters_select_what_matches() -> None:
         assert sum(exact) > len(filters) / 3
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(FILTERS)
 def test_compiled_combinations_select_what_matches(filters: dict[str, Any]) -> None:
     _check(filters)
