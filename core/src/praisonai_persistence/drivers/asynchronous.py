@@ -327,11 +327,22 @@ class AsyncDriverRunner(AsyncRunner):
                 self._heres.pop(loop, None)
                 self._abandon(its.held)
             else:
-                ending = asyncio.run_coroutine_threadsafe(self._end(its), loop)
-                try:
-                    await asyncio.wait_for(asyncio.wrap_future(ending), 2 * self._driver.timeout + _FAREWELL)
-                except (asyncio.TimeoutError, RuntimeError):  # it stopped running meanwhile
-                    self._abandon(its.held)
+                await self._end_there(its)
+
+    async def _end_there(self, here: _Here) -> None:
+        """End what belongs to another loop, which does it; or let go of it when that loop stops meanwhile."""
+        ending = self._end(here)
+        try:
+            done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ending, here.loop))
+        except RuntimeError:  # it is closed by now
+            ending.close()
+        else:
+            await asyncio.wait([done], timeout=2 * self._driver.timeout + _FAREWELL)
+            if done.done() and not done.cancelled() and done.exception() is None:
+                return
+            done.cancel()
+        self._heres.pop(here.loop, None)
+        self._abandon(here.held)
 
     async def _end(self, here: _Here) -> None:
         own = asyncio.current_task()
