@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -30,6 +31,8 @@ __all__ = ["AsyncDriverRunner"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_LOOK = 0.05
+"""Seconds between two looks whether another loop is still there."""
 _FAREWELL = 5.0
 """Seconds at the most to close a client in, and to wait for a call that was called off."""
 
@@ -331,16 +334,22 @@ class AsyncDriverRunner(AsyncRunner):
 
     async def _end_there(self, here: _Here) -> None:
         """End what belongs to another loop, which does it; or let go of it when that loop stops meanwhile."""
-        ending = self._end(here)
+        own, ended, ending = asyncio.get_running_loop(), asyncio.Event(), self._end(here)
+
+        def start() -> None:
+            task = here.loop.create_task(ending)
+            task.add_done_callback(lambda _: own.call_soon_threadsafe(ended.set))
+            task._log_destroy_pending = False  # type: ignore[attr-defined] - if the loop stops, that is seen below
+
         try:
-            done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ending, here.loop))
+            here.loop.call_soon_threadsafe(start)
+            while not ended.is_set() and not here.loop.is_closed():
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(ended.wait(), _LOOK)
         except RuntimeError:  # it is closed by now
+            pass
+        if here.loop.is_closed():
             ending.close()
-        else:
-            await asyncio.wait([done], timeout=2 * self._driver.timeout + _FAREWELL)
-            if done.done() and not done.cancelled() and done.exception() is None:
-                return
-            done.cancel()
         self._heres.pop(here.loop, None)
         self._abandon(here.held)
 
