@@ -139,7 +139,7 @@ class TestConnecting:
         forever = threading.Event()
         toy.open = lambda deadline: forever.wait(60)
         toy.connect_timeout = 0.1
-        with pytest.raises(ConnectionFailedError, match=r"open\(\) of ToyDriver"):
+        with pytest.raises(ConnectionFailedError, match=r"open\(\) or probe\(\) of ToyDriver"):
             DriverRunner(toy).run(ask)
         forever.set()
 

@@ -339,7 +339,7 @@ class AsyncDriverRunner(AsyncRunner):
         def start() -> None:
             task = here.loop.create_task(ending)
             task.add_done_callback(lambda _: own.call_soon_threadsafe(ended.set))
-            task._log_destroy_pending = False  # type: ignore[attr-defined] - if the loop stops, that is seen below
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # if the loop stops, that is seen below
 
         try:
             here.loop.call_soon_threadsafe(start)

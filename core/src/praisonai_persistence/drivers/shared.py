@@ -172,47 +172,36 @@ class Slot:
                     f"{driver.where} does not survive a fork: start processes with 'spawn', or open the store in the "
                     f"child only"
                 )
-            held = Held(self._opened(driver), None)
+            held = self._opened(driver, probe)
             held.identity = identity(driver.path)
             self.held = held
             self._opening = None
+            if driver.place is None:
+                return held  # probed already
         if ready is not held:
-            try:
-                probe(held)
-            except BaseException:
-                if driver.place is None and not held.broken:  # nobody else has it: the next attempt opens another
-                    self._end(driver, held)
-                raise
+            probe(held)
         return held
 
-    def _opened(self, driver: Driver) -> Any:
-        if driver.given is not None:
-            return driver.given
+    def _opened(self, driver: Driver, probe: Callable[[Held], None]) -> Held:
         opening = self._opening
         if opening is None:  # else somebody was interrupted who waited for it
             deadline = Deadline(driver.connect_timeout, driver.where)
             opening = self._opening = Background(
-                lambda: driver.open(deadline), lambda client: let_go(driver, client, abandon=True)
+                lambda: _open(driver, deadline, probe), lambda held: let_go(driver, held.client, abandon=True)
             )
         opening.start()
         # An embedded engine may have to recover first, which takes as long as it takes.
-        limit = driver.connect_timeout * 1.5 + 1.0 if driver.place is None else None
+        limit = driver.connect_timeout * 1.5 if driver.place is None else None
         if not opening.wait(limit) and opening.give_up():
             self._opening = None
             raise ConnectionFailedError(
-                f"{driver.where} cannot be reached: open() of {type(driver).__name__} did not return within {limit:g} "
-                f"seconds"
+                f"{driver.where} cannot be reached: open() or probe() of {type(driver).__name__} did not return within "
+                f"{limit:g} seconds"
             )
-        error = opening.error
-        if error is not None:
+        if opening.error is not None:
             self._opening = None
-            if isinstance(error, Exception):
-                raise ours(driver, error, "open()") from (error if not isinstance(error, PersistenceError) else None)
-            raise error
-        if opening.answer is None:
-            self._opening = None
-            raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
-        return opening.answer
+            raise opening.error
+        return opening.answer  # type: ignore[no-any-return]
 
     @staticmethod
     def _moved(driver: Driver, held: Held) -> bool:
@@ -251,6 +240,27 @@ class Slot:
         held.wait()
         held.bury(driver)
         self.held = None
+
+
+def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> Held:
+    """Open a client; one that nobody else has is probed."""
+    try:
+        client = driver.open(deadline) if driver.given is None else driver.given
+    except PersistenceError:
+        raise
+    except Exception as error:
+        raise ours(driver, error, "open()") from error
+    if client is None:
+        raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
+    held = Held(client, None)
+    if driver.place is None:
+        try:
+            probe(held)
+        except BaseException:
+            if driver.given is None:
+                let_go(driver, client, abandon=False)
+            raise
+    return held
 
 
 def let_go(driver: Driver, client: Any, *, abandon: bool) -> None:
