@@ -13,6 +13,7 @@ import pytest
 from praisonai_persistence.drivers import Driver, DriverRunner
 from praisonai_persistence.errors import (
     BackendError,
+    BackendNotInstalledError,
     ConnectionFailedError,
     StoreClosedError,
     UnsupportedOperationError,
@@ -142,6 +143,11 @@ class TestConnecting:
         with pytest.raises(ConnectionFailedError, match=r"open\(\) or probe\(\) of ToyDriver"):
             DriverRunner(toy).run(ask)
         forever.set()
+
+    def test_a_module_that_is_missing_is_told(self, toy):
+        toy.imports = ("json", "no_such_module_here")
+        with pytest.raises(BackendNotInstalledError, match="no_such_module_here"):
+            DriverRunner(toy).run(ask)
 
     def test_a_client_that_comes_too_late_is_let_go(self, toy):
         go, gone = threading.Event(), threading.Event()

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.driver import GRACE, Deadline, from_outside, ours
+from praisonai_persistence.drivers.driver import GRACE, Deadline, from_outside, load, ours
 from praisonai_persistence.drivers.shared import inherited, let_go
 from praisonai_persistence.errors import (
     BackendError,
@@ -287,6 +287,7 @@ class AsyncDriverRunner(AsyncRunner):
         if driver.given is not None:
             held.client = driver.given
         else:
+            load(driver)
             try:
                 client = driver.open(Deadline(driver.connect_timeout, driver.where))
                 if inspect.isawaitable(client):
@@ -311,7 +312,7 @@ class AsyncDriverRunner(AsyncRunner):
             raise ours(driver, error, "probe()") from error
         if probe is not None:
             try:
-                await self._operate(here, held, True, lambda: probe)
+                await self._within(held, driver.connect_timeout, self._operate(here, held, True, lambda: probe))
             except BaseException:
                 await self._dispose(held)
                 raise

@@ -7,7 +7,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+from praisonai_persistence.errors import (
+    BackendError,
+    BackendNotInstalledError,
+    ConnectionFailedError,
+    PersistenceError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Deadline", "Driver", "from_outside", "ours"]
+__all__ = ["Deadline", "Driver", "from_outside", "load", "ours"]
 
 GRACE = 10.0
 """Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
@@ -72,6 +77,9 @@ class Driver:
     """The file or folder of an embedded engine. If it was removed or replaced, the client is opened anew (L09)."""
     forks: Literal["reopen", "refuse"] = "reopen"
     """What a forked child does that inherited an open client: open its own, or refuse with a typed error (L06)."""
+    interrupts: Literal["reopen", "keep"] = "reopen"
+    """What becomes of the client when an exception came from outside in the middle of an operation: it is replaced, or
+    it stays, because the data are in its memory."""
     turns: Literal["none", "writes", "all"] = "none"
     """Which operations of the stores that share a client run one after the other."""
     reentrant: bool = False
@@ -86,6 +94,8 @@ class Driver:
     timeout: float = 30.0
     """Seconds in which a request has to be answered. The driver of a sync client hands this to its client; for an async
     client the runner sees to it as well."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that ``open`` needs and that take long to import; they are imported before its time begins to run."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Names of the packages whose exceptions the client raises: ``("qdrant_client", "httpx")``. Those of Python's own
     library count as well. Any other exception comes from outside, such as a time limit of the caller's task queue, and
@@ -138,6 +148,23 @@ class Driver:
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         """Whether an operation that failed may be done once more; ``error.__cause__`` is the client's error."""
         return False
+
+
+def load(driver: Driver) -> None:
+    """Import what a driver needs.
+
+    Raises:
+        BackendNotInstalledError: it is not installed.
+    """
+    from importlib import import_module
+
+    for name in driver.imports:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                f"{driver.where} needs the module {error.name or name!r}, which cannot be imported here; install it again"
+            ) from error
 
 
 def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:

@@ -11,6 +11,7 @@ from praisonai_persistence.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.urls import StoreURL
 
 __all__ = ["Option", "Options", "OptionsStore", "option"]
@@ -354,20 +355,30 @@ class _Signature:
 
 
 class OptionsStore:
-    """A store that is given the options of its backend; mixed in before the base of its kind.
+    """A store that is given the options of its backend; mixed in before the base of its kind, which is given steps.
 
     Args:
         url: where; see ``options_class``.
         options: see ``options_class``.
+
+    Raises:
+        ConfigurationError: no place, more than one, or an option that cannot be.
+        InvalidIdentifierError: a prefix that cannot be one.
+        TypeError: an option that there is not.
     """
 
     options_class: ClassVar[type[Options]] = Options
     """Describes what the store can be given."""
+    _asynchronous: ClassVar[bool] = False
+    """Whether it is the store of async callers."""
     __signature__ = _Signature()
 
     def __init__(self, url: str | None = None, **options: Any) -> None:
-        self._set_up(self.options_class(url, **options))
+        from praisonai_persistence.drivers.running import make_runner
 
-    def _set_up(self, options: Any) -> None:
-        """Make the steps and the runner, and hand them to the ``__init__`` of the base."""
+        steps, driver = self._make(self.options_class(url, **options))
+        super().__init__(steps, make_runner(driver, asynchronous=self._asynchronous))  # type: ignore[call-arg]
+
+    def _make(self, options: Any) -> tuple[Any, Driver]:
+        """Return the steps and the driver; touches nothing. May take away ``capabilities`` that the place lacks."""
         raise NotImplementedError

@@ -9,13 +9,14 @@ under way, and a call that was registered but has not begun finds that the clien
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.drivers.background import Background, in_background
-from praisonai_persistence.drivers.driver import Deadline, from_outside, ours
+from praisonai_persistence.drivers.driver import Deadline, from_outside, load, ours
 from praisonai_persistence.errors import (
     BackendError,
     ConnectionFailedError,
@@ -185,6 +186,12 @@ class Slot:
     def _opened(self, driver: Driver, probe: Callable[[Held], None]) -> Held:
         opening = self._opening
         if opening is None:  # else somebody was interrupted who waited for it
+            if any(name not in sys.modules for name in driver.imports):
+                loading = Background(lambda: load(driver))
+                loading.start()
+                loading.wait(None)
+                if loading.error is not None:
+                    raise loading.error
             deadline = Deadline(driver.connect_timeout, driver.where)
             opening = self._opening = Background(
                 lambda: _open(driver, deadline, probe), lambda held: let_go(driver, held.client, abandon=True)

@@ -52,6 +52,7 @@ class DriverRunner(Runner):
         self._perform = driver.perform
         self._turns = driver.turns
         self._path = driver.path
+        self._reopens = driver.interrupts == "reopen"
 
     @property
     def driver(self) -> Driver:
@@ -125,11 +126,11 @@ class DriverRunner(Runner):
         except PersistenceError:
             raise
         except Outside:
-            held.broken = True
+            held.broken = self._reopens
             raise
         except BaseException as error:
             if from_outside(driver, error):
-                held.broken = True
+                held.broken = self._reopens
                 raise Outside(error) from None
             raise ours(driver, error, hook) from error  # type: ignore[arg-type]
 
