@@ -163,7 +163,7 @@ def load(driver: Driver) -> None:
             import_module(name)
         except ImportError as error:
             raise BackendNotInstalledError(
-                f"{driver.where} needs the module {error.name or name!r}, which cannot be imported here; install it again"
+                f"{driver.where} needs the module {error.name or name!r}, which cannot be imported; install it again"
             ) from error
 
 
