@@ -90,7 +90,14 @@ def open_file(path: str, flags: int, permissions: int = 0o600) -> io.FileIO:
     """
     flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     mode = "r" if flags & (os.O_WRONLY | os.O_RDWR) == 0 else "w" if flags & os.O_WRONLY else "r+"
-    return next(map(io.FileIO, map(os.open, (path,), (flags,), (permissions,)), (mode,)))
+    opened: dict[str, int] = {}
+    descriptors = map(opened.setdefault, ("it",), map(os.open, (path,), (flags,), (permissions,)))
+    try:
+        return next(map(io.FileIO, descriptors, (mode,)))
+    except IsADirectoryError:  # FileIO does not close what it does not take
+        for descriptor in opened.values():
+            os.close(descriptor)
+        raise
 
 
 _LOCK_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
