@@ -82,6 +82,10 @@ class Driver:
     it stays, because the data are in its memory."""
     turns: Literal["none", "writes", "all"] = "none"
     """Which operations of the stores that share a client run one after the other."""
+    lock_file: str | None = None
+    """A file beside the data of an embedded engine. Whoever writes holds its lock, also against other processes."""
+    lock_timeout: float = 60.0
+    """Seconds to wait for that lock."""
     reentrant: bool = False
     """Whether a call may be made in the middle of another call of its thread (from a ``__del__``, a signal handler). If
     not, it is refused with ``UnsupportedOperationError`` (L08)."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence.drivers.driver import from_outside, ours
 from praisonai_persistence.drivers.shared import identity, slot_of
-from praisonai_persistence.errors import PersistenceError, StoreClosedError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    PersistenceError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.locks import LockTimeoutError, holding_file
 from praisonai_persistence.steps import Pause, is_write, run
 from praisonai_persistence.stores.runners import Runner
 
@@ -50,7 +57,8 @@ class DriverRunner(Runner):
         self._closed = False
         # What every call asks for.
         self._perform = driver.perform
-        self._turns = driver.turns
+        self._lock_file = driver.lock_file
+        self._turns = "writes" if driver.lock_file is not None and driver.turns == "none" else driver.turns
         self._path = driver.path
         self._reopens = driver.interrupts == "reopen"
 
@@ -79,7 +87,9 @@ class DriverRunner(Runner):
                     if self._turns == "none" or (self._turns == "writes" and not write):
                         return self._operate(held, write, operation, *args, **kwargs)
                     with held.turn:
-                        return self._operate(held, write, operation, *args, **kwargs)
+                        if self._lock_file is None or not write:
+                            return self._operate(held, write, operation, *args, **kwargs)
+                        return self._locked(partial(self._operate, held, write, operation, *args, **kwargs))
             except Outside as error:
                 outside = error.error
                 break
@@ -95,6 +105,20 @@ class DriverRunner(Runner):
             raise outside
         finally:
             del outside
+
+    def _locked(self, work: Callable[[], T]) -> T:
+        """Do something while no other process writes."""
+        driver = self._driver
+        try:
+            return holding_file(self._lock_file or "", driver.lock_timeout, work)
+        except LockTimeoutError as error:
+            raise ConnectionFailedError(
+                f"{driver.where}: another program held the lock for writers for longer than lock_timeout"
+            ) from error
+        except OSError as error:
+            if isinstance(error, PersistenceError) or from_outside(driver, error):
+                raise
+            raise ours(driver, error) from error
 
     def _repeats(self, error: PersistenceError, write: bool) -> bool:
         try:
