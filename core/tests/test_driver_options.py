@@ -152,6 +152,6 @@ def test_the_signature_comes_from_the_options():
 def test_the_table_comes_from_the_options():
     rows = list(ToyOptions.table())
     assert rows[0] == "| option | default | meaning |"
-    assert "| `timeout` | 30 | seconds for an answer, in the URL too |" in rows
+    assert "| `timeout` | 30 | seconds for an answer (also in the URL) |" in rows
     assert "| `api_key` | none | the server's |" in rows
-    assert len(rows) == 2 + len(ToyOptions.declared)
+    assert len(rows) == 3 + len(ToyOptions.declared)

@@ -217,7 +217,7 @@ class Options:
 
     @classmethod
     def forms(cls) -> str:
-        """How the place can be said, for errors."""
+        """How the place can be given, for errors."""
         scheme = cls.schemes[0] if cls.schemes else "scheme"
         port = f":{cls.default_port}" if cls.default_port else ""
         forms = [f"url='{scheme}://host{port}'"] if cls.servers else []
@@ -334,8 +334,11 @@ class Options:
         """The rows of the table in the README: ``| option | default | meaning |``."""
         yield "| option | default | meaning |"
         yield "|---|---|---|"
+        places = [f"`{name}`" for name in ("url", *cls._places(), *cls.clients)]
+        port = f"; `port` is {cls.default_port} by default" if cls.servers else ""
+        yield f"| {', '.join(places)} | {cls.default_host or 'none'} | where: one of {cls.forms()}{port} |"
         for name, one in cls.declared.items():
-            marks = ", in the URL too" if one.url else ""
+            marks = " (also in the URL)" if one.url else ""
             yield f"| `{name}` | {one.default_text} | {one.meaning}{marks} |"
 
     @classmethod
