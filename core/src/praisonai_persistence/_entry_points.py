@@ -8,19 +8,26 @@ holds anything else (zip files, eggs) or a finder of another tool, ``importlib.m
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from praisonai_persistence._declare import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["EntryPoint", "Provider", "forget", "load", "normalise", "select"]
 
 
 def normalise(name: str) -> str:
     """Return the one spelling of a distribution's name."""
+    parts = name.replace("_", "-").replace(".", "-").split("-")
+    if "" not in parts:
+        return "-".join(parts).lower()
+    import re
+
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -109,16 +116,25 @@ def load(value: str) -> Any:
     """
     from importlib import import_module
 
-    match = re.fullmatch(_REFERENCE, value)
-    if match is None:
-        raise ValueError(f"{value!r} is no reference of the form module:object")
-    found = import_module(match[1])
-    for part in (match[2] or "").split("."):
+    module, attribute = _parts(value)
+    found = import_module(module)
+    for part in attribute.split("."):
         found = getattr(found, part) if part else found
     return found
 
 
-# Compiled when it is needed: that costs more than the rest of this module.
+def _parts(value: str) -> tuple[str, str]:
+    module, _, attribute = value.partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        return module, attribute
+    import re  # not for the usual ``module:Class``: importing it takes longer than the rest of this module
+
+    match = re.fullmatch(_REFERENCE, value)
+    if match is None:
+        raise ValueError(f"{value!r} is no reference of the form module:object")
+    return match[1], match[2] or ""
+
+
 _REFERENCE = r"(\w+(?:\.\w+)*)\s*(?::\s*(\w+(?:\.\w+)*)\s*)?(?:\[.*\]\s*)?"
 _SUFFIXES = (".dist-info", ".egg-info")
 

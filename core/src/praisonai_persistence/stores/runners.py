@@ -8,27 +8,26 @@ What only async callers need, asyncio and pools of threads, is imported by them:
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
+    from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
 
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
 __all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class Runner(ABC):
     """Runs operations for sync callers; safe to share between threads."""
@@ -159,6 +158,7 @@ class ThreadRunner(AsyncRunner):
         if self._closed:  # and no thread is started for it
             raise StoreClosedError("this store is closed")
         import asyncio
+        import contextlib
 
         job = self._executor().submit(function)
         answer = asyncio.wrap_future(job)

@@ -8,17 +8,18 @@ tables, and a scratch table on the server holds the order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from praisonai_persistence.errors import SchemaError
 from praisonai_persistence.schema import Adoption, LegacyTables
-from praisonai_persistence.steps import Steps, reads, writes
-from praisonai_persistence_sql.copying import MESSAGE, SESSION, Copy
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.migrations import Migrations
 from praisonai_persistence_sql.requests import Execute, Fetch, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence_sql.copying import Copy
 
 __all__ = ["ConversationMigrations"]
 
@@ -26,7 +27,10 @@ PREFIXES = ("praison_", "praisonai_")
 SCRATCH = "adopting"
 
 _OPTIONAL = {"sessions": {"state"}, "messages": {"tool_calls", "tool_call_id"}}
-_COLUMNS = {"sessions": SESSION, "messages": MESSAGE}
+_COLUMNS = {
+    "sessions": ("session_id", "user_id", "agent_id", "name", "state", "metadata", "created_at", "updated_at"),
+    "messages": ("id", "session_id", "role", "content", "tool_calls", "tool_call_id", "metadata", "created_at"),
+}
 _OURS = {"sessions": "last_seq", "messages": "seq"}
 
 
@@ -171,6 +175,8 @@ class ConversationMigrations(Migrations):
 
     def _copy(self, legacy: LegacyTables, sessions: str, messages: str | None = None, made: str = "") -> Copy:
         """Return the copying of two tables, given by name, or by their prefix."""
+        from praisonai_persistence_sql.copying import Copy  # few processes copy
+
         if messages is None:
             sessions, messages = sessions + "sessions", sessions + "messages"
         ours = self._dialect.tables(self._prefix, [made + "sessions", made + "messages", SCRATCH])

@@ -8,22 +8,25 @@ that start at once one migrates and the others find it done.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from praisonai_persistence._declare import dataclass
 from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError
-from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
-from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence.schema import SchemaChange, SchemaStatus
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.requests import Execute, Fetch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar, TypeVar
 
+    from praisonai_persistence.schema import LegacyTables
+    from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.dialect import Dialect
 
-__all__ = ["Migration", "Migrations"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["Migration", "Migrations"]
 
 
 @dataclass(frozen=True, slots=True)
