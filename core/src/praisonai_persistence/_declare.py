@@ -31,7 +31,7 @@ if not TYPE_CHECKING:
                 return super().__new__(mcs, name, bases, namespace)
             fields = list(namespace.get("__annotations__") or _annotations_of(namespace))
             defaults = [namespace.pop(field) for field in fields if field in namespace]
-            made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])  # noqa: PYI024
+            made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
             for key, value in namespace.items():
                 if key not in {"__module__", "__slots__", "__classcell__"}:
                     setattr(made, key, value)
@@ -90,28 +90,37 @@ if not TYPE_CHECKING:
         given["__init__"] = _make_init(cls, names, defaults, frozen)
         values = attrgetter(*names) if len(names) > 1 else lambda record, get=attrgetter(*names): (get(record),)
 
-        def __eq__(self: Any, other: object) -> Any:
+        def equal(self: Any, other: object) -> Any:
             return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
-        given["__eq__"] = __eq__
+        given["__eq__"] = equal
         given["__hash__"] = None
         if frozen:
             given["__hash__"] = lambda self: hash(values(self))
-            given["__setattr__"], given["__delattr__"] = _refuse("assign to", names), _refuse("delete", names)
+            given["__setattr__"], given["__delattr__"] = _refuse("assign to"), _refuse("delete")
             given["__getstate__"] = lambda self: list(values(self))
             given["__setstate__"] = _set_state(names)
         if with_repr:
             from reprlib import recursive_repr
 
             @recursive_repr()
-            def __repr__(self: Any) -> str:
+            def show(self: Any) -> str:
                 parts = ", ".join([f"{name}={value!r}" for name, value in zip(names, values(self), strict=True)])
                 return f"{self.__class__.__qualname__}({parts})"
 
-            given["__repr__"] = __repr__
+            given["__repr__"] = show
         given.setdefault("__replace__", _replace)
         made = type(cls)(cls.__name__, cls.__bases__, given)
-        for item in ("__init__", "__eq__", "__hash__", "__repr__", "__setattr__", "__delattr__"):
+        for item in (
+            "__init__",
+            "__eq__",
+            "__hash__",
+            "__repr__",
+            "__setattr__",
+            "__delattr__",
+            "__getstate__",
+            "__setstate__",
+        ):
             function = made.__dict__.get(item)
             if function is not None and function is not cls.__dict__.get(item):
                 function.__name__, function.__qualname__ = item, f"{cls.__qualname__}.{item}"
@@ -145,8 +154,8 @@ if not TYPE_CHECKING:
         init.__annotations__ = {**cls.__annotations__, "return": None}
         return init
 
-    def _refuse(verb: str, names: tuple[str, ...]) -> Callable[..., None]:
-        def refuse(self: Any, name: str, *value: Any) -> None:
+    def _refuse(verb: str) -> Callable[..., None]:
+        def refuse(_: Any, name: str, *__: Any) -> None:
             from dataclasses import FrozenInstanceError
 
             raise FrozenInstanceError(f"cannot {verb} field {name!r}")
@@ -154,11 +163,11 @@ if not TYPE_CHECKING:
         return refuse
 
     def _set_state(names: tuple[str, ...]) -> Callable[..., None]:
-        def __setstate__(self: Any, state: list[Any]) -> None:
+        def set_state(self: Any, state: list[Any]) -> None:
             for name, value in zip(names, state, strict=True):
                 object.__setattr__(self, name, value)
 
-        return __setstate__
+        return set_state
 
     def _replace(self: Any, /, **changes: Any) -> Any:
         from dataclasses import replace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from praisonai_persistence._declare import NamedTuple, overload
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import ConfigurationError, UnknownBackendError
 from praisonai_persistence.registry import _DEFAULTS, _shown
 
 TYPE_CHECKING = False

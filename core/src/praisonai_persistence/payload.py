@@ -132,7 +132,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 def _encode_first(value: Any) -> str:
     """Write the first JSON of the process: only then is ``json`` imported."""
-    global _encode_json
+    global _encode_json  # noqa: PLW0603
     _encode_json = _make_encode()
     return _encode_json(value)
 
@@ -162,7 +162,7 @@ def _make_encode() -> Callable[[Any], str]:
 
 
 def _scan_first(text: str, index: int) -> tuple[Any, int]:
-    global _scan_json
+    global _scan_json  # noqa: PLW0603
     import json
 
     _scan_json = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
@@ -431,7 +431,8 @@ def match_stored(stored: Sequence[Any], row: MessageRow) -> None:
     """
     # role, content, tool_calls, tool_call_id, metadata; 3 and 5 are JSON, equal also when written in another order
     for position in range(1, 6):
-        a, b = stored[position], row[position]
+        a: Any = stored[position]
+        b: Any = row[position]
         if a == b:
             continue
         if position in {3, 5} and a is not None and b is not None and equal(loads(a), loads(b)):

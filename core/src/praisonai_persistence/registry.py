@@ -28,7 +28,6 @@ from praisonai_persistence.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FunctionType
     from typing import Any
 
     from praisonai_persistence.opening import (
@@ -424,19 +423,17 @@ def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:
     function: Any = factory
     skipped = 0
     if isinstance(factory, type):
-        kinds = type(factory).__mro__
-        if any("__call__" in kind.__dict__ for kind in kinds if kind is not type and kind is not object):
+        made: Any = factory
+        if type(made).__call__ is not type.__call__ or made.__new__ is not object.__new__:
             return False
-        if factory.__new__ is not object.__new__:
-            return False
-        function, skipped = factory.__init__, 1  # type: ignore[misc]
+        function, skipped = made.__init__, 1
     own = {**getattr(factory, "__dict__", {}), **getattr(function, "__dict__", {})}
     if type(function) is not type(_surely_takes) or "__wrapped__" in own or "__signature__" in own:
         return False
     return _takes(function, skipped, options)
 
 
-def _takes(function: FunctionType, skipped: int, options: dict[str, Any]) -> bool:
+def _takes(function: Any, skipped: int, options: dict[str, Any]) -> bool:
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
     keyword = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
 
+
 class Runner(ABC):
     """Runs operations for sync callers; safe to share between threads."""
 

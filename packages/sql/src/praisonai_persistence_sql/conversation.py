@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
+
 from praisonai_persistence.errors import ConflictError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.payload import (
     SessionRow,

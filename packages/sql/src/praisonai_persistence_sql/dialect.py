@@ -7,6 +7,7 @@ driver's own. Where an engine deserves another statement, its package overrides 
 from __future__ import annotations
 
 from itertools import count
+
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.payload import check_prefix
 

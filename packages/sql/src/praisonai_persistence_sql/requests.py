@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"]
 
+
 class Fetch(NamedTuple):
     """Run a statement that returns rows; the answer is a list of tuples."""
 
