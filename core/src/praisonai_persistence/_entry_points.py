@@ -114,10 +114,9 @@ def load(value: str) -> Any:
     Raises:
         ValueError: it is no reference.
     """
-    from importlib import import_module
-
     module, attribute = _parts(value)
-    found = import_module(module)
+    __import__(module)
+    found = sys.modules[module]
     for part in attribute.split("."):
         found = getattr(found, part) if part else found
     return found

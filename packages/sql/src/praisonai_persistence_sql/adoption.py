@@ -9,7 +9,6 @@ tables, and a scratch table on the server holds the order.
 from __future__ import annotations
 
 from praisonai_persistence.errors import SchemaError
-from praisonai_persistence.schema import Adoption, LegacyTables
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.migrations import Migrations
 from praisonai_persistence_sql.requests import Execute, Fetch, Snapshot
@@ -18,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from praisonai_persistence.schema import Adoption, LegacyTables
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.copying import Copy
 
@@ -45,6 +45,8 @@ class ConversationMigrations(Migrations):
     @reads
     def plan_adoption(self, prefix: str | None = None) -> Steps[Adoption | None]:
         """Return what [ConversationMigrations.adopt][] would do, and raise what it would; changes nothing."""
+        from praisonai_persistence.schema import Adoption
+
         yield Snapshot()
         legacy = yield from self._choose(prefix)
         if legacy is None:
@@ -68,6 +70,8 @@ class ConversationMigrations(Migrations):
         return (yield from self._alone(self._adopt(prefix)))
 
     def _adopt(self, prefix: str | None) -> Steps[Adoption | None]:
+        from praisonai_persistence.schema import Adoption
+
         legacy = yield from self._choose(prefix)
         if legacy is None:
             return None
@@ -112,6 +116,8 @@ class ConversationMigrations(Migrations):
         columns = yield from self._columns(prefix)
         if not _is_legacy(columns):
             return None
+        from praisonai_persistence.schema import LegacyTables
+
         missing = [f"{t}.{name}" for t in _COLUMNS for name in _COLUMNS[t] if name not in columns[t]]
         sessions, messages = yield from self._count(*(prefix + name for name in _COLUMNS))
         return LegacyTables(prefix, sessions, messages, tuple(missing))

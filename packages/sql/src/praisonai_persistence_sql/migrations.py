@@ -11,7 +11,6 @@ import time
 
 from praisonai_persistence._declare import dataclass
 from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError
-from praisonai_persistence.schema import SchemaChange, SchemaStatus
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.requests import Execute, Fetch
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import ClassVar, TypeVar
 
-    from praisonai_persistence.schema import LegacyTables
+    from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.dialect import Dialect
 
@@ -106,6 +105,8 @@ class Migrations:
     @reads
     def status(self) -> Steps[SchemaStatus]:
         """Return where the component stands; changes nothing."""
+        from praisonai_persistence.schema import SchemaStatus
+
         version = yield from self.current()
         pending = tuple(step.name for step in self._steps[version:])
         legacy = yield from self._legacy()
@@ -114,6 +115,8 @@ class Migrations:
     @reads
     def plan(self, target: int | None = None) -> Steps[SchemaChange]:
         """Return what [Migrations.migrate][] would do, and raise what it would; changes nothing."""
+        from praisonai_persistence.schema import SchemaChange
+
         goal = self._goal(target)
         version = yield from self.current()
         statements = yield from self._statements(version, goal)
@@ -130,6 +133,8 @@ class Migrations:
         return (yield from self._alone(self._migrate(self._goal(target))))
 
     def _migrate(self, goal: int) -> Steps[SchemaChange]:
+        from praisonai_persistence.schema import SchemaChange
+
         version = yield from self.current()
         statements = yield from self._statements(version, goal)
         if version == 0 and statements and (yield from self._adopt_first()):
