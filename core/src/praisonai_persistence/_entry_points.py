@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache, cached_property, partial
+from io import FileIO
 
 from praisonai_persistence._declare import NamedTuple
 
@@ -135,13 +136,13 @@ def _parts(value: str) -> tuple[str, str]:
 
 
 _REFERENCE = r"(\w+(?:\.\w+)*)\s*(?::\s*(\w+(?:\.\w+)*)\s*)?(?:\[.*\]\s*)?"
-_SUFFIXES = (".dist-info", ".egg-info")
 
 
 @cache
 def _installed() -> tuple[Provider, ...]:
     unique: dict[str, Provider] = {}
-    for provider in _folders() if _only_folders() else _asked():
+    found = None if _has_other_finders() else _folders()
+    for provider in _asked() if found is None else found:
         unique.setdefault(provider.key, provider)
     return tuple(provider for provider in unique.values() if provider.entry_points)
 
@@ -157,11 +158,10 @@ def _section(text: str, group: str) -> Iterator[tuple[str, str]]:
                 yield name.strip(), value.strip()
 
 
-def _only_folders() -> bool:
-    from importlib.machinery import PathFinder
-
-    others = any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder)
-    return not others and not any(path.endswith(".egg") or os.path.isfile(path) for path in _paths())
+def _has_other_finders() -> bool:
+    """Whether the finder of another tool knows distributions; of the interpreter's own only ``PathFinder`` does."""
+    own = getattr(sys.modules.get("_frozen_importlib_external"), "PathFinder", None)  # as importlib.machinery has it
+    return any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not own)
 
 
 def _paths() -> list[str]:
@@ -169,22 +169,28 @@ def _paths() -> list[str]:
     return list(dict.fromkeys(path or "." for path in entries if isinstance(path, str)))
 
 
-def _folders() -> Iterator[Provider]:
+def _folders() -> list[Provider] | None:
+    """Return the distributions in the folders of the path; None: something on it is no folder, or an egg."""
+    found = []
     for path in _paths():
         try:
+            if path.endswith(".egg"):
+                return None
             names = os.listdir(path)
+        except NotADirectoryError:
+            return None
         except (OSError, ValueError):  # ValueError: NUL in a path
             continue
         for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _SUFFIXES:
-                yield Provider(stem, partial(_read, os.path.join(path, name)))
+            if name[-10:].lower() == ".dist-info" or name[-9:].lower() == ".egg-info":
+                found.append(Provider(name[: name.rindex(".")], partial(_read, os.path.join(path, name))))
+    return found
 
 
 def _read(folder: str, name: str) -> str | None:
     try:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with FileIO(f"{folder}{os.sep}{name}") as file:
+            return file.readall().decode("utf-8", "replace")
     except OSError:  # also where the distribution is one file, as those without entry points may be
         return None
 
