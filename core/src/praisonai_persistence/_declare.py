@@ -87,6 +87,7 @@ if not TYPE_CHECKING:
         given.pop("__dict__", None)
         given.pop("__weakref__", None)
         given["__slots__"] = given["__match_args__"] = names
+        given["__qualname__"] = cls.__qualname__
         given["__init__"] = _make_init(cls, names, defaults, frozen)
         values = attrgetter(*names) if len(names) > 1 else lambda record, get=attrgetter(*names): (get(record),)
 
@@ -97,7 +98,8 @@ if not TYPE_CHECKING:
         given["__hash__"] = None
         if frozen:
             given["__hash__"] = lambda self: hash(values(self))
-            given["__setattr__"], given["__delattr__"] = _refuse("assign to"), _refuse("delete")
+            given["__setattr__"] = _refuse("assign to", object.__setattr__, names)
+            given["__delattr__"] = _refuse("delete", object.__delattr__, names)
             given["__getstate__"] = lambda self: list(values(self))
             given["__setstate__"] = _set_state(names)
         if with_repr:
@@ -154,8 +156,10 @@ if not TYPE_CHECKING:
         init.__annotations__ = {**cls.__annotations__, "return": None}
         return init
 
-    def _refuse(verb: str) -> Callable[..., None]:
-        def refuse(_: Any, name: str, *__: Any) -> None:
+    def _refuse(verb: str, otherwise: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:
+        def refuse(self: Any, name: str, *value: Any) -> None:
+            if name not in names and hasattr(self, "__dict__"):  # an attribute that a derived class adds
+                return otherwise(self, name, *value)
             from dataclasses import FrozenInstanceError
 
             raise FrozenInstanceError(f"cannot {verb} field {name!r}")

@@ -181,9 +181,11 @@ def _folders() -> list[Provider] | None:
             return None
         except (OSError, ValueError):  # ValueError: NUL in a path
             continue
-        for name in names:
-            if name[-10:].lower() == ".dist-info" or name[-9:].lower() == ".egg-info":
-                found.append(Provider(name[: name.rindex(".")], partial(_read, os.path.join(path, name))))
+        found += [
+            Provider(name[: name.rindex(".")], partial(_read, os.path.join(path, name)))
+            for name in names
+            if name[-10:].lower() == ".dist-info" or name[-9:].lower() == ".egg-info"
+        ]
     return found
 
 

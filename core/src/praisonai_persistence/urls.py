@@ -14,7 +14,8 @@ _CONTROL = r"[\0-\x1f\x7f]"
 _START = r"(?a:(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*)"
 _HOSTS = r"[^,:\[\]]+(?::\d{1,5})?(?:,[^,:\[\]]+(?::\d{1,5})?)+"
 _NO_PORT = r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*"  # somebody forgot the host
-_SECRET = r"(?i)((?:^|[?&;#\s])[^=&;?#\s]*(?:pass|pwd|secret|token|key|credential|auth|sig)[^=&;?#\s]*\s*=)[^&]*"
+_NAME = r"[^=&;?#\s]*"
+_TELLING = rf"(?i)((?:^|[?&;#\s]){_NAME}(?:pass|pwd|secret|token|key|credential|auth|sig){_NAME}\s*=)[^&]*"
 _FILES = (".db", ".sqlite", ".sqlite3")
 
 
@@ -36,7 +37,7 @@ def mask(url: str) -> str:
             url = f"{url[:begin]}***{url[at:]}"
     else:
         url = re.sub(_NO_PORT, r"\1***", url)
-    return re.sub(_SECRET, r"\1***", url)
+    return re.sub(_TELLING, r"\1***", url)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
