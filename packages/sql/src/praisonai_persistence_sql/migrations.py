@@ -130,17 +130,24 @@ class Migrations:
             SchemaError: the tables are newer than this code, or not ours; or a step that cannot be undone.
             InvalidValueError: no such target.
         """
-        return (yield from self._alone(self._migrate(self._goal(target))))
-
-    def _migrate(self, goal: int) -> Steps[SchemaChange]:
         from praisonai_persistence.schema import SchemaChange
 
+        before, after, statements = yield from self._alone(self._migrate(self._goal(target)))
+        return SchemaChange(self._component, before, after, statements)
+
+    @writes
+    def upgrade(self) -> Steps[None]:
+        """Go up to the latest version, as [Migrations.migrate][] does, and tell nothing about it."""
+        yield from self._alone(self._migrate(self.latest))
+
+    def _migrate(self, goal: int) -> Steps[tuple[int, int, tuple[str, ...]]]:
+        """Return the versions before and after, and the statements that led from one to the other."""
         version = yield from self.current()
         statements = yield from self._statements(version, goal)
         if version == 0 and statements and (yield from self._adopt_first()):
-            return SchemaChange(self._component, 0, self.latest, ())
+            return 0, self.latest, ()
         yield from self._do(statements, version, goal)
-        return SchemaChange(self._component, version, goal, tuple(statements))
+        return version, goal, tuple(statements)
 
     def _do(self, statements: Sequence[str], version: int, goal: int) -> Steps[None]:
         if version != goal:

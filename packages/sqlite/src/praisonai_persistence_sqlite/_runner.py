@@ -85,7 +85,7 @@ class SQLiteRunner(Runner):
         try:
             # The usual case takes no lock.
             if database.read(self._migrations.current) != self._migrations.latest:
-                database.write(self._migrations.migrate)
+                database.write(self._migrations.upgrade)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
 
