@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache, cached_property, partial
-from io import FileIO
 
 from praisonai_persistence._declare import NamedTuple
 
@@ -190,11 +189,20 @@ def _folders() -> list[Provider] | None:
 
 
 def _read(folder: str, name: str) -> str | None:
+    # Every distribution of the environment is asked, and file objects take several times as long as these calls.
     try:
-        with FileIO(f"{folder}{os.sep}{name}") as file:
-            return file.readall().decode("utf-8", "replace")
+        descriptor = os.open(f"{folder}{os.sep}{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:  # also where the distribution is one file, as those without entry points may be
         return None
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _asked() -> Iterator[Provider]:
