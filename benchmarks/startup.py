@@ -13,11 +13,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 from measuring import Options, Report, clock, interleaved, median
 
 __all__ = ["startup"]
@@ -87,8 +82,10 @@ _numbers = count()
 
 def _of_processor() -> float:
     """Return the seconds of processor time that all ended child processes took; 0 where nobody counts them."""
-    if resource is None:
+    if sys.platform == "win32":
         return 0.0
+    import resource
+
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -181,8 +178,8 @@ def startup(report: Report, options: Options) -> str:
         what = f"start to first durable write, SQLite, {how}"
         report.compare(_TITLE, what, "ms", milliseconds[ours], milliseconds["bare"], at_most=1.45)
         report.compare(_TITLE, f"{what}; bare without uuid", "ms", milliseconds[ours], milliseconds["least"])
-        if resource is not None:
-            spent = [min(processor[f"write, {name}"]) for name in (ours, "bare", "least")]
+        spent = [min(processor[f"write, {name}"]) for name in (ours, "bare", "least")]
+        if all(spent):
             report.note(
                 _TITLE,
                 f"{what}: {spent[0] / spent[1]:.2f} of the bare program's processor time, {spent[0] / spent[2]:.2f} of "
