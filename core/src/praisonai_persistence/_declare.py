@@ -29,7 +29,7 @@ if not TYPE_CHECKING:
         def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
             if not bases:
                 return super().__new__(mcs, name, bases, namespace)
-            fields = list(namespace.get("__annotations__") or _annotations_of(namespace))
+            fields = list(namespace.get("__annotations__", ()))
             defaults = [namespace.pop(field) for field in fields if field in namespace]
             made = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
             for key, value in namespace.items():
@@ -39,11 +39,6 @@ if not TYPE_CHECKING:
 
     class NamedTuple(metaclass=_NamedTupleType):
         """Base of a class whose annotations become the fields of a tuple. Fields with defaults come last."""
-
-    def _annotations_of(namespace: dict[str, Any]) -> dict[str, Any]:
-        """Python 3.14 keeps annotations as a function, where a module does without ``from __future__``."""
-        annotate = namespace.get("__annotate_func__") or namespace.get("__annotate__")
-        return annotate(4) if annotate else {}  # annotationlib.Format.STRING
 
     # ------------------------------------------------------------------------------------------------- data classes
 
@@ -82,7 +77,7 @@ if not TYPE_CHECKING:
 
     def _make(cls: type, frozen: bool, with_repr: bool) -> type:
         given = dict(cls.__dict__)
-        names = tuple(given.get("__annotations__") or _annotations_of(given))
+        names = tuple(given.get("__annotations__", ()))
         defaults = {name: given.pop(name) for name in names if name in given}
         given.pop("__dict__", None)
         given.pop("__weakref__", None)
