@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Steps = Generator[Any, Any, T]
     """An operation: yields requests, is sent their answers, returns a ``T``."""
 
-__all__ = ["Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
+__all__ = ["Pause", "Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
 
 
 def __getattr__(name: str) -> Any:
@@ -33,6 +33,19 @@ def __getattr__(name: str) -> Any:
     from typing import Any, TypeVar
 
     return globals().setdefault("Steps", Generator[Any, Any, TypeVar("T")])  # type: ignore[misc]
+
+
+class Pause:
+    """A request that every runner performs: to wait before the operation goes on.
+
+    Args:
+        seconds: how long.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 def reads(function: F) -> F:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError
+from praisonai_persistence.locks import LockTimeoutError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence_json import JSONConversationStore
 from praisonai_persistence_json import _files as files
@@ -41,6 +43,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Another interpreter; ``path`` is the first argument."""
     head = """
 import os, signal, sys, threading, time
+from praisonai_persistence.locks import LockTimeoutError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence_json import JSONConversationStore
 from praisonai_persistence_json._files import Directory
@@ -71,9 +74,10 @@ def names(path: Path) -> list[str]:
 HOLD = """
 directory = Directory(os.path.join(path, "praison_"), 5, True)
 directory.connect()
-with directory.lock("s"):
+def hold(_):
     print("held", flush=True)
     sys.stdin.readline()
+directory.change("s", hold)
 print("released", flush=True)
 """
 
@@ -110,13 +114,14 @@ def test_waiting_for_a_lock_ends(path: Path, store: JSONConversationStore) -> No
 HOLD_AND_FORK = """
 directory = Directory(os.path.join(path, "praison_"), 5, True)
 directory.connect()
-with directory.lock("s"):
+def hold(_):
     if not os.fork():
         sys.stdin.readline()
         print("the child lives", flush=True)
         os._exit(0)
     print("held", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+directory.change("s", hold)
 """
 
 
@@ -138,25 +143,23 @@ def test_waiting_for_a_thread_ends_too(path: Path) -> None:
     directory.connect()
     started, end = threading.Event(), threading.Event()
 
-    def hold() -> None:
-        with directory.lock("s"):
-            started.set()
-            end.wait(10)
+    def hold(_: Any) -> bool:
+        started.set()
+        return end.wait(10)
 
-    thread = threading.Thread(target=hold)
+    def fail(_: Any) -> None:
+        pytest.fail("two threads hold one lock")
+
+    thread = threading.Thread(target=directory.change, args=("s", hold))
     thread.start()
     started.wait(10)
-    with pytest.raises(BackendError, match="another thread"), directory.lock("s"):
-        pytest.fail("two threads hold one lock")
-    # Another object on the same directory has its own mutex; the file keeps the two apart.
-    with pytest.raises(BackendError, match="another process"), Directory(str(path), 0.1, True).lock("s"):
-        pytest.fail("two objects hold one lock")
-    with directory.lock("t"):
-        pass  # other sessions are free
+    for other in (directory, Directory(str(path), 0.1, True)):
+        with pytest.raises(LockTimeoutError, match="another thread"):
+            other.change("s", fail)
+    assert directory.change("t", lambda _: "free") == "free", "other sessions are free"
     end.set()
     thread.join(10)
-    with directory.lock("s"):
-        pass
+    assert directory.change("s", lambda _: "free") == "free"
 
 
 def test_a_session_can_be_deleted_while_others_wait_for_its_lock(path: Path, store: JSONConversationStore) -> None:
@@ -196,12 +199,11 @@ warnings.simplefilter("ignore")  # newer interpreters warn about forking with th
 store = JSONConversationStore(path=path, lock_timeout=5)
 directory = store._steps._directory
 started, end = threading.Event(), threading.Event()
-def hold():
-    with directory.lock("s"):
-        started.set()
-        end.wait(10)
+def hold(_):
+    started.set()
+    end.wait(10)
 store.connect()
-thread = threading.Thread(target=hold)
+thread = threading.Thread(target=directory.change, args=("s", hold))
 thread.start()
 started.wait(10)
 pid = os.fork()
@@ -304,7 +306,8 @@ def test_every_write_syncs_the_file_and_then_its_name(
     fsync, replace = os.fsync, os.replace
 
     def watched_fsync(descriptor: int) -> None:
-        calls.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).relative_to(path)}")
+        name = str(Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(path))
+        calls.append(f"sync {re.sub('[0-9a-f]{16}', 'random', name)}")
         fsync(descriptor)
 
     def watched_replace(source: str, target: str) -> None:
@@ -314,10 +317,10 @@ def test_every_write_syncs_the_file_and_then_its_name(
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
     store.add_message("s", ConversationMessage("2"))
-    assert calls == ["sync praison_/s/session.json.tmp", "replace", "sync praison_/s"]
+    assert calls == ["sync praison_/s/session.json.random.tmp", "replace", "sync praison_/s"]
     calls.clear()
     store.create_session(ConversationSession("t"))
-    assert calls == ["sync praison_", "sync praison_/t/session.json.tmp", "replace", "sync praison_/t"]
+    assert calls == ["sync praison_", "sync praison_/t/session.json.random.tmp", "replace", "sync praison_/t"]
 
 
 def test_a_directory_that_cannot_be_synced_at_all_is_taken_as_it_is(
@@ -360,14 +363,14 @@ def test_what_a_killed_writer_leaves_is_no_session_and_goes(path: Path, store: J
         assert process.wait(30) == -signal.SIGKILL
         finish(process)
     folder = path / "praison_"
-    assert (folder / "s" / "session.json.tmp").exists()
-    assert (folder / "t" / "session.json.tmp").exists()
+    assert len(list((folder / "s").glob("session.json.*.tmp"))) == 1
+    assert len(list((folder / "t").glob("session.json.*.tmp"))) == 1
     assert [message.id for message in store.get_messages("s")] == ["1"]
     assert store.get_session("t") is None
     assert [session.session_id for session in store.list_sessions()] == ["s"]
     assert not (folder / "t").exists(), "listing tidies up what is no session"
     assert store.add_message("s", ConversationMessage("2")).seq == 2
-    assert not (folder / "s" / "session.json.tmp").exists(), "the next write takes its place"
+    assert not list((folder / "s").glob("*.tmp")), "the next write sweeps it"
 
 
 @unix_only

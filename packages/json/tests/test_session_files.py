@@ -396,12 +396,34 @@ def test_a_failed_write_leaves_the_document(
 
 def test_what_a_killed_writer_left_is_in_nobodys_way(store: DefaultSessionStore, folder: Path) -> None:
     folder.mkdir()
-    (folder / "s.json.tmp").write_text('{"session_id": "s", "mess', encoding="utf-8")
+    left = [folder / "s.json.tmp", folder / "s.json.0123456789abcdef.tmp"]
+    for path in (*left, folder / "t.json.0123456789abcdef.tmp", folder / "mine.tmp"):
+        path.write_text('{"session_id": "s", "mess', encoding="utf-8")
+    for path in (*left, folder / "mine.tmp"):
+        os.utime(path, (1e9, 1e9))
     assert store.session_exists("s") is False
-    assert store.list_sessions() == []
     store.add_user_message("s", "one")
     assert texts(store.get_chat_history("s")) == ["one"]
-    assert not (folder / "s.json.tmp").exists()
+    assert not any(path.exists() for path in left), "the first write sweeps"
+    assert (folder / "mine.tmp").exists(), "it is of others"
+    assert (folder / "t.json.0123456789abcdef.tmp").exists(), "it may be at work"
+    os.utime(folder / "t.json.0123456789abcdef.tmp", (1e9, 1e9))
+    assert [session["session_id"] for session in store.list_sessions()] == ["s"]
+    assert not (folder / "t.json.0123456789abcdef.tmp").exists(), "so does a listing"
+
+
+def test_a_document_behind_a_symbolic_link_is_neither_read_nor_written(
+    store: DefaultSessionStore, folder: Path, tmp_path: Path
+) -> None:
+    store.add_user_message("s", "one")
+    (folder / "s.json").rename(tmp_path / "elsewhere.json")
+    (folder / "s.json").symlink_to(tmp_path / "elsewhere.json")
+    before = (tmp_path / "elsewhere.json").read_bytes()
+    for call in (lambda: store.get_chat_history("s"), lambda: store.add_user_message("s", "two")):
+        with pytest.raises(CorruptDocumentError, match="symbolic link"):
+            call()
+    assert store.list_sessions() == []
+    assert (tmp_path / "elsewhere.json").read_bytes() == before
 
 
 # --------------------------------------------------------------------------------------------------------------- locks

@@ -270,13 +270,13 @@ def test_a_document_that_was_set_aside_meanwhile(tmp_path: Path, store: JSONConv
     """Another process meets the corrupt document first; this one sees what is there when it has the lock."""
     steps: Any = store._steps
     document(tmp_path).write_bytes(b"{")
-    lock = steps._directory.lock
+    change = steps._directory.change
 
-    def locked(stem: str, *arguments: Any) -> Any:
+    def changed(stem: str, *arguments: Any) -> Any:
         document(tmp_path).unlink(missing_ok=True)
-        return lock(stem, *arguments)
+        return change(stem, *arguments)
 
-    steps._directory.lock = locked
+    steps._directory.change = changed
     assert store.get_messages("s") == []
 
 
@@ -302,6 +302,20 @@ def test_a_newer_format_is_left_alone(tmp_path: Path, store: JSONConversationSto
                 call(store)
         assert document(tmp_path).read_bytes() == newer
         assert [item.name for item in document(tmp_path).parent.iterdir()] == ["session.json"]
+
+
+def test_a_document_behind_a_symbolic_link_is_not_read(tmp_path: Path, store: JSONConversationStore) -> None:
+    kept = tmp_path / "elsewhere.json"
+    for call in CALLS.values():
+        if not document(tmp_path).exists():
+            store.upsert_session(ConversationSession("s"))
+        document(tmp_path).rename(kept)
+        document(tmp_path).symlink_to(kept)
+        before = kept.read_bytes()
+        with pytest.raises(CorruptDocumentError, match="symbolic link"):
+            call(store)
+        assert kept.read_bytes() == before
+        assert store.get_session("s") is None
 
 
 # -------------------------------------------------------------------------------------------------------- other files

@@ -151,13 +151,13 @@ class ThreadRunner(AsyncRunner):
         from concurrent.futures import ThreadPoolExecutor
 
         with self._lock:
+            if self._closed:  # and no thread is started for it
+                raise StoreClosedError("this store is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
             return self._pool
 
     async def _offload(self, function: Callable[[], T]) -> T:
-        if self._closed:  # and no thread is started for it
-            raise StoreClosedError("this store is closed")
         import asyncio
         import contextlib
 
@@ -187,8 +187,8 @@ class ThreadRunner(AsyncRunner):
         try:
             await self._offload(self._runner.close)
         finally:
-            self._closed = True
             with self._lock:
+                self._closed = True
                 pool, self._pool = self._pool, None
             if pool is not None:
                 pool.shutdown(wait=False)

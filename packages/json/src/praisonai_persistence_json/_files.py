@@ -1,12 +1,15 @@
 """The directory of a store: how files are named, locked, replaced and set aside.
 
     <directory>/<prefix>/<session>/session.json            the document
-    <directory>/<prefix>/<session>/session.json.tmp        its next version, for as long as it is being written
+    <directory>/<prefix>/<session>/session.json.<random>.tmp   its next version, for as long as it is being written
     <directory>/<prefix>/<session>/session.corrupt-1.json  what could not be read, kept
     <directory>/<prefix>/.locks/00 ... 3f                  locks; a session uses the one that its name falls on
 
 Whoever changes anything in the folder of a session holds its lock. Lock files are never removed, so nobody can hold
 the lock of a file that is not there any more. Readers need no lock: a document is replaced in one step.
+
+A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that the
+thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
 
 Every session has a folder because file systems (btrfs and tmpfs among them) may leave out a file from a listing that is
 being replaced meanwhile. Folders are not, so a listing is complete.
@@ -17,42 +20,50 @@ from __future__ import annotations
 import errno
 import os
 import re
-import threading
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from io import BufferedReader
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from filelock import FileLock, Timeout
-
-from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    PersistenceError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.locks import FileLock, LockTimeoutError, file_lock, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
 __all__ = [
+    "LINK_ERRORS",
     "RESERVED_NAMES",
+    "Change",
     "Directory",
-    "Locks",
+    "change",
     "file_stem",
+    "is_temporary",
     "make_directory",
     "read",
-    "replace",
-    "shard_of",
     "sync_directory",
     "translated",
-    "unlink",
 ]
 
 T = TypeVar("T")
 
 _SHARDS = 64  # every process must agree on it
-_POLL = 0.005  # seconds between two looks at a lock that another process holds
+_ATTEMPTS = 50  # at one change, while others of the same thread come in between
 _LONGEST = 120  # characters of a folder's name; some encrypting file systems take no more than 143 bytes
 _WINDOWS = os.name == "nt"
-_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+LINK_ERRORS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
+"""What opening a symbolic link gives: whoever may place one would decide what is read and written."""
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_READING = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0)  # no waiting for the other end of a pipe
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+_OPENED = _READING | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 64 * 1024
 
 _NOT_PLAIN = re.compile(r"[^a-z0-9_-]")
@@ -94,11 +105,15 @@ def translated(what: str) -> Iterator[None]:
     except PersistenceError:
         raise
     except OSError as error:
+        if error.errno is None:  # not of the operating system: raised by a signal handler, say
+            raise
         reason = f"cannot use {what}: {error.strerror or type(error).__name__}"
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}:
             raise ConnectionFailedError(reason) from error
         raise BackendError(reason) from error
     except (ValueError, RecursionError) as error:
+        if type(error) not in {ValueError, UnicodeEncodeError, RecursionError}:
+            raise
         # No text of the error: it may quote the document.
         raise BackendError(f"cannot read or write {what}: {type(error).__name__} in a document") from error
 
@@ -118,132 +133,168 @@ def _patiently(call: Callable[[], T]) -> T:
 def sync_directory(path: str) -> None:
     if _WINDOWS:  # has no such call; the file system's journal orders the rename
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptors: list[int] = []
+    closing = map(os.close, descriptors)
     try:
-        os.fsync(descriptor)
+        descriptors.extend(map(os.open, (path,), (os.O_RDONLY,)))  # one call: an interrupt loses none
+        os.fsync(descriptors[0])
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network file systems cannot
             raise
     finally:
-        os.close(descriptor)
+        any(closing)
 
 
-def make_directory(path: str, *, sync: bool = True) -> None:
+def make_directory(path: str, *, private: bool = True, sync: bool = True) -> None:
+    """Make a directory, and those above it.
+
+    Args:
+        path: the directory.
+        private: True to let nobody but the owner in, whatever the umask. What is there stays as it is.
+        sync: as for [Change][].
+    """
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
     if parent != path:
-        make_directory(parent, sync=sync)
+        make_directory(parent, private=private, sync=sync)
     with suppress(FileExistsError):
-        os.mkdir(path)
+        os.mkdir(path, 0o700 if private else 0o777)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     if sync:
         sync_directory(parent)
 
 
-def shard_of(name: str) -> int:
-    """Return the shard that a name falls on; the same in every process."""
-    return zlib.crc32(name.encode()) % _SHARDS
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def replace(path: str, data: bytes, *, private: bool = False, sync: bool = True) -> None:
-    """Replace a file, or make it: all of it and for good, or nothing. The caller holds a lock.
-
-    Args:
-        path: the file.
-        data: what it will hold.
-        private: True to let nobody but the owner read it, whatever the umask.
-        sync: False to let the system decide when it gets to the disk.
-    """
-    temporary = f"{path}.tmp"
-    try:
-        with open(temporary, "wb", opener=_open_private if private else None) as file:
-            file.write(data)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        _patiently(lambda: os.replace(temporary, path))
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if sync:
-        sync_directory(os.path.dirname(path))
-
-
 def read(path: str) -> bytes | None:
-    """Return what is in a file; None when there is none."""
+    """Return what is in a file; None when there is none. A symbolic link is ``OSError`` with ``ELOOP``."""
     # A listing reads every file that there is, and making a file object takes longer than all of this.
-    try:
-        descriptor = _patiently(lambda: os.open(path, _READING))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    descriptors: list[int] = []
+    closing = map(os.close, descriptors)
     blocks = []
     try:
-        while block := os.read(descriptor, _BLOCK):
+        _patiently(lambda: descriptors.extend(map(os.open, (path,), (_OPENED,))))
+        while block := os.read(descriptors[0], _BLOCK):
             blocks.append(block)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     finally:
-        os.close(descriptor)
+        any(closing)
     return b"".join(blocks)
 
 
-def unlink(path: str, *, sync: bool = True) -> None:
-    """Remove a file, for good, and what a killed writer of it has left; ``sync`` as for [replace][]."""
-    for name in (path, f"{path}.tmp"):
-        with suppress(FileNotFoundError):
-            _patiently(lambda name=name: os.unlink(name))  # type: ignore[misc]
-    if sync:
-        sync_directory(os.path.dirname(path))
+def is_temporary(name: str, document: str = "") -> bool:
+    """Whether a file is one that a writer of a document, or of any, makes for an instant, also an older release."""
+    return name.endswith(".tmp") and (name.startswith(f"{document}.") if document else ".json." in name)
 
 
-class Locks:
-    """Locks by the paths of their files, against all threads and processes. A thread holds one at a time.
+# -------------------------------------------------------------------------------------------------------------- changes
+
+
+class _Overtaken(Exception):
+    """In the middle of a change, another one of the same thread was made."""
+
+
+def _overtaken() -> NoReturn:
+    raise _Overtaken
+
+
+def change(path: str, timeout: float, work: Callable[[Change], T], *, private: bool, sync: bool) -> T:
+    """Call ``work`` while the lock of a file is held, and return what it returns.
+
+    ``work`` reads anew what it changes, because it is called again when it was overtaken.
 
     Args:
-        timeout: how many seconds to wait for one.
+        path: the lock's file, which is made and stays.
+        timeout: seconds to wait for other threads and processes.
+        work: changes files by what it is given, as its last step.
+        private: True to let nobody but the owner read what is written, whatever the umask.
+        sync: False to let the system decide when something gets to the disk.
+
+    Raises:
+        LockTimeoutError: the lock was not to be had in time.
+        UnsupportedOperationError: calls in the middle of this one did not end.
     """
+    for _ in range(_ATTEMPTS):
+        lock = file_lock(path, "the lock of a session")
+        with suppress(_Overtaken):
+            return lock.run(timeout, partial(_attempt, lock, work, private, sync))
+    raise UnsupportedOperationError(f"{_ATTEMPTS} other changes of this thread came into the middle of this one")
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._renew()
-        renew_in_child(self)
 
-    def _renew(self) -> None:
-        # Threads of this process wait here, not at the file: that needs no polling.
-        self._mutexes = [threading.Lock() for _ in range(_SHARDS)]
+def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: bool) -> T:
+    step = Change(lock, private, sync)
+    try:
+        return work(step)
+    except OSError as error:
+        if step.overtaken and error.errno is not None:  # a folder or temporary file was taken away by the other one
+            raise _Overtaken from error
+        raise
 
-    @contextmanager
-    def hold(self, path: str, shard: int, timeout: float | None = None) -> Iterator[None]:
-        """Hold the lock of a file, which is made and stays; threads wait for each other by the shard of the path.
 
-        Raises:
-            BackendError: it was not to be had in time.
-        """
-        wait = self._timeout if timeout is None else timeout
-        deadline = time.monotonic() + wait
-        mutex = self._mutexes[shard]
-        if not mutex.acquire(timeout=min(wait, threading.TIMEOUT_MAX)):
-            raise BackendError(f"another thread held the lock of a session for more than {wait} seconds")
+class Change:
+    """An attempt at changing files: each step is done, or not begun when the attempt was overtaken."""
+
+    __slots__ = ("_lock", "_private", "_sync", "_turn")
+
+    def __init__(self, lock: FileLock, private: bool, sync: bool) -> None:
+        self._lock = lock
+        self._turn = lock.turn
+        self._private = private
+        self._sync = sync
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether another change of this thread came into the middle."""
+        return self._lock.turn is not self._turn
+
+    def _do(self, call: Callable[..., object], *arguments: str) -> None:
+        # Nothing can come between the comparison and the call, not even a trace function of lines.
+        call(*arguments) if self._lock.turn is self._turn else _overtaken()
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Replace a file, or make it: all of it and for good, or nothing."""
+        temporary = f"{path}.{os.urandom(8).hex()}.tmp"
         try:
-            # A new object every time: it belongs to this thread and this process alone.
-            lock = FileLock(path)
-            try:
-                lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
-            except Timeout as error:
-                raise BackendError(
-                    f"another process held the lock of a session for more than {wait} seconds"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            mutex.release()
+            with open_file(temporary, _WRITING, 0o600 if self._private else 0o666) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                if self._sync:
+                    os.fsync(file.fileno())
+            _patiently(lambda: self._do(os.replace, temporary, path))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        self.sync(os.path.dirname(path))
+
+    def rename(self, path: str, to: str) -> None:
+        """Rename a file, for good."""
+        _patiently(lambda: self._do(os.rename, path, to))
+        self.sync(os.path.dirname(to))
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, for good."""
+        _patiently(lambda: self._do(os.unlink, path))
+        self.sync(os.path.dirname(path))
+
+    def sync(self, directory: str) -> None:
+        """Make sure that what was done in a directory survives a power cut, if that is wanted."""
+        if self._sync:
+            sync_directory(directory)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory, and those above it."""
+        make_directory(path, private=self._private, sync=self._sync)
+
+
+# ------------------------------------------------------------------------------------------------------------ directory
+
+
+def shard_of(name: str) -> int:
+    """Return the shard that a name falls on; the same in every process."""
+    return zlib.crc32(name.encode()) % _SHARDS
 
 
 class Directory:
@@ -253,17 +304,19 @@ class Directory:
         path: absolute; made by [connect][Directory.connect].
         lock_timeout: how many seconds to wait for a lock.
         sync: False to let the system decide when something gets to the disk.
+        private: False to let files have the permissions that the process gives to new ones (its umask).
     """
 
-    def __init__(self, path: str, lock_timeout: float, sync: bool) -> None:
+    def __init__(self, path: str, lock_timeout: float, sync: bool, private: bool = True) -> None:
         self.path = path
+        self._lock_timeout = lock_timeout
         self._sync = sync
+        self._private = private
         self._locks = os.path.join(path, ".locks")
-        self._held = Locks(lock_timeout)
 
     def connect(self) -> None:
         """Make the directory, and see that it can be used."""
-        make_directory(self._locks, sync=self._sync)
+        make_directory(self._locks, private=self._private, sync=self._sync)
         for path in (self.path, self._locks):
             if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "no permission to read and write, or mounted read-only", path)
@@ -272,47 +325,40 @@ class Directory:
         """Return the path of a session's document."""
         return f"{self.path}{os.sep}{stem}{os.sep}session.json"
 
-    def open(self, stem: str) -> BinaryIO | None:
-        """Open a document for reading; None when there is none."""
+    def open(self, stem: str) -> BufferedReader | None:
+        """Open a document for reading; None when there is none. A symbolic link is ``OSError`` with ``ELOOP``."""
         try:
-            return _patiently(lambda: open(self.document(stem), "rb"))
+            return BufferedReader(_patiently(lambda: open_file(self.document(stem), _READING)))
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.isdir(self.path):  # a volume that is not mounted is no store without sessions
                 raise
             return None
 
-    @contextmanager
-    def lock(self, stem: str, timeout: float | None = None) -> Iterator[None]:
-        """Hold a session's lock against all threads and processes. Not reentrant.
+    def change(self, stem: str, work: Callable[[Change], T], timeout: float | None = None) -> T:
+        """Call ``work`` while a session's lock is held; see [change][praisonai_persistence_json._files.change]."""
+        path = f"{self._locks}{os.sep}{shard_of(stem):02x}"
+        wait = self._lock_timeout if timeout is None else timeout
+        return change(path, wait, work, private=self._private, sync=self._sync)
 
-        Raises:
-            BackendError: it was not to be had in time.
-        """
-        if not os.path.isdir(self._locks):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._locks)
-        shard = shard_of(stem)
-        with self._held.hold(os.path.join(self._locks, f"{shard:02x}"), shard, timeout):
-            yield
-
-    def write(self, stem: str, data: bytes) -> None:
-        """Replace a document, or make it: all of it and for good, or nothing. The caller holds the lock."""
+    def write(self, stem: str, data: bytes, change: Change) -> None:
+        """Replace a document, or make it: all of it and for good, or nothing."""
         path = self.document(stem)
-        make_directory(os.path.dirname(path), sync=self._sync)
-        replace(path, data, sync=self._sync)
+        folder = os.path.dirname(path)
+        change.make_directory(folder)
+        self._sweep(folder)
+        change.replace(path, data)
 
-    def sync(self, stem: str) -> None:
+    def sync(self, stem: str, change: Change) -> None:
         """Make sure that a replaced document survives a power cut, if the store does that."""
-        if self._sync:
-            sync_directory(os.path.join(self.path, stem))
+        change.sync(os.path.join(self.path, stem))
 
-    def delete(self, stem: str) -> None:
-        """Remove a document. The caller holds the lock."""
-        _patiently(lambda: os.unlink(self.document(stem)))
-        self.sync(stem)
-        self._sweep(stem)
+    def delete(self, stem: str, change: Change) -> None:
+        """Remove a document."""
+        change.unlink(self.document(stem))
+        self._remove(stem)
 
-    def set_aside(self, stem: str) -> str:
-        """Rename a document that cannot be read, so that nothing writes over it. The caller holds the lock.
+    def set_aside(self, stem: str, change: Change) -> str:
+        """Rename a document that cannot be read, so that nothing writes over it.
 
         Returns:
             The path where it is kept.
@@ -320,8 +366,7 @@ class Directory:
         number = 1
         while os.path.lexists(kept := os.path.join(self.path, stem, f"session.corrupt-{number}.json")):
             number += 1
-        _patiently(lambda: os.rename(self.document(stem), kept))
-        self.sync(stem)
+        change.rename(self.document(stem), kept)
         return kept
 
     def stems(self) -> list[str]:
@@ -330,12 +375,24 @@ class Directory:
 
     def tidy(self, stem: str) -> None:
         """Remove what a killed process has left of a session that is not there; not while somebody works on it."""
-        with suppress(BackendError), self.lock(stem, timeout=0):
-            if not os.path.lexists(self.document(stem)):
-                self._sweep(stem)
 
-    def _sweep(self, stem: str) -> None:
-        with suppress(OSError):
-            os.unlink(f"{self.document(stem)}.tmp")
+        def work(_: Any) -> None:
+            if not os.path.lexists(self.document(stem)):
+                self._remove(stem)
+
+        with suppress(LockTimeoutError):
+            self.change(stem, work, timeout=0)
+
+    def _remove(self, stem: str) -> None:
+        folder = os.path.join(self.path, stem)
         with suppress(OSError):  # it keeps a document that was set aside
-            os.rmdir(os.path.join(self.path, stem))
+            self._sweep(folder)
+            os.rmdir(folder)
+
+    @staticmethod
+    def _sweep(folder: str) -> None:
+        """Remove what killed writers have left; the caller holds the lock, so nobody else is writing."""
+        for name in os.listdir(folder):
+            if is_temporary(name, "session.json"):
+                with suppress(OSError):
+                    os.unlink(os.path.join(folder, name))

@@ -11,10 +11,12 @@ from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.urls import file_path
 from praisonai_persistence_json._files import Directory, file_stem
 
-__all__ = ["check_folder", "check_sync", "check_timeout", "open_directory"]
+__all__ = ["absolute", "check_folder", "check_switch", "check_timeout", "open_directory"]
 
 
-def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any, sync: Any) -> Directory:
+def open_directory(
+    url: Any, path: Any, table_prefix: Any, lock_timeout: Any, sync: Any, private: Any = True
+) -> Directory:
     """Return the directory that the options of a store mean; nothing on the disk is touched.
 
     Raises:
@@ -22,12 +24,25 @@ def open_directory(url: Any, path: Any, table_prefix: Any, lock_timeout: Any, sy
     """
     prefix = check_prefix(table_prefix)
     check_timeout(lock_timeout)
-    check_sync(sync)
+    check_switch(sync, "sync")
+    check_switch(private, "private")
     if (url is None) == (path is None):
         raise ConfigurationError("give either url='json:///relative', or 'json:////absolute', or path='directory'")
     place = check_folder(_path_of(url) if path is None else path, "path")
     folder = file_stem(prefix) if prefix else "no-prefix"  # no prefix holds a hyphen
-    return Directory(os.path.join(os.path.abspath(place), folder), lock_timeout, sync)
+    return Directory(os.path.join(absolute(place), folder), lock_timeout, sync, private)
+
+
+def absolute(place: str) -> str:
+    """Return a path that does not depend on the current directory any more.
+
+    Raises:
+        ConfigurationError: there is no current directory.
+    """
+    try:
+        return os.path.abspath(place)
+    except OSError as error:
+        raise ConfigurationError("a relative directory needs a current directory, and that is gone") from error
 
 
 def check_timeout(value: Any) -> None:
@@ -40,14 +55,14 @@ def check_timeout(value: Any) -> None:
         raise ConfigurationError("lock_timeout must be a number of seconds above 0")
 
 
-def check_sync(value: Any) -> None:
-    """Refuse what does not say whether to sync.
+def check_switch(value: Any, what: str) -> None:
+    """Refuse what does not say yes or no.
 
     Raises:
         ConfigurationError: it is neither True nor False.
     """
     if not isinstance(value, bool):
-        raise ConfigurationError("sync must be True or False")
+        raise ConfigurationError(f"{what} must be True or False")
 
 
 def check_folder(value: Any, what: str) -> str:

@@ -22,12 +22,13 @@ from praisonai_persistence.stores import (
 from praisonai_persistence.stores.conversation import Selection, WholeSession, page_of, search_in
 from praisonai_persistence_json._document import CorruptError, newest_first, parse, parse_around, read_head, render
 from praisonai_persistence_json._errors import CorruptDocumentError
-from praisonai_persistence_json._files import Directory, file_stem, translated
+from praisonai_persistence_json._files import LINK_ERRORS, Change, Directory, file_stem, translated
 from praisonai_persistence_json._location import open_directory
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from io import BufferedReader
 
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
@@ -56,8 +57,16 @@ class JSONConversationSteps(ConversationSteps):
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
+    def _open(self, stem: str) -> BufferedReader | None:
+        try:
+            return self._directory.open(stem)
+        except OSError as error:
+            if error.errno in LINK_ERRORS:  # whoever made it decides what it leads to
+                raise CorruptError("it is a symbolic link") from error
+            raise
+
     def _read(self, stem: str) -> WholeSession | None:
-        file = self._directory.open(stem)
+        file = self._open(stem)
         if file is None:
             return None
         with file:
@@ -70,41 +79,42 @@ class JSONConversationSteps(ConversationSteps):
         try:
             return self._read(stem)
         except CorruptError:
-            with self._directory.lock(stem):
-                return self._load_locked(stem)
+            return self._directory.change(stem, lambda change: self._load_locked(stem, change))
 
-    def _load_locked(self, stem: str) -> WholeSession | None:
+    def _load_locked(self, stem: str, change: Change) -> WholeSession | None:
         """Do the same when the lock is held."""
         try:
             return self._read(stem)
         except CorruptError as error:
-            kept = self._directory.set_aside(stem)
+            kept = self._directory.set_aside(stem, change)
             _log.warning("a session document is corrupt: %s; it is kept as %s", error, kept)
             raise CorruptDocumentError(f"a session document is corrupt: {error}; it is kept as {kept}", kept) from None
 
-    def _load_around(self, stem: str, ids: Iterable[str] = ()) -> tuple[WholeSession | None, bytes]:
+    def _load_around(self, stem: str, change: Change, ids: Iterable[str] = ()) -> tuple[WholeSession | None, bytes]:
         """Read a document to which messages of these ids are added; the lock is held.
 
         Returns:
             The session, if possible without its messages, and the bytes of these. Then the messages need neither be
             read nor written anew, which makes an append to a long session ten times faster.
         """
-        file = self._directory.open(stem)
-        if file is None:
-            return None, b""
-        with file:
-            found = parse_around(file.read(), ids)
-        if found is None or file_stem(found[0].row.session_id) != stem:
-            return self._load_locked(stem), b""
-        return found
+        with suppress(CorruptError):
+            file = self._open(stem)
+            if file is None:
+                return None, b""
+            with file:
+                found = parse_around(file.read(), ids)
+            if found is not None and file_stem(found[0].row.session_id) == stem:
+                return found
+        return self._load_locked(stem, change), b""
 
     def _load_row(self, stem: str) -> SessionRow | None:
         """Read a session, if possible without its messages."""
-        file = self._directory.open(stem)
-        if file is None:
-            return None
-        with file, suppress(CorruptError):
-            head = read_head(file)
+        with suppress(CorruptError):
+            file = self._open(stem)
+            if file is None:
+                return None
+            with file:
+                head = read_head(file)
             if head is not None:
                 return _check(head.row, stem)
         session = self._load(stem)
@@ -112,14 +122,15 @@ class JSONConversationSteps(ConversationSteps):
 
     def _load_newest(self, stem: str, selection: Selection) -> list[MessageRow] | None:
         """Read selected messages from the end of the document; None: it has to be read whole."""
-        file = self._directory.open(stem)
-        if file is None:
-            return []
-        with file, suppress(CorruptError):
-            head = read_head(file)
-            if head is not None:
-                _check(head.row, stem)
-                return selection.pick(newest_first(file, head.start))
+        with suppress(CorruptError):
+            file = self._open(stem)
+            if file is None:
+                return []
+            with file:
+                head = read_head(file)
+                if head is not None:
+                    _check(head.row, stem)
+                    return selection.pick(newest_first(file, head.start))
         return None
 
     def _each(self, load: Callable[[str], T | None]) -> Iterator[T]:
@@ -132,17 +143,20 @@ class JSONConversationSteps(ConversationSteps):
                 else:
                     yield found
 
-    def _write(self, stem: str, session: WholeSession, kept: bytes = b"") -> ConversationSession:
-        self._directory.write(stem, render(session, kept))
+    def _write(self, stem: str, session: WholeSession, change: Change, kept: bytes = b"") -> ConversationSession:
+        self._directory.write(stem, render(session, kept), change)
         return decode_session(session.row)
 
     @writes
     def create_session(self, row: SessionRow) -> Steps[ConversationSession]:
         stem = file_stem(row.session_id)
-        with self._directory.lock(stem):
-            if self._load_locked(stem) is not None:
+
+        def work(change: Change) -> ConversationSession:
+            if self._load_locked(stem, change) is not None:
                 raise SessionExistsError(f"session {row.session_id!r} exists already")
-            return done(self._write(stem, WholeSession(row)))
+            return self._write(stem, WholeSession(row), change)
+
+        return done(self._directory.change(stem, work))
 
     @reads
     def get_session(self, session_id: str) -> Steps[ConversationSession | None]:
@@ -152,32 +166,41 @@ class JSONConversationSteps(ConversationSteps):
     @writes
     def update_session(self, row: SessionRow, expected_version: int | None, now: float) -> Steps[ConversationSession]:
         stem = file_stem(row.session_id)
-        with self._directory.lock(stem):
-            session, kept = self._load_around(stem)
+
+        def work(change: Change) -> ConversationSession:
+            session, kept = self._load_around(stem, change)
             if session is None:
                 raise _unknown(row.session_id)
             session.update(row, expected_version, now)
-            return done(self._write(stem, session, kept))
+            return self._write(stem, session, change, kept)
+
+        return done(self._directory.change(stem, work))
 
     @writes
     def upsert_session(self, row: SessionRow, now: float) -> Steps[ConversationSession]:
         stem = file_stem(row.session_id)
-        with self._directory.lock(stem):
-            session, kept = self._load_around(stem)
+
+        def work(change: Change) -> ConversationSession:
+            session, kept = self._load_around(stem, change)
             if session is None:
                 session = WholeSession(row)
             else:
                 session.update(row, None, now)
-            return done(self._write(stem, session, kept))
+            return self._write(stem, session, change, kept)
+
+        return done(self._directory.change(stem, work))
 
     @writes
     def delete_session(self, session_id: str) -> Steps[bool]:
         stem = file_stem(session_id)
-        with self._directory.lock(stem):
-            if self._load_locked(stem) is None:
-                return done(False)
-            self._directory.delete(stem)
-            return done(True)
+
+        def work(change: Change) -> bool:
+            if self._load_locked(stem, change) is None:
+                return False
+            self._directory.delete(stem, change)
+            return True
+
+        return done(self._directory.change(stem, work))
 
     @reads
     def list_sessions(
@@ -192,17 +215,21 @@ class JSONConversationSteps(ConversationSteps):
     @writes
     def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
         stem = file_stem(session_id)
-        with self._directory.lock(stem):
-            session, kept = self._load_around(stem, [row.id for row in rows])
+        ids = [row.id for row in rows]
+
+        def work(change: Change) -> list[MessageRow]:
+            session, kept = self._load_around(stem, change, ids)
             if session is None:
                 raise _unknown(session_id)
             before = session.last_seq
             stored = session.append(rows, now)
             if session.last_seq != before:
-                self._write(stem, session, kept)
+                self._write(stem, session, change, kept)
             else:  # a retry: the first attempt may have died before its last sync, and this one is acknowledged
-                self._directory.sync(stem)
-        return done(decode_messages(session_id, stored))
+                self._directory.sync(stem, change)
+            return stored
+
+        return done(decode_messages(session_id, self._directory.change(stem, work)))
 
     @reads
     def get_messages(self, session_id: str, selection: Selection) -> Steps[list[ConversationMessage]]:
@@ -216,12 +243,15 @@ class JSONConversationSteps(ConversationSteps):
     @writes
     def delete_messages(self, session_id: str, ids: Sequence[str] | None, now: float) -> Steps[int]:
         stem = file_stem(session_id)
-        with self._directory.lock(stem):
-            session = self._load_locked(stem)
+
+        def work(change: Change) -> int:
+            session = self._load_locked(stem, change)
             count = 0 if session is None else session.delete(ids, now)
             if session is not None and count:
-                self._write(stem, session)
-            return done(count)
+                self._write(stem, session, change)
+            return count
+
+        return done(self._directory.change(stem, work))
 
     @reads
     def count_messages(self, session_id: str) -> Steps[int]:
@@ -242,10 +272,13 @@ class JSONConversationSteps(ConversationSteps):
         if source is None:
             raise _unknown(session_id)
         stem = file_stem(new_session_id)
-        with self._directory.lock(stem):
-            if self._load_locked(stem) is not None:
+
+        def work(change: Change) -> ConversationSession:
+            if self._load_locked(stem, change) is not None:
                 raise SessionExistsError(f"session {new_session_id!r} exists already")
-            return done(self._write(stem, source.fork(up_to_seq, new_session_id, now)))
+            return self._write(stem, source.fork(up_to_seq, new_session_id, now), change)
+
+        return done(self._directory.change(stem, work))
 
 
 class _Runner(DirectRunner):
@@ -281,6 +314,7 @@ class JSONConversationStore(_Declared, StepConversationStore):
         lock_timeout: how many seconds to wait for another writer of the same session before ``BackendError``.
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to.
+        private: True: what is written can be read by the owner alone. False: the process's umask decides.
 
     Raises:
         ConfigurationError: an option that cannot be used.
@@ -294,8 +328,9 @@ class JSONConversationStore(_Declared, StepConversationStore):
         table_prefix: str = "praison_",
         lock_timeout: float = 30.0,
         sync: bool = True,
+        private: bool = True,
     ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout, sync)
+        directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
         super().__init__(JSONConversationSteps(directory), _Runner(directory))
 
 
@@ -310,6 +345,7 @@ class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
         table_prefix: str = "praison_",
         lock_timeout: float = 30.0,
         sync: bool = True,
+        private: bool = True,
     ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout, sync)
+        directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
         super().__init__(JSONConversationSteps(directory), ThreadRunner(_Runner(directory)))

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import re
+import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from json.encoder import encode_basestring
 from math import isfinite
@@ -29,17 +31,17 @@ from praisonai_persistence.stores.sessions import (
 from praisonai_persistence_json._document import converted
 from praisonai_persistence_json._errors import CorruptDocumentError
 from praisonai_persistence_json._files import (
+    LINK_ERRORS,
     RESERVED_NAMES,
-    Locks,
+    Change,
+    change,
     file_stem,
+    is_temporary,
     make_directory,
     read,
-    replace,
-    shard_of,
     translated,
-    unlink,
 )
-from praisonai_persistence_json._location import check_folder, check_sync, check_timeout
+from praisonai_persistence_json._location import absolute, check_folder, check_switch, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +54,7 @@ _log = logging.getLogger("praisonai_persistence_json")
 
 RETENTIONS = ("compact", "truncate", "keep_all")
 _DEFAULT_MAX = 100
+_OLD = 3600.0  # seconds after which a temporary file is nobody's
 _LONGEST = 255  # bytes that a file's name has on common file systems
 
 
@@ -59,16 +62,22 @@ def default_session_dir() -> str:
     """Return the folder where PraisonAI keeps sessions: ``$PRAISONAI_HOME/sessions``, or ``~/.praisonai/sessions``.
 
     As there, ``~/.praison`` is taken if only that exists, and ``$XDG_DATA_HOME/praisonai`` if neither does.
+
+    Raises:
+        ConfigurationError: there is no home directory.
     """
     from pathlib import Path
 
-    if home := os.environ.get("PRAISONAI_HOME"):
-        return str(Path(home).expanduser() / "sessions")
-    own, old = Path.home() / ".praisonai", Path.home() / ".praison"
-    data = os.environ.get("XDG_DATA_HOME")
-    if own.exists() or not (old.exists() or (data and os.path.isabs(data))):
-        return str(own / "sessions")
-    return str((old if old.exists() else Path(str(data)) / "praisonai") / "sessions")
+    try:
+        if home := os.environ.get("PRAISONAI_HOME"):
+            return str(Path(home).expanduser() / "sessions")
+        own, old = Path.home() / ".praisonai", Path.home() / ".praison"
+        data = os.environ.get("XDG_DATA_HOME")
+        if own.exists() or not (old.exists() or (data and os.path.isabs(data))):
+            return str(own / "sessions")
+        return str((old if old.exists() else Path(str(data)) / "praisonai") / "sessions")
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError("the home directory is not known, or out of reach: give session_dir") from error
 
 
 # --------------------------------------------------------------------------------------------------------------- names
@@ -214,12 +223,12 @@ class DefaultSessionStore(SessionStoreBase):
         sync: bool = True,
     ) -> None:
         check_timeout(lock_timeout)
-        check_sync(sync)
+        check_switch(sync, "sync")
         if retention is None:
             retention = "compact" if max_messages == _DEFAULT_MAX else "truncate"
         if retention not in RETENTIONS:
             raise ConfigurationError(f"retention must be one of {', '.join(RETENTIONS)}")
-        self.session_dir = os.path.abspath(
+        self.session_dir = absolute(
             default_session_dir() if session_dir is None else check_folder(session_dir, "session_dir")
         )
         self.max_messages = check_count(max_messages, "max_messages")
@@ -229,7 +238,7 @@ class DefaultSessionStore(SessionStoreBase):
         self.lock_timeout = lock_timeout
         self.retention = retention
         self._sync = sync
-        self._locks = Locks(lock_timeout)
+        self._swept = False
 
     # Where a session is.
 
@@ -238,7 +247,12 @@ class DefaultSessionStore(SessionStoreBase):
 
     def _read(self, name: str) -> Document | None:
         path = self._path(name)
-        raw = read(path)
+        try:
+            raw = read(path)
+        except OSError as error:
+            if error.errno in LINK_ERRORS:
+                raise _corrupt(path, "it is a symbolic link") from error
+            raise
         return None if raw is None else _parse(raw, path)
 
     def _find(self, session_id: str) -> tuple[str, Document | None]:
@@ -267,54 +281,75 @@ class DefaultSessionStore(SessionStoreBase):
         with translated("the session files"):
             return self._find(session_id)[1]
 
+    def _change(self, session_id: str, work: Callable[[Change], T]) -> T:
+        """Call ``work`` while the session's lock is held."""
+        with translated("the session files"):
+            make_directory(self.session_dir, sync=self._sync)
+            if not self._swept:
+                self._sweep(os.listdir(self.session_dir))
+                self._swept = True
+            return change(self._lock_path(session_id), self.lock_timeout, work, private=True, sync=self._sync)
+
     def _edit(
         self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
     ) -> T:
-        with translated("the session files"):
-            make_directory(self.session_dir, sync=self._sync)
-            lock = self._lock_path(session_id)
-            with self._locks.hold(lock, shard_of(lock)):
-                path, document = self._find(session_id)
-                if document is None:
-                    if not create:
-                        raise SessionNotFoundError(f"there is no session {session_id!r}")
-                    document = new_document(session_id, self._hierarchy)
-                before = list(document["messages"])
-                result = change(document)
-                self._write(path, document, before)
-                return result
+        def work(step: Change) -> T:
+            path, document = self._find(session_id)
+            if document is None:
+                if not create:
+                    raise SessionNotFoundError(f"there is no session {session_id!r}")
+                document = new_document(session_id, self._hierarchy)
+            before = list(document["messages"])
+            result = change(document)
+            self._write(path, document, before, step)
+            return result
+
+        return self._change(session_id, work)
 
     def _create(self, document: Document) -> None:
         session_id = document["session_id"]
-        with translated("the session files"):
-            make_directory(self.session_dir, sync=self._sync)
-            lock = self._lock_path(session_id)
-            with self._locks.hold(lock, shard_of(lock)):
-                path, found = self._find(session_id)
-                if found is not None:
-                    raise SessionExistsError(f"there is a session {session_id!r} already")
-                self._write(path, document, document["messages"])
 
-    def _write(self, path: str, document: Document, before: list[Message]) -> None:
+        def work(step: Change) -> None:
+            path, found = self._find(session_id)
+            if found is not None:
+                raise SessionExistsError(f"there is a session {session_id!r} already")
+            self._write(path, document, document["messages"], step)
+
+        self._change(session_id, work)
+
+    def _write(self, path: str, document: Document, before: list[Message], step: Change) -> None:
         _invalidate_positions(document, before)
         document["updated_at"] = datetime.now(timezone.utc).isoformat()
         # PraisonAI looks for these in both places.
         document.update({name: document["metadata"][name] for name in MIRRORED if name in document["metadata"]})
-        replace(path, _serialise(document), private=True, sync=self._sync)
+        step.replace(path, _serialise(document))
 
     def _erase(self, session_id: str) -> None:
+        def work(step: Change) -> None:
+            path, document = self._find(session_id)
+            if document is not None:
+                with suppress(FileNotFoundError):  # PraisonAI deletes without the lock
+                    step.unlink(path)
+
         with translated("the session files"):
             if not os.path.isdir(self.session_dir):
                 return
-            lock = self._lock_path(session_id)
-            with self._locks.hold(lock, shard_of(lock)):
-                path, document = self._find(session_id)
-                if document is not None:
-                    unlink(path, sync=self._sync)
+        self._change(session_id, work)
+
+    def _sweep(self, names: list[str]) -> None:
+        """Remove what killed writers have left. Whose it is cannot be told, so it has to be old."""
+        for name in names:
+            if is_temporary(name):
+                with suppress(OSError):
+                    path = os.path.join(self.session_dir, name)
+                    if time.time() - os.stat(path, follow_symlinks=False).st_mtime > _OLD:
+                        os.unlink(path)
 
     def _heads(self) -> Iterator[Document]:
         with translated("the session files"):
-            for name in os.listdir(self.session_dir) if os.path.isdir(self.session_dir) else ():
+            names = os.listdir(self.session_dir) if os.path.isdir(self.session_dir) else []
+            self._sweep(names)
+            for name in names:
                 if name.endswith(".json"):
                     try:
                         document = self._read(name.removesuffix(".json"))
