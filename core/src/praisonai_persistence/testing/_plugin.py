@@ -22,7 +22,16 @@ _CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
 pytest.register_assert_rewrite(
     *(
         f"{_PACKAGE}.{name}"
-        for name in ("_conversation_model", "conversation", "harness", "knowledge", "sessions", "state")
+        for name in (
+            "_conversation_model",
+            "_prefixes",
+            "_schema",
+            "conversation",
+            "harness",
+            "knowledge",
+            "sessions",
+            "state",
+        )
     )
 )
 
@@ -63,9 +72,13 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
         )
     if not obj.colours or not {"sync", "async"}.issuperset(obj.colours):  # type: ignore[attr-defined]
         raise collector.CollectError(f'{name}: \'colours\' must name "sync", "async", or both')
-    weakened = [
-        test for suite in suites for test in vars(suite) if test.startswith("test_") and _weak(obj, suite, test)
-    ]
+    weakened = {
+        test
+        for suite in suites
+        for base in suite.__mro__
+        for test in vars(base)
+        if test.startswith("test_") and _weak(obj, suite, test)
+    }
     if weakened:
         raise collector.CollectError(
             f"{name} deletes or overrides {', '.join(sorted(weakened))}: a test of the contract may be overridden only "
@@ -79,7 +92,7 @@ def _suites(cls: type) -> list[type]:
 
 def _weak(cls: type, suite: type, test: str) -> bool:
     found = _defined(cls, test)
-    if found is vars(suite)[test]:
+    if found is _defined(suite, test):
         return False
     marks = [mark for mark in getattr(found, "pytestmark", ()) if mark.name == "xfail"]
     return not callable(found) or not any(mark.kwargs.get("reason") for mark in marks)
