@@ -524,7 +524,7 @@ def test_identical_is_strict():
     same = [None, True, 1, 1.0, -0.0, "1", [1, {"a": []}], {"a": 1, "b": 2}]
     for number, value in enumerate(same):
         for other, another in enumerate(same):
-            assert corpus.identical(value, another) is (number == other)
+            assert bool(corpus.identical(value, another)) is (number == other)
     assert corpus.identical({"b": 2, "a": 1}, {"a": 1, "b": 2})
     assert not corpus.identical(0.0, -0.0)
     assert not corpus.identical([1], [1, 2])

@@ -12,7 +12,7 @@ from praisonai_persistence.testing.conversation._reading import Reading
 from praisonai_persistence.testing.conversation._sessions import Sessions
 from praisonai_persistence.testing.conversation._together import Together
 from praisonai_persistence.testing.conversation._values import Values
-from praisonai_persistence.testing.harness import StoreSuite
+from praisonai_persistence.testing.harness import StoreSuite, full_only
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["ConversationStoreSuite"]
@@ -27,5 +27,6 @@ class ConversationStoreSuite(Sessions, Messages, Reading, Values, Together, Cras
     model_steps: ClassVar[int] = 40
     """How many operations a walk has at most."""
 
+    @full_only
     def test_model_agrees_with_the_reference(self, spec: StoreSpec, colour: str) -> None:
         run_conversation_model(spec, colour, examples=self.model_examples, steps=self.model_steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.testing._compare import Comparison
 from praisonai_persistence.testing.corpus import (
     identical,
 )
@@ -62,13 +63,11 @@ def full_message(message_id: str = "m", content: str | None = "content") -> Conv
     )
 
 
-def same_session(found: ConversationSession | None, expected: ConversationSession, **changes: Any) -> bool:
-    if found is None:
-        return False
-    return identical(found.to_dict(), {**expected.to_dict(), **changes})
+def same_session(found: ConversationSession | None, expected: ConversationSession, **changes: Any) -> Comparison:
+    return identical(found and found.to_dict(), {**expected.to_dict(), **changes})
 
 
-def same_message(found: ConversationMessage, expected: ConversationMessage, **changes: Any) -> bool:
+def same_message(found: ConversationMessage, expected: ConversationMessage, **changes: Any) -> Comparison:
     return identical(found.to_dict(), {**expected.to_dict(), **changes})
 
 

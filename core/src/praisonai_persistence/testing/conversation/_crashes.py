@@ -31,6 +31,7 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     Unsupported,
     declares,
+    full_only,
     needs_fixture,
     split,
 )
@@ -59,6 +60,7 @@ class Crashes:
         assert same_message((await again.get_messages("s"))[0], full_message("a"), session_id="s", seq=1)
         assert seqs_of(await append(again, "s", "c")) == [3]
 
+    @full_only
     @pytest.mark.crash
     async def test_c24_killed_while_appending(
         self, store: Any, open_store: OpenStore, spawn: Spawn, moments: Moments, unsupported: Unsupported
@@ -83,6 +85,7 @@ class Crashes:
             assert seqs_of(stored) == list(range(1, len(stored) + 1)), "a killed writer left a gap"
             assert all(message.content == f"content of {message.id}" for message in stored)
 
+    @full_only
     @pytest.mark.crash
     async def test_c24_killed_while_appending_batches(
         self, store: Any, open_store: OpenStore, spawn: Spawn, moments: Moments, unsupported: Unsupported
@@ -108,6 +111,7 @@ class Crashes:
                 assert ids == [f"{name}-{part}" for part in range(5)], "a batch is there in part, or out of order"
             assert seqs_of(stored) == list(range(1, len(stored) + 1)), "a killed writer left a gap"
 
+    @full_only
     @pytest.mark.crash
     async def test_c24_killed_while_changing_sessions(
         self, store: Any, open_store: OpenStore, spawn: Spawn, moments: Moments, unsupported: Unsupported
@@ -187,6 +191,7 @@ class Crashes:
         with pytest.raises(StoreClosedError):
             await store.get_session("s")
 
+    @full_only
     @needs_fixture("server")
     async def test_c26_the_same_store_works_after_a_restart(self, store: Any, server: Any) -> None:
         await store.create_session(Session("s"))

@@ -42,6 +42,7 @@ from praisonai_persistence.testing.corpus import (
 from praisonai_persistence.testing.harness import (
     OpenStore,
     Race,
+    full_only,
     split,
 )
 
@@ -109,6 +110,7 @@ class Values:
         await store.create_session(session)
         assert same_session(await store.get_session("large"), session)
 
+    @full_only
     async def test_c17_up_to_the_size_limit(self, store: Any) -> None:
         created = await store.create_session(Session("s"))
         limit = getattr(store, "max_message_bytes", None)

@@ -28,6 +28,7 @@ from praisonai_persistence.testing.harness import (
     Race,
     Unsupported,
     declares,
+    full_only,
     needs_fixture,
     only,
     raw,
@@ -242,6 +243,7 @@ class Closing:
         with pytest.raises(StoreClosedError):
             await one.list_collections()
 
+    @full_only
     @needs_fixture("server")
     async def test_k12_the_same_store_works_after_a_restart(self, docs: Any, server: Any) -> None:
         """Nothing of it has to be opened again."""

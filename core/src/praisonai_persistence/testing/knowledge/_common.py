@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.memory import MemoryKnowledgeStore
 from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.testing._compare import Comparison
 from praisonai_persistence.testing.corpus import (
     REFUSED_NUMBERS,
     identical,
@@ -125,13 +126,12 @@ def assert_best(
         assert not wrong, f"{wrong} are not among the nearest"
 
 
-def same(found: KnowledgeDocument, given_document: KnowledgeDocument, *, embedding: bool = True) -> bool:
+def same(found: KnowledgeDocument, given_document: KnowledgeDocument, *, embedding: bool = True) -> Comparison:
     """Whether a document came back as it was given, but for the score."""
-    vector = found.embedding == rounded(given_document.embedding or []) if embedding else found.embedding is None
-    return vector and all(
-        identical(getattr(found, name), getattr(given_document, name))
-        for name in ("id", "content", "metadata", "content_hash", "created_at")
-    )
+    names = ("id", "content", "metadata", "content_hash", "created_at")
+    expected = {name: getattr(given_document, name) for name in names}
+    expected["embedding"] = rounded(given_document.embedding or []) if embedding else None
+    return identical({name: getattr(found, name) for name in expected}, expected)
 
 
 def make(name: str, vector: Sequence[float] = (1.0, 0.0, 0.0), **fields: Any) -> KnowledgeDocument:

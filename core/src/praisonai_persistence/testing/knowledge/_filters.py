@@ -25,6 +25,7 @@ from praisonai_persistence.testing._filter_cases import (
 from praisonai_persistence.testing.corpus import (
     shorten,
 )
+from praisonai_persistence.testing.harness import full_only
 
 if TYPE_CHECKING:
     pass
@@ -57,6 +58,7 @@ class Filters:
         )
         assert await store.count("docs", filters) == len(wanted), f"count of {shorten(filters, 200)}"
 
+    @full_only
     async def test_k05_every_operator_with_every_operand(self, store: Any) -> None:
         """On values of all types, against the reference."""
         await self._fill(store)
@@ -86,6 +88,7 @@ class Filters:
             ):
                 await self._assert_selects(store, filters)
 
+    @full_only
     @pytest.mark.clause("K06")
     async def test_k05_combinations(self, store: Any) -> None:
         """Of ``$and``, ``$or`` and ``$not``, one inside the other, and side by side."""
@@ -188,6 +191,7 @@ class Filters:
                 assert isinstance(caught.value, ValueError)
         assert await docs.count("docs") == 1
 
+    @full_only
     @pytest.mark.clause("K05")
     @settings(SETTINGS, max_examples=150)
     @given(filters=FILTERS)
@@ -196,6 +200,7 @@ class Filters:
         await self._fill(store)
         await self._assert_selects(store, filters)
 
+    @full_only
     @pytest.mark.clause("K05", "K08")
     @settings(SETTINGS, max_examples=40)
     @given(filters=FILTERS, some=st.lists(st.sampled_from([m for m in POOL if m]), min_size=1, max_size=8))

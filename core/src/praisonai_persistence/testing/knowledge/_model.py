@@ -14,6 +14,7 @@ from praisonai_persistence.testing.clauses import MODEL
 from praisonai_persistence.testing.corpus import (
     identical,
 )
+from praisonai_persistence.testing.harness import full_only
 
 if TYPE_CHECKING:
     pass
@@ -97,6 +98,7 @@ def _scores(name: str, result: Any) -> list[float]:
 class Model:
     """Random walks through all operations of a knowledge store."""
 
+    @full_only
     @pytest.mark.clause(MODEL)
     @settings(SETTINGS, max_examples=40)
     @given(commands=st.lists(_COMMANDS, min_size=15, max_size=40))

@@ -29,6 +29,7 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     Unsupported,
     declares,
+    full_only,
     split,
 )
 
@@ -66,6 +67,7 @@ class Sharing:
             assert found.metadata == wanted.metadata
         assert ids(await docs.search("docs", [1.0, 0.0, 0.0], filters={"copy": LARGE_TEXTS[0]})) == ["0"]
 
+    @full_only
     async def test_k12_up_to_the_size_limit(self, docs: Any) -> None:
         """10 MB, or what the store declares; more is refused."""
         limit: int | None = getattr(docs, "max_document_bytes", None)
@@ -191,6 +193,7 @@ class Sharing:
         child.send(None)
         await child.result()
 
+    @full_only
     @pytest.mark.clause("K02")
     async def test_k12_races_between_processes(self, docs: Any, spawn: Spawn, unsupported: Unsupported) -> None:
         """Nothing is lost, and an id is inserted once."""
@@ -214,6 +217,7 @@ class Sharing:
         common = (await docs.get("docs", ["common-0"]))[0]
         assert same(common, document("common", 0, 19, common.metadata["own"]))
 
+    @full_only
     @pytest.mark.crash
     @pytest.mark.parametrize("writers", [1, 4])
     async def test_k12_what_was_acknowledged_survives_a_kill(
@@ -266,7 +270,7 @@ class Sharing:
         def right(name: str, state: dict[str, KnowledgeDocument]) -> bool:
             if name not in found or name not in state:
                 return name not in found and name not in state
-            return same(found[name], state[name])
+            return bool(same(found[name], state[name]))
 
         names = {*found, *states[0], *states[1]}
         lost = [name for name in names if not right(name, states[0]) and not right(name, states[1])]

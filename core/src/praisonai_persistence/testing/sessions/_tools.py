@@ -14,7 +14,7 @@ from praisonai_persistence.testing.corpus import (
     HOSTILE_OBJECTS,
     identical,
 )
-from praisonai_persistence.testing.harness import Moments, OpenStore, Spawn, Unsupported
+from praisonai_persistence.testing.harness import Moments, OpenStore, Spawn, Unsupported, full_only
 from praisonai_persistence.testing.sessions._common import (
     BODIES,
     declares,
@@ -123,6 +123,7 @@ class Tools:
         for writer, times in (("one", 40), ("two", 40), ("here", 20)):
             assert [text for text in found if text.startswith(writer)] == [f"{writer} {n}" for n in range(times)]
 
+    @full_only
     @pytest.mark.crash
     async def test_what_was_acknowledged_survives_a_killed_process(
         self, store: Any, spawn: Spawn, moments: Moments, open_store: OpenStore, unsupported: Unsupported

@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
     WrongTypeError,
 )
 from praisonai_persistence.memory import MemoryStateStore
+from praisonai_persistence.testing._compare import Comparison
 from praisonai_persistence.testing._facade import SyncFacade, drive
 from praisonai_persistence.testing.corpus import (
     identical,
@@ -114,9 +115,11 @@ def model_contents(model: MemoryStateStore) -> Contents:
     return drive(contents(SyncFacade(model)))
 
 
-def alike(a: Contents, b: Contents) -> bool:
+def alike(found: Contents, expected: Contents) -> Comparison:
     """Whether two [contents][] are the same, with the types of all values."""
-    return a.keys() == b.keys() and all(identical(list(a[key]), list(b[key])) for key in a)
+    return identical(
+        {key: list(value) for key, value in found.items()}, {key: list(value) for key, value in expected.items()}
+    )
 
 
 async def passed(moment: float) -> None:

@@ -13,6 +13,7 @@ from praisonai_persistence.testing.clauses import MODEL
 from praisonai_persistence.testing.corpus import (
     identical,
 )
+from praisonai_persistence.testing.harness import full_only
 from praisonai_persistence.testing.state._common import (
     SETTINGS,
     alike,
@@ -60,6 +61,7 @@ _COMMANDS = st.one_of(
 class Model:
     """Random walks through all operations of a state store."""
 
+    @full_only
     @pytest.mark.clause(MODEL)
     @SETTINGS
     @given(commands=st.lists(_COMMANDS, min_size=20, max_size=60))
@@ -74,7 +76,7 @@ class Model:
                 elif name == "ttl":
                     wanted, found = (wanted[0], wanted[1] is None), (found[0], found[1] is None)
                 same = wanted[0] == found[0] == "raised" and wanted[1] is found[1]
-                same = same or (wanted[0] == found[0] == "returned" and identical(found[1], wanted[1]))
+                same = same or bool(wanted[0] == found[0] == "returned" and identical(found[1], wanted[1]))
                 assert same, f"{name}{tuple(arguments)} {found[0]} {found[1]}, the reference {wanted[0]} {wanted[1]}"
             left = model_contents(model)
         assert alike(await contents(store), left)

@@ -32,6 +32,7 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     Unsupported,
     declares,
+    full_only,
     needs_fixture,
     only,
     raw,
@@ -170,6 +171,7 @@ class Sharing:
         child.send(None)
         await child.result()
 
+    @full_only
     @pytest.mark.clause("S08")
     async def test_s12_races_between_processes(self, store: Any, spawn: Spawn, unsupported: Unsupported) -> None:
         """Nothing is lost, and of many exactly one wins."""
@@ -197,6 +199,7 @@ class Sharing:
         assert len(await store.hgetall("hash")) == 80
         assert await store.get("object") == {"n": 30}
 
+    @full_only
     @pytest.mark.crash
     @pytest.mark.parametrize("writers", [1, 4])
     async def test_s12_what_was_acknowledged_survives_a_kill(
@@ -380,6 +383,7 @@ class Sharing:
         with pytest.raises(StoreClosedError):
             await one.get("key")
 
+    @full_only
     @needs_fixture("server")
     async def test_s12_the_same_store_works_after_a_restart(self, store: Any, server: Any) -> None:
         """Nothing of it has to be opened again."""

@@ -17,6 +17,7 @@ from praisonai_persistence.testing.corpus import (
     nested,
     shorten,
 )
+from praisonai_persistence.testing.harness import full_only
 from praisonai_persistence.testing.state._common import (
     MISSING,
     contents,
@@ -120,6 +121,7 @@ class Values:
                 break
             assert identical(await store.get("key"), nested(depth, depth))
 
+    @full_only
     @pytest.mark.clause("S12")
     async def test_s01_up_to_the_size_limit(self, store: Any) -> None:
         """10 MB, or what the store declares; more is refused."""
