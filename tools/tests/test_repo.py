@@ -150,9 +150,6 @@ def test_the_change_at_hand_begins_where_the_branch_left(root: Path, git) -> Non
         git("commit", "-m", "more")
     found = affected.changed_files(affected.base_of_change(root), root)
     assert found == ["packages/alone/x0.py", "packages/alone/x1.py"]
-        "packages/alone/x0.py",
-        "packages/alone/x1.py",
-    ]
 
 
 def test_in_full_run_the_embedded_ones_and_what_the_change_affects(root: Path, git) -> None:

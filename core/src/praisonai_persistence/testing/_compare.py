@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ __all__ = ["Comparison", "differences", "explain", "identical", "name_of", "shor
 
 LENGTH = 200
 """Characters that one value may take in a message."""
+SHORT = 80
+"""The same of a value among others."""
 SHOWN = 5
 """Items of a list, or fields of an object, that a message shows."""
 
@@ -35,7 +38,9 @@ class Comparison:
     def __repr__(self) -> str:
         if self._same:
             return "the same"
-        return "different: " + "; ".join(_few(differences(self._found, self._expected)))
+        # pytest cuts it after 240 characters, in the middle.
+        first, *rest = differences(self._found, self._expected, length=SHORT)
+        return f"different: {first}" + (f"; and {len(rest)} more differences" if rest else "")
 
 
 def identical(found: Any, expected: Any) -> Comparison:
@@ -86,22 +91,23 @@ def shorten(value: Any, length: int = LENGTH) -> str:
 # -------------------------------------------------------------------------------------------------------- differences
 
 
-def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
-    """Yield the differences of two JSON values, one in a text, with the place."""
+def differences(found: Any, expected: Any, where: str = "", length: int = LENGTH) -> Iterator[str]:
+    """Yield the differences of two JSON values, one in a text, with the place; ``length`` is that of each value."""
     if isinstance(found, dict) and isinstance(expected, dict):
-        yield from _of_objects(found, expected, where)
+        yield from _of_objects(found, expected, where, length)
     elif isinstance(found, list) and isinstance(expected, list):
         if len(found) == len(expected):
             for number, (one, other) in enumerate(zip(found, expected, strict=True)):
-                yield from differences(one, other, f"{where}[{number}]")
+                yield from differences(one, other, f"{where}[{number}]", length)
         elif not _same(found, expected):
             yield from (f"{where}: {line}" if where else line for line in _of_lists(found, expected))
     elif not _same(found, expected):
         place = f"{where}: " if where else ""
-        yield f"{place}expected {shorten(expected)}, found {shorten(found)}{_first_difference(found, expected)}"
+        both = f"expected {shorten(expected, length)}, found {shorten(found, length)}"
+        yield f"{place}{both}{_first_difference(found, expected)}"
 
 
-def _of_objects(found: dict[Any, Any], expected: dict[Any, Any], where: str) -> Iterator[str]:
+def _of_objects(found: dict[Any, Any], expected: dict[Any, Any], where: str, length: int) -> Iterator[str]:
     place = f" in {where}" if where else ""
     if missing := [key for key in expected if key not in found]:
         yield f"missing{place}: {_items(missing)}"
@@ -109,7 +115,7 @@ def _of_objects(found: dict[Any, Any], expected: dict[Any, Any], where: str) -> 
         yield f"not expected{place}: {_items(extra)}"
     for key in expected:
         if key in found:
-            yield from differences(found[key], expected[key], f"{where}.{key}" if where else _field(key))
+            yield from differences(found[key], expected[key], f"{where}.{key}" if where else _field(key), length)
 
 
 def _field(key: Any) -> str:
@@ -130,7 +136,7 @@ def _of_lists(found: Any, expected: Any) -> Iterator[str]:
     if extra:
         yield f"not expected: {_items(extra)}"
     if doubled:
-        yield f"found more often than expected: {_items(doubled)}"
+        yield f"found more often than expected: {_items(list({_key(item): item for item in doubled}.values()))}"
     if not surplus and not missing:
         pairs = zip(map(_key, found), map(_key, expected), strict=True)
         number = next((number for number, (one, other) in enumerate(pairs) if one != other), 0)
@@ -194,13 +200,17 @@ def explain(operator: str, found: Any, expected: Any) -> list[str] | None:
     if operator == "==" and isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
         first, *rest = _of_lists(found, expected)
         return [f"found == expected: {first}", *rest]
-    if operator == "==" and isinstance(found, (set, frozenset)) and isinstance(expected, (set, frozenset)):
+    if operator == "==" and isinstance(found, Set) and isinstance(expected, Set):
         first, *rest = _of_lists(sorted(found, key=ascii), sorted(expected, key=ascii))
         return [f"found == expected: {first}", *rest]
+    if hasattr(found, "to_dict") and hasattr(expected, "to_dict"):
+        found, expected = found.to_dict(), expected.to_dict()
     if operator == "==" and isinstance(found, dict) and isinstance(expected, dict):
         return ["found == expected", *_few(differences(found, expected))]
     if operator in {"==", "is"} and isinstance(found, str) and isinstance(expected, str):
         return ["found == expected", *differences(found, expected)]
+    if operator in {"==", "is"} and isinstance(expected, (bool, int, float, type(None))):
+        return [f"found {shorten(found)}, expected {shorten(expected)}"]
     if len(ascii(found)) + len(ascii(expected)) > 2 * LENGTH:
         return [f"{shorten(found)} {operator} {shorten(expected)}"]
     return None

@@ -190,15 +190,16 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: Any, right: 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """End each failure with the clauses that it is about."""
     report: Any = yield
     place = _place(item)
     if place is not None and report.failed:
-        from praisonai_persistence.testing._explain import add_place, places
+        from praisonai_persistence.testing._explain import add_place, places, situation
 
         kind, _, _, clauses = place.split("/")
-        add_place(report, places(kind, clauses.split(",")))
+        told = situation(item, call.excinfo.value) if call.excinfo and isinstance(item, pytest.Function) else []
+        add_place(report, [*told, *places(kind, clauses.split(","))])
     return report
 
 

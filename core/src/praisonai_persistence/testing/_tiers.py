@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["TIER_VARIABLE", "Tiers", "full_only"]
+__all__ = ["TIER_VARIABLE", "Tiers", "add_options", "full_only", "full_tests"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +30,11 @@ def full_only(function: F) -> F:
         raise TypeError("full_only marks a test, not a class")
     function._full_only = True  # type: ignore[attr-defined]
     return function
+
+
+def full_tests(suite: type) -> frozenset[str]:
+    """Return the names of the tests of a suite that are marked with [full_only][]."""
+    return frozenset(name for name in dir(suite) if getattr(getattr(suite, name, None), "_full_only", False))
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -78,8 +83,9 @@ class Tiers:
         """
         if self.tier == "full" or not isinstance(item, pytest.Function):
             return False
-        found = [getattr(suite, item.originalname) for suite in suites if hasattr(suite, item.originalname)]
-        if not any(getattr(test, "_full_only", False) for test in found or [item.function]):
+        name = item.originalname
+        said = [name in vars(suite)["_full_tests"] for suite in suites if hasattr(suite, name)]
+        if not all(said or [getattr(item.function, "_full_only", False)]):
             return False
         return not any(_within(item.path, path) for path in self._whole)
 

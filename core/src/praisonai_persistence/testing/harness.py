@@ -86,7 +86,7 @@ import anyio.to_thread
 import pytest
 
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
-from praisonai_persistence.testing._tiers import full_only
+from praisonai_persistence.testing._tiers import full_only, full_tests
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
@@ -349,8 +349,11 @@ class StoreSuite:
         super().__init_subclass__(**kwargs)
         # The plugin compares what a subclass has with what the classes that are marked so define.
         cls._is_suite = suite
+        if suite:  # noted now: marking a test later, from outside, moves it to no other tier
+            cls._full_tests = full_tests(cls)
 
     _is_suite: ClassVar[bool] = False
+    _full_tests: ClassVar[frozenset[str]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run every test on each colour."""

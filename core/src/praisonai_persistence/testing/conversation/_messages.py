@@ -130,7 +130,8 @@ class Messages:
             return numbers
 
         numbers, _ = split(await race(body))
-        assert all(own == sorted(own) for own in numbers)
+        for own in numbers:
+            assert own == sorted(own), "a writer's later message has a lower number"
         assert sorted(itertools.chain(*numbers)) == list(range(1, 8 * 18 + 1)), "numbers repeat or are left out"
         assert seqs_of(await store.get_messages("s")) == list(range(1, 8 * 18 + 1))
 

@@ -51,11 +51,12 @@ class Filters:
         tree = parse(filters)
         wanted = {str(number) for number, metadata in enumerate(POOL) if matches(tree, metadata)}
         found = await store.search("docs", [1.0, 0.0, 0.0], ALL, filters)
-        assert len(found) == len(wanted), f"{shorten(filters, 200)} found {len(found)}, not {len(wanted)}"
-        wrong = {item.id for item in found} ^ wanted
-        assert not wrong, f"{shorten(filters, 200)} is wrong about " + ", ".join(
-            shorten(POOL[int(number)]) for number in sorted(wrong)[:3]
-        )
+        names = {item.id for item in found}
+        for said, wrong in (("does not find", wanted - names), ("finds, and should not,", names - wanted)):
+            assert not wrong, f"{shorten(filters)} {said} {len(wrong)} documents, of the metadata " + ", ".join(
+                shorten(POOL[int(number)], 80) for number in sorted(wrong)[:3]
+            )
+        assert sorted(ids(found)) == sorted(wanted), f"{shorten(filters)} finds documents twice"
         assert await store.count("docs", filters) == len(wanted), f"count of {shorten(filters, 200)}"
 
     @full_only

@@ -53,7 +53,7 @@ class Atomic:
                 return bool(await store.set_if_absent(key, worker, 100 if worker % 2 else None))
 
             won, _ = split(await race(body))
-            assert won.count(True) == 1
+            assert won.count(True) == 1, f"{won.count(True)} of {len(won)} callers won"
             winner = won.index(True)
             assert await store.get(key) == winner
             assert (await store.ttl(key) is not None) == bool(winner % 2)
@@ -126,7 +126,7 @@ class Atomic:
                 return bool(await store.compare_and_set("key", {"turn": number}, {"winner": worker}))
 
             won, _ = split(await race(body))
-            assert won.count(True) == 1
+            assert won.count(True) == 1, f"{won.count(True)} of {len(won)} callers won"
             assert await store.get("key") == {"winner": won.index(True)}
 
     async def test_s08_compare_and_set_in_a_loop_loses_nothing(self, store: Any, race: Race) -> None:

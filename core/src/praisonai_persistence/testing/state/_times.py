@@ -238,7 +238,9 @@ class Times:
         assert await store.set_if_absent("number", 5, 1000) is False
         assert await store.compare_and_set("number", 1, 5) is False
         assert await store.compare_and_set("number", 1, 5, 1000) is False
-        assert 0 < await store.ttl("number") <= 100
+        left = await store.ttl("number")
+        assert left is not None, "the time to live of the number is gone"
+        assert 0 < left <= 100
         assert await store.get("number") == 2
         await store.hset("hash", "a", 1)
         await store.expire("hash", 100)
