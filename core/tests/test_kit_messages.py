@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from praisonai_persistence.testing import corpus
@@ -92,3 +97,17 @@ def test_every_long_value_of_the_corpus_has_a_name():
 def test_texts_that_differ_late_say_where():
     assert next(differences("x" * 50 + "a", "x" * 50 + "b")).endswith("(they differ from character 50 on)")
     assert next(differences("x" * 50, "x" * 60)).endswith("(cut, or continued, after 50 characters)")
+
+
+def test_the_table_of_mutants_is_complete():
+    folder = Path(__file__).parent
+    sys.path.insert(0, str(folder))
+    try:
+        modules = [import_module(f"mutants.{kind}") for kind in ("conversation", "state", "knowledge", "sessions")]
+        names = [getattr(mutant, "name", None) or mutant.__name__ for module in modules for mutant in module.ALL]
+    finally:
+        sys.path.remove(str(folder))
+    text = (folder / "mutants/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\*\*(\w+)\*\*: ", text, re.MULTILINE) == names
+    for part in text.split("\n**")[1:]:
+        assert "\ntested: " in part, "a failure that does not say what was tested"

@@ -20,8 +20,9 @@ LINES = 8
 HEAD = """\
 # What the kit prints of each mutant
 
-A mutant is a store with one mistake, and the suite of its kind must catch it. This is the end of what pytest prints
-then, without the traceback; of the sync store, where sync and async ones are caught. Written by `table.py`.
+A mutant is a store with one mistake, and the suite of its kind must catch it. This is what pytest prints then: the
+assertion, without the traceback and the lines `+ where`, and the end. Of the sync store, where sync and async ones are
+caught. Written by `table.py`.
 """
 
 
@@ -29,8 +30,9 @@ def lines_of(printed: str) -> list[str]:
     """The lines of a failure that say what is wrong: those of the exception, the first of them, and of the contract."""
     body, _, place = printed.partition(" what the contract says ")
     error = [line.removeprefix("E").strip() for line in body.splitlines() if line.startswith("E ")]
-    # A random walk is told by its last step; its steps are many.
-    error = [line for line in error if line][:LINES]
+    code = [line.strip() for line in body.partition("\nE ")[0].splitlines() if line.strip(" ^~")][-1:]
+    # Where the values of an assertion came from is left out; and of a random walk, the steps.
+    error = [*code, *[line for line in error if line and not line.startswith(("+ ", "and "))][:LINES]]
     return [*error, *(line for line in place.splitlines() if line.strip(" -"))]
 
 
@@ -52,12 +54,16 @@ def rows(kind: str) -> list[tuple[str, str, str, list[str]]]:
         else:
             outcomes = import_module("mutants.running").run(kind, Path(folder))
             names = [mutant.name for mutant in module.ALL]
+    said = {}
+    if kind == "conversation":
+        rows_of = import_module("test_kit_mutants_conversation")
+        said = {row.name: f"{row.mistake}." for row in rows_of.TABLE + rows_of.MODEL}
     table = []
     for name in names:
         ran = next(ran for ran in outcomes[name].values() if ran["failed"])
-        mistake = (getattr(module, name, None).__doc__ or "").strip().splitlines()
+        mistake = (said.get(name) or getattr(module, name).__doc__).strip().splitlines()
         test = re.split(r"[\[:]", ran["failed"][0])[0]
-        table.append((name, mistake[0] if mistake else "", test, lines_of(stable(ran["printed"][0]))))
+        table.append((name, mistake[0], test, lines_of(stable(ran["printed"][0]))))
     return table
 
 

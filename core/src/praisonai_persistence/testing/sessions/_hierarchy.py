@@ -181,7 +181,7 @@ class Hierarchy:
                 snapshot.pop("session_id")
             for name in ("session_id", "updated_at", "parent_id"):
                 document.pop(name, None)
-        assert identical(exported, again)
+        assert identical(again, exported)
         assert await store.get_parent("copy") is None
         assert await store.get_chat_history("copy", 1_000) == await store.get_chat_history("s", 1_000)
         assert texts_of(await store.get_working_history("copy")) == ["what was said", "after it"]
