@@ -263,7 +263,8 @@ class Child:
         if message is None:
             pytest.fail(f"the child process ended before it was done:\n{self._stderr()}")
         if "error" in message:
-            pytest.fail(f"the child process failed:\n{message['error']}\n{self._stderr()}")
+            last = message["error"].strip().rpartition("\n")[2]
+            pytest.fail(f"the child process failed: {last}\n{message['error']}\n{self._stderr()}")
         return message
 
     def _stderr(self) -> str:
