@@ -9,8 +9,8 @@ import warnings
 
 import pytest
 
-from praisonai_persistence import memory
 from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError
+from praisonai_persistence.memory import _data
 from praisonai_persistence.memory import (
     AsyncMemoryConversationStore,
     AsyncMemoryKnowledgeStore,
@@ -77,7 +77,7 @@ def test_data_of_a_name_live_as_long_as_a_store_does():
     assert other.get("key") == 1
     del other
     gc.collect()
-    assert "lifetime" not in memory._named
+    assert "lifetime" not in _data._named
     assert not MemoryStateStore(name="lifetime").exists("key")
 
 
@@ -164,7 +164,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform c
 @needs_fork
 def test_a_forked_child_has_state_without_half_a_change():
     store = MemoryStateStore(name="forked")
-    locks = [store._steps._data.lock, memory._named_lock]
+    locks = [store._steps._data.lock, _data._named_lock]
 
     def body():
         new = MemoryStateStore(name="new")

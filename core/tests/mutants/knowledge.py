@@ -30,7 +30,7 @@ class Plain(MemoryKnowledgeStore):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name, table_prefix=table_prefix)
-        self._steps = self.steps(memory._open(url, name), check_prefix(table_prefix))
+        self._steps = self.steps(memory._data.open_data(url, name), check_prefix(table_prefix))
 
 
 class AsyncPlain(AsyncStepKnowledgeStore):
@@ -41,7 +41,7 @@ class AsyncPlain(AsyncStepKnowledgeStore):
     steps: ClassVar[type[MemoryKnowledgeSteps]] = MemoryKnowledgeSteps
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        super().__init__(self.steps(memory._open(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
+        super().__init__(self.steps(memory._data.open_data(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
 
 
 def rewritten(tree, change):
@@ -590,7 +590,7 @@ class FiltersAfterTheLimit(Plain):
         def search(self, collection, search):
             found = yield from super().search(collection, search._replace(filters=None, limit=search.limit * 10))
             rows = self._collections.need(collection).rows
-            return [item for item in found if memory._selected(rows[item.id], search.filters)][: search.limit]
+            return [item for item in found if memory.knowledge.selected(rows[item.id], search.filters)][: search.limit]
 
 
 class OrIsAnd(Plain):
@@ -768,7 +768,7 @@ class SeesOtherPrefixes(Plain):
     class steps(MemoryKnowledgeSteps):
         @reads
         def list_collections(self):
-            tables = [table for (kind, _), table in self._data.tables.items() if kind is memory._Collections]
+            tables = [table for (kind, _), table in self._data.tables.items() if kind is memory.knowledge.Collections]
             return done(sorted(set(itertools.chain.from_iterable(tables))))
 
 

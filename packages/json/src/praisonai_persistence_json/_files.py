@@ -27,12 +27,8 @@ from functools import partial
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from praisonai_persistence.errors import (
-    BackendError,
-    ConnectionFailedError,
-    PersistenceError,
-    UnsupportedOperationError,
-)
+from praisonai_persistence._attempts import ATTEMPTS, overtaken
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
 from praisonai_persistence.locks import FileLock, LockTimeoutError, file_lock, open_file
 
 if TYPE_CHECKING:
@@ -55,7 +51,6 @@ __all__ = [
 T = TypeVar("T")
 
 _SHARDS = 64  # every process must agree on it
-_ATTEMPTS = 50  # at one change, while others of the same thread come in between
 _LONGEST = 120  # characters of a folder's name; some encrypting file systems take no more than 143 bytes
 _WINDOWS = os.name == "nt"
 LINK_ERRORS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
@@ -195,7 +190,7 @@ class _Overtaken(Exception):
     """In the middle of a change, another one of the same thread was made."""
 
 
-def _overtaken() -> NoReturn:
+def _stop() -> NoReturn:
     raise _Overtaken
 
 
@@ -215,11 +210,11 @@ def change(path: str, timeout: float, work: Callable[[Change], T], *, private: b
         LockTimeoutError: the lock was not to be had in time.
         UnsupportedOperationError: calls in the middle of this one did not end.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in ATTEMPTS:
         lock = file_lock(path, "the lock of a session")
         with suppress(_Overtaken):
             return lock.run(timeout, partial(_attempt, lock, work, private, sync))
-    raise UnsupportedOperationError(f"{_ATTEMPTS} other changes of this thread came into the middle of this one")
+    raise overtaken()
 
 
 def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: bool) -> T:
@@ -250,7 +245,7 @@ class Change:
 
     def _do(self, call: Callable[..., object], *arguments: str) -> None:
         # Nothing can come between the comparison and the call, not even a trace function of lines.
-        call(*arguments) if self._lock.turn is self._turn else _overtaken()
+        call(*arguments) if self._lock.turn is self._turn else _stop()
 
     def replace(self, path: str, data: bytes) -> None:
         """Replace a file, or make it: all of it and for good, or nothing."""
