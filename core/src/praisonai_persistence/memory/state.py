@@ -92,11 +92,16 @@ class MemoryStateSteps(StateSteps):
 
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
-        def work() -> tuple[None, dict[str, Entry]]:
-            self._entries.text(key, now)
-            return None, {key: Entry(text, _ends(ttl, now))}
-
-        return done(self._change(work))
+        entries, data = self._entries, self._data
+        with data.lock:
+            for _ in ATTEMPTS:
+                data.turn = turn = object()
+                entries.text(key, now)
+                entry = Entry(text, _ends(ttl, now))
+                if data.turn is turn:
+                    entries[key] = entry
+                    return done(None)
+        raise overtaken()
 
     @writes
     def delete(self, keys: Sequence[str], now: float) -> Steps[int]:
@@ -171,20 +176,21 @@ class MemoryStateSteps(StateSteps):
         with data.lock:
             for _ in ATTEMPTS:
                 data.turn = turn = object()
-                stored = entries.fields(key, now)
-                gone = dict.fromkeys(field for field in fields if stored and field in stored)
-                left = {} if stored is None else stored
-                if gone and len(gone) != 1:
-                    left = {field: text for field, text in left.items() if field not in gone}
-                size = len(left) - (len(gone) == 1)
+                stored = entries.fields(key, now) or {}
+                gone = dict.fromkeys(field for field in fields if field in stored)
+                if not gone:
+                    return done(0)
+                # One field is taken out in place, several by a copy without them: either is one step.
+                one = next(iter(gone)) if len(gone) == 1 else None
+                left = stored if one is not None else {name: stored[name] for name in stored if name not in gone}
+                empty = len(stored) == len(gone)
                 if data.turn is turn:
-                    if gone and size == 0:
+                    if empty:
                         del entries[key]
-                    elif stored is not left:
+                    elif one is not None:
+                        del left[one]
+                    else:
                         entries[key].value = left
-                    else:  # one field, or none: no copy
-                        for field in gone:
-                            del stored[field]
                     return done(len(gone))
         raise overtaken()
 
