@@ -10,7 +10,6 @@ import warnings
 import pytest
 
 from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError
-from praisonai_persistence.memory import _data
 from praisonai_persistence.memory import (
     AsyncMemoryConversationStore,
     AsyncMemoryKnowledgeStore,
@@ -18,6 +17,7 @@ from praisonai_persistence.memory import (
     MemoryConversationStore,
     MemoryKnowledgeStore,
     MemoryStateStore,
+    _data,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
 

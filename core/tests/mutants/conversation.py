@@ -805,7 +805,7 @@ class Logged(Broken):
     capabilities = frozenset({"search", "fork", "durable"})
 
     def __init__(self, *, name: str) -> None:
-        StepConversationStore.__init__(self, self.Steps(_open(None, None), ""), DirectRunner())
+        StepConversationStore.__init__(self, self.Steps(open_data(None, None), ""), DirectRunner())
         self.path = Path(f"{name}.log")
         self.file = None
         self.lock = threading.Lock()

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from mutants.running import Mutant, pause
 
-from praisonai_persistence import memory
 from praisonai_persistence.errors import WrongTypeError
 from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
+from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.memory.state import Entry
 from praisonai_persistence.payload import check_prefix, dumps, equal, loads
 from praisonai_persistence.steps import done, reads, writes
@@ -30,7 +30,7 @@ class Plain(MemoryStateStore):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name, table_prefix=table_prefix)
-        self._steps = self.steps(memory._data.open_data(url, name), check_prefix(table_prefix))
+        self._steps = self.steps(open_data(url, name), check_prefix(table_prefix))
 
 
 class AsyncPlain(AsyncStepStateStore):
@@ -41,7 +41,7 @@ class AsyncPlain(AsyncStepStateStore):
     steps: ClassVar[type[MemoryStateSteps]] = MemoryStateSteps
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        super().__init__(self.steps(memory._data.open_data(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
+        super().__init__(self.steps(open_data(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
 
 
 # -------------------------------------------------------------------------------------------------------------- values
@@ -693,7 +693,7 @@ class ChecksPrefixesLate(Plain):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name)
-        self._steps = self.steps(memory._data.open_data(url, name), str(table_prefix))
+        self._steps = self.steps(open_data(url, name), str(table_prefix))
 
 
 class DeclaresTooMuch(Plain):

@@ -30,7 +30,7 @@ class Collection:
 
 
 class Collections(dict[str, Collection]):
-    def need(self, name: str) -> _Collection:
+    def need(self, name: str) -> Collection:
         if name not in self:
             raise CollectionNotFoundError(f"there is no collection {name!r}")
         return self[name]

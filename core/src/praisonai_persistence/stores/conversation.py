@@ -133,7 +133,8 @@ class WholeSession:
 
     @row.setter
     def row(self, row: SessionRow) -> None:
-        self._head = row, *self._head[1:]
+        _, last_seq, messages, count, by_id = self._head
+        self._head = row, last_seq, messages, count, by_id
 
     @property
     def last_seq(self) -> int:
@@ -142,8 +143,8 @@ class WholeSession:
 
     @last_seq.setter
     def last_seq(self, last_seq: int) -> None:
-        row, _, *rest = self._head
-        self._head = row, last_seq, *rest
+        row, _, messages, count, by_id = self._head
+        self._head = row, last_seq, messages, count, by_id
 
     @property
     def messages(self) -> list[MessageRow]:
@@ -170,7 +171,7 @@ class WholeSession:
         """See ``update_session``; return the stored row."""
         for _ in ATTEMPTS:
             head = self._head
-            old = head[0]
+            old, last_seq, messages, count, by_id = head
             if expected_version is not None and old.version != expected_version:
                 raise ConflictError(
                     f"session {row.session_id!r} has version {old.version}, not {expected_version}: read it again"
@@ -178,7 +179,7 @@ class WholeSession:
             stored = row._replace(
                 created_at=old.created_at, updated_at=raised(old.updated_at, now), version=old.version + 1
             )
-            new = stored, *head[1:]
+            new = stored, last_seq, messages, count, by_id
             if self._head is head:  # no other call comes between this and the assignment
                 self._head = new
                 return stored
@@ -188,8 +189,9 @@ class WholeSession:
         """See ``add_messages``; return the stored rows. ``last_seq`` tells whether there was anything new."""
         for _ in ATTEMPTS:
             head = self._head
-            session, last_seq, messages, count, _ = head
-            by_id = self._known()
+            session, last_seq, messages, count, by_id = head
+            if len(by_id) != count:
+                by_id = self._known()
             added: dict[str, MessageRow] = {}
             for row in rows:
                 if row.id in by_id:

@@ -8,8 +8,8 @@
 Whoever changes anything in the folder of a session holds its lock. Lock files are never removed, so nobody can hold
 the lock of a file that is not there any more. Readers need no lock: a document is replaced in one step.
 
-A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that the
-thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
+A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that
+the thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
 
 Every session has a folder because file systems (btrfs and tmpfs among them) may leave out a file from a listing that is
 being replaced meanwhile. Folders are not, so a listing is complete.
@@ -186,12 +186,12 @@ def is_temporary(name: str, document: str = "") -> bool:
 # -------------------------------------------------------------------------------------------------------------- changes
 
 
-class _Overtaken(Exception):
+class _OvertakenError(Exception):
     """In the middle of a change, another one of the same thread was made."""
 
 
 def _stop() -> NoReturn:
-    raise _Overtaken
+    raise _OvertakenError
 
 
 def change(path: str, timeout: float, work: Callable[[Change], T], *, private: bool, sync: bool) -> T:
@@ -212,7 +212,7 @@ def change(path: str, timeout: float, work: Callable[[Change], T], *, private: b
     """
     for _ in ATTEMPTS:
         lock = file_lock(path, "the lock of a session")
-        with suppress(_Overtaken):
+        with suppress(_OvertakenError):
             return lock.run(timeout, partial(_attempt, lock, work, private, sync))
     raise overtaken()
 
@@ -223,7 +223,7 @@ def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: b
         return work(step)
     except OSError as error:
         if step.overtaken and error.errno is not None:  # a folder or temporary file was taken away by the other one
-            raise _Overtaken from error
+            raise _OvertakenError from error
         raise
 
 
