@@ -68,7 +68,8 @@ class MemoryConversationSteps(ConversationSteps):
     @writes
     def delete_session(self, session_id: str) -> Steps[bool]:
         with self._data.lock:
-            return done(self._sessions.pop(session_id, None) is not None)
+            answer = self._sessions.pop(session_id, None) is not None
+        return done(answer)
 
     @reads
     def list_sessions(
@@ -99,20 +100,23 @@ class MemoryConversationSteps(ConversationSteps):
     def delete_messages(self, session_id: str, ids: Sequence[str] | None, now: float) -> Steps[int]:
         with self._data.lock:
             session = self._sessions.get(session_id)
-            return done(0 if session is None else session.delete(ids, now))
+            answer = 0 if session is None else session.delete(ids, now)
+        return done(answer)
 
     @reads
     def count_messages(self, session_id: str) -> Steps[int]:
         with self._data.lock:  # half of a batch is never counted
             session = self._sessions.get(session_id)
-            return done(0 if session is None else len(session))
+            answer = 0 if session is None else len(session)
+        return done(answer)
 
     @reads
     def search_messages(
         self, words: Sequence[str], user_id: str | None, limit: int
     ) -> Steps[list[ConversationMessage]]:
         with self._data.lock:
-            return done(search_in(list(self._sessions.values()), words, user_id, limit))
+            answer = search_in(list(self._sessions.values()), words, user_id, limit)
+        return done(answer)
 
     @writes
     def fork_session(

@@ -71,7 +71,8 @@ class MemoryKnowledgeSteps(KnowledgeSteps):
     @reads
     def list_collections(self) -> Steps[list[str]]:
         with self._data.lock:
-            return done(sorted(self._collections))
+            answer = sorted(self._collections)
+        return done(answer)
 
     @writes
     def insert(self, collection: str, rows: Sequence[DocumentRow]) -> Steps[None]:
@@ -145,7 +146,7 @@ class MemoryKnowledgeSteps(KnowledgeSteps):
                 rows = target.rows
                 named = list(rows) if ids is None else [item for item in ids if item in rows]
                 gone = {item for item in named if selected(rows[item], filters)}
-                left = {item: row for item, row in rows.items() if item not in gone} if gone else rows
+                left = {item: row for item, row in list(rows.items()) if item not in gone} if gone else rows
                 if data.turn is turn:
                     target.rows = left
                     return done(len(gone))

@@ -76,7 +76,8 @@ class MemoryStateSteps(StateSteps):
     @reads
     def get(self, key: str, now: float) -> Steps[str | None]:
         with self._data.lock:
-            return done(self._entries.text(key, now))
+            answer = self._entries.text(key, now)
+        return done(answer)
 
     def _change(self, work: Callable[[], tuple[T, dict[str, Entry]]]) -> T:
         """Have ``work`` say what a change returns and the entries that it puts in, and put them in, all or none."""
@@ -118,13 +119,15 @@ class MemoryStateSteps(StateSteps):
     @reads
     def exists(self, key: str, now: float) -> Steps[bool]:
         with self._data.lock:
-            return done(self._entries.live(key, now) is not None)
+            answer = self._entries.live(key, now) is not None
+        return done(answer)
 
     @reads
     def ttl(self, key: str, now: float) -> Steps[float | None]:
         with self._data.lock:
             entry = self._entries.live(key, now)
-            return done(None if entry is None or entry.ends is None else entry.ends - now)
+            answer = None if entry is None or entry.ends is None else entry.ends - now
+        return done(answer)
 
     @writes
     def expire(self, key: str, ttl: float, now: float) -> Steps[bool]:
@@ -147,7 +150,8 @@ class MemoryStateSteps(StateSteps):
     @reads
     def hget(self, key: str, field: str, now: float) -> Steps[str | None]:
         with self._data.lock:
-            return done((self._entries.fields(key, now) or {}).get(field))
+            answer = (self._entries.fields(key, now) or {}).get(field)
+        return done(answer)
 
     @writes
     def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
@@ -168,7 +172,8 @@ class MemoryStateSteps(StateSteps):
     @reads
     def hgetall(self, key: str, now: float) -> Steps[dict[str, str]]:
         with self._data.lock:
-            return done(dict(self._entries.fields(key, now) or {}))
+            answer = dict(self._entries.fields(key, now) or {})
+        return done(answer)
 
     @writes
     def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
@@ -182,7 +187,7 @@ class MemoryStateSteps(StateSteps):
                     return done(0)
                 # One field is taken out in place, several by a copy without them: either is one step.
                 one = next(iter(gone)) if len(gone) == 1 else None
-                left = stored if one is not None else {name: stored[name] for name in stored if name not in gone}
+                left = stored if one is not None else {name: text for name, text in list(stored.items()) if name not in gone}
                 empty = len(stored) == len(gone)
                 if data.turn is turn:
                     if empty:
