@@ -187,7 +187,11 @@ class MemoryStateSteps(StateSteps):
                     return done(0)
                 # One field is taken out in place, several by a copy without them: either is one step.
                 one = next(iter(gone)) if len(gone) == 1 else None
-                left = stored if one is not None else {name: text for name, text in list(stored.items()) if name not in gone}
+                left = (
+                    stored
+                    if one is not None
+                    else {name: text for name, text in list(stored.items()) if name not in gone}
+                )
                 empty = len(stored) == len(gone)
                 if data.turn is turn:
                     if empty:

@@ -159,15 +159,13 @@ class ThreadRunner(AsyncRunner):
         from concurrent.futures import ThreadPoolExecutor
 
         with self._lock:
-            if self._closed:  # meanwhile, by another loop
+            if self._closed:  # and no thread is started for it
                 raise StoreClosedError("this store is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
             return self._pool
 
     async def _offload(self, function: Callable[[], T]) -> T:
-        if self._closed:  # and no thread is started for it
-            raise StoreClosedError("this store is closed")
         import asyncio
 
         job = self._executor().submit(function)
