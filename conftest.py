@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from praisonai_persistence.testing.harness import full_only
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell does that to what it starts in the background, and it is inherited; some tests interrupt.
@@ -13,3 +16,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes, or its making, says how busy the machine is; what a test asserts does not depend on it.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes more than a few seconds is of the full tier, as in the suites of the kit."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("slow"):
+            full_only(item.function)

@@ -14,6 +14,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
+import affected
 import repo
 
 nox.needs_version = ">=2025.2.9"
@@ -66,9 +67,13 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; engines that are missing are skipped and counted. `-- -n 0` runs them in one process."""
+    """All tests, the conformance suites quickly but for what the change affects. `-- -n 0`: in one process.
+
+    Engines that are missing are skipped and counted; `-- --conformance-tier=full` leaves nothing out.
+    """
     install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES, *SEARCH)
-    pytest(session, "--numprocesses=auto", "--dist=loadfile")
+    whole = [f"--conformance-full={place}" for place in affected.full_places()]
+    pytest(session, "--numprocesses=auto", "--dist=loadfile", "--conformance-tier=quick", *whole)
 
 
 @nox.session
@@ -86,6 +91,18 @@ def integration(session: nox.Session, backend: str) -> None:
     pytest(session, f"tests/integration/test_{backend}.py")
 
 
+@nox.session(tags=["full"], default=False)
+@nox.parametrize("part", [nox.param(name, id=name) for name in ("unit", *INTEGRATION)])
+def full(session: nox.Session, part: str) -> None:
+    """Everything, nothing left out, in parts: `full(unit)` without engines, `full(redis)` one backend."""
+    if part == "unit":
+        install(session, ALL, TOML, HATCHLING)
+        pytest(session, "--conformance-tier=full", *UNIT)
+    else:
+        install(session, INTEGRATION[part], *ENGINES, *(SEARCH if part == "redis" else []))
+        pytest(session, "--conformance-tier=full", f"tests/integration/test_{part}.py")
+
+
 @nox.session
 def agents(session: nox.Session) -> None:
     """PraisonAI's own agents with our adapter, session stores and import paths, against a local model server."""
@@ -95,9 +112,9 @@ def agents(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Writes the matrix of backends and clauses to build/conformance."""
+    """Writes the matrix of backends and clauses to build/conformance, from the full tier."""
     install(session, ALL, *ENGINES, *SEARCH)
-    pytest(session, "tests/integration", f"--conformance-report={BUILD / 'conformance'}")
+    pytest(session, "tests/integration", "--conformance-tier=full", f"--conformance-report={BUILD / 'conformance'}")
 
 
 @nox.session

@@ -1,4 +1,7 @@
-"""What importing costs, and what listing every installed backend costs: whole processes beside a bare interpreter."""
+"""What importing costs, listing every installed backend, and a first durable write: whole processes.
+
+The first two beside a bare interpreter, the last beside ``bare_start.py``, a program on ``sqlite3`` alone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from measuring import Options, Report, clock, interleaved, median
@@ -18,6 +22,22 @@ _DISTS = 30
 _GROUPS = ("conversation", "knowledge", "state")
 
 _NOTHING = "pass"
+_BARE_WRITE = (Path(__file__).parent / "bare_start.py").read_text(encoding="utf-8")
+# The standard library's uuid takes longer to import than sqlite3: what is left when the bare program numbers its ids.
+_LEAST_WRITE = _BARE_WRITE.replace("import uuid\n", "").replace("str(uuid.uuid4())", '"1"')
+_STORE = "from praisonai_persistence_sqlite import SQLiteConversationStore"
+_OURS_WRITE = """
+import sys
+from praisonai_persistence import ConversationMessage, ConversationSession{name}
+{more}
+with {store} as store:
+    store.create_session(ConversationSession("s"))
+    store.add_message("s", ConversationMessage(content="text"))
+"""
+_CLASS_WRITE = _OURS_WRITE.format(name="", more=_STORE, store="SQLiteConversationStore(path=sys.argv[1])")
+_URL_WRITE = _OURS_WRITE.format(
+    name=", open_conversation_store", more="", store="open_conversation_store('sqlite:///' + sys.argv[1])"
+)
 _IMPORT = "import praisonai_persistence"
 _ALL = "from praisonai_persistence import *"
 _LIST = """
@@ -43,19 +63,31 @@ print(json.dumps({{
 """
 
 
-def _seconds(program: str, environment: dict[str, str], of_processor: list[float]) -> float:
+def _seconds(program: str, environment: dict[str, str], of_processor: list[float], folder: Path | None = None) -> float:
+    """Run a program; with a folder its argument is a new file there."""
+    path = None if folder is None else folder / f"{len(of_processor)}-{next(_numbers)}.db"
+    command = [sys.executable, "-c", program, *([] if path is None else [str(path)])]
     before = _of_processor()
     start = clock()
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL)
     taken = clock() - start
     of_processor.append(_of_processor() - before)
+    if path is not None:
+        path.unlink()
     return taken
+
+
+_numbers = count()
 
 
 def _of_processor() -> float:
     """Return the seconds of processor time that all ended child processes took; 0 where nobody counts them."""
-    times = os.times()
-    return times.children_user + times.children_system
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _look(program: str, environment: dict[str, str]) -> dict[str, object]:
@@ -107,9 +139,17 @@ def startup(report: Report, options: Options) -> str:
         "all": (_ALL, plain),
         "bare with many": (_NOTHING, many),
         "list": (_LIST, many),
+        "store": (_STORE, plain),
     }
+    written = {"bare": _BARE_WRITE, "least": _LEAST_WRITE, "class": _CLASS_WRITE, "url": _URL_WRITE}
+    files = options.folder / "files"
+    files.mkdir()
+    given |= {f"write, {name}": (program, plain) for name, program in written.items()}
     processor: dict[str, list[float]] = {name: [] for name in given}
-    programs = {name: partial(_seconds, *what, processor[name]) for name, what in given.items()}
+    programs = {
+        name: partial(_seconds, *what, processor[name], files if name.startswith("write") else None)
+        for name, what in given.items()
+    }
     for program in programs.values():
         program()
     for seconds in processor.values():
@@ -131,6 +171,22 @@ def startup(report: Report, options: Options) -> str:
     report.note(_TITLE, f"import loads {loaded['new']} modules" + (f", of others: {', '.join(third)}" if third else ""))
 
     report.state(
+        _TITLE, "import of the SQLite conversation store, over bare", "ms", over("store", "bare"), bare=bare, at_most=30
+    )
+    milliseconds = {name: [value * 1000 for value in figures[f"write, {name}"]] for name in written}
+    for ours, how in (("class", "by class"), ("url", "by URL")):
+        what = f"start to first durable write, SQLite, {how}"
+        report.compare(_TITLE, what, "ms", milliseconds[ours], milliseconds["bare"], at_most=1.45)
+        report.compare(_TITLE, f"{what}; bare without uuid", "ms", milliseconds[ours], milliseconds["least"])
+        spent = [min(processor[f"write, {name}"]) for name in (ours, "bare", "least")]
+        if all(spent):
+            report.note(
+                _TITLE,
+                f"{what}: {spent[0] / spent[1]:.2f} of the bare program's processor time, {spent[0] / spent[2]:.2f} of "
+                f"that without uuid",
+            )
+
+    report.state(
         _TITLE,
         f"list all kinds, {_DISTS} more dists, over bare",
         "ms",
@@ -144,9 +200,13 @@ def startup(report: Report, options: Options) -> str:
     report.state(_TITLE, "plugin modules that listing loads", "modules", len(plugins), at_most=0)
     listed = found["listed"]
     assert isinstance(listed, dict)
-    for name, beside, what in (("import", "bare", "import"), ("list", "bare with many", "listing")):
-        # Of all starts, not one by one: this clock ticks only some hundred times a second.
-        more = (sum(processor[name]) - sum(processor[beside])) / (options.rounds * blocks) * 1000
+    # Where other programs keep the machine busy, this says more than the time that passes.
+    for name, beside, what in (
+        ("import", "bare", "import"),
+        ("store", "bare", "import of the store"),
+        ("list", "bare with many", "listing"),
+    ):
+        more = (min(processor[name]) - min(processor[beside])) * 1000
         report.state(_TITLE, f"processor time of that {what}, over bare", "ms", more)
     names = sum(len(names) for names, _ in listed.values())
     aliases = sum(len(aliases) for _, aliases in listed.values())

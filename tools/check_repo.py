@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-import runpy
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import derived
 import readme_table
 import repo
 
@@ -135,18 +134,10 @@ def check_dependencies(dist: repo.Dist, everything: list[repo.Dist]) -> Iterator
 
 
 def check_extras(everything: list[repo.Dist]) -> Iterator[str]:
-    """The extras of the core: `testing`, one per backend package, and `all` of them."""
+    """The core has the extra of the conformance kit; the others are derived."""
     core = everything[0]
-    file = f"{core.folder}/pyproject.toml"
-    extras = {name: repo.requirements(lines) for name, lines in core.project.get("optional-dependencies", {}).items()}
-    backends = [dist for dist in everything[1:] if dist.kinds]
-    expected = {dist.short: {dist.name: dist.pin} for dist in backends}
-    expected["all"] = {dist.name: dist.pin for dist in backends}
-    if "testing" not in extras:
-        yield f"{file}: the extra testing (the conformance kit) is missing"
-    for name in sorted((set(extras) | set(expected)) - {"testing"}):
-        if extras.get(name) != expected.get(name):
-            yield f"{file}: extra {name} is {extras.get(name)}, by the packages it is {expected.get(name)}"
+    if not core.project.get("optional-dependencies", {}).get("testing"):
+        yield f"{core.folder}/pyproject.toml: the extra testing (the conformance kit) is missing"
 
 
 def check_unique(everything: list[repo.Dist]) -> Iterator[str]:
@@ -157,32 +148,6 @@ def check_unique(everything: list[repo.Dist]) -> Iterator[str]:
             for name in (*dist.backends(kind), *dist.aliases(kind)):
                 if owners.setdefault(name, dist.name) != dist.name:
                     yield f"{dist.folder}/pyproject.toml: {kind} name {name} belongs to {owners[name]} already"
-
-
-def check_known(everything: list[repo.Dist]) -> Iterator[str]:
-    """The core's table of known backends (for install hints) equals the entry points of the packages."""
-    path = everything[0].source / "_known.py"
-    file = path.relative_to(everything[0].root).as_posix()
-    if not path.is_file():
-        yield f"{file}: missing"
-        return
-    table: dict[str, dict[str, Any]] = runpy.run_path(str(path)).get("KNOWN", {})
-    # The core's own backends are always installed, so they need no hint and may be left out.
-    found = {
-        (kind, name): tuple(value)
-        for kind, names in table.items()
-        for name, value in names.items()
-        if value[0] != repo.CORE
-    }
-    expected = {
-        (kind, name): (dist.name, value)
-        for dist in everything[1:]
-        for kind in repo.KINDS
-        for name, value in (*dist.backends(kind).items(), *dist.aliases(kind).items())
-    }
-    for key in sorted(found.keys() | expected.keys()):
-        if found.get(key) != expected.get(key):
-            yield f"{file}: {key[0]} {key[1]} is {found.get(key)}, by the packages it is {expected.get(key)}"
 
 
 def check_integration(everything: list[repo.Dist]) -> Iterator[str]:
@@ -206,8 +171,12 @@ def check_root(root: Path) -> Iterator[str]:
     shown = readme_table.current(readme.read_text(encoding="utf-8")) if readme.is_file() else None
     if shown is None:
         yield f"README.md: needs one {readme_table.BEGIN} and after it one {readme_table.END}"
-    elif shown != readme_table.table(root):
-        yield "README.md: the table of backends is out of date (python tools/readme_table.py --write)"
+
+
+def check_derived(root: Path) -> Iterator[str]:
+    """What is derived from the packages is up to date."""
+    for name in derived.outdated(root):
+        yield f"{name}: is not what the packages say (python tools/derived.py --write)"
 
 
 def check_workflows(root: Path) -> Iterator[str]:
@@ -265,9 +234,9 @@ def problems(root: Path = repo.ROOT) -> list[str]:
         found += check_pyproject(dist)
         found += check_entry_points(dist)
         found += check_dependencies(dist, everything)
-    for check in (check_extras, check_unique, check_known, check_integration):
+    for check in (check_extras, check_unique, check_integration):
         found += check(everything)
-    for check_tree in (check_root, check_workflows, check_words):
+    for check_tree in (check_root, check_derived, check_workflows, check_words):
         found += check_tree(root)
     return found
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import subprocess
 import sys
 import sysconfig
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -129,3 +132,50 @@ class Leftovers:
 @pytest.fixture
 def leftovers() -> Leftovers:
     return Leftovers()
+
+
+class KitRun:
+    """Runs pytest on a module with conformance suites, in another process.
+
+    Attributes:
+        module: what the module begins with: the class ``Memory``, a suite of the memory backend.
+    """
+
+    module = """
+import uuid
+import pytest
+from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
+
+class Memory(ConversationStoreSuite):
+    @pytest.fixture
+    def spec(self):
+        return StoreSpec(
+            "conversation",
+            sync="praisonai_persistence.memory:MemoryConversationStore",
+            async_="praisonai_persistence.memory:AsyncMemoryConversationStore",
+            options={"name": str(uuid.uuid4())},
+        )
+
+"""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, module: str, *arguments: str, conftest: str = "", **environment: str) -> str:
+        """Write the module and a ``conftest.py``, run pytest; return what it printed."""
+        (self._folder / "test_it.py").write_text(self.module + textwrap.dedent(module), encoding="utf-8")
+        (self._folder / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
+        (self._folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTEST_ADDOPTS": "", **environment},
+        )
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> KitRun:
+    return KitRun(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -31,44 +30,6 @@ MEMORY = StoreSpec(
     async_="praisonai_persistence.memory:AsyncMemoryConversationStore",
 )
 
-MODULE = """
-import uuid
-import pytest
-from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
-
-class Memory(ConversationStoreSuite):
-    @pytest.fixture
-    def spec(self):
-        return StoreSpec(
-            "conversation",
-            sync="praisonai_persistence.memory:MemoryConversationStore",
-            async_="praisonai_persistence.memory:AsyncMemoryConversationStore",
-            options={"name": str(uuid.uuid4())},
-        )
-
-"""
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Write a test module, run pytest on it in another process; return what it printed."""
-
-    def run(module: str, *arguments: str, conftest: str = "") -> str:
-        (tmp_path / "test_it.py").write_text(MODULE + textwrap.dedent(module), encoding="utf-8")
-        (tmp_path / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
-        (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTEST_ADDOPTS": ""},
-        )
-        return done.stdout + done.stderr
-
-    return run
-
-
 # --------------------------------------------------------------------------------------------------------------- guard
 
 
@@ -86,7 +47,7 @@ WEAK = {
 def test_a_weakened_subclass_is_refused(run, tmp_path):
     for name, body in WEAK.items():
         (tmp_path / f"test_{name}.py").write_text(
-            f"{MODULE}\nclass Test{name}(Memory):\n    {body}\n", encoding="utf-8"
+            f"{run.module}\nclass Test{name}(Memory):\n    {body}\n", encoding="utf-8"
         )
     output = run("class TestFine(Memory): pass", "-k", "c03")
     for name in WEAK:
@@ -318,8 +279,9 @@ OUT_OF_REACH = [
 @pytest.mark.parametrize("suite", [ConversationStoreSuite, StateStoreSuite, KnowledgeStoreSuite])
 def test_every_clause_has_a_test(suite):
     tested = set()
-    for name, test in vars(suite).items():
+    for name in dir(suite):
         if name.startswith("test_"):
+            test = getattr(suite, name)
             word = name.split("_")[1]
             tested.add(word if word == MODEL else word.upper())
             tested.update(*(mark.args for mark in getattr(test, "pytestmark", []) if mark.name == "clause"))
@@ -523,7 +485,7 @@ def test_identical_is_strict():
     same = [None, True, 1, 1.0, -0.0, "1", [1, {"a": []}], {"a": 1, "b": 2}]
     for number, value in enumerate(same):
         for other, another in enumerate(same):
-            assert corpus.identical(value, another) is (number == other)
+            assert bool(corpus.identical(value, another)) is (number == other)
     assert corpus.identical({"b": 2, "a": 1}, {"a": 1, "b": 2})
     assert not corpus.identical(0.0, -0.0)
     assert not corpus.identical([1], [1, 2])

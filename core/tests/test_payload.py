@@ -413,9 +413,9 @@ def test_times_to_live():
 
 
 def test_updated_at_always_rises():
-    assert payload.raised(100.0, 200.0) == 200.0
+    assert payload.next_updated_at(100.0, 200.0) == 200.0
     for stored, now in [(1.8e9, 1.8e9), (1.8e9, 1.7e9), (0.0, -5.0)]:
-        assert payload.raised(stored, now) > stored
+        assert payload.next_updated_at(stored, now) > stored
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from praisonai_persistence._ids import new_id
 from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
 
 RECORDS = [ConversationSession, ConversationMessage, KnowledgeDocument]
@@ -83,3 +84,13 @@ def test_records_are_mutable_slotted_and_compared_by_value(record):
     assert record.from_dict(made.to_dict()) == made
     made.metadata = {"a": 1}
     assert record.from_dict({**made.to_dict(), "metadata": {"a": 2}}) != made
+
+
+def test_made_up_ids_are_random_uuids():
+    made = [new_id() for _ in range(2000)]
+    assert len(set(made)) == 2000
+    for text in made:
+        parsed = uuid.UUID(text)
+        assert str(parsed) == text
+        assert (parsed.version, parsed.variant) == (4, uuid.RFC_4122)
+    assert {text[19] for text in made} == set("89ab")

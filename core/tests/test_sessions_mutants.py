@@ -35,8 +35,10 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed or report.when == "call":
-        mine = outcomes.setdefault(item.cls.__name__, {"passed": [], "failed": [], "broken": []})
+        mine = outcomes.setdefault(item.cls.__name__, {"passed": [], "failed": [], "broken": [], "printed": []})
         mine["passed" if report.passed else "failed" if report.when == "call" else "broken"].append(item.name)
+        if report.failed:
+            mine["printed"].append(report.longreprtext)
     return report
 
 
@@ -72,16 +74,15 @@ for one in sessions.RIGHT + sessions.ALL:
 """
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mutants")
+def run_mutants(folder: Path):
+    """Run the suite on all mutants; name of the class, then ``passed``, ``failed``, ``broken``, ``printed``."""
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_mutants.py").write_text(TESTS, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     report = folder / "report.json"
     path = os.pathsep.join([str(Path(__file__).parent), *running.PATH])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "--no-header", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--no-header", "."],
         cwd=folder,
         env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": path},
         capture_output=True,
@@ -90,6 +91,11 @@ def outcomes(tmp_path_factory):
     )
     assert done.returncode == 1, done.stdout + done.stderr
     return json.loads(report.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return run_mutants(tmp_path_factory.mktemp("mutants"))
 
 
 @pytest.mark.parametrize("mutant", sessions.ALL, ids=lambda mutant: mutant.__name__)

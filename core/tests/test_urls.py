@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import traceback
 
 import pytest
 
+from praisonai_persistence import urls
 from praisonai_persistence.errors import ConfigurationError, PersistenceError
 from praisonai_persistence.urls import file_path, mask, parse_url
 
@@ -195,3 +197,29 @@ def test_no_error_shows_a_secret_nor_does_its_traceback(url: str) -> None:
     shown = "".join(traceback.format_exception(caught.value))
     assert "is not a store URL" in shown
     assert "geheim" not in shown + repr(caught.value)
+
+
+def test_plain_urls_are_read_as_all_others_are(monkeypatch):
+    """Those of embedded stores take a shorter way, which must make no difference."""
+    pieces = ["sqlite", "a", "B", "1", "_", "-", ".", "+", "://", "/", "//", "?", "#", "%41", "%", "@", ":", "[", "]"]
+    pieces += ["x.db", "\u00e9", " ", "\0", "\x7f", ";", "&", "=", "\\", ",", "~", "\u2028", "x=1"]
+    chance = random.Random(7)
+    given = [
+        ("" if number % 2 else "sqlite://") + "".join(chance.choices(pieces, k=chance.randint(0, 5)))
+        for number in range(4000)
+    ]
+
+    def read(url):
+        found = []
+        for function in (parse_url, lambda url: file_path(url, ("sqlite", "a"))):
+            try:
+                found.append(function(url))
+            except ConfigurationError as error:
+                found.append(str(error))
+        return found
+
+    short = [read(url) for url in given]
+    taken = sum(urls._parse_plain(url) is not None for url in given)
+    monkeypatch.setattr(urls, "_parse_plain", lambda url: None)
+    assert short == [read(url) for url in given]
+    assert 400 < taken < 3600

@@ -141,6 +141,13 @@ def test_every_clause_has_its_section():
     assert re.findall(r"^### ([CSK]\d\d .*)$", CONTRACT, re.MULTILINE) == titles
 
 
+def test_every_clause_has_an_anchor():
+    # The kit ends the report of a failed test with it.
+    sections = re.findall(r'^<a id="(\w+)"></a>\n\n### (\w+) ', CONTRACT, re.MULTILINE)
+    assert [anchor.upper() for anchor, _ in sections] == [clause for _, clause in sections]
+    assert {clause for _, clause in sections} == {clause for clauses in CLAUSES.values() for clause in clauses}
+
+
 def test_the_tree_of_errors_is_whole():
     tree = next(block.code for block in blocks("docs/contract.md") if "PersistenceError" in block.code)
     shown = {}
@@ -193,4 +200,5 @@ def test_links_lead_somewhere(document):
         assert found.exists(), f"{document}: {target}"
         if anchor:
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {slug(heading) for heading in headings}, f"{document}: {target}"
+            anchors = re.findall(r'^<a id="([\w-]+)"></a>$', found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {*anchors, *map(slug, headings)}, f"{document}: {target}"

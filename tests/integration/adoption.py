@@ -431,6 +431,7 @@ class AdoptionTests(ABC):
             [sys.executable, "-c", CHILD, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("on_connect", [True, False], ids=["on-connect", "by-call"])
     def test_twenty_processes_adopt_once(self, place, on_connect):
         old = Old(self, place)
@@ -451,6 +452,7 @@ class AdoptionTests(ABC):
         with self.sync(**place) as store:
             assert [len(store.get_messages(f"s{n}")) for n in range(30)] == [20] * 30
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
     @pytest.mark.parametrize("prefix", ["praison_", "praisonai_"])
     def test_a_killed_adoption_is_all_or_nothing_and_can_be_repeated(self, place, prefix):

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import check_repo
+import derived
 import pytest
 import readme_table
 import repo
@@ -46,12 +47,6 @@ db = ["praisonai-persistence-db>=0.1,<1"]
 [project.entry-points."praisonai.state_stores"]
 memory = "praisonai_persistence.memory:Store"
 """
-KNOWN = """\
-KNOWN = {"state": {
-    "db": ("praisonai-persistence-db", "praisonai_persistence_db:Store"),
-    "other": ("praisonai-persistence-db", "praisonai_persistence_db:Store"),
-}}
-"""
 WORKFLOW = "steps:\n  - uses: some/action@0123456789abcdef0123456789abcdef01234567 # v1.2.3\n  - uses: ./local\n"
 
 
@@ -70,7 +65,6 @@ def root(tmp_path: Path) -> Path:
         "LICENSE": "licence",
         "pyproject.toml": "[tool.x]\n",
         ".github/workflows/ci.yml": WORKFLOW,
-        "core/src/praisonai_persistence/_known.py": KNOWN,
         "tests/integration/test_db.py": "",
         "tests/integration/test_memory.py": "",
     }
@@ -86,7 +80,9 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     readme = f"# us\n\n{readme_table.BEGIN}\n{readme_table.END}\n\nrest\n"
-    (tmp_path / "README.md").write_text(readme_table.replaced(readme, readme_table.table(tmp_path)), encoding="utf-8")
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    for path, text in derived.derived(tmp_path):
+        path.write_text(text, encoding="utf-8")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path
 
@@ -123,12 +119,11 @@ SQL = "packages/sql/pyproject.toml"
         (DB, "-sql>=", "-sq>=", "praisonai-persistence-sq is no distribution"),
         ("core/pyproject.toml", "dependencies = []", 'dependencies = ["x"]', "the core has no runtime dependency"),
         ("core/pyproject.toml", "testing = ", "tests = ", "the extra testing"),
-        ("core/pyproject.toml", 'all = ["praisonai-persistence-db>=0.1,<1"]', "all = []", "extra all is {}"),
-        ("core/pyproject.toml", "db = [", "bd = [", "extra db is None"),
-        ("core/src/praisonai_persistence/_known.py", '"other"', '"another"', "state another is ("),
+        ("core/pyproject.toml", "db = [", "bd = [", "core/pyproject.toml: is not what the packages say"),
+        ("core/src/praisonai_persistence/_known.py", '"other"', '"another"', "_known.py: is not what the packages say"),
         ("pyproject.toml", "[tool.x]", "[project]", "tables ['project']"),
         ("packages/db/README.md", "**Evidence:**", "Evidence:", "no paragraph `**Evidence:**"),
-        ("packages/db/README.md", "well", "badly", "the table of backends is out of date"),
+        ("packages/db/README.md", "well", "badly", "README.md: is not what the packages say"),
         ("README.md", readme_table.BEGIN, "", "needs one <!-- backends:begin -->"),
         (".github/workflows/ci.yml", "0123456789abcdef0123456789abcdef01234567", "v1", "full commit SHA"),
         (".github/workflows/ci.yml", " # v1.2.3", "", "needs its version behind it"),

@@ -117,6 +117,60 @@ def test_changed_files_hold_commits_edits_and_new_files(root: Path) -> None:
     ]
 
 
+@pytest.fixture
+def git(root: Path):
+    """A repository of that tree, with one commit on `main`; the function runs git in it."""
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *identity, *arguments], cwd=root, check=True, stdout=subprocess.DEVNULL)
+
+    for name in ("memory", "json", "postgres", "pgvector"):
+        write(root / f"tests/integration/test_{name}.py", "")
+    git("init", "-b", "main")
+    git("add", ".")
+    git("commit", "-m", "one")
+    return git
+
+
+def places(*names: str) -> list[str]:
+    return [f"tests/integration/test_{name}.py" for name in names]
+
+
+def test_the_change_at_hand_begins_where_the_branch_left(root: Path, git) -> None:
+    assert affected.base_of_change(root) is None  # one commit, and nothing before it
+    write(root / "packages/one/x.py", "")
+    git("add", ".")
+    git("commit", "-m", "two")
+    assert affected.changed_files(affected.base_of_change(root), root) == ["packages/one/x.py"]
+    git("checkout", "-b", "topic")
+    for number in range(2):
+        write(root / f"packages/alone/x{number}.py", "")
+        git("add", ".")
+        git("commit", "-m", "more")
+    found = affected.changed_files(affected.base_of_change(root), root)
+    assert found == ["packages/alone/x0.py", "packages/alone/x1.py"]
+
+
+def test_in_full_run_the_embedded_ones_and_what_the_change_affects(root: Path, git) -> None:
+    everything = places("json", "memory", "pgvector", "postgres")
+    assert affected.full_places(root) == everything  # git cannot tell
+    git("checkout", "-b", "topic")
+    write(root / "README.md", "")
+    git("add", ".")
+    git("commit", "-m", "two")
+    assert affected.full_places(root) == places("json", "memory")
+    write(root / "packages/sql/x.py", "")
+    write(root / "packages/one/tests/test_one.py", "")
+    assert affected.full_places(root) == [*places("big_two", "json", "memory", "one", "two"), "packages/one/tests"]
+    write(root / "core/x.py", "")
+    assert affected.full_places(root) == everything
+
+
+def test_without_a_repository_nothing_is_known(root: Path) -> None:
+    assert affected.base_of_change(root) is None
+
+
 def test_release_tag_names_dist_and_version(root: Path) -> None:
     assert release_version.resolve("praisonai-persistence-v0.1.0", root).folder == "core"
     assert release_version.resolve("praisonai-persistence-big-two-v0.1.0", root).folder == "packages/big-two"

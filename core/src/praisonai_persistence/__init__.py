@@ -41,6 +41,16 @@ if TYPE_CHECKING:
         WrongTypeError,
     )
     from praisonai_persistence.knowledge import AsyncKnowledgeStore, CollectionInfo, KnowledgeStore
+    from praisonai_persistence.opening import (
+        Stores,
+        create_conversation_store,
+        create_knowledge_store,
+        create_state_store,
+        create_stores_from_config,
+        open_conversation_store,
+        open_knowledge_store,
+        open_state_store,
+    )
     from praisonai_persistence.orchestrator import PersistenceOrchestrator
     from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
     from praisonai_persistence.registry import (
@@ -49,15 +59,7 @@ if TYPE_CHECKING:
         STATE_STORES,
         BackendInfo,
         StoreRegistry,
-        Stores,
-        create_conversation_store,
-        create_knowledge_store,
-        create_state_store,
-        create_stores_from_config,
         get_default_registry,
-        open_conversation_store,
-        open_knowledge_store,
-        open_state_store,
     )
     from praisonai_persistence.state import AsyncStateStore, StateStore
 
@@ -94,6 +96,16 @@ _MODULES = {
         "WrongTypeError",
     ),
     "knowledge": ("AsyncKnowledgeStore", "CollectionInfo", "KnowledgeStore"),
+    "opening": (
+        "Stores",
+        "create_conversation_store",
+        "create_knowledge_store",
+        "create_state_store",
+        "create_stores_from_config",
+        "open_conversation_store",
+        "open_knowledge_store",
+        "open_state_store",
+    ),
     "orchestrator": ("PersistenceOrchestrator",),
     "records": ("ConversationMessage", "ConversationSession", "KnowledgeDocument"),
     "registry": (
@@ -102,15 +114,7 @@ _MODULES = {
         "STATE_STORES",
         "BackendInfo",
         "StoreRegistry",
-        "Stores",
-        "create_conversation_store",
-        "create_knowledge_store",
-        "create_state_store",
-        "create_stores_from_config",
         "get_default_registry",
-        "open_conversation_store",
-        "open_knowledge_store",
-        "open_state_store",
     ),
     "state": ("AsyncStateStore", "StateStore"),
 }

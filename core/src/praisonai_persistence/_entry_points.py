@@ -8,19 +8,26 @@ holds anything else (zip files, eggs) or a finder of another tool, ``importlib.m
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from praisonai_persistence._declare import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["EntryPoint", "Provider", "forget", "load", "normalise", "select"]
 
 
 def normalise(name: str) -> str:
     """Return the one spelling of a distribution's name."""
+    parts = name.replace("_", "-").replace(".", "-").split("-")
+    if "" not in parts:
+        return "-".join(parts).lower()
+    import re
+
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -107,26 +114,34 @@ def load(value: str) -> Any:
     Raises:
         ValueError: it is no reference.
     """
-    from importlib import import_module
-
-    match = re.fullmatch(_REFERENCE, value)
-    if match is None:
-        raise ValueError(f"{value!r} is no reference of the form module:object")
-    found = import_module(match[1])
-    for part in (match[2] or "").split("."):
+    module, attribute = _parts(value)
+    __import__(module)
+    found = sys.modules[module]
+    for part in attribute.split("."):
         found = getattr(found, part) if part else found
     return found
 
 
-# Compiled when it is needed: that costs more than the rest of this module.
+def _parts(value: str) -> tuple[str, str]:
+    module, _, attribute = value.partition(":")
+    if all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        return module, attribute
+    import re  # not for the usual ``module:Class``: importing it takes longer than the rest of this module
+
+    match = re.fullmatch(_REFERENCE, value)
+    if match is None:
+        raise ValueError(f"{value!r} is no reference of the form module:object")
+    return match[1], match[2] or ""
+
+
 _REFERENCE = r"(\w+(?:\.\w+)*)\s*(?::\s*(\w+(?:\.\w+)*)\s*)?(?:\[.*\]\s*)?"
-_SUFFIXES = (".dist-info", ".egg-info")
 
 
 @cache
 def _installed() -> tuple[Provider, ...]:
     unique: dict[str, Provider] = {}
-    for provider in _folders() if _only_folders() else _asked():
+    found = None if _has_other_finders() else _folders()
+    for provider in _asked() if found is None else found:
         unique.setdefault(provider.key, provider)
     return tuple(provider for provider in unique.values() if provider.entry_points)
 
@@ -142,11 +157,10 @@ def _section(text: str, group: str) -> Iterator[tuple[str, str]]:
                 yield name.strip(), value.strip()
 
 
-def _only_folders() -> bool:
-    from importlib.machinery import PathFinder
-
-    others = any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder)
-    return not others and not any(path.endswith(".egg") or os.path.isfile(path) for path in _paths())
+def _has_other_finders() -> bool:
+    """Whether the finder of another tool knows distributions; of the interpreter's own only ``PathFinder`` does."""
+    own = getattr(sys.modules.get("_frozen_importlib_external"), "PathFinder", None)  # as importlib.machinery has it
+    return any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not own)
 
 
 def _paths() -> list[str]:
@@ -154,24 +168,41 @@ def _paths() -> list[str]:
     return list(dict.fromkeys(path or "." for path in entries if isinstance(path, str)))
 
 
-def _folders() -> Iterator[Provider]:
+def _folders() -> list[Provider] | None:
+    """Return the distributions in the folders of the path; None: something on it is no folder, or an egg."""
+    found = []
     for path in _paths():
         try:
+            if path.endswith(".egg"):
+                return None
             names = os.listdir(path)
+        except NotADirectoryError:
+            return None
         except (OSError, ValueError):  # ValueError: NUL in a path
             continue
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _SUFFIXES:
-                yield Provider(stem, partial(_read, os.path.join(path, name)))
+        found += [
+            Provider(name[: name.rindex(".")], partial(_read, os.path.join(path, name)))
+            for name in names
+            if name[-10:].lower() == ".dist-info" or name[-9:].lower() == ".egg-info"
+        ]
+    return found
 
 
 def _read(folder: str, name: str) -> str | None:
+    # Every distribution of the environment is asked, and file objects take several times as long as these calls.
     try:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-            return file.read()
+        descriptor = os.open(f"{folder}{os.sep}{name}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:  # also where the distribution is one file, as those without entry points may be
         return None
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _asked() -> Iterator[Provider]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import weakref
-from typing import Protocol
+from _weakrefset import WeakSet  # where weakref has it from, which takes longer to import
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Renewable(Protocol):
+        def _renew(self) -> None:
+            """Make locks, and what else belongs to the parent's threads, anew."""
+
 
 __all__ = ["renew_in_child"]
 
 
-class _Renewable(Protocol):
-    def _renew(self) -> None:
-        """Make locks, and what else belongs to the parent's threads, anew."""
-
-
-_objects: weakref.WeakSet[_Renewable] = weakref.WeakSet()
+_objects: WeakSet[_Renewable] = WeakSet()
 
 
 def renew_in_child(item: _Renewable) -> None:

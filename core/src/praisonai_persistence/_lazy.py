@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # importing typing would take longer than all the rest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +24,9 @@ def lazy(namespace: dict[str, Any], homes: Mapping[str, str]) -> tuple[Callable[
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        value = namespace[name] = getattr(import_module(f"{package}.{homes[name]}"), name)
+        home = f"{package}.{homes[name]}"
+        __import__(home)  # importlib is not loaded yet
+        value = namespace[name] = getattr(sys.modules[home], name)
         return value
 
     def __dir__() -> list[str]:  # noqa: N807

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
 
 from praisonai_persistence._closing import AsyncClosing, Closing
 from praisonai_persistence.errors import UnsupportedOperationError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import ClassVar, NoReturn
 
 
 class BaseStore(ABC):

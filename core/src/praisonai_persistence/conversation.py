@@ -19,14 +19,15 @@ Capabilities that a conversation store may declare:
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.errors import SessionExistsError, SessionNotFoundError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, ClassVar
 
 __all__ = ["AsyncConversationStore", "ConversationMessage", "ConversationSession", "ConversationStore"]
 

@@ -14,24 +14,33 @@ Everything here raises before anything is written. Errors name the argument, nev
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-from praisonai_persistence.errors import (
-    ConfigurationError,
-    DuplicateMessageError,
-    InvalidIdentifierError,
-    InvalidValueError,
-    SerializationError,
+from praisonai_persistence._checks import (
+    MAX_ID_CHARACTERS,
+    MAX_INTEGER,
+    MAX_KEY_BYTES,
+    check_bound,
+    check_count,
+    check_id,
+    check_identifier,
+    check_key,
+    check_many,
+    check_optional_id,
+    check_optional_ttl,
+    check_prefix,
+    check_record,
+    check_seconds,
+    check_time,
+    check_ttl,
+    next_updated_at,
 )
+from praisonai_persistence._declare import NamedTuple
+from praisonai_persistence.errors import DuplicateMessageError, InvalidValueError, SerializationError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
 __all__ = [
     "MAX_BYTES",
@@ -68,24 +77,17 @@ __all__ = [
     "equal",
     "loads",
     "match_stored",
-    "raised",
+    "next_updated_at",
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest message, session or value in bytes of UTF-8, unless a store declares less."""
 MAX_DEPTH = 200
 """Deepest nesting of JSON that is accepted."""
-MAX_ID_CHARACTERS = 255
-MAX_KEY_BYTES = 1024
-MAX_INTEGER = 2**63 - 1
-"""Limits and bounds beyond what engines count with mean the same as this."""
 
 # ---------------------------------------------------------------------------------------------------------------- text
 
 _ESCAPE = "\x1a"
-_UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
-_ESCAPED = re.compile("\x1a([0-9a-f]{4})")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode_text(text: str) -> str:
@@ -93,16 +95,28 @@ def encode_text(text: str) -> str:
     if text.isascii():
         if "\0" not in text and _ESCAPE not in text:
             return text
-    elif not _UNSTORABLE.search(text):
+    elif "\0" not in text and _ESCAPE not in text and _has_no_surrogates(text):
         return text
-    return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
+    import re  # what follows is rare; most processes never need it
+
+    return re.sub("[\x00\x1a\ud800-\udfff]", lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
+
+
+def _has_no_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode_text(text: str) -> str:
     """Return the text that [encode_text][] was given."""
     if _ESCAPE not in text:
         return text
-    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+    import re
+
+    return re.sub("\x1a([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text)
 
 
 def _encode_given(text: Any, what: str) -> str:
@@ -114,33 +128,55 @@ def _encode_given(text: Any, what: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------- JSON
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
-_decoder = json.JSONDecoder()
-_scan_json: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # not in typeshed
+
+
+def _encode_first(value: Any) -> str:
+    """Write the first JSON of the process: only then is ``json`` imported."""
+    global _encode_json  # noqa: PLW0603
+    _encode_json = _make_encode()
+    return _encode_json(value)
 
 
 def _make_encode() -> Callable[[Any], str]:
-    """Return ``_encoder.encode``, or what does the same without making a C encoder anew for every value.
+    """Return the encoder's ``encode``, or what does the same without making a C encoder anew for every value.
 
     To make one takes longer than to encode what a message usually has.
     """
+    import json.encoder
+
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     try:
         module: Any = json.encoder
-        quote, colon, comma = module.encode_basestring, _encoder.key_separator, _encoder.item_separator
-        chunks = module.c_make_encoder(None, _encoder.default, quote, None, colon, comma, False, False, False)
+        quote, colon, comma = module.encode_basestring, encoder.key_separator, encoder.item_separator
+        chunks = module.c_make_encoder(None, encoder.default, quote, None, colon, comma, False, False, False)
 
         def encode(value: Any) -> str:
             return "".join(chunks(value, 0))
 
         sample = {"a": ['\x00\u2028"é', 1, -0.0, 10**30, 1.5, True, None, {}, []]}
-        if encode(sample) == _encoder.encode(sample):
+        if encode(sample) == encoder.encode(sample):
             return encode
     except (AttributeError, TypeError):  # an interpreter that has none, or another one
         pass
-    return _encoder.encode
+    return encoder.encode
 
 
-_encode_json = _make_encode()
+def _scan_first(text: str, index: int) -> tuple[Any, int]:
+    global _scan_json  # noqa: PLW0603
+    import json
+
+    _scan_json = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
+    return _scan_json(text, index)
+
+
+def _decode_json(text: str) -> Any:
+    import json
+
+    return json.loads(text)
+
+
+_encode_json: Callable[[Any], str] = _encode_first
+_scan_json: Callable[[str, int], tuple[Any, int]] = _scan_first
 
 
 def _check_json(value: Any, what: str, depth: int = 1) -> None:
@@ -196,8 +232,8 @@ def loads(text: str) -> Any:
     try:
         value, end = _scan_json(text, 0)  # what dumps wrote has no white space around it, so this is all it takes
     except StopIteration:
-        return _decoder.decode(text)
-    return value if end == len(text) else _decoder.decode(text)
+        return _decode_json(text)
+    return value if end == len(text) else _decode_json(text)
 
 
 def copy(value: Any) -> Any:
@@ -237,173 +273,6 @@ def check_size(what: str, limit: int, *texts: str | None) -> None:
         raise SerializationError(f"{what} has {size} bytes; this store takes at most {limit}")
 
 
-# ------------------------------------------------------------------------------------------------- ids, keys, numbers
-
-
-def check_id(value: Any, what: str = "session_id") -> str:
-    """Return ``value`` if it can be an id: text of 1 to 255 characters without NUL and lone surrogates.
-
-    Raises:
-        InvalidValueError: it cannot.
-    """
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
-        raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
-    if "\0" in value or not value.isascii():
-        _check_storable(value, what)
-    return value
-
-
-def check_optional_id(value: Any, what: str) -> str | None:
-    """[check_id][], or None."""
-    return None if value is None else check_id(value, what)
-
-
-def check_key(value: Any, what: str = "key") -> str:
-    """Return ``value`` if it can be a state key or a hash field: text of 1 to 1024 bytes of UTF-8, no NUL.
-
-    Raises:
-        InvalidValueError: it cannot.
-    """
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    _check_storable(value, what)
-    size = len(value) if value.isascii() else len(value.encode())
-    if not 1 <= size <= MAX_KEY_BYTES:
-        raise InvalidValueError(f"{what} must have 1 to {MAX_KEY_BYTES} bytes in UTF-8, not {size}")
-    return value
-
-
-def _check_storable(value: str, what: str) -> None:
-    if "\0" in value:
-        raise InvalidValueError(f"{what} must not hold NUL")
-    if not value.isascii() and _SURROGATE.search(value):
-        raise InvalidValueError(f"{what} must not hold lone surrogates")
-
-
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
-_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,47}", re.ASCII)
-
-
-def check_identifier(value: Any, what: str) -> str:
-    """Return ``value`` if it can reach DDL: an ASCII letter or ``_``, then up to 30 letters, digits or ``_``.
-
-    Collections (``what="collection"``) may also hold ``-`` and have up to 48 characters.
-
-    Raises:
-        InvalidIdentifierError: it cannot.
-    """
-    pattern, length = (_COLLECTION, 48) if what == "collection" else (_IDENTIFIER, 31)
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        also = ", '-'" if what == "collection" else ""
-        raise InvalidIdentifierError(
-            f"{what} must be 1 to {length} ASCII letters, digits, '_'{also}, not starting with a digit"
-        )
-    return value
-
-
-def check_prefix(value: Any, what: str = "table_prefix") -> str:
-    """Return ``value`` if tables may start with it: an identifier in lower case, or the empty text for no prefix.
-
-    Some engines fold the case of table names, so prefixes that differ in case only could not be told apart there.
-
-    Raises:
-        InvalidIdentifierError: it cannot.
-    """
-    if value == "":
-        return ""
-    if isinstance(value, str) and value != value.lower():
-        raise InvalidIdentifierError(f"{what} must be in lower case: not every engine tells A from a in a table's name")
-    return check_identifier(value, what)
-
-
-def check_count(value: Any, what: str, default: int | None = None) -> int:
-    """Return ``value`` if it is a whole number of 0 or more (or None, where there is a ``default``).
-
-    Raises:
-        InvalidValueError: it is not.
-    """
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidValueError(f"{what} must be a whole number of 0 or more")
-    return min(value, MAX_INTEGER)
-
-
-def check_bound(value: Any, what: str, kind: type = float) -> Any:
-    """Return an optional bound of a range: None, a finite number, or with ``kind=int`` a whole number."""
-    if value is None:
-        return None
-    if kind is int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidValueError(f"{what} must be a whole number or None")
-        return max(-MAX_INTEGER, min(value, MAX_INTEGER))
-    return check_time(value, what)
-
-
-def check_time(value: Any, what: str) -> float:
-    """Return a point in time as a float.
-
-    Raises:
-        InvalidValueError: it is not a finite number.
-    """
-    if type(value) is float and -math.inf < value < math.inf:
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-    raise InvalidValueError(f"{what} must be a finite number")
-
-
-def check_optional_ttl(value: Any) -> float | None:
-    """[check_ttl][], or None."""
-    return None if value is None else check_ttl(value)
-
-
-def check_ttl(value: Any) -> float:
-    """Return a time to live in seconds as a float.
-
-    Raises:
-        InvalidValueError: it is not a finite number above 0.
-    """
-    # The comparison also refuses an int that is too large for a float.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
-        return float(value)
-    raise InvalidValueError("ttl must be a finite number of seconds above 0")
-
-
-_LONGEST = 366 * 24 * 3600.0
-"""Seconds; drivers count in integers of 32 bits, some of them milliseconds, and nobody waits for that long."""
-
-
-def check_seconds(value: Any, what: str) -> float:
-    """Return an option that is a time to wait, in seconds; as text, too, for those that stand in a URL.
-
-    Raises:
-        ConfigurationError: it is no number above 0, or more than a year.
-    """
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not 0 < number <= _LONGEST:
-        raise ConfigurationError(f"{what} must be a number of seconds above 0")
-    return number
-
-
-def raised(stored: float, now: float) -> float:
-    """Return the next ``updated_at``: ``now``, or just above ``stored`` when the clock is behind it.
-
-    A microsecond is the smallest step that a double holds at today's Unix times.
-    """
-    return max(now, stored + 1e-6)
-
-
 # ---------------------------------------------------------------------------------------------------------------- rows
 
 
@@ -432,27 +301,6 @@ class MessageRow(NamedTuple):
     metadata: str | None
     created_at: float
     seq: int = 0
-
-
-def check_record(record: Any, kind: type) -> None:
-    """Refuse what is no record of that kind.
-
-    Raises:
-        InvalidValueError: it is not.
-    """
-    if not isinstance(record, kind):
-        raise InvalidValueError(f"a {kind.__name__} is needed, not {type(record).__name__}")
-
-
-def check_many(values: Any, what: str) -> Iterable[Any]:
-    """Return ``values`` if they can be iterated over; one text is not many.
-
-    Raises:
-        InvalidValueError: they cannot, or it is.
-    """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"{what} must be a sequence, not {type(values).__name__}")
-    return values
 
 
 def _encode_object(value: Any, what: str, limit: int) -> str:
@@ -583,7 +431,8 @@ def match_stored(stored: Sequence[Any], row: MessageRow) -> None:
     """
     # role, content, tool_calls, tool_call_id, metadata; 3 and 5 are JSON, equal also when written in another order
     for position in range(1, 6):
-        a, b = stored[position], cast("str | None", row[position])
+        a: Any = stored[position]
+        b: Any = row[position]
         if a == b:
             continue
         if position in {3, 5} and a is not None and b is not None and equal(loads(a), loads(b)):

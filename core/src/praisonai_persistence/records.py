@@ -8,20 +8,18 @@ seconds (UTC, float).
 from __future__ import annotations
 
 import time
-import uuid
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, cast
 
+from praisonai_persistence._declare import dataclass, field
+from praisonai_persistence._ids import new_id
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from typing_extensions import Self
 
 __all__ = ["ConversationMessage", "ConversationSession", "KnowledgeDocument"]
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
 
 
 class _Record:
@@ -31,13 +29,23 @@ class _Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, also those that are None. Nested values are shared with the record, not copied."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in _names(type(self))}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Build a record of the keys that it knows; others are ignored, missing ones get their defaults."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        known = _names(cls)
         return cls(**{key: value for key, value in data.items() if key in known})
+
+
+def _names(cls: type[_Record]) -> tuple[str, ...]:
+    """Return the names of the fields, also of a data class that derives from a record."""
+    if cls.__module__ == __name__:
+        names: tuple[str, ...] = cls.__match_args__  # type: ignore[attr-defined]
+        return names
+    from dataclasses import fields
+
+    return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -56,19 +64,19 @@ class ConversationSession(_Record):
         version: set by the store: 1 for a new session, one more with every ``update_session``.
     """
 
-    session_id: str = field(default_factory=_new_id)
+    session_id: str = field(default_factory=new_id)
     user_id: str | None = None
     agent_id: str | None = None
     name: str | None = None
     state: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     created_at: float = field(default_factory=time.time)
-    updated_at: float = cast("float", None)
+    updated_at: float = None  # type: ignore[assignment]  # ``created_at``, from ``__post_init__`` on
     version: int = 1
 
     def __post_init__(self) -> None:
-        if cast("object", self.updated_at) is None:
-            self.updated_at = self.created_at
+        if self.updated_at is None:
+            self.updated_at = self.created_at  # type: ignore[unreachable]
 
 
 @dataclass(slots=True)
@@ -88,7 +96,7 @@ class ConversationMessage(_Record):
         seq: set by the store: 1, 2, 3 ... in its session. It decides the order. 0 for a message that is not stored.
     """
 
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
     session_id: str = ""
     role: str = "user"
     content: str | None = ""
@@ -113,7 +121,7 @@ class KnowledgeDocument(_Record):
         score: set by ``search`` only, higher is better; None otherwise.
     """
 
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
     content: str = ""
     embedding: list[float] | None = None
     metadata: dict[str, Any] | None = None

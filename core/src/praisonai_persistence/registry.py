@@ -11,13 +11,11 @@ Entry points are read once for a process, on first use. What [StoreRegistry.regi
 
 from __future__ import annotations
 
-import re
 import threading
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from praisonai_persistence import _entry_points
+from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence._known import KNOWN
 from praisonai_persistence.errors import (
     AmbiguousBackendError,
     BackendNotInstalledError,
@@ -27,13 +25,21 @@ from praisonai_persistence.errors import (
     UnknownBackendError,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
-    from praisonai_persistence.config import PersistenceConfig
-    from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
-    from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
-    from praisonai_persistence.state import AsyncStateStore, StateStore
+    from praisonai_persistence.opening import (
+        Stores,
+        create_conversation_store,
+        create_knowledge_store,
+        create_state_store,
+        create_stores_from_config,
+        open_conversation_store,
+        open_knowledge_store,
+        open_state_store,
+    )
 
 __all__ = [
     "CONVERSATION_STORES",
@@ -52,8 +58,6 @@ __all__ = [
     "open_state_store",
     "plugin_attribute",
 ]
-
-Mode = Literal["auto", "sync", "async"]
 
 
 class BackendInfo(NamedTuple):
@@ -121,6 +125,8 @@ class _Installed:
 
     def _with(self, module: str) -> str:
         """Return what to install: the plugin, which brings its driver, with the extra that the driver belongs to."""
+        import re
+
         driver = _entry_points.normalise(module.partition(".")[0])
         for requirement in self.provider.requirements:
             match = re.match(_OPTIONAL, requirement)
@@ -281,6 +287,8 @@ class StoreRegistry:
             BackendNotInstalledError: a known plugin, which is not installed, has it.
             AmbiguousBackendError: several plugins have it, and none of them is known.
         """
+        from praisonai_persistence._known import KNOWN
+
         known = {reference: distribution for distribution, reference in KNOWN.get(self.kind, {}).values()}
         with self._lock:
             entries = [entry for found in self._points().entries.values() for entry in found]
@@ -337,6 +345,8 @@ class StoreRegistry:
         entries = self._lookup(name)
         if len(entries) == 1:
             return entries[0]
+        from praisonai_persistence._known import KNOWN
+
         plain, at, wanted = name.partition("@")
         if entries:
             choices = " or ".join(repr(f"{plain}@{entry.distribution}") for entry in entries)
@@ -351,6 +361,8 @@ class StoreRegistry:
 
     def _unknown(self, name: str) -> str:
         import difflib  # here, because it costs more than listing all backends
+
+        from praisonai_persistence._known import KNOWN
 
         available = self.list_registered()
         text = f"there is no {self.kind} backend {_shown(name)}"
@@ -387,6 +399,8 @@ def _not_installed(kind: str, backend: str, distribution: str) -> BackendNotInst
 
 def _check_options(what: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
     """Refuse options that the factory does not take; where its signature cannot be read, it decides itself."""
+    if _surely_takes(factory, options):
+        return
     import inspect
 
     try:
@@ -399,6 +413,41 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
         named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         takes = ", ".join(name for name, parameter in signature.parameters.items() if parameter.kind in named)
         raise ConfigurationError(f"{what}: {error}; it takes: {takes or 'no options'}") from None
+
+
+def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:
+    """Whether a function, or a class with a constructor and nothing unusual, takes these options.
+
+    This spares a process that opens one store the import of ``inspect``. False says nothing: ``inspect`` decides.
+    """
+    function: Any = factory
+    skipped = 0
+    if isinstance(factory, type):
+        made: Any = factory
+        if type(made).__call__ is not type.__call__ or made.__new__ is not object.__new__:
+            return False
+        function, skipped = made.__init__, 1
+    own = {**getattr(factory, "__dict__", {}), **getattr(function, "__dict__", {})}
+    if type(function) is not type(_surely_takes) or "__wrapped__" in own or "__signature__" in own:
+        return False
+    return _takes(function, skipped, options)
+
+
+def _takes(function: Any, skipped: int, options: dict[str, Any]) -> bool:
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    keyword = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if code.co_posonlyargcount > skipped or len(positional) < skipped:
+        return False
+    with_defaults = len(function.__defaults__ or ())
+    needed = {
+        *positional[skipped : len(positional) - with_defaults],
+        *(name for name in keyword if name not in (function.__kwdefaults__ or {})),
+    }
+    takes_any = bool(code.co_flags & 0x08)  # inspect.CO_VARKEYWORDS
+    known = {*positional[skipped:], *keyword}
+    fits = options.keys() <= known or (takes_any and options.keys().isdisjoint(positional[:skipped]))
+    return fits and needed <= options.keys()
 
 
 CONVERSATION_STORES = StoreRegistry("conversation", "praisonai.conversation_stores")
@@ -428,270 +477,23 @@ def plugin_attribute(kind: str, module: str, name: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
 
 
-def _create(kind: str, backend: str, url: str | None, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
-    stores = registry if registry is not None else _DEFAULTS[kind]
-    if mode not in {"auto", "sync", "async"}:
-        raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
-    if url is not None:
-        options["url"] = url
-    if mode == "auto":
-        return stores._create(backend, options)
-    store = stores._create(_coloured(stores, backend, mode), options)
-    return _bridged(store, mode)
+_IN_OPENING = frozenset(
+    {
+        "Stores",
+        "create_conversation_store",
+        "create_knowledge_store",
+        "create_state_store",
+        "create_stores_from_config",
+        "open_conversation_store",
+        "open_knowledge_store",
+        "open_state_store",
+    }
+)
 
 
-def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
-    """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``; its own without."""
-    name = stores.canonical(backend)
-    at = "@" + backend.partition("@")[2] if "@" in backend else ""
-    is_async = name.startswith("async_")
-    if is_async == (mode == "async"):
-        return backend
-    other = (name[len("async_") :] if is_async else f"async_{name}") + at
-    return other if stores.has(other) else backend
+def __getattr__(name: str) -> Any:
+    if name not in _IN_OPENING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from praisonai_persistence import opening
 
-
-def _bridged(store: Any, mode: str) -> Any:
-    """Return the store in the colour of the mode: itself, or over the bridge."""
-    from praisonai_persistence._store import AsyncStore, SyncStore
-
-    if isinstance(store, SyncStore if mode == "sync" else AsyncStore):
-        return store
-    if not isinstance(store, SyncStore | AsyncStore):
-        return store  # of a plugin that goes by method names alone; what it says it is, is all we know
-    from praisonai_persistence.bridge import as_async, as_sync  # here, because asyncio costs more than all else
-
-    bridge: Callable[[Any], Any] = as_sync if mode == "sync" else as_async
-    return bridge(store)
-
-
-@overload
-def create_conversation_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["sync"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> ConversationStore: ...
-@overload
-def create_conversation_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["async"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> AsyncConversationStore: ...
-@overload
-def create_conversation_store(
-    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> ConversationStore | AsyncConversationStore: ...
-def create_conversation_store(
-    backend: str,
-    url: str | None = None,
-    mode: Mode = "auto",
-    *,
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> ConversationStore | AsyncConversationStore:
-    """Return a new conversation store.
-
-    Args:
-        backend: a name or an alias, or ``name@distribution``.
-        url: where it stores; what it looks like is the backend's business.
-        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour, or, where it
-            has none, the backend itself behind a bridge (see ``praisonai_persistence.bridge``).
-        registry: another than the process-wide one.
-        **options: the backend's own.
-
-    Raises:
-        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
-    """
-    store: ConversationStore | AsyncConversationStore = _create("conversation", backend, url, mode, registry, options)
-    return store
-
-
-@overload
-def create_knowledge_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["sync"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> KnowledgeStore: ...
-@overload
-def create_knowledge_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["async"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> AsyncKnowledgeStore: ...
-@overload
-def create_knowledge_store(
-    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> KnowledgeStore | AsyncKnowledgeStore: ...
-def create_knowledge_store(
-    backend: str,
-    url: str | None = None,
-    mode: Mode = "auto",
-    *,
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> KnowledgeStore | AsyncKnowledgeStore:
-    """Return a new knowledge store; see [create_conversation_store][]."""
-    store: KnowledgeStore | AsyncKnowledgeStore = _create("knowledge", backend, url, mode, registry, options)
-    return store
-
-
-@overload
-def create_state_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["sync"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> StateStore: ...
-@overload
-def create_state_store(
-    backend: str,
-    url: str | None = None,
-    *,
-    mode: Literal["async"],
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> AsyncStateStore: ...
-@overload
-def create_state_store(
-    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> StateStore | AsyncStateStore: ...
-def create_state_store(
-    backend: str,
-    url: str | None = None,
-    mode: Mode = "auto",
-    *,
-    registry: StoreRegistry | None = None,
-    **options: Any,
-) -> StateStore | AsyncStateStore:
-    """Return a new state store; see [create_conversation_store][]."""
-    store: StateStore | AsyncStateStore = _create("state", backend, url, mode, registry, options)
-    return store
-
-
-def _open(kind: str, url: str, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
-    from praisonai_persistence.urls import mask, parse_url
-
-    parsed = parse_url(url)
-    stores = registry if registry is not None else _DEFAULTS[kind]
-    name = parsed.scheme
-    if parsed.variant:
-        variant = _variant(stores, name, parsed.variant)
-        if variant is None:
-            raise UnknownBackendError(f"{mask(url)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
-        name = variant
-    return _create(kind, name, url, mode, stores, options)
-
-
-def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
-    """Return the name that ``scheme+variant`` stands for: ``variant`` or ``scheme_variant``, of the scheme's family."""
-    family = stores.canonical(scheme).removeprefix("async_")
-    for name in (variant, f"{scheme}_{variant}"):
-        if stores.has(name) and stores.canonical(name).removeprefix("async_") == family:
-            return name
-    return None
-
-
-@overload
-def open_conversation_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
-) -> ConversationStore: ...
-@overload
-def open_conversation_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
-) -> AsyncConversationStore: ...
-@overload
-def open_conversation_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> ConversationStore | AsyncConversationStore: ...
-def open_conversation_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> ConversationStore | AsyncConversationStore:
-    """Return a new conversation store; the URL's scheme picks the backend, what stands behind ``+`` the variant.
-
-    ``sqlite+aiosqlite:///agent.db`` is the async variant of sqlite; ``agent.db`` alone is ``sqlite:///agent.db``.
-
-    Raises:
-        ConfigurationError: a malformed URL.
-        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
-    """
-    store: ConversationStore | AsyncConversationStore = _open("conversation", url, mode, registry, options)
-    return store
-
-
-@overload
-def open_knowledge_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
-) -> KnowledgeStore: ...
-@overload
-def open_knowledge_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
-) -> AsyncKnowledgeStore: ...
-@overload
-def open_knowledge_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> KnowledgeStore | AsyncKnowledgeStore: ...
-def open_knowledge_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> KnowledgeStore | AsyncKnowledgeStore:
-    """Return a new knowledge store; see [open_conversation_store][]."""
-    store: KnowledgeStore | AsyncKnowledgeStore = _open("knowledge", url, mode, registry, options)
-    return store
-
-
-@overload
-def open_state_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
-) -> StateStore: ...
-@overload
-def open_state_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
-) -> AsyncStateStore: ...
-@overload
-def open_state_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> StateStore | AsyncStateStore: ...
-def open_state_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
-) -> StateStore | AsyncStateStore:
-    """Return a new state store; see [open_conversation_store][]."""
-    store: StateStore | AsyncStateStore = _open("state", url, mode, registry, options)
-    return store
-
-
-class Stores(NamedTuple):
-    """The stores of a configuration; None for a kind that it does not name."""
-
-    conversation: ConversationStore | AsyncConversationStore | None = None
-    knowledge: KnowledgeStore | AsyncKnowledgeStore | None = None
-    state: StateStore | AsyncStateStore | None = None
-
-
-def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") -> Stores:
-    """Return the stores that a configuration names; nothing is connected yet.
-
-    Raises:
-        ConfigurationError: and everything else that [open_conversation_store][] raises.
-    """
-    return Stores(
-        conversation=None
-        if config.conversation_url is None
-        else open_conversation_store(config.conversation_url, mode, **config.conversation_options),
-        knowledge=None
-        if config.knowledge_url is None
-        else open_knowledge_store(config.knowledge_url, mode, **config.knowledge_options),
-        state=None if config.state_url is None else open_state_store(config.state_url, mode, **config.state_options),
-    )
+    return getattr(opening, name)

@@ -12,7 +12,7 @@ Stores over tables have three methods beside those of their kind (awaited on asy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from praisonai_persistence._declare import dataclass
 
 __all__ = ["Adoption", "LegacyTables", "SchemaChange", "SchemaStatus"]
 

@@ -11,16 +11,41 @@ An operation says whether it changes anything, so that the engine's runner knows
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from typing import Any, TypeVar
 
-__all__ = ["Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
+    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., Any])
 
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
+    Steps = Generator[Any, Any, T]
+    """An operation: yields requests, is sent their answers, returns a ``T``."""
 
-Steps = Generator[Any, Any, T]
-"""An operation: yields requests, is sent their answers, returns a ``T``."""
+__all__ = ["Pause", "Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Steps":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Annotations are not evaluated, so only who imports the name outside of ``TYPE_CHECKING`` needs it.
+    from collections.abc import Generator
+    from typing import Any, TypeVar
+
+    return globals().setdefault("Steps", Generator[Any, Any, TypeVar("T")])  # type: ignore[misc]
+
+
+class Pause:
+    """A request that every runner performs: to wait before the operation goes on.
+
+    Args:
+        seconds: how long.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 def reads(function: F) -> F:

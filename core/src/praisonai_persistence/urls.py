@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
+from praisonai_persistence._declare import dataclass
 from praisonai_persistence.errors import ConfigurationError
 
 __all__ = ["StoreURL", "file_path", "mask", "parse_url"]
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://", re.ASCII)
-_FILE = re.compile(r".+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
-_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+# Compiled when a URL needs them, by the functions of re, which keep what they have compiled.
+_SCHEME = r"(?a:([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://)"
+_CONTROL = r"[\0-\x1f\x7f]"
 # What may stand before a user's name: a scheme, as it should be written or nearly so.
-_START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*", re.ASCII)
-_HOSTS = re.compile(r"[^,:\[\]]+(?::\d{1,5})?(?:,[^,:\[\]]+(?::\d{1,5})?)+")
-_NO_PORT = re.compile(r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*")  # somebody forgot the host
-_SECRET = re.compile(
-    r"((?:^|[?&;#\s])[^=&;?#\s]*(?:pass|pwd|secret|token|key|credential|auth|sig)[^=&;?#\s]*\s*=)[^&]*", re.IGNORECASE
-)
+_START = r"(?a:(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*)"
+_HOSTS = r"[^,:\[\]]+(?::\d{1,5})?(?:,[^,:\[\]]+(?::\d{1,5})?)+"
+_NO_PORT = r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*"  # somebody forgot the host
+_NAME = r"[^=&;?#\s]*"
+_TELLING = rf"(?i)((?:^|[?&;#\s]){_NAME}(?:pass|pwd|secret|token|key|credential|auth|sig){_NAME}\s*=)[^&]*"
+_FILES = (".db", ".sqlite", ".sqlite3")
 
 
 def mask(url: str) -> str:
@@ -27,7 +25,9 @@ def mask(url: str) -> str:
     Made for any text, also one that is no URL, and rather hides too much: passwords are often written without the
     escapes that they need, so all from the first ``:`` behind the scheme to the last ``@`` is taken for one.
     """
-    start = _START.match(url)
+    import re
+
+    start = re.match(_START, url)
     begin, at = start.end() if start else 0, url.rfind("@")
     if at >= begin:
         user, colon, _ = url[begin:at].partition(":")
@@ -36,8 +36,8 @@ def mask(url: str) -> str:
         elif not url[:begin].endswith("///"):  # a file's name may hold @; a user without a password may be a token
             url = f"{url[:begin]}***{url[at:]}"
     else:
-        url = _NO_PORT.sub(r"\1***", url)
-    return _SECRET.sub(r"\1***", url)
+        url = re.sub(_NO_PORT, r"\1***", url)
+    return re.sub(_TELLING, r"\1***", url)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -85,15 +85,20 @@ def parse_url(url: str) -> StoreURL:
     """
     if not isinstance(url, str):
         raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")
-    match = _SCHEME.match(url)
+    plain = _parse_plain(url)
+    if plain is not None:
+        return plain
+    import re
+
+    match = re.match(_SCHEME, url)
     if match is None:
-        if "://" not in url and _FILE.fullmatch(url):
+        if "://" not in url and _is_file(url):
             return StoreURL("sqlite", "", None, None, None, None, "/" + url, {}, url)
         raise ConfigurationError(
             f"{mask(url)!r} is not a store URL: write scheme://..., for example sqlite:///agent.db, "
             f"or the path of a file that ends in .db"
         )
-    if _CONTROL.search(url):
+    if re.search(_CONTROL, url):
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: it holds a control character; write it as %0A")
     from urllib.parse import parse_qsl, unquote, urlsplit  # stores that get no URL do without
 
@@ -104,7 +109,7 @@ def parse_url(url: str) -> StoreURL:
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed") from None
     host, hosts = parts.hostname or None, parts.netloc.rpartition("@")[2]
     try:
-        if _HOSTS.fullmatch(hosts):
+        if re.fullmatch(_HOSTS, hosts):
             host, port = hosts.lower(), None
         else:
             port = parts.port
@@ -126,6 +131,30 @@ def parse_url(url: str) -> StoreURL:
     )
 
 
+def _is_file(url: str) -> bool:
+    name = url.lower()
+    return any(name.endswith(end) and len(name) > len(end) for end in _FILES)
+
+
+def _parse_plain(url: str) -> StoreURL | None:
+    """Return the parts of a URL without a user, a port, parameters, escapes and anything else unusual; None for others.
+
+    Embedded stores have such URLs, and importing ``re`` and ``urllib.parse`` takes as long as all else that they need
+    at their start.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    usual = scheme.replace("_", "").replace("-", "").replace(".", "")
+    if (
+        not separator
+        or not (url.isascii() and url.isprintable() and usual.isalnum() and scheme[:1].isalpha())
+        or any(character in rest for character in "%?")
+        or any(character in authority for character in "@:[],;\\ #")
+    ):
+        return None
+    return StoreURL(scheme.lower(), "", None, None, authority.lower() or None, None, slash + path, {}, url)
+
+
 def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     """Return the path and the parameters of an embedded backend's URL.
 
@@ -139,8 +168,6 @@ def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     Raises:
         ConfigurationError: another scheme, or a user, password or port, which no file has.
     """
-    from urllib.parse import unquote
-
     parsed = parse_url(url)
     if parsed.scheme not in schemes:
         raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not {' or '.join(schemes)}")
@@ -149,4 +176,8 @@ def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     if parsed.host is None:
         return parsed.path[1:], parsed.query
     authority = url.partition("://")[2].partition("?")[0].partition("/")[0]  # hosts lose their case, names must not
-    return unquote(authority) + parsed.path, parsed.query
+    if "%" in authority:
+        from urllib.parse import unquote
+
+        authority = unquote(authority)
+    return authority + parsed.path, parsed.query

@@ -27,7 +27,7 @@ from praisonai_persistence.payload import (
     decode_messages,
     decode_session,
     decode_text,
-    raised,
+    next_updated_at,
 )
 from praisonai_persistence.records import ConversationSession
 from praisonai_persistence.steps import done
@@ -361,7 +361,7 @@ class ARetryAddsARow(Broken):
         def add_messages(self, session_id, rows, now):
             session = self._sessions.need(session_id)
             numbered = [row._replace(seq=number) for number, row in enumerate(rows, session.last_seq + 1)]
-            row = session.row._replace(updated_at=raised(session.row.updated_at, now))
+            row = session.row._replace(updated_at=next_updated_at(session.row.updated_at, now))
             self._sessions[session_id] = WholeSession(row, [*session.messages, *numbered])
             return done(decode_messages(session_id, numbered))
 

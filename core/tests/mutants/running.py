@@ -66,13 +66,14 @@ def pytest_runtest_makereport(item, call):
     if report.failed or report.when == "call":
         name, colour = place(item)
         mine = outcomes.setdefault(name.removeprefix("Test"), {}).setdefault(
-            colour, {"passed": [], "failed": [], "broken": []}
+            colour, {"passed": [], "failed": [], "broken": [], "printed": []}
         )
         if report.passed:
             mine["passed"].append(item.name)
         else:  # a test that could not be set up, or torn down, says nothing about a mutant
             outcome = "failed" if report.when == "call" else "broken"
             mine[outcome].append(f"{item.name}: {call.excinfo.exconly()}")
+            mine["printed"].append(report.longreprtext)
         if report.failed and item.cls.clause:
             failed.add(place(item))
     return report
@@ -144,7 +145,10 @@ def pause() -> None:
 
 
 Outcomes = dict[str, dict[str, dict[str, list[str]]]]
-"""Name of a mutant, colour, ``passed``, ``failed`` or ``broken``: names of tests, with what they said."""
+"""Name of a mutant, colour, ``passed``, ``failed`` or ``broken``: names of tests, with what they said.
+
+``printed`` is what pytest prints of those that failed.
+"""
 
 
 def run(kind: str, folder: Path) -> Outcomes:
@@ -155,7 +159,7 @@ def run(kind: str, folder: Path) -> Outcomes:
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "--no-header", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--no-header", "."],
         cwd=folder,
         # The path reaches the children of the tests too, which import the mutants by name.
         env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": os.pathsep.join([str(TESTS_FOLDER), *PATH])},

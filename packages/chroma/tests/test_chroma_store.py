@@ -12,9 +12,7 @@ import pytest
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence_chroma import ChromaKnowledgeStore
-from praisonai_persistence_chroma._location import locate
-
-SERVER = {"port": None, "ssl": None, "tenant": None, "database": None}
+from praisonai_persistence_chroma._driver import ChromaOptions
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -30,16 +28,14 @@ def test_importing_the_package_imports_no_engine():
 
 
 def test_a_url_is_taken_apart_and_options_win():
-    found = locate(
-        "chroma://Host:9000?ssl=true&tenant=t&database=d", None, None, {"X-Chroma-Token": "s3cret"}, **SERVER
-    )
+    found = ChromaOptions("chroma://Host:9000?ssl=true&tenant=t&database=d", headers={"X-Chroma-Token": "s3cret"})
     assert (found.host, found.port, found.ssl, found.tenant, found.database) == ("host", 9000, True, "t", "d")
-    assert "s3cret" not in found.name
-    assert locate("chroma://host:9000", None, None, None, **{**SERVER, "port": 1}).port == 1
-    assert locate("chroma://host", None, None, None, **SERVER).port == 8000
-    assert locate("chroma://", None, None, None, **SERVER).path is None
-    assert locate("chromadb:////a/b", None, None, None, **SERVER).path == "/a/b"
-    assert locate(None, ":memory:", None, None, **SERVER).path is None
+    assert "s3cret" not in repr(found) + found.where
+    assert ChromaOptions("chroma://host:9000", port=1).port == 1
+    assert ChromaOptions("chroma://host").port == 8000
+    assert ChromaOptions("chroma://").path == ":memory:"
+    assert ChromaOptions("chromadb:////a/b").path == "/a/b"
+    assert ChromaOptions(path=":memory:").path == ":memory:"
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,11 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence.testing._filter_cases import POOL, single_filters
 from praisonai_persistence_qdrant import AsyncQdrantKnowledgeStore, QdrantKnowledgeStore
-from praisonai_persistence_qdrant._client import GoneError, TakenError, _translated
-from praisonai_persistence_qdrant._location import locate
+from praisonai_persistence_qdrant._driver import QdrantDriver, QdrantOptions
 from praisonai_persistence_qdrant.knowledge import _point, _tamed
-
-SERVER = {"port": None, "grpc_port": None, "prefer_grpc": None, "https": None, "api_key": None}
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -44,16 +42,16 @@ def test_importing_the_package_imports_no_client():
 
 
 def test_a_url_is_taken_apart_and_options_win():
-    found = locate("qdrant://:s3cret%2F@Host:7000?https=true&prefer_grpc=1&grpc_port=7001", None, None, **SERVER)
+    found = QdrantOptions("qdrant://:s3cret%2F@Host:7000?https=true&prefer_grpc=1&grpc_port=7001")
     assert found.host == "host"
     assert (found.port, found.grpc_port, found.https, found.prefer_grpc) == (7000, 7001, True, True)
     assert found.api_key == "s3cret/"
-    assert "s3cret" not in repr(found) + found.name
-    assert locate("qdrant://host:7000", None, None, **{**SERVER, "port": 1}).port == 1
-    assert locate("qdrant://host", None, None, **SERVER).port == 6333
-    assert locate("qdrant://", None, None, **SERVER).path == ":memory:"
-    assert locate("qdrant:////a/b", None, None, **SERVER).path == "/a/b"
-    assert locate(None, None, "host", **SERVER).host == "host"
+    assert "s3cret" not in repr(found) + found.where
+    assert QdrantOptions("qdrant://host:7000", port=1).port == 1
+    assert QdrantOptions("qdrant://host").port == 6333
+    assert QdrantOptions("qdrant://").path == ":memory:"
+    assert QdrantOptions("qdrant:////a/b").path == "/a/b"
+    assert QdrantOptions(host="host").host == "host"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def test_nobody_at_the_address_is_reported_without_the_key():
         with pytest.warns(UserWarning, match="insecure"), pytest.raises(ConnectionFailedError) as caught:
             store.connect()
         assert "s3cret" not in str(caught.value)
-        with pytest.raises(ConnectionFailedError):
+        with pytest.warns(UserWarning, match="insecure"), pytest.raises(ConnectionFailedError):
             store.list_collections()
 
     async def main():
@@ -282,6 +280,8 @@ def test_errors_are_translated_without_their_text():
     from httpx import Headers
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+    driver = QdrantDriver(QdrantOptions("qdrant://host"), asynchronous=False)
+
     def answer(code):
         return UnexpectedResponse(code, "reason", b"the content of a document", Headers())
 
@@ -298,7 +298,7 @@ def test_errors_are_translated_without_their_text():
         (answer(400), BackendError),
         (ValueError("something else"), BackendError),
     ):
-        found = _translated(error, "Qdrant")
+        found = driver.translate(error)
         assert type(found) is kind, error
         assert "document" not in str(found)
 

@@ -107,7 +107,7 @@ class MemoryConversationSteps(ConversationSteps):
     def count_messages(self, session_id: str) -> Steps[int]:
         with self._data.lock:  # half of a batch is never counted
             session = self._sessions.get(session_id)
-            answer = 0 if session is None else len(session)
+            answer = 0 if session is None else session.count
         return done(answer)
 
     @reads

@@ -8,26 +8,26 @@ What only async callers need, asyncio and pools of threads, is imported by them:
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
+    from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
 
 
 class Runner(ABC):
@@ -167,6 +167,7 @@ class ThreadRunner(AsyncRunner):
 
     async def _offload(self, function: Callable[[], T]) -> T:
         import asyncio
+        import contextlib
 
         job = self._executor().submit(function)
         answer = asyncio.wrap_future(job)

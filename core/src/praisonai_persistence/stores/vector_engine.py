@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -12,11 +13,12 @@ from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import KnowledgeSteps, decode_document, same_collection
 from praisonai_persistence.stores.projection import ranked_vector
 from praisonai_persistence.stores.ranking import nearest, selected
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence.vectors import check_dimension
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence.filters import Compiler, Filter
     from praisonai_persistence.knowledge import CollectionInfo
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow, Search
     from praisonai_persistence.stores.ranking import Candidate
 
-__all__ = ["Opened", "VectorSteps"]
+__all__ = ["GoneError", "MarkedSteps", "Opened", "TakenError", "VectorSteps"]
 
 
 class Opened(Protocol):
@@ -39,12 +41,16 @@ class Opened(Protocol):
 
 C = TypeVar("C", bound=Opened)
 E = TypeVar("E")
+T = TypeVar("T")
 
 
 class VectorSteps(KnowledgeSteps, Generic[C, E]):
     """The operations, made of a few that an engine has.
 
     ``C`` is the engine's opened collection, ``E`` an expression of its filters. Candidates have their embeddings.
+
+    A collection that is not there may be told by a ``GoneError`` at any place. Where the collection had been opened
+    before, the operation then starts again with one that is opened anew.
 
     Args:
         compiler: translates filters.
@@ -57,15 +63,15 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
 
     @abstractmethod
     def _find(self, name: str, *, fresh: bool) -> Steps[C | None]:
-        """Open a collection; None when there is none.
+        """Open a collection; None, or ``GoneError``, when there is none.
 
-        Unless ``fresh``, what was opened before will do, as long as the engine refuses to work on it (and the runner
-        then starts the operation again) once the collection has been deleted, even if there is a new one of its name.
+        Unless ``fresh``, what was opened before will do, as long as the engine refuses to work on it (``GoneError``)
+        once the collection has been deleted, even if there is a new one of its name.
         """
 
     @abstractmethod
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        """Create a collection that was not there a moment ago."""
+        """Create a collection that was not there a moment ago; ``TakenError`` when there is one now."""
 
     @abstractmethod
     def _drop(self, opened: C) -> Steps[None]:
@@ -109,96 +115,178 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
 
     @writes
     def create_collection(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        opened = yield from self._find(info.name, fresh=True)
+        opened = yield from self._found(info.name, fresh=True)
         if opened is None:
-            yield from self._create(info, metadata)
-        else:
-            same_collection(opened.info, info)
+            try:
+                yield from self._create(info, metadata)
+                return
+            except TakenError:  # somebody else was first
+                opened = yield from self._need(info.name, fresh=True)
+        same_collection(opened.info, info)
 
     @writes
     def delete_collection(self, name: str) -> Steps[None]:
-        yield from self._drop((yield from self._need(name, fresh=True)))
+        opened = yield from self._need(name, fresh=True)
+        try:
+            yield from self._drop(opened)
+        except GoneError:
+            raise self._missing(name) from None
 
     @reads
     def get_collection(self, name: str) -> Steps[CollectionInfo]:
         return _copied((yield from self._need(name, fresh=True)).info)
 
+    def _found(self, name: str, *, fresh: bool) -> Steps[C | None]:
+        try:
+            return (yield from self._find(name, fresh=fresh))
+        except GoneError:
+            return None
+
     def _need(self, name: str, *, fresh: bool = False) -> Steps[C]:
-        opened = yield from self._find(name, fresh=fresh)
+        opened = yield from self._found(name, fresh=fresh)
         if opened is None:
-            raise CollectionNotFoundError(f"there is no collection {name!r}")
+            raise self._missing(name)
         return opened
+
+    @staticmethod
+    def _missing(name: str) -> CollectionNotFoundError:
+        return CollectionNotFoundError(f"there is no collection {name!r}")
+
+    def _on(self, name: str, fresh: bool, work: Callable[[C], Steps[T]]) -> Steps[T]:
+        """Do something on a collection; once more if it had been opened before and is there no more."""
+        if not fresh:
+            try:
+                return (yield from work((yield from self._need(name))))
+            except GoneError:
+                pass
+        try:
+            return (yield from work((yield from self._need(name, fresh=True))))
+        except GoneError:
+            raise self._missing(name) from None
 
     @writes
     def insert(self, collection: str, rows: Sequence[DocumentRow]) -> Steps[None]:
-        opened = yield from self._need_for(collection, rows)
-        if not rows:
-            return
-        taken = yield from self._taken(opened, [row.id for row in rows])
-        if taken:
-            raise DocumentExistsError(f"document {taken[0]!r} exists already; nothing was written")
-        yield from self._add(opened, rows)
+        def insert(opened: C) -> Steps[None]:
+            if rows:
+                taken = yield from self._taken(opened, [row.id for row in rows])
+                if taken:
+                    raise DocumentExistsError(f"document {taken[0]!r} exists already; nothing was written")
+                yield from self._add(opened, rows)
+
+        yield from self._write(collection, rows, insert)
 
     @writes
     def upsert(self, collection: str, rows: Sequence[DocumentRow]) -> Steps[None]:
-        opened = yield from self._need_for(collection, rows)
-        if rows:
-            yield from self._put(opened, rows)
+        def upsert(opened: C) -> Steps[None]:
+            if rows:
+                yield from self._put(opened, rows)
 
-    def _need_for(self, collection: str, rows: Sequence[DocumentRow]) -> Steps[C]:
-        """Return a collection that takes the rows."""
-        opened = yield from self._need(collection)
-        if not rows or not all(len(row.embedding) == opened.info.dimension for row in rows):
-            # The engine is not asked then, so it must not be one that was opened long ago.
-            opened = yield from self._need(collection, fresh=True)
-            for row in rows:
-                check_dimension(len(row.embedding), opened.info.dimension)
-        return opened
+        yield from self._write(collection, rows, upsert)
+
+    def _write(self, collection: str, rows: Sequence[DocumentRow], work: Callable[[C], Steps[None]]) -> Steps[None]:
+        """Write to a collection that takes the rows."""
+
+        def write(opened: C) -> Steps[None]:
+            if not rows or not all(len(row.embedding) == opened.info.dimension for row in rows):
+                # The engine is not asked then, so it must not be one that was opened long ago.
+                opened = yield from self._need(collection, fresh=True)
+                for row in rows:
+                    check_dimension(len(row.embedding), opened.info.dimension)
+            yield from work(opened)
+
+        yield from self._on(collection, False, write)
 
     @reads
     def search(self, collection: str, search: Search) -> Steps[list[KnowledgeDocument]]:
-        opened = yield from self._need(collection)
-        if not search.limit or len(search.query) != opened.info.dimension:
-            opened = yield from self._need(collection, fresh=True)
-            check_dimension(len(search.query), opened.info.dimension, "query_embedding")
-        distance = opened.info.distance
         compiled = self._compiler.compile(search.filters)
-        query = ranked_vector(distance, search.query, query=True)
 
-        def fetch(limit: int) -> Steps[Sequence[Candidate]]:
-            return self._rank(opened, query, limit, compiled.expression)
+        def find(opened: C) -> Steps[list[KnowledgeDocument]]:
+            if not search.limit or len(search.query) != opened.info.dimension:
+                opened = yield from self._need(collection, fresh=True)
+                check_dimension(len(search.query), opened.info.dimension, "query_embedding")
+            distance = opened.info.distance
+            query = ranked_vector(distance, search.query, query=True)
 
-        return (yield from nearest(search, distance, fetch, exact=compiled.exact))
+            def fetch(limit: int) -> Steps[Sequence[Candidate]]:
+                return self._rank(opened, query, limit, compiled.expression)
+
+            return (yield from nearest(search, distance, fetch, exact=compiled.exact))
+
+        return (yield from self._on(collection, False, find))
 
     @reads
     def get(self, collection: str, ids: Sequence[str]) -> Steps[list[KnowledgeDocument]]:
-        opened = yield from self._need(collection, fresh=not ids)
-        different = list(dict.fromkeys(ids))
-        rows = (yield from self._fetch(opened, different)) if different else ()
-        found = {row.id: row for row in rows}
-        return [_document(found[item]) for item in ids if item in found]
+        def read(opened: C) -> Steps[list[KnowledgeDocument]]:
+            different = list(dict.fromkeys(ids))
+            rows = (yield from self._fetch(opened, different)) if different else ()
+            found = {row.id: row for row in rows}
+            return [_document(found[item]) for item in ids if item in found]
+
+        return (yield from self._on(collection, not ids, read))
 
     @reads
     def count(self, collection: str, filters: Filter | None) -> Steps[int]:
-        opened = yield from self._need(collection)
         compiled = self._compiler.compile(filters)
-        if compiled.exact:
-            return (yield from self._count(opened, compiled.expression))
-        rows = yield from self._scan(opened, None, compiled.expression)
-        return sum(selected(filters, metadata) for _, metadata in rows)
+
+        def count(opened: C) -> Steps[int]:
+            if compiled.exact:
+                return (yield from self._count(opened, compiled.expression))
+            rows = yield from self._scan(opened, None, compiled.expression)
+            return sum(selected(filters, metadata) for _, metadata in rows)
+
+        return (yield from self._on(collection, False, count))
 
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
         nothing = ids is not None and not ids
-        opened = yield from self._need(collection, fresh=nothing)
-        if nothing:
-            return 0
         compiled = self._compiler.compile(filters)
-        if compiled.exact:
-            return (yield from self._remove(opened, ids, compiled.expression))
-        rows = yield from self._scan(opened, ids, compiled.expression)
-        gone = [item for item, metadata in rows if selected(filters, metadata)]
-        return (yield from self._remove(opened, gone, None)) if gone else 0
+
+        def delete(opened: C) -> Steps[int]:
+            if nothing:
+                return 0
+            if compiled.exact:
+                return (yield from self._remove(opened, ids, compiled.expression))
+            rows = yield from self._scan(opened, ids, compiled.expression)
+            gone = [item for item, metadata in rows if selected(filters, metadata)]
+            return (yield from self._remove(opened, gone, None)) if gone else 0
+
+        return (yield from self._on(collection, nothing, delete))
+
+
+class MarkedSteps(VectorSteps[C, E]):
+    """For engines whose insert passes over ids that exist, without a word, and that others write to as well.
+
+    Each insert marks its documents, and looks afterwards whose marks stand there: those of another writer, who came
+    between, tell it, and what it has written itself is removed again.
+
+    Args:
+        compiler: translates filters.
+        shared: whether there may be other writers; without, nothing is marked.
+    """
+
+    def __init__(self, compiler: Compiler[E], *, shared: bool) -> None:
+        super().__init__(compiler)
+        self._shared = shared
+
+    @abstractmethod
+    def _put_new(self, opened: C, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
+        """Write rows with a mark, and pass over those whose ids exist."""
+
+    @abstractmethod
+    def _marked(self, opened: C, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
+        """Return those of the ids, which are all different, that have the mark."""
+
+    def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+        if not self._shared:
+            yield from self._put_new(opened, rows, None)
+            return
+        mark = uuid.uuid4().hex
+        yield from self._put_new(opened, rows, mark)
+        mine = yield from self._marked(opened, [row.id for row in rows], mark)
+        if len(mine) < len(rows):
+            if mine:
+                yield from self._remove(opened, mine, None)
+            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
 
 
 def _copied(info: CollectionInfo) -> CollectionInfo:

@@ -12,23 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from praisonai_persistence.testing._tiers import Tiers, add_options
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _PACKAGE = "praisonai_persistence.testing"
 _CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
+_TIERS = pytest.StashKey[Tiers]()
+_RUNNING = pytest.StashKey["pytest.Item | None"]()
 
 # Assertions of the kit explain themselves like those of a test module.
 pytest.register_assert_rewrite(
     *(
         f"{_PACKAGE}.{name}"
-        for name in ("_conversation_model", "conversation", "harness", "knowledge", "sessions", "state")
+        for name in (
+            "_conversation_model",
+            "_prefixes",
+            "_schema",
+            "conversation",
+            "harness",
+            "knowledge",
+            "sessions",
+            "state",
+        )
     )
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
+    add_options(parser)
     parser.getgroup("praisonai-persistence").addoption(
         "--conformance-report",
         metavar="DIR",
@@ -40,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the suites."""
     config.addinivalue_line("markers", "clause(*ids): the clauses of the contract that a test of the kit is about")
     config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
+    config.stash[_TIERS] = Tiers(config)
+    config.pluginmanager.register(config.stash[_TIERS])
     folder = config.getoption("--conformance-report")
     if folder and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Matrix(Path(folder)))
@@ -63,9 +79,13 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
         )
     if not obj.colours or not {"sync", "async"}.issuperset(obj.colours):  # type: ignore[attr-defined]
         raise collector.CollectError(f'{name}: \'colours\' must name "sync", "async", or both')
-    weakened = [
-        test for suite in suites for test in vars(suite) if test.startswith("test_") and _weak(obj, suite, test)
-    ]
+    weakened = {
+        test
+        for suite in suites
+        for base in suite.__mro__
+        for test in vars(base)
+        if test.startswith("test_") and _weak(obj, suite, test)
+    }
     if weakened:
         raise collector.CollectError(
             f"{name} deletes or overrides {', '.join(sorted(weakened))}: a test of the contract may be overridden only "
@@ -79,7 +99,7 @@ def _suites(cls: type) -> list[type]:
 
 def _weak(cls: type, suite: type, test: str) -> bool:
     found = _defined(cls, test)
-    if found is vars(suite)[test]:
+    if found is _defined(suite, test):
         return False
     marks = [mark for mark in getattr(found, "pytestmark", ()) if mark.name == "xfail"]
     return not callable(found) or not any(mark.kwargs.get("reason") for mark in marks)
@@ -100,17 +120,22 @@ def _asyncio_mode(config: pytest.Config) -> str | None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note on each item which cells of the matrix it fills; deselect what cannot apply."""
-    rest, gone = [], []
+    tiers = config.stash[_TIERS]
+    rest: list[pytest.Item] = []
+    gone: list[pytest.Function] = []
+    later: list[pytest.Item] = []
     for item in items:
         cls: Any = getattr(item, "cls", None)
         suites = _suites(cls) if cls is not None else []
         if not suites or not isinstance(item, pytest.Function):
-            rest.append(item)
+            (later if tiers.leaves_out(item, suites) else rest).append(item)
             continue
         needed = getattr(item.function, "_needs_fixture", None)
         only = getattr(item.function, "_only_colour", None)
         if (needed and _defined(cls, needed) is _defined(suites[0], needed)) or only not in {None, *cls.colours}:
             gone.append(item)
+        elif tiers.leaves_out(item, suites):
+            later.append(item)
         else:
             rest.append(item)
         colour = item.callspec.params.get("colour", "") if hasattr(item, "callspec") else ""
@@ -122,8 +147,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for other in rest if needed else ():
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
-    if gone:
-        config.hook.pytest_deselected(items=gone)
+    tiers.note(config, len(later))
+    if gone or later:
+        config.hook.pytest_deselected(items=[*gone, *later])
         items[:] = rest
 
 
@@ -137,6 +163,51 @@ def _clauses(item: pytest.Function) -> list[str]:
     for mark in item.iter_markers("clause"):
         found += [str(clause) for clause in mark.args if clause not in found]
     return found
+
+
+# ------------------------------------------------------------------------------------------------------------ failures
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remember which test runs: only assertions of the kit are explained by the kit."""
+    item.config.stash[_RUNNING] = item
+    try:
+        return (yield)
+    finally:
+        item.config.stash[_RUNNING] = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: Any, right: Any) -> list[str] | None:
+    """Say what is missing, not expected, doubled, rather than print two lists."""
+    item = config.stash.get(_RUNNING, None)
+    if item is None or _place(item) is None:
+        return None
+    from praisonai_persistence.testing._compare import explain
+
+    return explain(op, left, right)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """End each failure with the clauses that it is about."""
+    report: Any = yield
+    place = _place(item)
+    if place is not None and report.failed:
+        from praisonai_persistence.testing._explain import add_place, places, situation
+
+        kind, _, _, clauses = place.split("/")
+        told = situation(item, call.excinfo.value) if call.excinfo and isinstance(item, pytest.Function) else []
+        add_place(report, [*told, *places(kind, clauses.split(","))])
+    return report
+
+
+def _place(item: pytest.Item) -> str | None:
+    return next((str(value) for name, value in item.user_properties if name == "conformance"), None)
+
+
+# --------------------------------------------------------------------------------------------------------------- cells
 
 
 def _backend(cls: Any) -> str:

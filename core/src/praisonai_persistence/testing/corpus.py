@@ -11,18 +11,22 @@ import decimal
 import string
 from typing import Any
 
+from praisonai_persistence.testing._compare import identical, shorten
+
 __all__ = [
     "HOSTILE_IDS",
     "HOSTILE_JSON",
     "HOSTILE_KEYS",
     "HOSTILE_OBJECTS",
     "HOSTILE_TEXTS",
+    "JSON_NAMES",
     "LARGE_TEXTS",
     "REFUSED_IDENTIFIERS",
     "REFUSED_IDS",
     "REFUSED_JSON",
     "REFUSED_KEYS",
     "REFUSED_NUMBERS",
+    "TEXT_NAMES",
     "identical",
     "nested",
     "shorten",
@@ -37,92 +41,74 @@ def nested(depth: int, leaf: Any = None) -> Any:
     return value
 
 
-def identical(a: Any, b: Any) -> bool:
-    """Whether two JSON values are the same in every respect but the order of keys.
-
-    Stricter than ``==``: 1, 1.0 and True differ, and so do 0.0 and -0.0.
-    """
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(identical(item, b[key]) for key, item in a.items())
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(identical, a, b))
-    if isinstance(a, float):
-        return repr(a) == repr(b)
-    return bool(a == b)
-
-
-def shorten(value: Any, length: int = 80) -> str:
-    """Return ``value`` in ASCII for a message of an assertion, cut to a readable length."""
-    text = ascii(value)
-    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]} ({len(text)} long)"
-
-
 # ---------------------------------------------------------------------------------------------------------------- text
 
-HOSTILE_TEXTS: list[str] = [
-    "",
-    "x",
-    " ",
-    "  leading and trailing  ",
-    "\0",
-    "before\0after",
-    "\0\0\0",
-    "trailing NUL\0",
-    "\ud800",  # a lone high surrogate
-    "\udfff",  # a lone low surrogate
-    "a\udc80b\udcffc",  # bytes that were no UTF-8, as Python reads them
-    "\ud83d\ude00",  # a pair, but as two characters: not the one character that it would be in UTF-16
-    "\udc00\ud800",  # a pair in the wrong order
-    "\U0001f600",  # the character that the pair above is not
-    "\x1a",  # text may hold any escape character that a codec could use
-    "\x1a0000",
-    "\x1ad800",
-    "\x1a001a\x1a",
-    "\\u0000 \\ud800 \\x00",
-    "\x01\x02\x07\x08\x0b\x0c\x1b\x1f\x7f\x80\x9f",
-    "\r\n",
-    "\r",
-    "\n",
-    "line\rline\nline\r\nline\u2028line\u2029line\x85line",
-    "\t tab \t",
-    "\ufeff with a byte order mark",
-    "\ufffe\uffff\U0010ffff",
-    "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f3f3\ufe0f\u200d\U0001f308",
-    "\u202e right to left \u202c \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \u200f",
-    "e\u0301 and \u00e9",  # a combining mark, and the composed letter
-    "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033da\u0308\u0323\u0307",
-    "\u00df\u1e9e \u0130\u0131 \ufb01",  # letters whose case changes their length
-    "\u4f60\u597d\uff0c\u4e16\u754c \u3053\u3093\u306b\u3061\u306f \ud55c\uae00",
-    string.punctuation,
-    "'; DROP TABLE x; --",
-    "x') OR 1=1--",
-    '" OR ""="',
-    "$where",
-    "{{7*7}}",
-    "${7*7}",
-    "%s %d %(name)s %%",
-    "?",
-    ":name",
-    "$1 @p1",
-    "__proto__",
-    "a.b",
-    'a"b',
-    "a\\b\\\\c\\",
-    "a'b''c",
-    "`backticks`",
-    "null",
-    "true",
-    "123",
-    "1e999",
-    "NaN",
-    "[]",
-    '{"json": "in text"}',
-    "<script>alert(1)</script> &amp; &#0;",
-    "../../etc/passwd",
-    "C:\\x\\..\\y",
-]
+_TEXTS = {
+    "empty": "",
+    "one character": "x",
+    "one space": " ",
+    "spaces at both ends": "  leading and trailing  ",
+    "NUL alone": "\0",
+    "NUL inside": "before\0after",
+    "three NULs": "\0\0\0",
+    "NUL at the end": "trailing NUL\0",
+    "lone high surrogate": "\ud800",
+    "lone low surrogate": "\udfff",
+    "bytes that were no UTF-8": "a\udc80b\udcffc",  # as Python reads them
+    "surrogate pair as two characters": "\ud83d\ude00",  # not the one character that it would be in UTF-16
+    "surrogates in the wrong order": "\udc00\ud800",
+    "emoji outside of the BMP": "\U0001f600",  # the character that the pair above is not
+    "escape character U+001A": "\x1a",  # text may hold any escape character that a codec could use
+    "U+001A and digits of NUL": "\x1a0000",
+    "U+001A and digits of a surrogate": "\x1ad800",
+    "U+001A escaped": "\x1a001a\x1a",
+    "escapes spelled out": "\\u0000 \\ud800 \\x00",
+    "control characters": "\x01\x02\x07\x08\x0b\x0c\x1b\x1f\x7f\x80\x9f",
+    "CR LF": "\r\n",
+    "CR": "\r",
+    "LF": "\n",
+    "every line separator": "line\rline\nline\r\nline\u2028line\u2029line\x85line",
+    "tabs": "\t tab \t",
+    "byte order mark": "\ufeff with a byte order mark",
+    "noncharacters": "\ufffe\uffff\U0010ffff",
+    "ZWJ emoji sequences": (
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f3f3\ufe0f\u200d\U0001f308"
+    ),
+    "right-to-left": "\u202e right to left \u202c \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \u200f",
+    "combining and composed": "e\u0301 and \u00e9",  # a combining mark, and the composed letter
+    "many combining marks": "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033da\u0308\u0323\u0307",
+    "letters whose case changes their length": "\u00df\u1e9e \u0130\u0131 \ufb01",
+    "Chinese, Japanese, Korean": "\u4f60\u597d\uff0c\u4e16\u754c \u3053\u3093\u306b\u3061\u306f \ud55c\uae00",
+    "ASCII punctuation": string.punctuation,
+    "SQL injection by a quote": "'; DROP TABLE x; --",
+    "SQL injection by OR 1=1": "x') OR 1=1--",
+    "SQL injection by a double quote": '" OR ""="',
+    "MongoDB operator": "$where",
+    "template expression": "{{7*7}}",
+    "shell expression": "${7*7}",
+    "printf placeholders": "%s %d %(name)s %%",
+    "question mark placeholder": "?",
+    "named placeholder": ":name",
+    "numbered placeholders": "$1 @p1",
+    "prototype of JavaScript": "__proto__",
+    "dotted path": "a.b",
+    "double quote inside": 'a"b',
+    "backslashes": "a\\b\\\\c\\",
+    "single quotes": "a'b''c",
+    "backticks": "`backticks`",
+    "text null": "null",
+    "text true": "true",
+    "text 123": "123",
+    "text 1e999": "1e999",
+    "text NaN": "NaN",
+    "text of an empty list": "[]",
+    "JSON in text": '{"json": "in text"}',
+    "HTML": "<script>alert(1)</script> &amp; &#0;",
+    "path of a parent folder": "../../etc/passwd",
+    "path of Windows": "C:\\x\\..\\y",
+}
+
+HOSTILE_TEXTS: list[str] = list(_TEXTS.values())
 """Text that must come back unchanged from every place that takes text."""
 
 LARGE_TEXTS: list[str] = [
@@ -159,23 +145,52 @@ _NUMBERS: list[Any] = [
     1605398400.123456,
 ]
 
-HOSTILE_OBJECTS: list[dict[str, Any]] = [
-    {},
-    {"": ""},
-    {"key": "lower", "Key": "title", "KEY": "upper"},
-    {"key": 1, "key ": 2, " key": 3},
-    {"e\u0301": "combining", "\u00e9": "composed"},
-    {"a.b": 1, "a": {"b": 2}, "a[0]": 3, "$a": 4, "a'b": 5, 'a"b': 6, "a\\b": 7, "a/b": 8, "~0": 9},
-    {"$where": 1, "$eq": 2, "__proto__": {"x": 1}, "constructor": 3, "_id": 4, "id": 5, "*": 6, "-1": 7, "0": 8},
-    {"None": None, "null": [None], "empty list": [], "empty object": {}, "empty text": ""},
-    {"true": True, "one": 1, "one point zero": 1.0, "text": "1"},
-    {text: index for index, text in enumerate(HOSTILE_TEXTS)},
-    {str(index): text for index, text in enumerate(HOSTILE_TEXTS)},
-    {str(index): number for index, number in enumerate(_NUMBERS)},
-    {"deep": nested(49)},
-    {str(index): index for index in range(2_000)},
-]
+_OBJECTS: dict[str, dict[str, Any]] = {
+    "empty object": {},
+    "empty key": {"": ""},
+    "keys that differ in case": {"key": "lower", "Key": "title", "KEY": "upper"},
+    "keys that differ in spaces": {"key": 1, "key ": 2, " key": 3},
+    "keys that differ in normalisation": {"e\u0301": "combining", "\u00e9": "composed"},
+    "keys with punctuation": {
+        "a.b": 1,
+        "a": {"b": 2},
+        "a[0]": 3,
+        "$a": 4,
+        "a'b": 5,
+        'a"b': 6,
+        "a\\b": 7,
+        "a/b": 8,
+        "~0": 9,
+    },
+    "keys that engines reserve": {
+        "$where": 1,
+        "$eq": 2,
+        "__proto__": {"x": 1},
+        "constructor": 3,
+        "_id": 4,
+        "id": 5,
+        "*": 6,
+        "-1": 7,
+        "0": 8,
+    },
+    "None and empty values": {"None": None, "null": [None], "empty list": [], "empty object": {}, "empty text": ""},
+    "true, 1, 1.0 and text": {"true": True, "one": 1, "one point zero": 1.0, "text": "1"},
+    "hostile texts as keys": {text: index for index, text in enumerate(HOSTILE_TEXTS)},
+    "hostile texts as values": {str(index): text for index, text in enumerate(HOSTILE_TEXTS)},
+    "hostile numbers as values": {str(index): number for index, number in enumerate(_NUMBERS)},
+    "object nested 50 deep": {"deep": nested(49)},
+    "object of 2,000 keys": {str(index): index for index in range(2_000)},
+}
+
+HOSTILE_OBJECTS: list[dict[str, Any]] = list(_OBJECTS.values())
 """JSON objects (for state, metadata, tool calls) that must come back unchanged, types of numbers included."""
+
+_LISTS: dict[str, list[Any]] = {
+    "list of hostile numbers": list(_NUMBERS),
+    "list of hostile texts": list(HOSTILE_TEXTS),
+    "list nested 50 deep": nested(50),
+    "list nested 50 deep, with a leaf": nested(50, "leaf"),
+}
 
 HOSTILE_JSON: list[Any] = [
     None,
@@ -187,10 +202,7 @@ HOSTILE_JSON: list[Any] = [
     [[]],
     [None],
     [1, "1", 1.0, True, None],
-    list(_NUMBERS),
-    list(HOSTILE_TEXTS),
-    nested(50),
-    nested(50, "leaf"),
+    *_LISTS.values(),
     *HOSTILE_OBJECTS,
 ]
 """Any JSON values, that must come back unchanged."""
@@ -409,3 +421,38 @@ REFUSED_IDENTIFIERS: list[Any] = [
     ["a"],
 ]
 """Values that must never reach DDL as a prefix, a schema or a collection."""
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+TEXT_NAMES: dict[Any, str] = {
+    **{value: name for name, value in _TEXTS.items()},
+    LARGE_TEXTS[0]: "1 MB of one letter",
+    LARGE_TEXTS[1]: "5 MB of lines with emoji",
+    "a" * 255: "255 times a",
+    "A" * 255: "255 times A",
+    "a" * 254 + "b": "254 times a, and b",
+    "\u00e9" * 255: "255 accented letters",
+    "\U0001f600" * 255: "255 emoji",
+    "/" * 255: "255 slashes",
+    "%" * 255: "255 percent signs",
+    "." * 255: "255 dots",
+    " " * 255: "255 spaces",
+    "a" * 256: "256 times a",
+    "\U0001f600" * 256: "256 emoji",
+    "k" * 1024: "1,024 times k",
+    "k" * 1023 + "l": "1,023 times k, and l",
+    "k" * 1025: "1,025 times k",
+    "\u00e9" * 512: "512 accented letters",
+    "\u00e9" * 513: "513 accented letters",
+    "\U0001f600" * 257: "257 emoji",
+    "a" * 200: "200 times a",
+    "\u00e9": "composed letter (NFC)",
+    "e\u0301": "decomposed letter (NFD)",
+    "\u0130": "dotted capital I",
+    "\u0131": "dotless small i",
+    "\u200b": "zero-width space",
+}
+"""What messages call the texts, ids and keys above. Those without a name are short, and speak for themselves."""
+
+JSON_NAMES: dict[str, Any] = {**_LISTS, **_OBJECTS}
+"""The same of the JSON values."""

@@ -62,7 +62,7 @@ An author of a suite writes each body once, async; it runs on the sync store and
 an async iterator on both. ``raw(store)`` is the object that was constructed. A test that is not ``async`` (a random
 walk of Hypothesis) gets no ``store`` and no ``open_store``; it opens its own with ``_facade.Portal(spec, colour)``.
 ``@needs_fixture("server")`` marks a test that only subclasses with that fixture run, ``@only("async")`` one for one
-colour.
+colour, ``@full_only`` one that takes long and is left out of the tier ``quick``.
 
 A clause of which a store lacks a part that it need not have is never skipped: the test asserts that the undeclared
 operation is refused (or does not work), then calls ``unsupported(part)``, and the matrix says so.
@@ -86,6 +86,7 @@ import anyio.to_thread
 import pytest
 
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
+from praisonai_persistence.testing._tiers import full_only, full_tests
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "StoreSuite",
     "Unsupported",
     "declares",
+    "full_only",
     "needs_fixture",
     "only",
     "raw",
@@ -261,7 +263,8 @@ class Child:
         if message is None:
             pytest.fail(f"the child process ended before it was done:\n{self._stderr()}")
         if "error" in message:
-            pytest.fail(f"the child process failed:\n{message['error']}\n{self._stderr()}")
+            last = message["error"].strip().rpartition("\n")[2]
+            pytest.fail(f"the child process failed: {last}\n{message['error']}\n{self._stderr()}")
         return message
 
     def _stderr(self) -> str:
@@ -347,8 +350,11 @@ class StoreSuite:
         super().__init_subclass__(**kwargs)
         # The plugin compares what a subclass has with what the classes that are marked so define.
         cls._is_suite = suite
+        if suite:  # noted now: marking a test later, from outside, moves it to no other tier
+            cls._full_tests = full_tests(cls)
 
     _is_suite: ClassVar[bool] = False
+    _full_tests: ClassVar[frozenset[str]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run every test on each colour."""

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import uuid
-from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from praisonai_persistence.errors import DocumentExistsError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
-from praisonai_persistence.stores.knowledge import same_collection
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
-from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_engine import VectorSteps
+from praisonai_persistence.stores.vector_documents import (
+    collection_facts,
+    collection_info,
+    document_candidate,
+    document_facts,
+    pages,
+)
+from praisonai_persistence.stores.vector_engine import MarkedSteps
+from praisonai_persistence.stores.vector_errors import GoneError
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_chroma._client import Client, TakenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from array import array
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence_chroma._driver import Client
 
 __all__ = ["ChromaSteps"]
 
@@ -80,20 +84,19 @@ class Collection(NamedTuple):
     chroma: Any
 
 
-class ChromaSteps(VectorSteps[Collection, Where]):
+class ChromaSteps(MarkedSteps[Collection, Where]):
     """Knowledge in Chroma.
 
     Args:
         prefix: the ``table_prefix``.
-        server: whether other processes write too, so that an insert has to look whether it was the first.
         settings: of the vector index of new collections.
+        shared: whether other processes write too.
     """
 
-    def __init__(self, prefix: str, settings: dict[str, Any], *, server: bool) -> None:
-        super().__init__(WhereCompiler())
+    def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
+        super().__init__(WhereCompiler(), shared=shared)
         # Chroma's names begin and end with a letter or a digit; neither prefixes nor collections hold dots.
         self._prefix = f"x{prefix}."
-        self._server = server
         self._settings = settings
 
     def _name(self, name: str) -> str:
@@ -116,33 +119,24 @@ class ChromaSteps(VectorSteps[Collection, Where]):
         return sorted(name[len(self._prefix) : -2] for name in mine)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
-        def find(client: Client) -> Collection | None:
-            from chromadb.errors import NotFoundError
-
-            opened: Collection | None = client.opened.get(name)
-            if fresh or opened is None:
-                try:
-                    found = client.chroma.get_collection(self._name(name), embedding_function=None)
-                except NotFoundError:
-                    client.opened.pop(name, None)
-                    return None
-                opened = client.opened[name] = Collection(_info(found.metadata[_FACTS]), found)
-            return opened
-
-        return (yield from _ask(find))
+        client: Client = yield lambda client: client
+        opened: Collection | None = client.opened.get(name)
+        if fresh or opened is None:
+            try:
+                found = yield lambda client: client.chroma.get_collection(self._name(name), embedding_function=None)
+            except GoneError:
+                client.opened.pop(name, None)
+                return None
+            opened = client.opened[name] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
+        return opened
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        facts = {"name": info.name, "dimension": info.dimension, "distance": info.distance, "metadata": metadata}
-        index = {**self._settings, "space": _SPACES[product_distance(info.distance)]}
-        try:
-            yield lambda client: client.chroma.create_collection(
-                self._name(info.name),
-                metadata={_FACTS: dumps(facts)},
-                embedding_function=None,
-                configuration={"hnsw": index},
-            )
-        except TakenError:  # another process was first
-            same_collection((yield from self._need(info.name)).info, info)
+        yield lambda client: client.chroma.create_collection(
+            self._name(info.name),
+            metadata={_FACTS: dumps(collection_facts(info, metadata))},
+            embedding_function=None,
+            configuration={"hnsw": {**self._settings, "space": _SPACES[product_distance(info.distance)]}},
+        )
 
     def _drop(self, opened: Collection) -> Steps[None]:
         def drop(client: Client) -> None:
@@ -157,33 +151,25 @@ class ChromaSteps(VectorSteps[Collection, Where]):
         return [key for key, _ in (yield from self._scan(opened, ids, None))]
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._write(opened.chroma.upsert, opened.info, rows, None)
+        yield from self._write_all(opened.chroma.upsert, opened.info, rows, None)
 
-    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        writer = uuid.uuid4().hex if self._server else None
-        yield from self._write(opened.chroma.add, opened.info, rows, writer)
-        if writer is None:
-            return
-        # Chroma passes over documents that exist. Those of another writer, who came between, tell it.
+    def _put_new(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
+        yield from self._write_all(opened.chroma.add, opened.info, rows, mark)
+
+    def _marked(self, opened: Collection, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
         mine: list[str] = []
-        for ids in _pages([row.id for row in rows]):
-            found = yield lambda _, ids=ids: opened.chroma.get(ids=ids, include=["metadatas"])
-            mine += [
-                key
-                for key, entry in zip(found["ids"], found["metadatas"], strict=True)
-                if json.loads(entry[_FACTS])["writer"] == writer
-            ]
-        if len(mine) < len(rows):
-            if mine:
-                yield from self._remove(opened, mine, None)
-            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+        for some in pages(ids, _PAGE):
+            found = yield lambda _, some=some: opened.chroma.get(ids=some, include=["metadatas"])
+            entries = zip(found["ids"], found["metadatas"], strict=True)
+            mine += [key for key, entry in entries if json.loads(entry[_FACTS])["writer"] == mark]
+        return mine
 
-    def _write(
-        self, call: Callable[..., Any], info: CollectionInfo, rows: Sequence[DocumentRow], writer: str | None
+    def _write_all(
+        self, call: Callable[..., Any], info: CollectionInfo, rows: Sequence[DocumentRow], mark: str | None
     ) -> Steps[None]:
         most = yield lambda client: client.chroma.get_max_batch_size()
-        for start in range(0, len(rows), most):
-            yield lambda _, some=rows[start : start + most]: call(**_records(some, info, writer))
+        for some in pages(rows, most):
+            yield lambda _, some=some: call(**_records(some, info, mark))
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Where | None
@@ -234,7 +220,7 @@ class ChromaSteps(VectorSteps[Collection, Where]):
     ) -> Steps[Sequence[tuple[str, str | None]]]:
         def scan(_: Client) -> list[tuple[str, str | None]]:
             rows: list[tuple[str, str | None]] = []
-            for some in [None] if ids is None else _pages(ids):
+            for some in [None] if ids is None else pages(ids, _PAGE):
                 found = opened.chroma.get(ids=some, where=expression, include=["metadatas"])
                 entries = (json.loads(entry[_FACTS]) for entry in found["metadatas"])
                 rows += zip(found["ids"], (entry["metadata"] for entry in entries), strict=True)
@@ -253,7 +239,7 @@ class ChromaSteps(VectorSteps[Collection, Where]):
             if ids is None:
                 return int(chroma.delete(where=expression or {_TOKENS: {"$contains": _ANY}})["deleted"])
             gone = 0
-            for some in _pages(ids):  # of ids Chroma counts unknown ones too
+            for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
                 found = chroma.get(ids=some, where=expression, include=[])["ids"]
                 if found:
                     chroma.delete(ids=found)
@@ -263,32 +249,17 @@ class ChromaSteps(VectorSteps[Collection, Where]):
         return (yield from _ask(remove))
 
 
-def _info(text: str) -> CollectionInfo:
-    facts = loads(text)
-    metadata = facts["metadata"]
-    return CollectionInfo(
-        facts["name"], facts["dimension"], facts["distance"], None if metadata is None else loads(metadata)
-    )
-
-
-def _records(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | None) -> dict[str, Any]:
+def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None) -> dict[str, Any]:
     """Return documents as Chroma takes them."""
     import numpy as np
 
     vectors, entries = [], []
     for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
         values, items, keys, numbers = project(row.metadata)
-        facts = {
-            "metadata": row.metadata,
-            "content_hash": row.content_hash,
-            "created_at": row.created_at.hex(),
-            "embedding": None if vector is row.embedding else _text(row.embedding),
-            "writer": writer,
-        }
         vectors.append(np.frombuffer(vector, dtype=np.float32))
         entries.append(
             {
-                _FACTS: json.dumps(facts, ensure_ascii=False),
+                _FACTS: json.dumps(document_facts(row, vector, mark), ensure_ascii=False),
                 _TOKENS: [_ANY, *values, *items, *keys],
                 **{f"n{name}": number for name, number in numbers.items()},
             }
@@ -301,16 +272,10 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | No
     }
 
 
-def _text(vector: array[float]) -> str:
-    import numpy as np
-
-    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-
-
 def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
     """Return the documents that there are."""
     rows: list[Candidate] = []
-    for some in _pages(ids):
+    for some in pages(ids, _PAGE):
         found = opened.chroma.get(ids=some, include=_FULL)
         rows += map(_candidate, found["ids"], found["documents"], found["embeddings"], found["metadatas"])
     return rows
@@ -320,17 +285,7 @@ def _candidate(key: str, content: str | None, vector: Any, entry: dict[str, Any]
     import numpy as np
 
     facts = json.loads(entry[_FACTS])
-    if facts["embedding"] is None:
-        embedding = unpack(np.asarray(vector, dtype="<f4").tobytes())
-    else:
-        embedding = unpack(base64.b64decode(facts["embedding"]))
-    created_at = float.fromhex(facts["created_at"])
-    return Candidate(key, content or "", embedding, facts["metadata"], facts["content_hash"], created_at)
-
-
-def _pages(ids: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), _PAGE):
-        yield list(ids[start : start + _PAGE])
+    return document_candidate(key, content or "", facts, lambda: unpack(np.asarray(vector, dtype="<f4").tobytes()))
 
 
 def _ask(request: Callable[[Client], T]) -> Steps[T]:

@@ -13,31 +13,26 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock, Timeout
-
-from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import BackendError, ConnectionFailedError
-from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.errors import BackendError
 from praisonai_persistence.payload import dumps, loads
+from praisonai_persistence.stores.vector_documents import collection_facts, collection_info
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine
 
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from praisonai_persistence.knowledge import CollectionInfo
 
 __all__ = ["Database", "Table", "wait"]
 
 T = TypeVar("T")
 
-_POLL = 0.005  # seconds between two looks at a lock that somebody else holds
 _INFO = b"praisonai"  # in the metadata of a table's schema
 _METADATA = 32 * 2**20  # bytes; LanceDB keeps what it knows of old versions, by itself up to a gigabyte
 
@@ -75,48 +70,15 @@ class Database:
     """One store's part of a folder. Safe to share between threads.
 
     Args:
-        path: absolute; made by [connect][Database.connect].
-        prefix: the ``table_prefix``.
-        lock_timeout: how many seconds to wait for other writers.
+        path: the folder, absolute.
+        prefix: the ``table_prefix``; ``-`` for an empty one.
     """
 
-    def __init__(self, path: str, prefix: str, lock_timeout: float) -> None:
+    def __init__(self, path: str, prefix: str) -> None:
         self.path = path
-        self._prefix = prefix or "-"
-        self._lock_timeout = lock_timeout
-        self._renew()
-        renew_in_child(self)
-
-    def _renew(self) -> None:
-        # LanceDB starts its threads anew in a forked child, but what was opened before belongs to the parent's.
-        self._mutex = threading.Lock()
+        self._prefix = prefix
         self._connection: Any = None
         self._tables: dict[str, Table] = {}
-
-    # ------------------------------------------------------------------------------------------------------ connection
-
-    def connect(self) -> None:
-        """Make the folder and see that it can be used.
-
-        Raises:
-            ConnectionFailedError: it cannot.
-        """
-        try:
-            os.makedirs(self.path, exist_ok=True)
-        except OSError as error:
-            raise ConnectionFailedError(f"cannot make the folder {self.path}: {error.strerror}") from error
-        self.check()
-        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise ConnectionFailedError(f"no permission to read and write in {self.path}")
-
-    def check(self) -> None:
-        """See that the folder is there: a volume that is not mounted is no database without collections.
-
-        Raises:
-            ConnectionFailedError: it is not.
-        """
-        if not os.path.isdir(self.path):
-            raise ConnectionFailedError(f"{self.path} is no folder, or not there")
 
     def _lance(self) -> Any:
         if self._connection is None:
@@ -130,10 +92,6 @@ class Database:
                 )
             )
         return self._connection
-
-    def forget(self) -> None:
-        """Open every table anew."""
-        self._tables = {}
 
     # ---------------------------------------------------------------------------------------------------------- tables
 
@@ -160,14 +118,14 @@ class Database:
         if folder is None:
             return None
         opened = wait(self._lance().open_table(folder.removesuffix(".lance")))
-        table = self._tables[name] = Table(_info(wait(opened.schema())), os.path.join(self.path, folder), opened)
+        table = self._tables[name] = Table(_info(name, wait(opened.schema())), os.path.join(self.path, folder), opened)
         return table
 
     def create(self, info: CollectionInfo, metadata: str | None, schema: pa.Schema) -> None:
         """Make an empty table. The caller holds the lock."""
         self._sweep()
         unique = uuid.uuid4().hex
-        facts = {"name": info.name, "dimension": info.dimension, "distance": info.distance, "metadata": metadata}
+        facts = collection_facts(info, metadata)
         temporary = f"{self._prefix}.{unique}"
         wait(self._lance().create_table(temporary, schema=schema.with_metadata({_INFO: dumps(facts).encode()})))
         os.rename(
@@ -188,42 +146,9 @@ class Database:
             if len(parts) == 3 and parts[0] == self._prefix and parts[2] == "lance":
                 shutil.rmtree(os.path.join(self.path, entry), ignore_errors=True)
 
-    # ------------------------------------------------------------------------------------------------------------ lock
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep all other writers out, threads and processes. Not reentrant.
-
-        Raises:
-            ConnectionFailedError: the lock was not to be had in time, or the folder is not there.
-        """
-        deadline = time.monotonic() + self._lock_timeout
-        # Threads of this store wait here, which needs no polling.
-        if not self._mutex.acquire(timeout=min(self._lock_timeout, threading.TIMEOUT_MAX)):
-            raise ConnectionFailedError(f"another thread wrote to {self.path} for longer than lock_timeout")
-        try:
-            self.check()
-            lock = FileLock(os.path.join(self.path, f"{self._prefix}.lock"))
-            try:
-                lock.acquire(max(0.0, deadline - time.monotonic()), poll_interval=_POLL)
-            except Timeout as error:
-                raise ConnectionFailedError(
-                    f"another program held the lock of {self.path} for longer than lock_timeout"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            self._mutex.release()
-
-
-def _info(schema: Any) -> CollectionInfo:
+def _info(name: str, schema: Any) -> CollectionInfo:
     text = (schema.metadata or {}).get(_INFO)
     if text is None:
         raise BackendError("a table with the name of a collection has another schema: it was not made by this project")
-    facts = loads(text.decode())
-    metadata = facts["metadata"]
-    return CollectionInfo(
-        facts["name"], facts["dimension"], facts["distance"], None if metadata is None else loads(metadata)
-    )
+    return collection_info(name, loads(text.decode()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import sys
 from array import array
 from datetime import timedelta
 from math import isqrt
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
 from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.stores.vector_documents import vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_lancedb._database import Database, Table
@@ -26,12 +26,9 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
 
-__all__ = ["INDEXES", "LanceSteps"]
+__all__ = ["LanceSteps"]
 
 _log = logging.getLogger("praisonai_persistence_lancedb")
-
-INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
-"""Kinds of vector index; ``none``: every vector is looked at."""
 
 _RESULT = ["id", "content", "vector", "embedding", "metadata", "content_hash", "created_at"]
 _TOKENS = ("value_tokens", "item_tokens", "key_tokens")
@@ -111,13 +108,6 @@ def _schema(dimension: int) -> pa.Schema:
     )
 
 
-def _bytes(vector: array[float]) -> bytes:
-    if sys.byteorder == "big":
-        vector = array("f", vector)
-        vector.byteswap()
-    return vector.tobytes()
-
-
 def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     """Return rows in the schema of a table."""
     import pyarrow as pa
@@ -131,7 +121,7 @@ def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     columns = [
         [row.id for row in rows],
         pa.FixedSizeListArray.from_arrays(numbers, info.dimension),
-        [None if v is row.embedding else _bytes(row.embedding) for v, row in zip(vectors, rows, strict=True)],
+        [None if v is row.embedding else vector_bytes(row.embedding) for v, row in zip(vectors, rows, strict=True)],
         [row.content for row in rows],
         [row.metadata for row in rows],
         [row.content_hash for row in rows],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from praisonai_persistence.errors import SessionNotFoundError
-from praisonai_persistence.payload import decode_message, decode_messages, raised
+from praisonai_persistence.payload import decode_message, decode_messages, next_updated_at
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence_mysql._dialect import CONVERSATION, MySQL, MySQLConversationMigrations
 from praisonai_persistence_mysql._errors import DUPLICATE, NO_SUCH_TABLE, DriverError, number_of
@@ -137,7 +137,7 @@ class MySQLConversationSteps(SQLConversationSteps):
                 raise
             yield Undo()  # some are there already: look which
             return (yield from super().add_messages(session_id, rows, now))
-        yield Execute(self._touch_session, (last, raised(updated_at, now), session_id))
+        yield Execute(self._touch_session, (last, next_updated_at(updated_at, now), session_id))
         return decode_messages(session_id, [stored[row.id] for row in rows])
 
     # --------------------------------------------------------------------------------------------------------- search

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import uuid
 from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import DocumentExistsError
 from praisonai_persistence.knowledge import CollectionInfo
-from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.knowledge import same_collection
 from praisonai_persistence.stores.projection import field, product_distance, project, ranked_vectors
 from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_engine import VectorSteps
-from praisonai_persistence.vectors import unpack
-from praisonai_persistence_qdrant._client import GoneError, TakenError
+from praisonai_persistence.stores.vector_documents import (
+    batches,
+    collection_facts,
+    collection_info,
+    document_candidate,
+    document_facts,
+    pages,
+)
+from praisonai_persistence.stores.vector_engine import MarkedSteps
 from praisonai_persistence_qdrant._filters import FilterCompiler, models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
@@ -58,20 +60,19 @@ class Opened(NamedTuple):
     name: str
 
 
-class QdrantSteps(VectorSteps[Opened, Any]):
+class QdrantSteps(MarkedSteps[Opened, Any]):
     """Knowledge in Qdrant.
 
     Args:
         prefix: the ``table_prefix``.
-        server: whether others write too, so that an insert has to look whether it was the first.
+        shared: whether others write too.
         exact: whether to look at every vector, where a server has an index.
         on_disk: whether a server keeps vectors on its disk.
     """
 
-    def __init__(self, prefix: str, *, server: bool, exact: bool, on_disk: bool) -> None:
-        super().__init__(FilterCompiler())
+    def __init__(self, prefix: str, *, shared: bool, exact: bool, on_disk: bool) -> None:
+        super().__init__(FilterCompiler(), shared=shared)
         self._prefix = f"{prefix or '-'}."  # neither prefixes nor collections hold dots
-        self._server = server
         self._exact = exact
         self._on_disk = on_disk
 
@@ -85,16 +86,8 @@ class QdrantSteps(VectorSteps[Opened, Any]):
     def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
         # Always asked for: Qdrant would work on a new collection of the same name without a word.
         own = self._prefix + name
-        try:
-            found = yield lambda client: client.get_collection(own)
-        except GoneError:
-            return None
-        facts = (found.config.metadata or {})[_FACTS]
-        metadata = facts["metadata"]
-        info = CollectionInfo(
-            name, facts["dimension"], facts["distance"], None if metadata is None else loads(metadata)
-        )
-        return Opened(info, own)
+        found = yield lambda client: client.get_collection(own)
+        return Opened(collection_info(name, (found.config.metadata or {})[_FACTS]), own)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         m = models()
@@ -105,22 +98,18 @@ class QdrantSteps(VectorSteps[Opened, Any]):
             on_disk=self._on_disk or None,
         )
         kilobytes = max(10_000, _SCANNED * info.dimension * 4 // 1024 + 1)
-        facts = {"dimension": info.dimension, "distance": info.distance, "metadata": metadata}
-        try:
-            yield lambda client: client.create_collection(
-                self._prefix + info.name,
-                vectors_config=vectors,
-                hnsw_config=m.HnswConfigDiff(full_scan_threshold=kilobytes),
-                optimizers_config=m.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
-                strict_mode_config=m.StrictModeConfig(
-                    # Else a hosted server refuses filters of fields that nobody had it index.
-                    unindexed_filtering_retrieve=True,
-                    unindexed_filtering_update=True,
-                ),
-                metadata={_FACTS: facts},
-            )
-        except TakenError:  # somebody else was first
-            same_collection((yield from self._need(info.name, fresh=True)).info, info)
+        yield lambda client: client.create_collection(
+            self._prefix + info.name,
+            vectors_config=vectors,
+            hnsw_config=m.HnswConfigDiff(full_scan_threshold=kilobytes),
+            optimizers_config=m.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
+            strict_mode_config=m.StrictModeConfig(
+                # Else a hosted server refuses filters of fields that nobody had it index.
+                unindexed_filtering_retrieve=True,
+                unindexed_filtering_update=True,
+            ),
+            metadata={_FACTS: collection_facts(info, metadata)},
+        )
 
     def _drop(self, opened: Opened) -> Steps[None]:
         yield lambda client: client.delete_collection(opened.name)
@@ -134,7 +123,7 @@ class QdrantSteps(VectorSteps[Opened, Any]):
         """Return ids and points, with parts of their payload, of the documents that there are."""
         points = {_point(key): key for key in ids}
         found: list[tuple[str, Any]] = []
-        for some in _pages(list(points)):
+        for some in pages(list(points), _PAGE):
             records = yield lambda client, some=some: client.retrieve(
                 opened.name, some, with_payload=payload or False, with_vectors=False
             )
@@ -142,23 +131,19 @@ class QdrantSteps(VectorSteps[Opened, Any]):
         return found
 
     def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
-        for points in _requests(rows, opened.info, None):
-            yield lambda client, points=points: client.upsert(opened.name, points, wait=True)
+        yield from self._upsert(opened, rows, None)
 
-    def _add(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
-        writer = uuid.uuid4().hex if self._server else None
-        mode = models().UpdateMode.INSERT_ONLY
-        for points in _requests(rows, opened.info, writer):
-            yield lambda client, points=points: client.upsert(opened.name, points, wait=True, update_mode=mode)
-        if writer is None:
-            return
-        # Qdrant passes over points that exist then. Those of another writer, who came between, tell it.
-        entries = yield from self._entries(opened, [row.id for row in rows], ["writer"])
-        mine = [key for key, record in entries if record.payload.get("writer") == writer]
-        if len(mine) < len(rows):
-            if mine:
-                yield from self._remove(opened, mine, None)
-            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+    def _put_new(self, opened: Opened, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
+        yield from self._upsert(opened, rows, mark, update_mode=models().UpdateMode.INSERT_ONLY)
+
+    def _upsert(self, opened: Opened, rows: Sequence[DocumentRow], mark: str | None, **mode: Any) -> Steps[None]:
+        for some in batches(rows, _REQUEST, opened.info.dimension):
+            points = _points(some, opened.info, mark)
+            yield lambda client, points=points: client.upsert(opened.name, points, wait=True, **mode)
+
+    def _marked(self, opened: Opened, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
+        entries = yield from self._entries(opened, ids, ["writer"])
+        return [key for key, record in entries if record.payload.get("writer") == mark]
 
     def _rank(
         self, opened: Opened, query: array[float], limit: int, expression: Any | None
@@ -177,7 +162,7 @@ class QdrantSteps(VectorSteps[Opened, Any]):
 
     def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
         found: list[Candidate] = []
-        for some in _pages([_point(key) for key in ids]):
+        for some in pages([_point(key) for key in ids], _PAGE):
             records = yield lambda client, some=some: client.retrieve(
                 opened.name, some, with_payload=_RESULT, with_vectors=True
             )
@@ -210,7 +195,7 @@ class QdrantSteps(VectorSteps[Opened, Any]):
 
     def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
         gone = 0
-        for some in [None] if ids is None else _pages(ids):
+        for some in [None] if ids is None else pages(ids, _PAGE):
             chosen = _filter(some, expression) or models().Filter(must=[])
             selector = models().FilterSelector(filter=chosen)
             found = yield from self._selected(opened, chosen)
@@ -256,65 +241,28 @@ def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
     return m.Filter(must=parts) if parts else None
 
 
-def _requests(rows: Sequence[DocumentRow], info: CollectionInfo, writer: str | None) -> Iterator[list[Any]]:
-    """Return points, as many at a time as a server takes in one request."""
-    points: list[Any] = []
-    size = 0
-    for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
-        own = len(row.content.encode()) + len((row.metadata or "").encode()) + 16 * info.dimension
-        if points and size + own > _REQUEST:
-            yield points
-            points, size = [], 0
-        points.append(_make_point(row, vector, writer))
-        size += own
-    if points:
-        yield points
+def _points(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None) -> list[Any]:
+    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
+    return [_make_point(row, vector, mark) for row, vector in zip(rows, vectors, strict=True)]
 
 
-def _make_point(row: DocumentRow, vector: array[float], writer: str | None) -> Any:
+def _make_point(row: DocumentRow, vector: array[float], mark: str | None) -> Any:
     values, items, keys, numbers = project(row.metadata)
+    facts = document_facts(row, vector, mark)
     payload: dict[str, Any] = {
         "id": row.id,
         "content": row.content,
-        "created_at": row.created_at.hex(),  # as text: not every reader of JSON gives back the same double
         "values": values,
         "items": items,
         "keys": keys,
+        **{name: fact for name, fact in facts.items() if fact is not None},
     }
-    if row.metadata is not None:
-        payload["metadata"] = row.metadata
-    if row.content_hash is not None:
-        payload["content_hash"] = row.content_hash
     if numbers:
         payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
-    if vector is not row.embedding:
-        payload["embedding"] = _text(row.embedding)
-    if writer is not None:
-        payload["writer"] = writer
     # As it is: to validate it would look at every number once more.
     return models().PointStruct.model_construct(id=_point(row.id), vector=vector.tolist(), payload=payload)
 
 
-def _text(vector: array[float]) -> str:
-    import numpy as np
-
-    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-
-
 def _candidate(point: Any) -> Candidate:
     payload = point.payload
-    stored = payload.get("embedding")
-    embedding = array("f", point.vector) if stored is None else unpack(base64.b64decode(stored))
-    return Candidate(
-        payload["id"],
-        payload["content"],
-        embedding,
-        payload.get("metadata"),
-        payload.get("content_hash"),
-        float.fromhex(payload["created_at"]),
-    )
-
-
-def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _PAGE):
-        yield ids[start : start + _PAGE]
+    return document_candidate(payload["id"], payload["content"], payload, lambda: array("f", point.vector))

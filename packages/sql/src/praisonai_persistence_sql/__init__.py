@@ -6,10 +6,9 @@ Each name is loaded on first use: embedded engines do without pools and asyncio.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from praisonai_persistence._lazy import lazy
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from praisonai_persistence_sql.administration import (
         AsyncConversationSchema,

@@ -6,12 +6,13 @@ schema itself, so it migrates nothing first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.payload import check_prefix
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from praisonai_persistence.schema import Adoption, SchemaChange, SchemaStatus
 
 __all__ = ["AsyncConversationSchema", "AsyncSchema", "ConversationSchema", "Schema"]

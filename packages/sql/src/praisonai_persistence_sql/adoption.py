@@ -8,17 +8,18 @@ tables, and a scratch table on the server holds the order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from praisonai_persistence.errors import SchemaError
-from praisonai_persistence.schema import Adoption, LegacyTables
-from praisonai_persistence.steps import Steps, reads, writes
-from praisonai_persistence_sql.copying import MESSAGE, SESSION, Copy
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.migrations import Migrations
 from praisonai_persistence_sql.requests import Execute, Fetch, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from praisonai_persistence.schema import Adoption, LegacyTables
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence_sql.copying import Copy
 
 __all__ = ["ConversationMigrations"]
 
@@ -26,7 +27,10 @@ PREFIXES = ("praison_", "praisonai_")
 SCRATCH = "adopting"
 
 _OPTIONAL = {"sessions": {"state"}, "messages": {"tool_calls", "tool_call_id"}}
-_COLUMNS = {"sessions": SESSION, "messages": MESSAGE}
+_COLUMNS = {
+    "sessions": ("session_id", "user_id", "agent_id", "name", "state", "metadata", "created_at", "updated_at"),
+    "messages": ("id", "session_id", "role", "content", "tool_calls", "tool_call_id", "metadata", "created_at"),
+}
 _OURS = {"sessions": "last_seq", "messages": "seq"}
 
 
@@ -41,6 +45,8 @@ class ConversationMigrations(Migrations):
     @reads
     def plan_adoption(self, prefix: str | None = None) -> Steps[Adoption | None]:
         """Return what [ConversationMigrations.adopt][] would do, and raise what it would; changes nothing."""
+        from praisonai_persistence.schema import Adoption
+
         yield Snapshot()
         legacy = yield from self._choose(prefix)
         if legacy is None:
@@ -64,6 +70,8 @@ class ConversationMigrations(Migrations):
         return (yield from self._alone(self._adopt(prefix)))
 
     def _adopt(self, prefix: str | None) -> Steps[Adoption | None]:
+        from praisonai_persistence.schema import Adoption
+
         legacy = yield from self._choose(prefix)
         if legacy is None:
             return None
@@ -108,6 +116,8 @@ class ConversationMigrations(Migrations):
         columns = yield from self._columns(prefix)
         if not _is_legacy(columns):
             return None
+        from praisonai_persistence.schema import LegacyTables
+
         missing = [f"{t}.{name}" for t in _COLUMNS for name in _COLUMNS[t] if name not in columns[t]]
         sessions, messages = yield from self._count(*(prefix + name for name in _COLUMNS))
         return LegacyTables(prefix, sessions, messages, tuple(missing))
@@ -171,6 +181,8 @@ class ConversationMigrations(Migrations):
 
     def _copy(self, legacy: LegacyTables, sessions: str, messages: str | None = None, made: str = "") -> Copy:
         """Return the copying of two tables, given by name, or by their prefix."""
+        from praisonai_persistence_sql.copying import Copy  # few processes copy
+
         if messages is None:
             sessions, messages = sessions + "sessions", sessions + "messages"
         ours = self._dialect.tables(self._prefix, [made + "sessions", made + "messages", SCRATCH])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import ConflictError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.payload import (
@@ -11,19 +10,22 @@ from praisonai_persistence.payload import (
     decode_messages,
     decode_session,
     match_stored,
-    raised,
+    next_updated_at,
 )
-from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import ConversationSteps
 from praisonai_persistence_sql.adoption import ConversationMigrations
 from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch
 from praisonai_persistence_sql.schema import CONVERSATION, CONVERSATION_TABLES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from praisonai_persistence.payload import MessageRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
+    from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.conversation import Selection
     from praisonai_persistence_sql.dialect import Dialect
     from praisonai_persistence_sql.migrations import Migration
@@ -106,7 +108,7 @@ class SQLConversationSteps(ConversationSteps):
             raise ConflictError(
                 f"session {row.session_id!r} has version {version}, not {expected_version}: read it again"
             )
-        stored = row._replace(created_at=created_at, updated_at=raised(updated_at, now), version=version + 1)
+        stored = row._replace(created_at=created_at, updated_at=next_updated_at(updated_at, now), version=version + 1)
         changes = (*stored[1:6], stored.updated_at, stored.version, stored.session_id)
         yield Execute(self._update_session, changes)
         return decode_session(stored)
@@ -182,7 +184,7 @@ class SQLConversationSteps(ConversationSteps):
                 new.append((session_id, *stored[row.id]))
         if new:
             yield ExecuteMany(self._insert_message, new)
-            yield Execute(self._touch_session, (last, raised(updated_at, now), session_id))
+            yield Execute(self._touch_session, (last, next_updated_at(updated_at, now), session_id))
         return decode_messages(session_id, [stored[row.id] for row in rows])
 
     @reads
@@ -210,7 +212,7 @@ class SQLConversationSteps(ConversationSteps):
         last, _, _, updated_at = locked[0]
         gone = yield from self._delete_rows(session_id, ids)
         if gone:
-            yield Execute(self._touch_session, (last, raised(updated_at, now), session_id))
+            yield Execute(self._touch_session, (last, next_updated_at(updated_at, now), session_id))
         return gone
 
     @reads

@@ -7,12 +7,14 @@ driver's own. Where an engine deserves another statement, its package overrides 
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.payload import check_prefix
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import ClassVar, Literal
 
 __all__ = ["Dialect", "LegacySQL"]
 

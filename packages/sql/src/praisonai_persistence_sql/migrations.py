@@ -8,22 +8,24 @@ that start at once one migrates and the others find it done.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from praisonai_persistence._declare import dataclass
 from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError
-from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
-from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.requests import Execute, Fetch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import ClassVar, TypeVar
 
+    from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
+    from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.dialect import Dialect
 
-__all__ = ["Migration", "Migrations"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["Migration", "Migrations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Migrations:
     @reads
     def status(self) -> Steps[SchemaStatus]:
         """Return where the component stands; changes nothing."""
+        from praisonai_persistence.schema import SchemaStatus
+
         version = yield from self.current()
         pending = tuple(step.name for step in self._steps[version:])
         legacy = yield from self._legacy()
@@ -111,6 +115,8 @@ class Migrations:
     @reads
     def plan(self, target: int | None = None) -> Steps[SchemaChange]:
         """Return what [Migrations.migrate][] would do, and raise what it would; changes nothing."""
+        from praisonai_persistence.schema import SchemaChange
+
         goal = self._goal(target)
         version = yield from self.current()
         statements = yield from self._statements(version, goal)
@@ -124,15 +130,24 @@ class Migrations:
             SchemaError: the tables are newer than this code, or not ours; or a step that cannot be undone.
             InvalidValueError: no such target.
         """
-        return (yield from self._alone(self._migrate(self._goal(target))))
+        from praisonai_persistence.schema import SchemaChange
 
-    def _migrate(self, goal: int) -> Steps[SchemaChange]:
+        before, after, statements = yield from self._alone(self._migrate(self._goal(target)))
+        return SchemaChange(self._component, before, after, statements)
+
+    @writes
+    def upgrade(self) -> Steps[None]:
+        """Go up to the latest version, as [Migrations.migrate][] does, and tell nothing about it."""
+        yield from self._alone(self._migrate(self.latest))
+
+    def _migrate(self, goal: int) -> Steps[tuple[int, int, tuple[str, ...]]]:
+        """Return the versions before and after, and the statements that led from one to the other."""
         version = yield from self.current()
         statements = yield from self._statements(version, goal)
         if version == 0 and statements and (yield from self._adopt_first()):
-            return SchemaChange(self._component, 0, self.latest, ())
+            return 0, self.latest, ()
         yield from self._do(statements, version, goal)
-        return SchemaChange(self._component, version, goal, tuple(statements))
+        return version, goal, tuple(statements)
 
     def _do(self, statements: Sequence[str], version: int, goal: int) -> Steps[None]:
         if version != goal:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from praisonai_persistence._declare import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"]
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Fetch(NamedTuple):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
 from praisonai_persistence.payload import decode_text
 from praisonai_persistence.stores.conversation import query_words
 from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from praisonai_persistence_sqlite._location import Location
 
 __all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
@@ -33,7 +35,7 @@ Eight threads are about 5 % faster.
 """
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
 
-Opened = tuple[sqlite3.Connection, Callable[[Any], Any]]
+Opened = tuple[sqlite3.Connection, Callable[["Any"], "Any"]]
 """A connection of the driver, and the function that does a request on it and returns the answer."""
 
 
@@ -159,6 +161,8 @@ def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > end:
                 raise
+            import random
+
             time.sleep(random.uniform(0.0005, 0.005))
     if mode != "wal":
         raise ConnectionFailedError(

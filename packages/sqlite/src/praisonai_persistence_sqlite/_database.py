@@ -15,26 +15,26 @@ without an operation and closes the connections first; parent and child open the
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.errors import BackendError, PersistenceError
 from praisonai_persistence.steps import run
 from praisonai_persistence_sqlite._connection import SHARED_LOG, is_busy, open_connection
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sqlite._connection import Opened
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["Database", "Job", "give_back", "lend"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["Database", "Job", "give_back", "lend"]
 
 _BATCH = 512  # writers in one transaction at the most, so that nobody waits long for a commit
 _IDLE_READERS = 8
@@ -326,6 +326,8 @@ class Database:
         return writer
 
     def _begin_patiently(self, writer: Opened, error: sqlite3.OperationalError) -> None:
+        import random
+
         end = time.monotonic() + self.location.lock_timeout
         pause = 0.0002
         while is_busy(error) and time.monotonic() <= end:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
+from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.urls import file_path
 
 __all__ = ["Location", "locate"]
 
@@ -38,6 +37,8 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
             "give either url='sqlite:///agent.db' or path='agent.db' ('sqlite://' and ':memory:' stay in memory)"
         )
     if url is not None:
+        from praisonai_persistence.urls import file_path
+
         name, parameters = file_path(url, _SCHEMES)
         synchronous = parameters.pop("synchronous", synchronous)
         given = parameters.pop("lock_timeout", lock_timeout)

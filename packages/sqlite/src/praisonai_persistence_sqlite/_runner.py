@@ -6,28 +6,29 @@ import os
 import sqlite3
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import Runner, ThreadRunner
-from praisonai_persistence.stores.together import Outcome, Together
 from praisonai_persistence_sqlite._connection import translate
 from praisonai_persistence_sqlite._database import Job, give_back, lend
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.together import Outcome, Together
     from praisonai_persistence_sql import Migrations
     from praisonai_persistence_sqlite._database import Database
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["SQLiteRunner", "SQLiteThreadRunner"]
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["SQLiteRunner", "SQLiteThreadRunner"]
 
 _AT_ONCE = 256  # writes of one loop in one transaction at the most, so that nobody waits long for its end
 
@@ -84,7 +85,7 @@ class SQLiteRunner(Runner):
         try:
             # The usual case takes no lock.
             if database.read(self._migrations.current) != self._migrations.latest:
-                database.write(self._migrations.migrate)
+                database.write(self._migrations.upgrade)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
 
@@ -107,6 +108,8 @@ class SQLiteRunner(Runner):
         return [self._outcome(job) for job in jobs]
 
     def _outcome(self, job: Job) -> Outcome:
+        from praisonai_persistence.stores.together import Outcome
+
         error = job.error
         if isinstance(error, sqlite3.Error):
             job.error = translate(error, self._location.path)
@@ -159,6 +162,8 @@ class SQLiteThreadRunner(ThreadRunner):
     _runner: SQLiteRunner
 
     def __init__(self, runner: SQLiteRunner) -> None:
+        from praisonai_persistence.stores.together import Together
+
         super().__init__(runner)
         self._writes: Together[None, Callable[[], Steps[Any]], Any] = Together(
             self._write, self._write_all, lambda calls: min(len(calls), _AT_ONCE)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from praisonai_persistence.errors import UnsupportedOperationError
 from praisonai_persistence.payload import decode_message, decode_messages
-from praisonai_persistence.steps import Steps, reads, writes
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql import Execute, Fetch, SQLConversationSteps
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
+from praisonai_persistence_sql.migrations import Migration
 from praisonai_persistence_sql.schema import CONVERSATION
 from praisonai_persistence_sqlite._dialect import SQLite
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from praisonai_persistence.payload import MessageRow
     from praisonai_persistence.records import ConversationMessage
+    from praisonai_persistence.steps import Steps
 
 __all__ = ["SQLiteConversationSteps"]
 
 _FIRST, _OTHERS = CONVERSATION[0], CONVERSATION[1:]
 _NO_INDEX = ("DROP TABLE IF EXISTS {search_text}", "DROP TABLE IF EXISTS {search}")  # of other messages
-_MIGRATIONS = (replace(_FIRST, up=(*_NO_INDEX, *_FIRST.up), down=(*_NO_INDEX, *(_FIRST.down or ()))), *_OTHERS)
+_MIGRATIONS = (
+    Migration(1, _FIRST.name, (*_NO_INDEX, *_FIRST.up), (*_NO_INDEX, *(_FIRST.down or ())), _FIRST.drops),
+    *_OTHERS,
+)
 _INDEX_AT_ONCE = 2000  # messages that one transaction adds to the full-text index
 
 

@@ -1,0 +1,228 @@
+"""What ids, keys, names and numbers may be; see ``payload``, from where these are imported."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+
+from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError, InvalidValueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "MAX_ID_CHARACTERS",
+    "MAX_INTEGER",
+    "MAX_KEY_BYTES",
+    "check_bound",
+    "check_count",
+    "check_id",
+    "check_identifier",
+    "check_key",
+    "check_many",
+    "check_optional_id",
+    "check_optional_ttl",
+    "check_prefix",
+    "check_record",
+    "check_seconds",
+    "check_time",
+    "check_ttl",
+    "next_updated_at",
+]
+
+MAX_ID_CHARACTERS = 255
+MAX_KEY_BYTES = 1024
+MAX_INTEGER = 2**63 - 1
+"""Limits and bounds beyond what engines count with mean the same as this."""
+
+
+def check_id(value: Any, what: str = "session_id") -> str:
+    """Return ``value`` if it can be an id: text of 1 to 255 characters without NUL and lone surrogates.
+
+    Raises:
+        InvalidValueError: it cannot.
+    """
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
+        raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
+    if "\0" in value or not value.isascii():
+        _check_storable(value, what)
+    return value
+
+
+def check_optional_id(value: Any, what: str) -> str | None:
+    """[check_id][], or None."""
+    return None if value is None else check_id(value, what)
+
+
+def check_key(value: Any, what: str = "key") -> str:
+    """Return ``value`` if it can be a state key or a hash field: text of 1 to 1024 bytes of UTF-8, no NUL.
+
+    Raises:
+        InvalidValueError: it cannot.
+    """
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    _check_storable(value, what)
+    size = len(value) if value.isascii() else len(value.encode())
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidValueError(f"{what} must have 1 to {MAX_KEY_BYTES} bytes in UTF-8, not {size}")
+    return value
+
+
+def _check_storable(value: str, what: str) -> None:
+    if "\0" in value:
+        raise InvalidValueError(f"{what} must not hold NUL")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError(f"{what} must not hold lone surrogates") from None
+
+
+def check_identifier(value: Any, what: str) -> str:
+    """Return ``value`` if it can reach DDL: an ASCII letter or ``_``, then up to 30 letters, digits or ``_``.
+
+    Collections (``what="collection"``) may also hold ``-`` and have up to 48 characters.
+
+    Raises:
+        InvalidIdentifierError: it cannot.
+    """
+    length = 48 if what == "collection" else 31
+    if not isinstance(value, str) or len(value) > length or not _is_identifier(value, what == "collection"):
+        also = ", '-'" if what == "collection" else ""
+        raise InvalidIdentifierError(
+            f"{what} must be 1 to {length} ASCII letters, digits, '_'{also}, not starting with a digit"
+        )
+    return value
+
+
+def _is_identifier(value: str, with_hyphens: bool) -> bool:
+    if with_hyphens and not value.startswith("-"):
+        value = value.replace("-", "_")
+    return value.isascii() and value.isidentifier()
+
+
+def check_prefix(value: Any, what: str = "table_prefix") -> str:
+    """Return ``value`` if tables may start with it: an identifier in lower case, or the empty text for no prefix.
+
+    Some engines fold the case of table names, so prefixes that differ in case only could not be told apart there.
+
+    Raises:
+        InvalidIdentifierError: it cannot.
+    """
+    if value == "":
+        return ""
+    if isinstance(value, str) and value != value.lower():
+        raise InvalidIdentifierError(f"{what} must be in lower case: not every engine tells A from a in a table's name")
+    return check_identifier(value, what)
+
+
+def check_count(value: Any, what: str, default: int | None = None) -> int:
+    """Return ``value`` if it is a whole number of 0 or more (or None, where there is a ``default``).
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidValueError(f"{what} must be a whole number of 0 or more")
+    return min(value, MAX_INTEGER)
+
+
+def check_bound(value: Any, what: str, kind: type = float) -> Any:
+    """Return an optional bound of a range: None, a finite number, or with ``kind=int`` a whole number."""
+    if value is None:
+        return None
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidValueError(f"{what} must be a whole number or None")
+        return max(-MAX_INTEGER, min(value, MAX_INTEGER))
+    return check_time(value, what)
+
+
+def check_time(value: Any, what: str) -> float:
+    """Return a point in time as a float.
+
+    Raises:
+        InvalidValueError: it is not a finite number.
+    """
+    if type(value) is float and -math.inf < value < math.inf:
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise InvalidValueError(f"{what} must be a finite number")
+
+
+def check_optional_ttl(value: Any) -> float | None:
+    """[check_ttl][], or None."""
+    return None if value is None else check_ttl(value)
+
+
+def check_ttl(value: Any) -> float:
+    """Return a time to live in seconds as a float.
+
+    Raises:
+        InvalidValueError: it is not a finite number above 0.
+    """
+    # The comparison also refuses an int that is too large for a float.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
+        return float(value)
+    raise InvalidValueError("ttl must be a finite number of seconds above 0")
+
+
+_LONGEST = 366 * 24 * 3600.0
+"""Seconds; drivers count in integers of 32 bits, some of them milliseconds, and nobody waits for that long."""
+
+
+def check_seconds(value: Any, what: str) -> float:
+    """Return an option that is a time to wait, in seconds; as text, too, for those that stand in a URL.
+
+    Raises:
+        ConfigurationError: it is no number above 0, or more than a year.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 < number <= _LONGEST:
+        raise ConfigurationError(f"{what} must be a number of seconds above 0")
+    return number
+
+
+def next_updated_at(stored: float, now: float) -> float:
+    """Return the next ``updated_at``: ``now``, or just above ``stored`` when the clock is behind it.
+
+    A microsecond is the smallest step that a double holds at today's Unix times.
+    """
+    return max(now, stored + 1e-6)
+
+
+def check_record(record: Any, kind: type) -> None:
+    """Refuse what is no record of that kind.
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if not isinstance(record, kind):
+        raise InvalidValueError(f"a {kind.__name__} is needed, not {type(record).__name__}")
+
+
+def check_many(values: Any, what: str) -> Iterable[Any]:
+    """Return ``values`` if they can be iterated over; one text is not many.
+
+    Raises:
+        InvalidValueError: they cannot, or it is.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"{what} must be a sequence, not {type(values).__name__}")
+    return values

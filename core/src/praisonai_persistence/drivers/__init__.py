@@ -1,0 +1,44 @@
+"""Clients and their lives: what a backend says about its client, and everything that is done with it.
+
+A backend derives from [Driver][]: how its client is opened and closed, and what its errors mean. [make_runner][]
+returns the runner that does the rest, for sync or for async callers. [Options][] describes what a store can be given,
+and reads it from a URL and from keywords. Each name is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from praisonai_persistence._lazy import lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from praisonai_persistence.drivers.asynchronous import AsyncDriverRunner
+    from praisonai_persistence.drivers.driver import Deadline, Driver
+    from praisonai_persistence.drivers.http import HttpErrors
+    from praisonai_persistence.drivers.options import Option, Options, OptionsStore, option
+    from praisonai_persistence.drivers.running import make_runner
+    from praisonai_persistence.drivers.synchronous import DriverRunner
+
+_MODULES = {
+    "asynchronous": ("AsyncDriverRunner",),
+    "driver": ("Deadline", "Driver"),
+    "http": ("HttpErrors",),
+    "options": ("Option", "Options", "OptionsStore", "option"),
+    "running": ("make_runner",),
+    "synchronous": ("DriverRunner",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AsyncDriverRunner",
+    "Deadline",
+    "Driver",
+    "DriverRunner",
+    "HttpErrors",
+    "Option",
+    "Options",
+    "OptionsStore",
+    "make_runner",
+    "option",
+]
+
+__getattr__, __dir__ = lazy(globals(), _HOMES)

@@ -1,0 +1,217 @@
+"""What a backend says about its client."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from praisonai_persistence.errors import (
+    BackendError,
+    BackendNotInstalledError,
+    ConnectionFailedError,
+    PersistenceError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["Deadline", "Driver", "from_outside", "load", "ours"]
+
+GRACE = 10.0
+"""Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
+
+
+class Deadline:
+    """A moment until which something has to be done.
+
+    Args:
+        seconds: from now on.
+        where: what has to be reached, for the error.
+    """
+
+    __slots__ = ("_end", "_where", "seconds")
+
+    def __init__(self, seconds: float, where: str) -> None:
+        self.seconds = seconds
+        self._where = where
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, more than 0.
+
+        Raises:
+            ConnectionFailedError: none are.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self.missed()
+        return left
+
+    def missed(self) -> ConnectionFailedError:
+        """Return the error of a deadline that was missed."""
+        return ConnectionFailedError(f"{self._where} did not answer within {self.seconds:g} seconds")
+
+
+class Driver:
+    """What a backend says about its client; the runners do everything else. Derive from it.
+
+    A hook may be called from any thread. For an async client (``asynchronous``), ``open``, ``close``, ``probe`` and
+    ``perform`` may return awaitables, which are awaited on the client's event loop, and ``begin`` may return an async
+    context manager.
+
+    Only ``open`` must be written. A hook that raises something other than a ``PersistenceError`` counts as an error
+    of the client (``translate``), or else as a ``BackendError`` that names the hook.
+    """
+
+    where: str = "the engine"
+    """What errors call the place, without a secret: ``the Qdrant server at db:6333``."""
+    place: Hashable | None = None
+    """Stores of one process whose drivers are of one class and have the same place share one client, as embedded
+    engines need it. None: a client for each store (and for each event loop of an async store)."""
+    path: str | None = None
+    """The file or folder of an embedded engine. If it was removed or replaced, the client is opened anew (L09)."""
+    forks: Literal["reopen", "refuse"] = "reopen"
+    """What a forked child does that inherited an open client: open its own, or refuse with a typed error (L06)."""
+    interrupts: Literal["reopen", "keep"] = "reopen"
+    """What becomes of the client when an exception came from outside in the middle of an operation: it is replaced, or
+    it stays, because the data are in its memory."""
+    turns: Literal["none", "writes", "all"] = "none"
+    """Which operations of the stores that share a client run one after the other."""
+    lock_file: str | None = None
+    """A file beside the data of an embedded engine. Whoever writes holds its lock, also against other processes."""
+    lock_timeout: float = 60.0
+    """Seconds to wait for that lock."""
+    reentrant: bool = False
+    """Whether a call may be made in the middle of another call of its thread (from a ``__del__``, a signal handler). If
+    not, it is refused with ``UnsupportedOperationError`` (L08)."""
+    asynchronous: bool = False
+    """Whether the client is an async one."""
+    given: Any = None
+    """A client that the caller handed in: used, never closed. None: ``open`` makes one."""
+    connect_timeout: float = 10.0
+    """Seconds to connect in, the probe included."""
+    timeout: float = 30.0
+    """Seconds in which a request has to be answered. The driver of a sync client hands this to its client; for an async
+    client the runner sees to it as well."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that ``open`` needs and that take long to import; they are imported before its time begins to run."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Names of the packages whose exceptions the client raises: ``("qdrant_client", "httpx")``. Those of Python's own
+    library count as well. Any other exception comes from outside, such as a time limit of the caller's task queue, and
+    is passed on as it is (L03)."""
+
+    def open(self, deadline: Deadline) -> Any:
+        """Open the client.
+
+        Args:
+            deadline: until when.
+
+        Raises:
+            ConnectionFailedError: the engine cannot be reached or refuses us. Other errors go through ``translate``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no open()")
+
+    def close(self, client: Any) -> Any:
+        """Close the client; nobody uses it any more. What fails here is ignored."""
+
+    def abandon(self, client: Any) -> None:
+        """Let go of a client in a forked child, after an interrupt, or when its event loop has ended.
+
+        Nothing may be said to the server, which would end the parent's session, and nothing may block. By default the
+        reference is dropped.
+        """
+
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
+        """Return a context around one operation: a transaction, or a connection of the client's own pool.
+
+        What the context manager returns is what the steps work on; by default it is the client. A context ends with the
+        operation's exception, or None to commit.
+        """
+        return contextlib.nullcontext(client)
+
+    def perform(self, on: Any, request: Any) -> Any:
+        """Do what a step yielded; by default the request is a function of what ``begin`` gave."""
+        return request(on)
+
+    def probe(self) -> Steps[None] | None:
+        """Return steps for the first connection of a store: to look at the server, to make a schema. None: none."""
+        return None
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        """Return a client's error in our words, without its text, which may quote what was to be stored.
+
+        None: a ``BackendError`` that holds the error's class.
+        """
+        return None
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        """Whether an operation that failed may be done once more; ``error.__cause__`` is the client's error."""
+        return False
+
+
+def load(driver: Driver) -> None:
+    """Import what a driver needs.
+
+    Raises:
+        BackendNotInstalledError: it is not installed.
+    """
+    from importlib import import_module
+
+    for name in driver.imports:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                f"{driver.where} needs the module {error.name or name!r}, which cannot be imported; install it again"
+            ) from error
+
+
+def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:
+    """Return an error of the client in our words."""
+    if isinstance(error, PersistenceError):
+        return error
+    try:
+        translated = driver.translate(error)
+    except Exception:  # noqa: BLE001 - a hook that fails must not hide what happened
+        translated = None
+    if isinstance(translated, PersistenceError):
+        return translated
+    where = f"{hook} of {type(driver).__name__}, " if hook else ""
+    return BackendError(f"{where}{driver.where} failed: {type(error).__name__}")
+
+
+def from_outside(driver: Driver, error: BaseException) -> bool:
+    """Whether an exception was raised into a call, and not by what it called (L03)."""
+    if isinstance(error, PersistenceError):
+        return False
+    if not isinstance(error, Exception):
+        return True
+    package = type(error).__module__.partition(".")[0]
+    if package not in sys.stdlib_module_names and package not in driver.packages:
+        return True
+    return raised_by_a_handler(error)
+
+
+def raised_by_a_handler(error: BaseException) -> bool:
+    """Whether a signal handler of the program raised an exception."""
+    import signal
+
+    codes = set()
+    traceback = error.__traceback__
+    while traceback is not None:
+        codes.add(traceback.tb_frame.f_code)
+        traceback = traceback.tb_next
+    handlers = (signal.getsignal(number) for number in signal.valid_signals())
+    return any(_code(handler) in codes for handler in handlers if callable(handler))
+
+
+def _code(handler: Callable[..., Any]) -> Any:
+    """Return the code of a function, of a method, of a partial of these, or of an object that can be called."""
+    function: Any = getattr(handler, "func", handler)
+    function = getattr(function, "__func__", function)
+    return getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)

@@ -1,0 +1,65 @@
+"""Errors of services that are spoken to by HTTP or gRPC."""
+
+from __future__ import annotations
+
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+
+__all__ = ["HttpErrors"]
+
+_NAMES = {
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+    "RESOURCE_EXHAUSTED": 429,
+}
+_SILENT = frozenset({408, 502, 503, 504})
+
+
+class HttpErrors:
+    """What a status or a gRPC code means, in our words.
+
+    Args:
+        where: what errors call the service.
+        login: what to check when it does not let us in: ``check its API key``.
+        too_large: what to do when a request is too large; None: a ``BackendError`` as any other.
+    """
+
+    def __init__(self, where: str, login: str = "check its credentials", too_large: str | None = None) -> None:
+        self._where = where
+        self._login = login
+        self._too_large = too_large
+
+    def error(self, code: int | str | None, error: Exception) -> PersistenceError:
+        """Return our error.
+
+        Args:
+            code: an HTTP status, or the name of a gRPC code; None: neither.
+            error: the client's, whose class is named.
+
+        Returns:
+            ``GoneError`` for 404, ``TakenError`` for 409, ``ConnectionFailedError`` where the service does not let us
+            in or does not answer, else ``BackendError``.
+        """
+        status = _NAMES.get(code) if isinstance(code, str) else code
+        where, kind = self._where, type(error).__name__
+        if status == 404:
+            return GoneError(f"{where} has no such collection")
+        if status == 409:
+            return TakenError(f"{where} has such a collection already")
+        if status in {401, 403}:
+            return ConnectionFailedError(f"{where} does not let this client in: {self._login}")
+        if status in _SILENT:
+            return self.silent(error)
+        if status == 429:
+            return ConnectionFailedError(f"{where} has had too many requests for now ({kind} {code}); try again later")
+        if status == 413 and self._too_large is not None:
+            return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
+        return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))
+
+    def silent(self, error: Exception) -> ConnectionFailedError:
+        """Return the error of a service that does not answer."""
+        return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")

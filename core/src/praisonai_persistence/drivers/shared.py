@@ -1,0 +1,311 @@
+"""Clients that are open in this process, and the calls that are under way on them.
+
+Everything here has to survive an exception at any place: CPython raises what a signal handler raises behind a call, at
+the entry of a function, and at a backward jump. So locks are taken by ``with`` on the lock itself, which nothing can
+interrupt half-way, and nobody counts: a call makes a lock of its own, registers it, and works while it holds it.
+Whoever ends a client says so first (``ended``), and then takes each registered lock once: that waits for the calls
+under way, and a call that was registered but has not begun finds that the client has ended.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence.drivers.background import Background, in_background
+from praisonai_persistence.drivers.driver import Deadline, from_outside, load, ours
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    PersistenceError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from praisonai_persistence.drivers.driver import Driver
+
+__all__ = ["Held", "Slot", "identity", "inherited", "let_go", "slot_of"]
+
+inherited: list[Any] = []
+"""Clients of the parent in a forked child. Kept: to finalise one could say goodbye on the parent's connection."""
+
+
+class Held:
+    """An open client.
+
+    Attributes:
+        client: the driver's.
+        identity: of the file or folder when it was opened; see [identity][].
+        calls: a lock for each call that is registered, and its thread and its runner.
+        ended: nobody may begin a call any more.
+        broken: an exception came from outside during a call, so the client's state is not known.
+        turn: held by those who take turns.
+        closing: closes the client, once that has begun.
+        corpse: the client until it is closed.
+    """
+
+    __slots__ = ("broken", "calls", "client", "closing", "corpse", "ended", "identity", "turn")
+
+    def __init__(self, client: Any, identity: tuple[int, int] | None) -> None:
+        self.client = client
+        self.identity = identity
+        self.calls: dict[Any, tuple[int, object]] = {}
+        self.ended = self.broken = False
+        self.turn = threading.Lock()
+        self.closing: Background | None = None
+        self.corpse = [client]  # whoever takes it out closes the client, so that it is closed once
+
+    def in_call(self) -> bool:
+        """Whether this thread is in a call."""
+        me = threading.get_ident()
+        return any(ident == me and lock.locked() for lock, (ident, _) in list(self.calls.items()))
+
+    def bury(self, driver: Driver) -> None:
+        """Close the client, if it has ended and nobody has a call on it. Harmless when repeated."""
+        if not self.ended or any(lock.locked() for lock in list(self.calls)):
+            return
+        closing = self.closing
+        if closing is None:
+            closing = self.closing = Background(lambda: self._close(driver))
+        closing.start()
+        closing.wait(None if driver.place is not None else driver.connect_timeout)
+
+    def _close(self, driver: Driver) -> None:
+        try:
+            client = self.corpse.pop()
+        except IndexError:
+            return
+        if driver.given is None:
+            # A client in an unknown state may not be able to close in peace; but an embedded engine has to let go of
+            # its files, else nobody can open them again.
+            let_go(driver, client, abandon=self.broken and driver.place is None)
+
+    def wait(self, runner: object = None) -> None:
+        """Wait for the calls that are under way (of a runner); not for those that this thread is in."""
+        me = threading.get_ident()
+        for lock, (ident, owner) in list(self.calls.items()):
+            if ident != me and runner in (None, owner):
+                with lock:
+                    pass
+
+
+def identity(path: str | None) -> tuple[int, int] | None:
+    """Return what tells a file or folder from another one in its place; None: there is none."""
+    if path is None:
+        return None
+    import os
+
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Slot:
+    """Where the runners of one place find their client; at most one is open at a time.
+
+    Attributes:
+        held: the open client, or None.
+        forked: whether the parent of this process had an open client.
+        attempts: how often somebody has tried to open it.
+        failure: the number of the last attempt, and its error, if it failed.
+    """
+
+    def __init__(self, place: Hashable | None) -> None:
+        self._place = place
+        self.held: Held | None = None
+        self._retired: list[Held] = []  # broken clients of servers, on which others still have calls under way
+        self._users: dict[int, weakref.ref[Any]] = {}
+        self.forked = False
+        self.attempts = 0
+        self.failure: tuple[int, PersistenceError] | None = None
+        self._opening: Background | None = None
+        self.lock = threading.RLock()
+        renew_in_child(self)
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+        held, self.held = self.held, None
+        inherited.extend(self._retired)
+        self._retired, self._opening = [], None
+        if held is not None:
+            inherited.append((held, held.corpse.copy()))
+            held.corpse.clear()
+            held.ended = self.forked = True
+
+    def join(self, runner: object) -> None:
+        """Make a runner a user of the client."""
+        self._users[id(runner)] = weakref.ref(runner)
+
+    def in_use(self) -> bool:
+        """Whether there is a runner that has joined, not left, and not been dropped."""
+        return any(user() is not None for user in list(self._users.values()))
+
+    def busy(self) -> bool:
+        """Whether this thread is in the middle of opening or closing the client."""
+        return in_background() or self.lock._is_owned()  # type: ignore[attr-defined]
+
+    def open(self, driver: Driver, ready: Held | None, probe: Callable[[Held], None]) -> Held:
+        """Return the open client, opening it if need be. The caller has the lock.
+
+        Args:
+            driver: says how.
+            ready: the client that the caller has probed.
+            probe: has a look at another one.
+
+        Raises:
+            ConnectionFailedError: it cannot be opened.
+            UnsupportedOperationError: it was open before a fork, and its engine does not survive that.
+        """
+        held = self.held
+        if held is not None and (held.ended or held.broken or self._moved(driver, held)):
+            self._replace(driver, held)
+            held = None
+        if held is None:
+            if self.forked and driver.forks == "refuse":
+                raise UnsupportedOperationError(
+                    f"{driver.where} does not survive a fork: start processes with 'spawn', or open the store in the "
+                    f"child only"
+                )
+            held = self._opened(driver, probe)
+            held.identity = identity(driver.path)
+            self.held = held
+            self._opening = None
+            if driver.place is None:
+                return held  # probed already
+        if ready is not held:
+            probe(held)
+        return held
+
+    def _opened(self, driver: Driver, probe: Callable[[Held], None]) -> Held:
+        opening = self._opening
+        if opening is None:  # else somebody was interrupted who waited for it
+            if any(name not in sys.modules for name in driver.imports):
+                loading = Background(lambda: load(driver))
+                loading.start()
+                loading.wait(None)
+                if loading.error is not None:
+                    raise loading.error
+            deadline = Deadline(driver.connect_timeout, driver.where)
+            opening = self._opening = Background(
+                lambda: _open(driver, deadline, probe), lambda held: let_go(driver, held.client, abandon=True)
+            )
+        opening.start()
+        # An embedded engine may have to recover first, which takes as long as it takes.
+        limit = driver.connect_timeout * 1.5 if driver.place is None else None
+        if not opening.wait(limit) and opening.give_up():
+            self._opening = None
+            raise ConnectionFailedError(
+                f"{driver.where} cannot be reached: open() or probe() of {type(driver).__name__} did not return within "
+                f"{limit:g} seconds"
+            )
+        if opening.error is not None:
+            self._opening = None
+            raise opening.error
+        return opening.answer  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _moved(driver: Driver, held: Held) -> bool:
+        return driver.path is not None and held.identity is not None and identity(driver.path) != held.identity
+
+    def leave(self, driver: Driver, runner: object) -> None:
+        """Have a runner done with the client, which is closed when it was the last. Harmless when repeated.
+
+        Not for a thread that is in a call itself.
+        """
+        with self.lock:
+            held = self.held
+            for each in (*self._retired, *([] if held is None else [held])):
+                each.wait(runner)
+            self._users.pop(id(runner), None)
+            if not self.in_use():
+                if held is not None:
+                    self._end(driver, held)
+                _forget(driver, self._place, self)
+
+    def _replace(self, driver: Driver, held: Held) -> None:
+        """End a client that cannot be used any more; another one will be opened."""
+        if driver.place is None and held.broken:
+            # Others may wait for a server still: the last of them lets go of the client.
+            self._retired = [each for each in self._retired if each.corpse]
+            self._retired.append(held)
+            held.ended = True
+            self.held = None
+            held.bury(driver)
+        else:
+            self._end(driver, held)
+
+    def _end(self, driver: Driver, held: Held) -> None:
+        """Wait for the calls under way, then close the client."""
+        held.ended = True
+        held.wait()
+        held.bury(driver)
+        self.held = None
+
+
+def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> Held:
+    """Open a client; one that nobody else has is probed."""
+    try:
+        client = driver.open(deadline) if driver.given is None else driver.given
+    except PersistenceError:
+        raise
+    except Exception as error:
+        raise ours(driver, error, "open()") from error
+    if client is None:
+        raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
+    held = Held(client, None)
+    if driver.place is None:
+        try:
+            probe(held)
+        except BaseException:
+            if driver.given is None:
+                let_go(driver, client, abandon=False)
+            raise
+    return held
+
+
+def let_go(driver: Driver, client: Any, *, abandon: bool) -> None:
+    """Close or abandon a client; what fails is ignored, unless it came from outside."""
+    try:
+        (driver.abandon if abandon else driver.close)(client)
+    except Exception as error:
+        if from_outside(driver, error):
+            raise
+
+
+_slots: dict[tuple[type, Hashable], Slot] = {}
+_finding = threading.RLock()
+
+
+def slot_of(driver: Driver) -> Slot:
+    """Return the slot of a driver's place, which all runners there share."""
+    if driver.place is None:
+        return Slot(None)
+    key = (type(driver), driver.place)
+    with _finding:
+        slot = _slots.get(key)
+        if slot is None:
+            slot = _slots[key] = Slot(driver.place)
+        return slot
+
+
+def _forget(driver: Driver, place: Hashable | None, slot: Slot) -> None:
+    with _finding:
+        if place is not None and _slots.get((type(driver), place)) is slot and not slot.in_use():
+            del _slots[type(driver), place]
+
+
+class _Finding:
+    def _renew(self) -> None:
+        global _finding  # noqa: PLW0603 - a lock that another thread held at the moment of the fork
+        _finding = threading.RLock()
+
+
+_renewed = _Finding()
+renew_in_child(_renewed)

@@ -1,0 +1,300 @@
+"""Opening stores by name, by URL, and by a configuration."""
+
+from __future__ import annotations
+
+from praisonai_persistence._declare import NamedTuple, overload
+from praisonai_persistence.errors import ConfigurationError, UnknownBackendError
+from praisonai_persistence.registry import _DEFAULTS, _shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal
+
+    from praisonai_persistence.config import PersistenceConfig
+    from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
+    from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
+    from praisonai_persistence.registry import StoreRegistry
+    from praisonai_persistence.state import AsyncStateStore, StateStore
+
+    Mode = Literal["auto", "sync", "async"]
+
+__all__ = [
+    "Stores",
+    "create_conversation_store",
+    "create_knowledge_store",
+    "create_state_store",
+    "create_stores_from_config",
+    "open_conversation_store",
+    "open_knowledge_store",
+    "open_state_store",
+]
+
+
+def _create(kind: str, backend: str, url: str | None, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
+    stores = registry if registry is not None else _DEFAULTS[kind]
+    if mode not in {"auto", "sync", "async"}:
+        raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
+    if url is not None:
+        options["url"] = url
+    if mode == "auto":
+        return stores._create(backend, options)
+    store = stores._create(_coloured(stores, backend, mode), options)
+    return _bridged(store, mode)
+
+
+def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
+    """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``; its own without."""
+    name = stores.canonical(backend)
+    at = "@" + backend.partition("@")[2] if "@" in backend else ""
+    is_async = name.startswith("async_")
+    if is_async == (mode == "async"):
+        return backend
+    other = (name[len("async_") :] if is_async else f"async_{name}") + at
+    return other if stores.has(other) else backend
+
+
+def _bridged(store: Any, mode: str) -> Any:
+    """Return the store in the colour of the mode: itself, or over the bridge."""
+    from praisonai_persistence._store import AsyncStore, SyncStore
+
+    if isinstance(store, SyncStore if mode == "sync" else AsyncStore):
+        return store
+    if not isinstance(store, SyncStore | AsyncStore):
+        return store  # of a plugin that goes by method names alone; what it says it is, is all we know
+    from praisonai_persistence.bridge import as_async, as_sync  # here, because asyncio costs more than all else
+
+    bridge: Callable[[Any], Any] = as_sync if mode == "sync" else as_async
+    return bridge(store)
+
+
+@overload
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> ConversationStore: ...
+@overload
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncConversationStore: ...
+@overload
+def create_conversation_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore: ...
+def create_conversation_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> ConversationStore | AsyncConversationStore:
+    """Return a new conversation store.
+
+    Args:
+        backend: a name or an alias, or ``name@distribution``.
+        url: where it stores; what it looks like is the backend's business.
+        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour, or, where it
+            has none, the backend itself behind a bridge (see ``praisonai_persistence.bridge``).
+        registry: another than the process-wide one.
+        **options: the backend's own.
+
+    Raises:
+        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
+    """
+    store: ConversationStore | AsyncConversationStore = _create("conversation", backend, url, mode, registry, options)
+    return store
+
+
+@overload
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> KnowledgeStore: ...
+@overload
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncKnowledgeStore: ...
+@overload
+def create_knowledge_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore: ...
+def create_knowledge_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> KnowledgeStore | AsyncKnowledgeStore:
+    """Return a new knowledge store; see [create_conversation_store][]."""
+    store: KnowledgeStore | AsyncKnowledgeStore = _create("knowledge", backend, url, mode, registry, options)
+    return store
+
+
+@overload
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["sync"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> StateStore: ...
+@overload
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    *,
+    mode: Literal["async"],
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> AsyncStateStore: ...
+@overload
+def create_state_store(
+    backend: str, url: str | None = None, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore: ...
+def create_state_store(
+    backend: str,
+    url: str | None = None,
+    mode: Mode = "auto",
+    *,
+    registry: StoreRegistry | None = None,
+    **options: Any,
+) -> StateStore | AsyncStateStore:
+    """Return a new state store; see [create_conversation_store][]."""
+    store: StateStore | AsyncStateStore = _create("state", backend, url, mode, registry, options)
+    return store
+
+
+def _open(kind: str, url: str, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
+    from praisonai_persistence.urls import mask, parse_url
+
+    parsed = parse_url(url)
+    stores = registry if registry is not None else _DEFAULTS[kind]
+    name = parsed.scheme
+    if parsed.variant:
+        variant = _variant(stores, name, parsed.variant)
+        if variant is None:
+            raise UnknownBackendError(f"{mask(url)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
+        name = variant
+    return _create(kind, name, url, mode, stores, options)
+
+
+def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
+    """Return the name that ``scheme+variant`` stands for: ``variant`` or ``scheme_variant``, of the scheme's family."""
+    family = stores.canonical(scheme).removeprefix("async_")
+    for name in (variant, f"{scheme}_{variant}"):
+        if stores.has(name) and stores.canonical(name).removeprefix("async_") == family:
+            return name
+    return None
+
+
+@overload
+def open_conversation_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore: ...
+@overload
+def open_conversation_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncConversationStore: ...
+@overload
+def open_conversation_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore: ...
+def open_conversation_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> ConversationStore | AsyncConversationStore:
+    """Return a new conversation store; the URL's scheme picks the backend, what stands behind ``+`` the variant.
+
+    ``sqlite+aiosqlite:///agent.db`` is the async variant of sqlite; ``agent.db`` alone is ``sqlite:///agent.db``.
+
+    Raises:
+        ConfigurationError: a malformed URL.
+        UnknownBackendError: and everything else that [StoreRegistry.create][] raises.
+    """
+    store: ConversationStore | AsyncConversationStore = _open("conversation", url, mode, registry, options)
+    return store
+
+
+@overload
+def open_knowledge_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore: ...
+@overload
+def open_knowledge_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncKnowledgeStore: ...
+@overload
+def open_knowledge_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore: ...
+def open_knowledge_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> KnowledgeStore | AsyncKnowledgeStore:
+    """Return a new knowledge store; see [open_conversation_store][]."""
+    store: KnowledgeStore | AsyncKnowledgeStore = _open("knowledge", url, mode, registry, options)
+    return store
+
+
+@overload
+def open_state_store(
+    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore: ...
+@overload
+def open_state_store(
+    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+) -> AsyncStateStore: ...
+@overload
+def open_state_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore: ...
+def open_state_store(
+    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+) -> StateStore | AsyncStateStore:
+    """Return a new state store; see [open_conversation_store][]."""
+    store: StateStore | AsyncStateStore = _open("state", url, mode, registry, options)
+    return store
+
+
+class Stores(NamedTuple):
+    """The stores of a configuration; None for a kind that it does not name."""
+
+    conversation: ConversationStore | AsyncConversationStore | None = None
+    knowledge: KnowledgeStore | AsyncKnowledgeStore | None = None
+    state: StateStore | AsyncStateStore | None = None
+
+
+def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") -> Stores:
+    """Return the stores that a configuration names; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: and everything else that [open_conversation_store][] raises.
+    """
+    return Stores(
+        conversation=None
+        if config.conversation_url is None
+        else open_conversation_store(config.conversation_url, mode, **config.conversation_options),
+        knowledge=None
+        if config.knowledge_url is None
+        else open_knowledge_store(config.knowledge_url, mode, **config.knowledge_options),
+        state=None if config.state_url is None else open_state_store(config.state_url, mode, **config.state_options),
+    )

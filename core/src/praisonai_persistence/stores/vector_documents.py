@@ -1,0 +1,124 @@
+"""How vector engines that hold JSON store a collection's facts and a document, and how much goes into one request.
+
+All that has to come back equal is text: not every engine, and not every reader of JSON, gives back the same double.
+"""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.payload import loads
+from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.vectors import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from praisonai_persistence.stores.knowledge import DocumentRow
+
+__all__ = [
+    "batches",
+    "collection_facts",
+    "collection_info",
+    "document_candidate",
+    "document_facts",
+    "pages",
+    "vector_bytes",
+]
+
+T = TypeVar("T")
+
+
+def collection_facts(info: CollectionInfo, metadata: str | None) -> dict[str, Any]:
+    """Return what a collection was created with, as JSON; ``metadata`` is that of ``info`` as text."""
+    return {"name": info.name, "dimension": info.dimension, "distance": info.distance, "metadata": metadata}
+
+
+def collection_info(name: str, facts: Mapping[str, Any]) -> CollectionInfo:
+    """Return a collection of which [collection_facts][] were stored."""
+    metadata = facts["metadata"]
+    return CollectionInfo(name, facts["dimension"], facts["distance"], None if metadata is None else loads(metadata))
+
+
+def vector_bytes(vector: array[float]) -> bytes:
+    """Return 32-bit floats, little-endian."""
+    import sys
+
+    if sys.byteorder == "big":
+        vector = array("f", vector)
+        vector.byteswap()
+    return vector.tobytes()
+
+
+def document_facts(row: DocumentRow, ranked: array[float], writer: str | None = None) -> dict[str, Any]:
+    """Return what has to come back of a document, beside its id and content.
+
+    Args:
+        row: the document.
+        ranked: what the engine ranks it by; where that is another vector, the embedding is stored as text.
+        writer: who inserted it; see ``MarkedSteps``.
+    """
+    return {
+        "metadata": row.metadata,
+        "content_hash": row.content_hash,
+        "created_at": row.created_at.hex(),
+        "embedding": None if ranked is row.embedding else base64.b64encode(vector_bytes(row.embedding)).decode("ascii"),
+        "writer": writer,
+    }
+
+
+def document_candidate(
+    id: str,  # noqa: A002
+    content: str,
+    facts: Mapping[str, Any],
+    ranked: Callable[[], array[float]],
+) -> Candidate:
+    """Return a document of which [document_facts][] were stored; absent facts are None.
+
+    Args:
+        id: the document's.
+        content: its content, encoded.
+        facts: the rest.
+        ranked: returns what the engine ranks it by.
+    """
+    embedding = facts.get("embedding")
+    return Candidate(
+        id,
+        content,
+        ranked() if embedding is None else unpack(base64.b64decode(embedding)),
+        facts.get("metadata"),
+        facts.get("content_hash"),
+        float.fromhex(facts["created_at"]),
+    )
+
+
+def pages(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Return the items in order, in lists of so many at the most."""
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def batches(
+    rows: Sequence[DocumentRow], most_bytes: int, dimension: int, most: int | None = None
+) -> Iterator[Sequence[DocumentRow]]:
+    """Return the rows in order, as many at a time as go into one request.
+
+    Args:
+        rows: the documents.
+        most_bytes: of their text, and of their numbers as JSON (16 bytes each), in one request; a longer document goes
+            alone.
+        dimension: of the embeddings.
+        most: documents in one request; None: no limit.
+    """
+    start = size = 0
+    for number, row in enumerate(rows):
+        own = len(row.content.encode()) + len((row.metadata or "").encode()) + 16 * dimension
+        if number > start and (size + own > most_bytes or number - start == most):
+            yield rows[start:number]
+            start, size = number, 0
+        size += own
+    if start < len(rows):
+        yield rows[start:]

@@ -1,0 +1,157 @@
+"""What a store can be given: places, URLs, values of the wrong kind, unknown names, signatures and tables."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import pytest
+
+from praisonai_persistence.drivers import Driver, Options, OptionsStore, option
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.memory import MemoryStateSteps, _Data
+from praisonai_persistence.stores import StepStateStore
+
+
+class ToyOptions(Options):
+    title = "Toy"
+    schemes = ("toy", "async_toy")
+    servers = folders = memory = True
+    default_port = 7000
+    clients = ("client",)
+    password_is = "api_key"
+    hint = "; a key is written toy://:key@host"
+
+    api_key = option(None, "text", "the server's", server=True, secret=True)
+    tls = option(False, "flag", "use TLS", url=True, server=True)
+    timeout = option(30.0, "seconds", "seconds for an answer", url=True)
+    size = option(8, "count", "how many")
+    mode = option("fast", ("fast", "slow"), "how", url=True)
+    client = option(None, "object", "a client of yours")
+
+
+def test_a_server():
+    found = ToyOptions("toy://:k%2Fey@Host:1?tls=true&timeout=2.5&mode=slow")
+    assert (found.host, found.port, found.api_key, found.tls) == ("host", 1, "k/ey", True)
+    assert (found.timeout, found.mode, found.size, found.path) == (2.5, "slow", 8, None)
+    assert found.where == "the Toy server at host:1"
+    assert "k/ey" not in repr(found)
+
+
+def test_keywords_win_over_the_url():
+    found = ToyOptions("toy://host?timeout=2", timeout=3, port=9)
+    assert (found.timeout, found.port) == (3, 9)
+
+
+def test_folders_and_memory():
+    assert ToyOptions("toy:///a/b").path == os.path.abspath("a/b")
+    assert ToyOptions("async_toy:////a/b").path == "/a/b"
+    assert ToyOptions(path="~/x").path == os.path.expanduser("~/x")
+    assert ToyOptions("toy://").path == ToyOptions(path=":memory:").path == ":memory:"
+
+
+def test_a_client_stands_for_the_place():
+    client = object()
+    assert ToyOptions(client=client, timeout=1).client is client
+
+
+def test_a_default_host():
+    class Local(ToyOptions):
+        default_host = "localhost"
+
+    assert (Local().host, Local().port, Local(port=3).port) == ("localhost", 7000, 3)
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "says"),
+    [
+        (None, {}, "say where Toy is"),
+        ("toy://host", {"path": "a"}, "say where Toy is"),
+        (None, {"path": "a", "host": "b"}, "say where Toy is"),
+        (None, {"path": "a", "tls": True}, "tls: for a server"),
+        (None, {"path": "a", "port": 5}, "port: for a server"),
+        (None, {"path": ""}, "path must be"),
+        (None, {"path": "a\0b"}, "path must be"),
+        (None, {"path": "s3://bucket"}, "path must be a local path"),
+        (None, {"host": ""}, "host must be text"),
+        (None, {"host": 5}, "host must be text"),
+        (None, {"host": "h", "port": 0}, "port must be a number from 1 to 65535"),
+        (None, {"host": "h", "port": True}, "port must be"),
+        (None, {"host": "h", "tls": 1}, "tls must be True or False"),
+        (None, {"host": "h", "timeout": 0}, "timeout must be a number of seconds above 0"),
+        (None, {"host": "h", "timeout": float("inf")}, "timeout must be"),
+        (None, {"host": "h", "size": 1.5}, "size must be a whole number above 0"),
+        (None, {"host": "h", "mode": "other"}, "mode must be one of fast, slow"),
+        (None, {"host": "h", "api_key": ""}, "api_key must be text, not empty"),
+        (None, {"client": object(), "host": "h"}, "client knows its place: host"),
+        ("toy://host", {"client": object()}, "client knows its place: url"),
+        ("https://host", {}, "has the scheme 'https', not toy"),
+        ("toy://host?tls=perhaps", {}, "tls in the URL must be true or false"),
+        ("toy://host?timeout=soon", {}, "timeout in the URL must be a number of seconds above 0"),
+        ("toy://host?size=3", {}, "takes tls, timeout, mode, not size"),
+        ("toy://user:s3cret@host", {}, "which Toy has not; a key is written"),
+        ("toy://host/path", {}, "a path behind the server"),
+    ],
+)
+def test_what_cannot_be_is_told_with_what_can(url, given, says):
+    with pytest.raises(ConfigurationError) as caught:
+        ToyOptions(url, **given)
+    assert says in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_unknown_option_is_told_with_the_nearest():
+    with pytest.raises(TypeError, match="Toy has no option 'tiemout'; did you mean 'timeout'"):
+        ToyOptions("toy://host", tiemout=3)
+    with pytest.raises(TypeError, match="Toy has no option 'xyz': path, host, port"):
+        ToyOptions("toy://host", xyz=3)
+
+
+def test_engines_that_have_no_server_or_no_folder_say_so():
+    class Embedded(Options):
+        title = "Embedded"
+        schemes = ("embedded",)
+        folders = True
+
+    with pytest.raises(TypeError, match="no option 'host'"):
+        Embedded(host="h")
+    with pytest.raises(ConfigurationError, match="cannot be in memory"):
+        Embedded(path=":memory:")
+    assert Embedded("embedded://name/x").path == os.path.abspath("name/x")
+
+    class Remote(Options):
+        title = "Remote"
+        schemes = ("remote",)
+        servers = True
+
+    with pytest.raises(ConfigurationError, match="cannot be in a folder"):
+        Remote("remote:///x")
+
+
+class ToyStore(OptionsStore, StepStateStore):
+    options_class = ToyOptions
+
+    def _make(self, options):
+        driver = Driver()
+        driver.open = lambda deadline: object()
+        return MemoryStateSteps(_Data(), options.table_prefix), driver
+
+
+def test_the_signature_comes_from_the_options():
+    parameters = inspect.signature(ToyStore).parameters
+    assert list(parameters)[:4] == ["url", "path", "host", "port"]
+    assert parameters["timeout"].default == 30.0
+    assert parameters["timeout"].kind is inspect.Parameter.KEYWORD_ONLY
+    with pytest.raises(TypeError):
+        inspect.signature(ToyStore).bind(tiemout=3)
+    with ToyStore("toy://host") as store:
+        store.set("a", 1)
+        assert store.get("a") == 1
+
+
+def test_the_table_comes_from_the_options():
+    rows = list(ToyOptions.table())
+    assert rows[0] == "| option | default | meaning |"
+    assert "| `timeout` | 30 | seconds for an answer (also in the URL) |" in rows
+    assert "| `api_key` | none | the server's |" in rows
+    assert len(rows) == 3 + len(ToyOptions.declared)

@@ -1,0 +1,384 @@
+"""The runner of drivers with an async client: cancellation, deadlines, several loops, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+from praisonai_persistence.drivers import AsyncDriverRunner, Driver, DriverRunner, make_runner
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.steps import Pause, reads, writes
+from praisonai_persistence.stores import ThreadRunner
+
+LIMIT = 10.0
+
+
+class Client:
+    def __init__(self):
+        self.open = True
+
+    async def call(self, function):
+        if not self.open:
+            raise RuntimeError("the client is closed")
+        return await function()
+
+
+class ToyDriver(Driver):
+    where = "the toy"
+    asynchronous = True
+
+    def __init__(self, **facts):
+        self.__dict__.update(facts)
+        self.clients, self.closed, self.abandoned = [], [], []
+
+    async def open(self, deadline):
+        await asyncio.sleep(0)
+        self.clients.append(Client())
+        return self.clients[-1]
+
+    async def close(self, client):
+        assert client.open
+        client.open = False
+        self.closed.append(client)
+
+    def abandon(self, client):
+        client.open = False
+        self.abandoned.append(client)
+
+
+async def nothing():
+    return None
+
+
+@reads
+def ask(function=nothing):
+    return (yield lambda client: client.call(function))
+
+
+@writes
+def change(function=nothing):
+    return (yield lambda client: client.call(function))
+
+
+@pytest.fixture
+def toy():
+    return ToyDriver()
+
+
+def run(main):
+    return asyncio.run(asyncio.wait_for(main(), LIMIT))
+
+
+def test_many_tasks_open_one_client_which_close_closes(toy):
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        assert toy.clients == []
+        await asyncio.gather(*[runner.run(ask) for _ in range(16)])
+        assert len(toy.clients) == 1
+        await runner.close()
+        await runner.close()
+        assert toy.closed == toy.clients
+        for call in (runner.connect, lambda: runner.run(ask)):
+            with pytest.raises(StoreClosedError):
+                await call()
+
+    run(main)
+
+
+def test_close_waits_for_the_calls_that_are_under_way(toy):
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        inside, go = asyncio.Event(), asyncio.Event()
+
+        async def work():
+            inside.set()
+            await go.wait()
+            return toy.clients[0].open
+
+        call = asyncio.create_task(runner.run(ask, work))
+        await inside.wait()
+        closing = asyncio.create_task(runner.close())
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        go.set()
+        assert await call is True
+        await closing
+        assert toy.closed == toy.clients
+
+    run(main)
+
+
+def test_a_cancelled_caller_hears_of_it_when_the_call_has_ended(toy):
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        inside, go, done = asyncio.Event(), asyncio.Event(), []
+
+        async def work():
+            inside.set()
+            await go.wait()
+            done.append(1)
+
+        call = asyncio.create_task(runner.run(change, work))
+        await inside.wait()
+        call.cancel()
+        await asyncio.sleep(0.01)
+        assert not call.done()
+        call.cancel()  # again: an impatient caller hears nothing sooner
+        await asyncio.sleep(0.01)
+        assert not call.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert done == [1]
+        await runner.close()
+
+    run(main)
+
+
+def test_a_cancelled_call_that_does_not_end_is_called_off_and_its_client_let_go(toy):
+    async def main():
+        toy.timeout = 0.05
+        runner = AsyncDriverRunner(toy)
+        inside, forever, ended = asyncio.Event(), asyncio.Event(), []
+
+        async def work():
+            inside.set()
+            try:
+                await forever.wait()
+            finally:
+                ended.append(1)
+
+        call = asyncio.create_task(runner.run(change, work))
+        await inside.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert ended == [1]
+        await runner.run(ask)
+        assert toy.abandoned == toy.clients[:1]
+        await runner.close()
+
+    run(main)
+
+
+def test_an_answer_that_does_not_come_is_an_error_within_the_timeout(toy):
+    async def main():
+        toy.timeout = 0.05
+        runner = AsyncDriverRunner(toy)
+        with pytest.raises(ConnectionFailedError, match=r"within 0\.05 seconds"):
+            await runner.run(ask, asyncio.Event().wait)
+        await runner.run(ask)
+        assert toy.abandoned == toy.clients[:1]
+        await runner.close()
+
+    run(main)
+
+
+def test_a_connection_that_does_not_come_is_an_error_within_the_timeout(toy):
+    async def main():
+        toy.connect_timeout = 0.05
+
+        async def never(deadline):
+            await asyncio.Event().wait()
+
+        toy.open = never
+        runner = AsyncDriverRunner(toy)
+        outcomes = await asyncio.gather(*[runner.run(ask) for _ in range(20)], return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {ConnectionFailedError}
+
+    run(main)
+
+
+def test_others_keep_a_client_until_they_are_done(toy):
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        inside, go = asyncio.Event(), asyncio.Event()
+
+        async def work():
+            inside.set()
+            await go.wait()
+            return toy.clients[0].open
+
+        call = asyncio.create_task(runner.run(ask, work))
+        await inside.wait()
+        runner._heres[asyncio.get_running_loop()].held.broken = True
+        await runner.run(ask)
+        assert len(toy.clients) == 2
+        assert toy.abandoned == []
+        go.set()
+        assert await call is True
+        assert toy.abandoned == toy.clients[:1]
+        await runner.close()
+
+    run(main)
+
+
+def test_each_loop_has_a_client_and_what_has_ended_is_let_go(toy):
+    runner = AsyncDriverRunner(toy)
+    for _ in range(3):
+        asyncio.run(runner.run(ask))
+    assert len(toy.clients) == 3
+    assert toy.abandoned == toy.clients[:2]
+    asyncio.run(runner.close())
+    assert toy.abandoned == toy.clients
+
+
+def test_several_loops_at_once_and_a_close_from_one_of_them(toy):
+    runner = AsyncDriverRunner(toy)
+    ready, go, outcomes = threading.Barrier(5), threading.Event(), []
+
+    def work():
+        async def main():
+            for _ in range(20):
+                await runner.run(ask)
+            ready.wait(LIMIT)
+            while not go.is_set():
+                try:
+                    await runner.run(ask)
+                except StoreClosedError:
+                    break
+            outcomes.append("ended")
+
+        asyncio.run(main())
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    ready.wait(LIMIT)
+    asyncio.run(runner.close())
+    go.set()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert outcomes == ["ended"] * 4
+    assert len(toy.clients) == 4
+    assert [client for client in toy.clients if client.open] == []
+
+
+class Limit(Exception):
+    """As a task queue raises it."""
+
+
+Limit.__module__ = "somewhere.else"
+
+
+def test_errors_of_the_client_are_ours_and_others_pass(toy):
+    async def main():
+        runner = AsyncDriverRunner(toy)
+
+        async def fail():
+            return {}["what was to be stored"]
+
+        async def limit():
+            raise Limit
+
+        with pytest.raises(BackendError) as caught:
+            await runner.run(ask, fail)
+        assert "stored" not in str(caught.value)
+        with pytest.raises(Limit):
+            await runner.run(ask, limit)
+        await runner.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("hook", ["open", "begin", "probe", "repeats"])
+def test_a_hook_that_raises_is_named(toy, hook):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    setattr(toy, hook, fail)
+
+    async def work():
+        raise ConnectionFailedError("so that it may be repeated")
+
+    async def main():
+        with pytest.raises(BackendError, match=hook):
+            await AsyncDriverRunner(toy).run(ask, work)
+
+    run(main)
+
+
+def test_a_failed_probe_closes_the_client(toy):
+    outcomes = [ConnectionFailedError("asleep"), None]
+
+    def probe():
+        def steps():
+            error = outcomes.pop(0)
+            if error:
+                raise error
+            yield Pause(0)
+
+        return steps()
+
+    toy.probe = probe
+
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        with pytest.raises(ConnectionFailedError):
+            await runner.run(ask)
+        assert toy.closed == toy.clients
+        await runner.run(ask)
+        await runner.close()
+
+    run(main)
+
+
+def test_turns_are_taken(toy):
+    toy.turns = "writes"
+
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        inside, most = [], []
+
+        async def work():
+            inside.append(1)
+            most.append(len(inside))
+            await asyncio.sleep(0)
+            inside.pop()
+
+        await asyncio.gather(*[runner.run(change, work) for _ in range(20)])
+        assert max(most) == 1
+        await asyncio.gather(*[runner.run(ask, work) for _ in range(20)])
+        assert max(most) > 1
+        await runner.close()
+
+    run(main)
+
+
+def test_nothing_is_left_of_an_interrupted_loop(toy):
+    runner = AsyncDriverRunner(toy)
+
+    async def main():
+        task = asyncio.create_task(runner.run(ask, asyncio.Event().wait))
+        await asyncio.sleep(0.01)
+        assert not task.done()
+
+    asyncio.run(main())  # which cancels what is left
+    asyncio.run(runner.run(ask))
+    asyncio.run(runner.close())
+    gc.collect()
+    assert [client for client in toy.clients if client.open] == []
+
+
+def test_the_runner_fits_driver_and_callers():
+    assert isinstance(make_runner(ToyDriver(), asynchronous=True), AsyncDriverRunner)
+    sync = ToyDriver(asynchronous=False)
+    assert isinstance(make_runner(sync), DriverRunner)
+    assert isinstance(make_runner(sync, asynchronous=True), ThreadRunner)
+
+
+def test_a_forked_child_is_refused_where_the_engine_does_not_survive(toy):
+    toy.forks = "refuse"
+    runner = AsyncDriverRunner(toy)
+    asyncio.run(runner.run(ask))
+    runner._renew()  # what a forked child does
+    with pytest.raises(UnsupportedOperationError, match="spawn"):
+        asyncio.run(runner.run(ask))

@@ -1,0 +1,531 @@
+"""The runner of drivers with a sync client: connecting, sharing, closing, interrupts, forks, hooks that fail."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from praisonai_persistence.drivers import Driver, DriverRunner
+from praisonai_persistence.errors import (
+    BackendError,
+    BackendNotInstalledError,
+    ConnectionFailedError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.steps import Pause, reads, writes
+
+LIMIT = 10.0
+
+
+class Client:
+    def __init__(self):
+        self.open = True
+        self.values = {}
+
+    def call(self, function=lambda: None):
+        if not self.open:
+            raise RuntimeError("the client is closed")
+        return function()
+
+
+class ToyDriver(Driver):
+    where = "the toy"
+
+    def __init__(self, **facts):
+        self.__dict__.update(facts)
+        self.clients = []
+        self.closed = []
+        self.abandoned = []
+
+    def open(self, deadline):
+        client = Client()
+        self.clients.append(client)
+        return client
+
+    def close(self, client):
+        assert client.open
+        client.open = False
+        self.closed.append(client)
+
+    def abandon(self, client):
+        client.open = False
+        self.abandoned.append(client)
+
+
+@reads
+def ask(function=lambda: None):
+    return (yield lambda client: client.call(function))
+
+
+@writes
+def change(function=lambda: None):
+    return (yield lambda client: client.call(function))
+
+
+@pytest.fixture
+def toy():
+    return ToyDriver()
+
+
+def in_thread(function):
+    box = []
+
+    def work():
+        try:
+            box.append(function())
+        except BaseException as error:
+            box.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread, box
+
+
+def ended(thread, box):
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    return box[0]
+
+
+class TestConnecting:
+    def test_the_constructor_opens_nothing_and_the_first_call_does(self, toy):
+        runner = DriverRunner(toy)
+        assert toy.clients == []
+        runner.run(ask)
+        runner.run(ask)
+        assert len(toy.clients) == 1
+
+    def test_many_threads_open_one_client(self, toy):
+        runner = DriverRunner(toy)
+        barrier = threading.Barrier(16)
+
+        def work():
+            barrier.wait()
+            runner.run(ask)
+
+        for thread, box in [in_thread(work) for _ in range(16)]:
+            assert ended(thread, box) is None
+        assert len(toy.clients) == 1
+
+    def test_a_failure_is_not_repeated_by_those_who_waited_for_it(self, toy):
+        attempts, first, go = [], threading.Event(), threading.Event()
+
+        def fail(deadline):
+            attempts.append(1)
+            first.set()
+            go.wait(LIMIT)
+            raise ConnectionFailedError("no toy there")
+
+        toy.open = fail
+        runner = DriverRunner(toy)
+        works = [in_thread(lambda: runner.run(ask)) for _ in range(1)]
+        first.wait(LIMIT)
+        works += [in_thread(lambda: runner.run(ask)) for _ in range(8)]
+        while runner._slot.attempts < 1 or sum(thread.is_alive() for thread, _ in works) < 9:
+            time.sleep(0.001)
+        go.set()
+        for thread, box in works:
+            assert isinstance(ended(thread, box), ConnectionFailedError)
+        assert len(attempts) <= 2  # theirs was under way when they came, so one of them tried again
+        toy.open = lambda deadline: Client()
+        runner.run(ask)
+
+    def test_an_open_that_never_returns_is_told_with_the_hook(self, toy):
+        forever = threading.Event()
+        toy.open = lambda deadline: forever.wait(60)
+        toy.connect_timeout = 0.1
+        with pytest.raises(ConnectionFailedError, match=r"open\(\) or probe\(\) of ToyDriver"):
+            DriverRunner(toy).run(ask)
+        forever.set()
+
+    def test_a_module_that_is_missing_is_told(self, toy):
+        toy.imports = ("json", "no_such_module_here")
+        with pytest.raises(BackendNotInstalledError, match="no_such_module_here"):
+            DriverRunner(toy).run(ask)
+
+    def test_a_client_that_comes_too_late_is_let_go(self, toy):
+        go, gone = threading.Event(), threading.Event()
+
+        def late(deadline):
+            go.wait(LIMIT)
+            return Client()
+
+        toy.open = late
+        toy.abandon = lambda client: gone.set()
+        toy.connect_timeout = 0.1
+        with pytest.raises(ConnectionFailedError):
+            DriverRunner(toy).run(ask)
+        go.set()
+        assert gone.wait(LIMIT)
+
+    def test_the_probe_runs_once_and_a_failed_one_closes_the_client(self, toy):
+        outcomes = [ConnectionFailedError("asleep"), None]
+
+        def probe():
+            def steps():
+                error = outcomes.pop(0)
+                if error:
+                    raise error
+                yield lambda client: client.call()
+
+            return steps()
+
+        toy.probe = probe
+        runner = DriverRunner(toy)
+        with pytest.raises(ConnectionFailedError):
+            runner.run(ask)
+        assert toy.closed == toy.clients
+        runner.run(ask)
+        runner.run(ask)
+        assert len(toy.clients) == 2
+
+    def test_a_client_that_was_handed_in_is_used_and_not_closed(self, toy):
+        toy.given = Client()
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        runner.close()
+        assert toy.given.open
+        assert toy.clients == []
+
+
+class TestSharing:
+    def test_stores_of_one_place_share_and_the_last_one_closes(self):
+        one, two = ToyDriver(place="here"), ToyDriver(place="here")
+        first, second = DriverRunner(one), DriverRunner(two)
+        first.run(ask)
+        second.run(ask)
+        assert len(one.clients + two.clients) == 1
+        first.close()
+        second.run(ask)
+        assert one.clients[0].open
+        second.close()
+        assert not one.clients[0].open
+
+    def test_a_store_that_was_dropped_keeps_nobody(self):
+        one, two = ToyDriver(place="dropped"), ToyDriver(place="dropped")
+        first, second = DriverRunner(one), DriverRunner(two)
+        first.run(ask)
+        second.run(ask)
+        del first
+        gc.collect()
+        second.close()
+        assert not one.clients[0].open
+
+    def test_turns_are_taken_across_the_stores_of_a_place(self):
+        runners = [DriverRunner(ToyDriver(place="turns", turns="all")) for _ in range(4)]
+        inside, most = [], []
+
+        def work():
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.0005)
+            inside.pop()
+
+        for thread, box in [in_thread(lambda r=r: [r.run(change, work) for _ in range(20)]) for r in runners * 2]:
+            assert len(ended(thread, box)) == 20
+        assert max(most) == 1
+        for runner in runners:
+            runner.close()
+
+    def test_readers_take_no_turns_where_only_writers_do(self):
+        runner = DriverRunner(ToyDriver(turns="writes"))
+        both = threading.Barrier(2)
+        works = [in_thread(lambda: runner.run(ask, lambda: both.wait(LIMIT))) for _ in range(2)]
+        for work in works:
+            assert not isinstance(ended(*work), BaseException)
+
+
+class TestClosing:
+    def test_close_waits_for_the_call_that_is_under_way(self, toy):
+        runner = DriverRunner(toy)
+        inside, go = threading.Event(), threading.Event()
+
+        def work():
+            inside.set()
+            go.wait(LIMIT)
+            return "done"
+
+        call = in_thread(lambda: runner.run(ask, work))
+        inside.wait(LIMIT)
+        closing = in_thread(runner.close)
+        closing[0].join(0.05)
+        assert closing[0].is_alive()
+        assert toy.clients[0].open
+        go.set()
+        assert ended(*call) == "done"
+        ended(*closing)
+        assert toy.closed == toy.clients
+
+    def test_nothing_opens_it_again(self, toy):
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        runner.close()
+        runner.close()
+        for call in (runner.connect, lambda: runner.run(ask)):
+            with pytest.raises(StoreClosedError):
+                call()
+        assert len(toy.clients) == 1
+
+    @pytest.mark.parametrize("attempt", range(30))
+    def test_a_first_call_and_a_close_at_once_leave_nothing_open(self, toy, attempt):
+        runner = DriverRunner(toy)
+        barrier = threading.Barrier(3)
+
+        def call():
+            barrier.wait()
+            return runner.run(ask)
+
+        def close():
+            barrier.wait()
+            runner.close()
+
+        works = [in_thread(call), in_thread(call), in_thread(close)]
+        for work in works:
+            outcome = ended(*work)
+            assert outcome is None or isinstance(outcome, StoreClosedError)
+        assert [client for client in toy.clients if client.open] == []
+
+    def test_close_in_the_middle_of_a_call_happens_at_its_end(self, toy):
+        runner = DriverRunner(toy)
+
+        def work():
+            runner.close()
+            assert toy.clients[0].open
+            return "done"
+
+        assert runner.run(ask, work) == "done"
+        assert toy.closed == toy.clients
+
+    def test_a_call_in_the_middle_of_a_call_is_refused(self, toy):
+        runner = DriverRunner(toy)
+        with pytest.raises(UnsupportedOperationError, match="in the middle of another call"):
+            runner.run(ask, lambda: runner.run(ask))
+        runner.run(ask)
+
+    def test_a_call_in_the_middle_of_a_call_works_where_the_driver_says_so(self, toy):
+        toy.reentrant = True
+        runner = DriverRunner(toy)
+        assert runner.run(ask, lambda: runner.run(ask, lambda: 7)) == 7
+
+
+class Limit(Exception):
+    """As a task queue raises it."""
+
+
+Limit.__module__ = "somewhere.else"
+
+
+class TestOutside:
+    @pytest.mark.parametrize("kind", [Limit, KeyboardInterrupt, SystemExit])
+    def test_it_arrives_as_it_is_and_the_client_is_not_used_again(self, toy, kind):
+        runner = DriverRunner(toy)
+        error = kind("from outside")
+
+        def work():
+            raise error
+
+        with pytest.raises(kind) as caught:
+            runner.run(ask, work)
+        assert caught.value is error
+        runner.run(ask)
+        assert toy.abandoned == toy.clients[:1]
+        assert len(toy.clients) == 2
+
+    def test_an_embedded_engine_is_closed_before_it_is_opened_anew(self):
+        toy = ToyDriver(place="embedded")
+        runner = DriverRunner(toy)
+        with pytest.raises(Limit):
+            runner.run(ask, lambda: (_ for _ in ()).throw(Limit()))
+        runner.run(ask)
+        assert toy.closed == toy.clients[:1]
+        runner.close()
+
+    def test_others_keep_the_client_until_they_are_done(self, toy):
+        runner = DriverRunner(toy)
+        inside, go = threading.Event(), threading.Event()
+
+        def work():
+            inside.set()
+            go.wait(LIMIT)
+            return toy.clients[0].open
+
+        call = in_thread(lambda: runner.run(ask, work))
+        inside.wait(LIMIT)
+        with pytest.raises(Limit):
+            runner.run(ask, lambda: (_ for _ in ()).throw(Limit()))
+        runner.run(ask)
+        assert toy.abandoned == []
+        go.set()
+        assert ended(*call) is True
+        assert toy.abandoned == toy.clients[:1]
+
+    def test_an_error_of_the_client_is_no_such_thing(self, toy):
+        runner = DriverRunner(toy)
+        with pytest.raises(BackendError) as caught:
+            runner.run(ask, lambda: {}["what was to be stored"])
+        assert isinstance(caught.value.__cause__, KeyError)
+        assert "stored" not in str(caught.value)
+        runner.run(ask)
+        assert len(toy.clients) == 1
+
+
+class TestHooks:
+    @pytest.mark.parametrize("hook", ["open", "begin", "probe", "repeats"])
+    def test_a_hook_that_raises_is_named(self, toy, hook):
+        def fail(*_, **__):
+            raise ZeroDivisionError
+
+        setattr(toy, hook, fail)
+
+        def work():
+            raise ConnectionFailedError("so that it may be repeated")
+
+        with pytest.raises(BackendError, match=hook):
+            DriverRunner(toy).run(ask, work)
+
+    @pytest.mark.parametrize(("hook", "wrong"), [("open", None), ("begin", 7), ("probe", 7)])
+    def test_a_hook_that_returns_a_wrong_thing_is_named(self, toy, hook, wrong):
+        setattr(toy, hook, lambda *_, **__: wrong)
+        with pytest.raises(BackendError, match=hook):
+            DriverRunner(toy).run(ask)
+
+    def test_a_translation_that_fails_hides_nothing(self, toy):
+        toy.translate = lambda error: {}[0]
+        with pytest.raises(BackendError, match="ZeroDivisionError"):
+            DriverRunner(toy).run(ask, lambda: 1 / 0)
+
+    def test_a_close_that_fails_is_no_error(self, toy):
+        def fail(client):
+            raise OSError
+
+        toy.close = fail
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        runner.close()
+
+    def test_what_begin_gives_is_what_the_steps_work_on(self, toy):
+        seen = []
+
+        @contextmanager
+        def begin(client, *, write):
+            seen.append(write)
+            try:
+                yield "a connection"
+            except Exception as error:
+                seen.append(type(error))
+                raise
+            else:
+                seen.append("commit")
+
+        toy.begin = begin
+
+        @writes
+        def steps(fail):
+            on = yield lambda connection: connection
+            if fail:
+                raise StoreClosedError("any of ours")
+            return on
+
+        runner = DriverRunner(toy)
+        assert runner.run(steps, False) == "a connection"
+        with pytest.raises(StoreClosedError):
+            runner.run(steps, True)
+        assert seen == [True, "commit", True, StoreClosedError]
+
+    def test_a_failure_is_repeated_once_where_the_driver_allows_it(self, toy):
+        toy.repeats = lambda error, write: not write
+        runner = DriverRunner(toy)
+        calls = []
+
+        def work():
+            calls.append(1)
+            if len(calls) % 2:
+                raise ConnectionFailedError("away")
+
+        runner.run(ask, work)
+        assert len(calls) == 2
+        with pytest.raises(ConnectionFailedError):
+            runner.run(change, work)
+        assert len(calls) == 3
+
+    def test_a_pause_is_slept(self, toy):
+        @reads
+        def steps():
+            yield Pause(0.01)
+            return "awake"
+
+        start = time.monotonic()
+        assert DriverRunner(toy).run(steps) == "awake"
+        assert time.monotonic() - start >= 0.01
+
+
+class TestPlaces:
+    def test_a_folder_that_was_removed_or_replaced_is_opened_anew(self, tmp_path):
+        folder = tmp_path / "data"
+        folder.mkdir()
+        toy = ToyDriver(place=str(folder), path=str(folder))
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        runner.run(ask)
+        assert len(toy.clients) == 1
+        folder.rename(tmp_path / "old")
+        folder.mkdir()
+        runner.run(ask)
+        assert len(toy.clients) == 2
+        assert toy.closed == toy.clients[:1]
+        runner.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+class TestForks:
+    @staticmethod
+    def in_child(work):
+        """Return what ``work`` returned in a forked child, as text."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                answer = str(work())
+            except BaseException as error:
+                answer = f"{type(error).__name__}: {error}"
+            os.write(writer, answer.encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            answer = pipe.read().decode()
+        os.waitpid(pid, 0)
+        return answer
+
+    def test_the_child_opens_its_own_and_leaves_the_parents_alone(self, toy):
+        runner = DriverRunner(toy)
+        runner.run(ask)
+
+        def work():
+            runner.run(ask)
+            return len(toy.clients), toy.closed, toy.abandoned
+
+        assert self.in_child(work) == "(2, [], [])"
+        runner.run(ask)
+        assert len(toy.clients) == 1
+
+    def test_the_child_is_refused_where_the_engine_does_not_survive(self, toy):
+        toy.forks = "refuse"
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        assert "spawn" in self.in_child(lambda: runner.run(ask))
+        assert self.in_child(lambda: (DriverRunner(toy).run(ask), "fresh")[1]) == "fresh"
+
+    def test_a_fork_in_the_middle_of_another_threads_call(self, toy):
+        runner = DriverRunner(toy)
+        inside, go = threading.Event(), threading.Event()
+        call = in_thread(lambda: runner.run(ask, lambda: (inside.set(), go.wait(LIMIT))))
+        inside.wait(LIMIT)
+        assert self.in_child(lambda: (runner.run(ask), runner.close(), "works")[-1]) == "works"
+        go.set()
+        ended(*call)

@@ -1,0 +1,129 @@
+"""The tiers of the kit: what the quick one leaves out, that it says so, and that nobody moves a test out of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from praisonai_persistence.testing import (
+    ConversationStoreSuite,
+    KnowledgeStoreSuite,
+    SessionStoreSuite,
+    StateStoreSuite,
+)
+from praisonai_persistence.testing.clauses import CLAUSES
+from praisonai_persistence.testing.harness import full_only
+
+SUITES = [ConversationStoreSuite, StateStoreSuite, KnowledgeStoreSuite, SessionStoreSuite]
+NOTICE = "tests of the full tier not run"
+CHOICE = ["-k", "c03 or model or size_limit"]
+
+
+def all_tests(suite):
+    return {name: getattr(suite, name) for name in dir(suite) if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("suite", SUITES[:3])
+def test_every_clause_has_a_test_of_the_quick_tier(suite):
+    quick = set()
+    for name, test in all_tests(suite).items():
+        if not getattr(test, "_full_only", False):
+            quick.add(name.split("_")[1].upper())
+            quick.update(*(mark.args for mark in getattr(test, "pytestmark", []) if mark.name == "clause"))
+    assert quick >= {*CLAUSES[suite.kind]}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_kills_and_random_walks_are_of_the_full_tier(suite):
+    heavy = {
+        name: test
+        for name, test in all_tests(suite).items()
+        if "reference" in name or any(mark.name == "crash" for mark in getattr(test, "pytestmark", []))
+    }
+    assert heavy
+    assert [name for name, test in heavy.items() if not getattr(test, "_full_only", False)] == []
+
+
+def test_the_full_tier_is_the_default(run):
+    output = run("class TestIt(Memory): pass", *CHOICE)
+    assert "6 passed" in output
+    assert NOTICE not in output
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_the_quick_tier_counts_what_it_leaves_out(run, workers):
+    if workers:
+        pytest.importorskip("xdist")
+    output = run("class TestIt(Memory): pass", *CHOICE, *workers, "--conformance-tier=quick")
+    assert "2 passed" in output
+    assert f"conformance tier quick: 4 {NOTICE} (--conformance-tier=full runs them)" in output
+
+
+def test_the_environment_counts_where_the_option_is_not_given(run):
+    module = "class TestIt(Memory): pass"
+    assert NOTICE in run(module, *CHOICE, PRAISONAI_CONFORMANCE_TIER="quick")
+    output = run(module, *CHOICE, "--conformance-tier=full", PRAISONAI_CONFORMANCE_TIER="quick")
+    assert "6 passed" in output
+    assert "it may be 'quick' or 'full'" in run(module, *CHOICE, PRAISONAI_CONFORMANCE_TIER="fast")
+
+
+def test_some_files_may_run_in_full(run, tmp_path):
+    (tmp_path / "test_other.py").write_text(f"{run.module}\nclass TestOther(Memory): pass\n", encoding="utf-8")
+    output = run("class TestIt(Memory): pass", *CHOICE, "--conformance-tier=quick", "--conformance-full=test_other.py")
+    assert f"4 {NOTICE}" in output
+    assert "8 passed" in output
+    assert "test_other.py::TestOther::test_model_agrees_with_the_reference[sync]" in output
+    refused = run("class TestIt(Memory): pass", "--conformance-tier=quick", "--conformance-full=test_absent.py")
+    assert "--conformance-full: there is no" in refused
+
+
+def test_a_matrix_comes_from_the_full_tier_only(run, tmp_path):
+    output = run("class TestIt(Memory): pass", "--conformance-tier=quick", "--conformance-report=report")
+    assert "--conformance-report needs the full tier" in output
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_subclass_moves_no_test_to_another_tier(run):
+    output = run(
+        """
+        from praisonai_persistence.testing.harness import full_only
+
+        class TestMoved(Memory):
+            test_c03_an_unknown_session_is_none = full_only(Memory.test_c03_an_unknown_session_is_none)
+        """,
+        *CHOICE,
+        "--conformance-tier=quick",
+    )
+    assert "2 passed" in output
+    output = run(
+        """
+        class TestMoved(Memory):
+            @pytest.mark.xfail(reason="it makes sessions out of nothing", strict=True)
+            async def test_c03_an_unknown_session_is_none(self, store):
+                raise AssertionError
+            test_c03_an_unknown_session_is_none._full_only = True
+        """,
+        *CHOICE,
+        "--conformance-tier=quick",
+    )
+    assert "2 xfailed" in output
+
+
+def test_a_class_is_no_test():
+    with pytest.raises(TypeError, match="not a class"):
+        full_only(ConversationStoreSuite)
+
+
+def test_other_tests_may_be_of_the_full_tier(run):
+    output = run(
+        """
+        from praisonai_persistence.testing.harness import full_only
+
+        @full_only
+        def test_long(): pass
+
+        def test_short(): pass
+        """,
+        "--conformance-tier=quick",
+    )
+    assert "1 passed" in output
+    assert f"1 {NOTICE}" in output

@@ -1,0 +1,90 @@
+"""LanceDB as a client, and what its stores can be given."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.payload import check_prefix
+from praisonai_persistence_lancedb._database import Database, wait
+
+if TYPE_CHECKING:
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+
+__all__ = ["INDEXES", "LanceDriver", "LanceOptions"]
+
+INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
+"""Kinds of vector index; ``none``: every vector is looked at."""
+
+
+class LanceOptions(Options):
+    """What the stores in LanceDB can be given."""
+
+    title = "LanceDB"
+    schemes = ("lancedb", "async_lancedb")
+    folders = True
+
+    lock_timeout = option(60.0, "seconds", "seconds to wait for other writers")
+    index = option(
+        "none",
+        INDEXES,
+        "the vector index that `create_index` makes and searches use; `none`: every vector is looked at",
+    )
+    probes = option(None, "count", "how many partitions of an index are searched; none: LanceDB's own number")
+    refine = option(
+        30, "count", "for each document wanted so many are taken from an index, and ranked anew by their whole vectors"
+    )
+
+
+class LanceDriver(Driver):
+    """A folder. Writers come one by one, also those of other processes; readers wait for nobody.
+
+    Args:
+        options: of the store.
+    """
+
+    imports = ("lancedb",)
+    packages = ("lancedb", "lance_namespace", "pyarrow", "pydantic", "pydantic_core", "numpy", "pandas")
+
+    def __init__(self, options: LanceOptions) -> None:
+        prefix = check_prefix(options.table_prefix) or "-"
+        folder = options.path or ""
+        self.where = options.where
+        self.path = folder
+        self.lock_file = os.path.join(folder, f"{prefix}.lock")
+        self.lock_timeout = options.lock_timeout
+        self._prefix = prefix
+
+    def open(self, deadline: Deadline) -> Database:
+        folder = self.path or ""
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConnectionFailedError(f"cannot make the folder {folder}: {error.strerror}") from error
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise ConnectionFailedError(f"no permission to read and write in {folder}")
+        return Database(folder, self._prefix)
+
+    def perform(self, on: Database, request: Any) -> Any:
+        from lancedb.background_loop import LOOP
+
+        if threading.current_thread() is LOOP.thread:
+            raise UnsupportedOperationError(
+                f"{self.where}: a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
+            )
+        answer = request(on)
+        return wait(answer) if inspect.iscoroutine(answer) else answer
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        if not os.path.isdir(self.path or ""):
+            return ConnectionFailedError(f"{self.path} is no folder, or not there")
+        return None
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        # Another process may have dropped or compacted what was being read.
+        return not write and type(error) is BackendError

@@ -1,0 +1,125 @@
+"""Qdrant's clients, and what their stores can be given."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.errors import ConnectionFailedError
+
+if TYPE_CHECKING:
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["QdrantDriver", "QdrantOptions"]
+
+
+class QdrantOptions(Options):
+    """What the stores in Qdrant can be given."""
+
+    title = "Qdrant"
+    schemes = ("qdrant", "async_qdrant")
+    servers = folders = memory = True
+    default_port = 6333
+    clients = ("client",)
+    password_is = "api_key"  # noqa: S105 - the name of an option
+    hint = "; an API key is written qdrant://:key@host"
+
+    grpc_port = option(6334, "port", "of the server's gRPC interface", url=True, server=True)
+    prefer_grpc = option(False, "flag", "use gRPC where the client can", url=True, server=True)
+    https = option(False, "flag", "use TLS", url=True, server=True)
+    api_key = option(None, "text", "the server's; in a URL `qdrant://:KEY@host`", server=True, secret=True)
+    client = option(
+        None,
+        "object",
+        "a `QdrantClient` (`AsyncQdrantClient` for the async store) of yours instead of a place; it stays open",
+    )
+    connect_timeout = option(10.0, "seconds", "seconds to connect in")
+    timeout = option(30.0, "seconds", "seconds in which a server has to answer a request")
+    exact = option(False, "flag", "searches look at every vector where a server has an index")
+    on_disk = option(False, "flag", "a server keeps the vectors of new collections on its disk")
+
+
+class QdrantDriver(Driver):
+    """A client of a server, or the local mode, which is the engine itself: stores in one folder share it.
+
+    Args:
+        options: of the store.
+        asynchronous: whether to use the async client; the one of the local mode would block the loop.
+    """
+
+    imports = ("qdrant_client",)
+    packages = ("qdrant_client", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "portalocker", "numpy")
+
+    def __init__(self, options: QdrantOptions, *, asynchronous: bool) -> None:
+        self._options = options
+        self.where = options.where
+        self.given = options.client
+        self.asynchronous = asynchronous and not options.path is not None
+        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
+        if options.path is not None or self.given is not None:
+            # The local mode is not made for threads, and keeps what it has read in memory.
+            self.turns, self.forks = "all", "refuse"
+        if options.path == ":memory:":
+            self.interrupts = "keep"
+        elif options.path is not None:
+            self.place = self.path = options.path
+        self._errors = HttpErrors(self.where, "check its API key")
+
+    def open(self, deadline: Deadline) -> Any:
+        if self._options.path is not None:
+            return self._open_local()
+        import qdrant_client
+
+        kind = qdrant_client.AsyncQdrantClient if self.asynchronous else qdrant_client.QdrantClient
+        options = self._options
+        return kind(
+            host=options.host,
+            port=options.port,
+            grpc_port=options.grpc_port,
+            prefer_grpc=options.prefer_grpc,
+            https=options.https,
+            api_key=options.api_key,
+            timeout=max(1, round(options.timeout)),
+            check_compatibility=False,  # it would ask the server before anybody wants something of it
+        )
+
+    def _open_local(self) -> Any:
+        from qdrant_client import QdrantClient
+
+        path = self._options.path
+        try:
+            # The turn that every operation takes is what the check of threads is for.
+            return QdrantClient(path=path, force_disable_check_same_thread=True) if self.path else QdrantClient(path)
+        except (OSError, RuntimeError, sqlite3.OperationalError) as error:  # it keeps its points in SQLite files
+            raise ConnectionFailedError(
+                f"{self.where} cannot be opened; another process may have it open, and only one can (start a server "
+                f"for more), or this one may not write there"
+            ) from error
+        except (ValueError, sqlite3.DatabaseError) as error:
+            raise ConnectionFailedError(f"{self.where} cannot be opened: its files are damaged") from error
+
+    def close(self, client: Any) -> Any:
+        return client.close()
+
+    def probe(self) -> Steps[None]:
+        # Does the server answer, and let us in?
+        yield lambda client: client.get_collections()
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+        code: Any = None
+        if isinstance(error, UnexpectedResponse):
+            code = error.status_code
+        elif callable(getattr(error, "code", None)):  # of gRPC
+            code = getattr(error.code(), "name", None)  # type: ignore[attr-defined]
+        elif isinstance(error, ValueError):  # of the local mode
+            text = str(error)
+            code = 404 if text.endswith("not found") else 409 if text.endswith("already exists") else None
+        # A ValueError inside is an answer that is not what the client expects.
+        if isinstance(error, ResponseHandlingException) and not isinstance(error.source, ValueError):
+            return self._errors.silent(error)
+        return self._errors.error(code, error)
