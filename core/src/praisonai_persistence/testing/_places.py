@@ -171,7 +171,7 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     return Visit(tracer.places, tracer.where, result, error)
 
 
-class Hang(Exception):
+class Hang(Exception):  # noqa: N818
     """A call did not end in time."""
 
 
