@@ -12,7 +12,7 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import Runner, ThreadRunner
-from praisonai_persistence.stores.together import Outcome, Together
+from praisonai_persistence.stores.batching import Batching, Outcome
 from praisonai_persistence_sqlite._connection import translate
 from praisonai_persistence_sqlite._database import Job, give_back, lend
 
@@ -160,7 +160,7 @@ class SQLiteThreadRunner(ThreadRunner):
 
     def __init__(self, runner: SQLiteRunner) -> None:
         super().__init__(runner)
-        self._writes: Together[None, Callable[[], Steps[Any]], Any] = Together(
+        self._writes: Batching[None, Callable[[], Steps[Any]], Any] = Batching(
             self._write, self._write_all, lambda calls: min(len(calls), _AT_ONCE)
         )
 
@@ -168,7 +168,7 @@ class SQLiteThreadRunner(ThreadRunner):
         """See [Runner.run][]."""
         if not is_write(operation):
             return await super().run(operation, *args, **kwargs)
-        return await self._writes.go(None, partial(operation, *args, **kwargs))  # type: ignore[no-any-return]
+        return await self._writes.call(None, partial(operation, *args, **kwargs))  # type: ignore[no-any-return]
 
     async def _write(self, _: None, call: Callable[[], Steps[T]]) -> T:
         return await self._offload(partial(self._runner.run, call))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from praisonai_persistence.stores.together import Outcome, Together
+from praisonai_persistence.stores.batching import Batching, Outcome
 
 
 class Road:
@@ -17,7 +17,7 @@ class Road:
         self.ended = []
         self.gates = {}
         self.outcomes = lambda items: [Outcome(f"{item}!") for item in items]
-        self.together = Together(self.one, self.many, lambda items: min(len(items), fit))
+        self.batching = Batching(self.one, self.many, lambda items: min(len(items), fit))
 
     def gate(self, item):
         return self.gates.setdefault(item, asyncio.Event())
@@ -41,7 +41,7 @@ class Road:
         return self.outcomes(items)
 
     def go(self, item, key="k"):
-        return asyncio.ensure_future(self.together.go(key, item))
+        return asyncio.ensure_future(self.batching.call(key, item))
 
     async def gone(self, count):
         """Wait until so many trips have begun."""
@@ -82,7 +82,7 @@ def test_callers_that_come_back_at_once_stay_together():
 
         async def caller(number):
             for turn in range(10):
-                await road.together.go("k", number + 3 * turn)
+                await road.batching.call("k", number + 3 * turn)
 
         await asyncio.gather(*map(caller, range(3)))
         assert sorted(item for _, *items in road.trips for item in items) == list(range(30))
@@ -239,7 +239,7 @@ def test_calls_that_are_cancelled_before_their_trip_has_begun():
         first, second, third = road.go(1), road.go(2), road.go(3)
         await road.gone(1)
         road.open(1)
-        while not any(task.get_coro().__name__ == "_travel" for task in asyncio.all_tasks()):
+        while not any(task.get_coro().__name__ == "_run" for task in asyncio.all_tasks()):
             await asyncio.sleep(0)
         second.cancel()
         third.cancel()
@@ -262,7 +262,7 @@ def test_the_end_of_the_loop_ends_all_calls_and_leaves_nothing_for_the_next_one(
 
     asyncio.run(main())  # cancels what is left
     assert [call.cancelled() for call in calls] == [False, True, True, True]
-    assert road.together._waiting == {}
+    assert road.batching._queues == {}
 
     async def again():
         road.gates.clear()
