@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from praisonai_persistence.stores.batching import Batching, Outcome
+from praisonai_persistence.stores.batching import Batching, Outcome, _Queue
 
 
 class Road:
@@ -231,6 +231,52 @@ def test_a_trip_that_nobody_waits_for_is_cancelled_and_the_next_one_goes():
         assert await fourth == 4
 
     asyncio.run(main())
+
+
+def test_a_cancelled_caller_waits_for_its_batch_no_longer_than_the_patience():
+    async def main():
+        road = Road()
+        road.batching = Batching(road.one, road.many, len, patience=0.05, abandoned=lambda: EOFError("given up"))
+        first, second, third = road.go(1), road.go(2), road.go(3)
+        road.open(1)
+        await first
+        await road.gone(2)
+        fourth = road.go(4)
+        road.open(4)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second  # the gate of 2 is never opened
+        with pytest.raises(EOFError, match="given up"):
+            await third
+        assert road.ended[:2] == [1, 2]
+        assert await fourth == 4
+
+    asyncio.run(main())
+
+
+def test_an_interrupt_of_the_loop_stops_no_later_call():
+    """A signal handler's exception may end the loop anywhere; who runs it again finds nothing under way for ever."""
+    road = Road()
+    loop = asyncio.new_event_loop()
+
+    async def interrupted(key, item):
+        raise KeyboardInterrupt
+
+    async def call(item):
+        return await road.batching.call("k", item)
+
+    try:
+        road.batching = Batching(interrupted, road.many, len)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(call(1))
+        # As if the interrupt had come just before the end was noticed.
+        road.batching._queues[loop, "k"] = _Queue(asyncio.ensure_future(asyncio.sleep(0), loop=loop))
+        loop.run_until_complete(road.batching._queues[loop, "k"].task)
+        road.batching._one = road.one
+        road.open(2)
+        assert loop.run_until_complete(asyncio.wait_for(call(2), 10)) == 2
+    finally:
+        loop.close()
 
 
 def test_calls_that_are_cancelled_before_their_trip_has_begun():

@@ -20,7 +20,7 @@ import pytest
 import redis as driver
 import redis.asyncio as async_driver
 from proxy import Proxy
-from test_redis import in_loop, url_with
+from test_redis import free_ports, in_loop, servers, until, url_with
 
 import praisonai_persistence
 import praisonai_persistence_redis
@@ -276,6 +276,28 @@ class TestInterrupts:
                 assert [store.get("b"), store.get("a")] == ["B", "A"], where
 
             assert interrupted_everywhere(lambda: store.get("a"), check, Stop, step=3) > 100
+
+    @pytest.mark.slow
+    def test_a_cluster(self, redis):
+        """Of one node: what is tried is the driver's client, and its pools."""
+        (port,) = free_ports(1)
+        script = (
+            f"redis-server $reach --port {port} --cluster-enabled yes --cluster-config-file n{port} --save '' "
+            f"--cluster-announce-ip 127.0.0.1 &"
+        )
+        with servers(redis, script, [port]):
+            with driver.Redis(port=port, protocol=2) as node:
+                until(node.ping)
+                node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+                until(lambda: b"cluster_state:ok" in node.execute_command("CLUSTER", "INFO"))
+            with RedisStateStore(f"redis+cluster://127.0.0.1:{port}", max_size=1) as store:
+                store.set_many({"a": "A", "b": "B"})
+
+                def check(where: str) -> None:
+                    with within(1):
+                        assert [store.get("b"), store.get("a")] == ["B", "A"], where
+
+                assert interrupted_everywhere(lambda: store.get("a"), check, Stop, step=7) > 100
 
     def test_close(self, url):
         for number in range(1, 10_000, 5):

@@ -127,9 +127,9 @@ class AsyncRedisRunner(Common, AsyncRunner):
         )
 
     def _forget(self, here: _Loop) -> None:
-        """Let the next call of this loop make another client: nobody knows in what state this one is."""
-        if here.own is None and self._injected is None:
-            loop = asyncio.get_running_loop()
+        """Let the next call of this loop make what it needs anew."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
             if self._loops.get(loop) is here:
                 del self._loops[loop]
 
@@ -138,6 +138,7 @@ class AsyncRedisRunner(Common, AsyncRunner):
         try:
             yield
         finally:
+            self._forget(here)
             await self._release(here)
 
     async def _release(self, here: _Loop) -> None:
@@ -278,7 +279,8 @@ class AsyncRedisRunner(Common, AsyncRunner):
             while not task.done():
                 left: float | None = max(0.0, end - time.monotonic())
                 if not left:
-                    self._forget(here)
+                    if here.own is None and self._injected is None:
+                        self._forget(here)  # nobody knows in what state the client of a cluster is
                     task.cancel()
                     left = None  # it ends at once, and its connection is not used again
                 with contextlib.suppress(asyncio.CancelledError):

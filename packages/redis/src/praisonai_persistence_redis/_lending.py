@@ -164,10 +164,14 @@ class Lender:
             raise
 
     def close(self) -> None:
-        """Refuse calls from now on, wait for those that are under way, and disconnect."""
+        """Refuse calls from now on, wait for those that are under way, and disconnect.
+
+        In the middle of a call of the same thread it waits for nobody: each call that ends disconnects then.
+        """
         self._closed = True
+        inner = any(place.lock._is_owned() for place in self._places)
         for place in self._places:
-            self._empty(place, wait=True)
+            self._empty(place, wait=not inner)
 
 
 class ClientLender:
@@ -196,6 +200,8 @@ class ClientLender:
                 return self._work(work)
         finally:
             self._under_way.pop(mine, None)
+            if self._closed and not self._under_way:
+                self._finish()
 
     def _work(self, work: Callable[[Any], T]) -> T:
         client = self._client
@@ -229,12 +235,20 @@ class ClientLender:
         """The driver's business."""
 
     def close(self) -> None:
-        """Refuse calls from now on, wait for those that are under way, and close what was made here."""
+        """Refuse calls from now on, wait for those that are under way, and close what was made here.
+
+        In the middle of a call of the same thread it waits for nobody: the last call that ends closes then.
+        """
         self._closed = True
-        for lock in list(self._under_way):
-            if not lock._is_owned():
-                with lock:
-                    pass
+        under_way = list(self._under_way)
+        if any(lock._is_owned() for lock in under_way):
+            return
+        for lock in under_way:
+            with lock:
+                pass
+        self._finish()
+
+    def _finish(self) -> None:
         if self._make is not None:
             client, self._client = self._client, None
             if client is not None:

@@ -129,7 +129,9 @@ class Settings:
             base = redis.UnixDomainSocketConnection
         # Without this the driver reads the version of its distribution from a file.
         quiet = (
-            {"driver_info": None} if "driver_info" in signature(redis.Connection.__base__.__init__).parameters else {}
+            {"driver_info": None}
+            if "driver_info" in signature(redis.connection.AbstractConnection.__init__).parameters
+            else {}
         )
         try:
             base(**{**quiet, **self.arguments})

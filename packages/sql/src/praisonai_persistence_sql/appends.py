@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSQLConversationStore"]
 
 _MESSAGES, _CHARACTERS = 100, 500_000  # of one batch at the most, so that nobody waits long for it
+_PATIENCE = 10.0  # seconds that a cancelled caller waits for the end of its batch
 
 
 class AsyncSQLConversationStore(AsyncStepConversationStore):
@@ -39,7 +40,9 @@ class AsyncSQLConversationStore(AsyncStepConversationStore):
 
     def __init__(self, steps: ConversationSteps, runner: AsyncRunner) -> None:
         super().__init__(steps, runner)
-        self._appends: Batching[str, MessageRow, ConversationMessage] = Batching(self._append, self._append_all, _fit)
+        self._appends: Batching[str, MessageRow, ConversationMessage] = Batching(
+            self._append, self._append_all, _fit, patience=_PATIENCE
+        )
 
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
         row = encode_message(check_id(session_id), message, self.max_message_bytes)
