@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from typing import Literal
 
 __all__ = ["Proxy"]
@@ -20,10 +21,12 @@ class Proxy:
     Args:
         host: of the server.
         port: of the server.
+        latency: seconds that everything takes in each direction.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, latency: float = 0.0) -> None:
         self._target = (host, port)
+        self._latency = latency
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -118,6 +121,8 @@ class Proxy:
 
     def _passes(self, link: _Link, side: Side) -> bool:
         """Whether what came from that side of the link may go on; waits while everything is held."""
+        if self._latency:
+            time.sleep(self._latency)
         self._open.wait()
         if side == "server" and self._losing:
             with self._lock:
