@@ -14,13 +14,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-__all__ = ["Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
+__all__ = ["Pause", "Steps", "done", "is_write", "reads", "run", "run_async", "writes"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Steps = Generator[Any, Any, T]
 """An operation: yields requests, is sent their answers, returns a ``T``."""
+
+
+class Pause:
+    """A request that every runner performs: to wait before the operation goes on.
+
+    Args:
+        seconds: how long.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 def reads(function: F) -> F:

@@ -9,7 +9,7 @@ import uuid
 from abc import ABC, abstractmethod
 from heapq import nsmallest
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
 from praisonai_persistence.errors import ConflictError, InvalidValueError
@@ -45,12 +45,15 @@ __all__ = [
     "Selection",
     "StepConversationStore",
     "WholeSession",
+    "newest_messages",
+    "newest_sessions",
     "page_of",
     "query_words",
     "search_in",
 ]
 
 _WORD = re.compile(r"[^\W_]+")
+S = TypeVar("S", bound=Any)
 
 
 def query_words(query: str) -> list[str]:
@@ -175,17 +178,37 @@ class WholeSession:
         self.row = self.row._replace(updated_at=raised(self.row.updated_at, now))
 
 
-def page_of(
-    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
-) -> list[ConversationSession]:
-    """Do ``list_sessions`` on the rows of all sessions."""
+def newest_sessions(
+    rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int
+) -> list[S]:
+    """Return a page of sessions in the order of ``list_sessions``.
+
+    Args:
+        rows: all sessions: objects with the attributes of a ``SessionRow``.
+        user_id: whose, or None.
+        agent_id: which agent's, or None.
+        limit: how many.
+        offset: after how many.
+    """
     found = (
         row
         for row in rows
         if (user_id is None or row.user_id == user_id) and (agent_id is None or row.agent_id == agent_id)
     )
     newest = nsmallest(offset + limit, found, lambda row: (-row.updated_at, row.session_id))
-    return [decode_session(row) for row in newest[offset:]]
+    return newest[offset:]
+
+
+def page_of(
+    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
+) -> list[ConversationSession]:
+    """Do ``list_sessions`` on the rows of all sessions."""
+    return [decode_session(row) for row in newest_sessions(rows, user_id, agent_id, limit, offset)]
+
+
+def newest_messages(messages: Iterable[ConversationMessage], limit: int) -> list[ConversationMessage]:
+    """Return the first messages in the order of ``search_messages``."""
+    return nsmallest(limit, messages, lambda message: (-message.created_at, message.session_id, -message.seq))
 
 
 def search_in(
@@ -193,15 +216,14 @@ def search_in(
 ) -> list[ConversationMessage]:
     """Do ``search_messages`` on all sessions."""
     wanted = set(words)
-    found = [
+    found = (
         decode_message(session.row.session_id, row)
         for session in sessions
         if user_id is None or session.row.user_id == user_id
         for row in session.messages
         if row.content is not None and wanted.issubset(query_words(decode_text(row.content)))
-    ]
-    found.sort(key=lambda message: (-message.created_at, message.session_id, -message.seq))
-    return found[:limit]
+    )
+    return newest_messages(found, limit)
 
 
 class ConversationSteps(ABC):
