@@ -424,6 +424,8 @@ class DocumentStateSteps(StateSteps):
         except WrongTypeError:
             yield from self._unmark(marked)
             raise
+        if not marked:
+            return 0
         name = self._batch_key(token)
         new = {document["key"]: texts[document["key"]] for document, _ in marked.values()}
         text, owner, notes = _dumps(new), "", {}
@@ -457,14 +459,15 @@ class DocumentStateSteps(StateSteps):
                 live[name] = document is not None and not _is_over(document, now)
                 if live[name] and texts[key] is not None:
                     _plain(document, key)
-                if live[name] or texts[key] is not None:
-                    old = document or _document(key, "none", "", None)
-                    changes[name] = ({**old, "pending": token, "ends": None, "held": old["ends"]}, version)
+                old = document or _document(key, "none", "", None)
+                changes[name] = ({**old, "pending": token, "ends": None, "held": old["ends"]}, version)
+            if not marked and not any(live.values()) and not any(texts.values()):
+                return 0  # nothing to delete
             written = yield from self.documents.put_many(changes)
             for name, version in written.items():
                 marked[name] = changes[name][0], version
                 count += live[name]
-            waiting = {name: waiting[name] for name in changes if name not in written}
+            waiting = {name: key for name, key in waiting.items() if name not in written}
             if waiting:
                 yield from attempts.wait()
         return count
