@@ -79,7 +79,9 @@ class SQLiteClient:
     def __init__(self, path: str) -> None:
         self._path = path
         with self._open() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, text TEXT, version INTEGER)")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, text TEXT, version INTEGER)"
+            )
             connection.execute("CREATE TABLE IF NOT EXISTS versions (last INTEGER)")
             connection.execute("INSERT INTO versions SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM versions)")
 

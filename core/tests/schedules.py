@@ -1,7 +1,7 @@
 """Random schedules: several workers on one session, one request at a time, with workers that stop for ever.
 
-A schedule is made of a seed alone, so a failure can be looked at again. After each schedule, and at each acknowledgement,
-the promises of the log are checked; ``Broken`` says which one does not hold.
+A schedule is made of a seed alone, so a failure can be looked at again. The promises of the log are checked at each
+acknowledgement and at the end; ``Broken`` says which one does not hold.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ class Worker:
         self.steps: Any = None
         self.operation: tuple[Any, ...] = ()
         self.request: Any = None
-        self.began: dict[str, Any] = {}
+        self.begun = 0
+        self.seen: dict[str, Any] = {}
 
     def go(self) -> None:
         """Begin the next operation, or do a request."""
         if self.steps is None:
             self.operation = self.program.pop(0)
-            self.began = self.schedule.look()
+            self.begun = self.schedule.time
+            self.seen = self.schedule.look()
             self.steps = self.schedule.begin(self.operation)
             self._send(None)
         else:
@@ -81,13 +83,12 @@ class Schedule:
         self.steps = steps(Engine())
         self.time = 0
         self.appended: dict[str, set[int]] = {}  # id -> every seq that it was acknowledged with
-        self.last_ack: dict[str, int] = {}
+        self.last_begun: dict[str, int] = {}  # id -> when the last acknowledged append of it began
         self.batches: list[list[str]] = []
         self.deleted_count = 0
         self.lost_deletes = False  # a deleter stopped: it may have deleted
         self.session_deleted = 0  # when it was last acknowledged
         self.message_deletes: list[tuple[int, int, list[str]]] = []
-        self.crashed: list[tuple[Any, ...]] = []
         self.do("create_session", SESSION)
         self.workers = [Worker(self, [self._operation(f"{n}") for _ in range(3)]) for n in range(3)]
 
@@ -194,7 +195,7 @@ class Schedule:
                 raise Broken("updated_at stands still")
         for item, seq in zip(ids, seqs, strict=True):
             self.appended.setdefault(item, set()).add(seq)
-            self.last_ack[item] = self.time
+            self.last_begun[item] = max(self.last_begun.get(item, 0), worker.begun)
 
     def _check_read(self, worker: Worker, result: Sequence[Any]) -> None:
         seqs = [item.seq for item in result]
@@ -202,7 +203,7 @@ class Schedule:
             raise Broken(f"read with the numbers {seqs}")
         if self.kind == "appends":
             self._check_whole(result)
-            before = worker.began.get("seq", 0)
+            before = worker.seen.get("seq", 0)
             if len(seqs) < before:
                 raise Broken(f"{before} messages were there, {len(seqs)} are read")
 
@@ -248,8 +249,8 @@ class Schedule:
         for item, seqs in self.appended.items():
             if self.kind == "appends" and seqs != {present.get(item)}:
                 raise Broken(f"{item} was acknowledged with {seqs}, and has {present.get(item)}")
-            if item not in present and self.last_ack[item] > self.session_deleted:
-                raise Broken(f"{item} was acknowledged after the last deletion, and is gone")
+            if item not in present and self.last_begun[item] > self.session_deleted:
+                raise Broken(f"{item} was appended after the last deletion, and is gone")
 
     def _check_deleted(self, messages: Sequence[Any], head: dict[str, Any]) -> None:
         seqs = [item.seq for item in messages]
@@ -263,6 +264,6 @@ class Schedule:
             raise Broken(f"a number was given twice: {sorted(given)}")
         present = {item.id for item in messages}
         last = max((time for time, _, _ in self.message_deletes), default=0)
-        for item, time in self.last_ack.items():
+        for item, time in self.last_begun.items():
             if item not in present and time > last and not self.lost_deletes:
-                raise Broken(f"{item} was acknowledged after the last deletion, and is gone")
+                raise Broken(f"{item} was appended after the last deletion, and is gone")

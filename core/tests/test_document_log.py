@@ -143,6 +143,6 @@ MUTANTS = [
 
 @pytest.mark.parametrize(("mutant", "kind"), MUTANTS, ids=lambda value: getattr(value, "__name__", value))
 def test_the_schedules_find(mutant: type[DocumentConversationSteps], kind: str) -> None:
-    with pytest.raises(Broken):  # noqa: PT012
+    with pytest.raises(Broken):
         for seed in range(SCHEDULES):
             Schedule(seed, kind, mutant).run()

@@ -183,8 +183,11 @@ class Log:
 
     def page(self, start: int, limit: int) -> Steps[list[Entry]]:
         """Return the first entries after a position, of a batch of the engine's at the most."""
+        return (yield from self._read_all((yield from self._documents.page(self._entries, self.key(start), limit))))
+
+    def _read_all(self, listed: Iterable[tuple[str, Stored | None]]) -> Steps[list[Entry]]:
         entries = []
-        for key, stored in (yield from self._documents.page(self._entries, self.key(start), limit)):
+        for key, stored in listed:
             if stored is not None:
                 entries.append((yield from self._entry(key, stored)))
         return entries
@@ -193,11 +196,7 @@ class Log:
         """Return some entries; those that are gone are left out."""
         keys = [self.key(position) for position in positions]
         found = yield from self._documents.read_many(keys)
-        entries = []
-        for key in keys:
-            if key in found:
-                entries.append((yield from self._entry(key, found[key])))
-        return entries
+        return (yield from self._read_all((key, found.get(key)) for key in keys))
 
     def _entry(self, key: str, stored: Stored) -> Steps[Entry]:
         document, version = stored

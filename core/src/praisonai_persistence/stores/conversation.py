@@ -178,9 +178,7 @@ class WholeSession:
         self.row = self.row._replace(updated_at=raised(self.row.updated_at, now))
 
 
-def newest_sessions(
-    rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int
-) -> list[S]:
+def newest_sessions(rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int) -> list[S]:
     """Return a page of sessions in the order of ``list_sessions``.
 
     Args:

@@ -14,6 +14,7 @@ import string
 import time
 import uuid
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -97,14 +98,14 @@ class DocumentEngine(ABC):
 
     @abstractmethod
     def scan(self, prefix: str, start_after: str, limit: int) -> Steps[Sequence[tuple[str, Stored | None]]]:
-        """Return the first ``limit`` keys that start with ``prefix`` and come after ``start_after``, in ascending order.
+        """Return the first ``limit`` keys that start with ``prefix`` and come after ``start_after``, in order.
 
-        The order is that of the keys' characters. Fewer are returned only when there are no more. Each key comes with
-        its document and version where that is cheap, else with None.
+        The order is ascending, by the keys' characters. Fewer are returned only when there are no more. Each key comes
+        with its document and version where that is cheap, else with None.
         """
 
     def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
-        """Return what there is of some documents. Override it where one request does it; by default one for each key."""
+        """Return what there is of some documents. By default one request for each key."""
         found = {}
         for key in keys:
             stored = yield from self.read(key)
@@ -119,10 +120,8 @@ class DocumentEngine(ABC):
         """
         versions = {}
         for key, (document, version) in changes.items():
-            try:
+            with suppress(MovedError):
                 versions[key] = yield from self.put(key, document, version)
-            except MovedError:
-                pass
         return versions
 
     def delete_many(self, versions: Mapping[str, Any]) -> Steps[set[str]]:
@@ -239,7 +238,7 @@ class Documents:
         return moved
 
     def page(self, prefix: str, start_after: str, limit: int) -> Steps[list[tuple[str, Stored | None]]]:
-        """Do the engine's ``scan`` for at most ``max_batch`` keys, with documents; None for what is deleted meanwhile."""
+        """Do the engine's ``scan`` for at most ``max_batch`` keys, with documents; None: deleted meanwhile."""
         listed = yield from self.engine.scan(prefix, start_after, min(limit, self.engine.max_batch))
         bare = [key for key, stored in listed if stored is None]
         found = (yield from self.read_many(bare)) if bare else {}
