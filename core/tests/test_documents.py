@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cas_engine import (
     BareEngine,
+    Client,
     Engine,
     FileConversations,
     FileState,
@@ -21,8 +22,16 @@ from cas_engine import (
 from praisonai_persistence import ConversationMessage as Message
 from praisonai_persistence import ConversationSession as Session
 from praisonai_persistence.errors import BackendError
+from praisonai_persistence.payload import MessageRow, SessionRow
 from praisonai_persistence.steps import Pause, run
-from praisonai_persistence.stores import DocumentStateSteps, _document_keys, document_engine
+from praisonai_persistence.stores import (
+    DocumentConversationSteps,
+    DocumentStateSteps,
+    MovedError,
+    _document_keys,
+    document_engine,
+)
+from praisonai_persistence.stores.conversation import Selection
 from praisonai_persistence.stores.document_engine import Attempts, Documents
 
 if TYPE_CHECKING:
@@ -217,6 +226,80 @@ def test_a_session_deleted_half_is_swept(request: pytest.FixtureRequest, monkeyp
     with MemoryConversations(name) as store:
         store.delete_session("another")
     assert client.documents == {}
+
+
+class Forgetful(Engine):
+    """Its first write in a folder succeeds, but is reported as if somebody else had been faster."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.told = False
+
+    def put(self, key: str, document: Any, version: Any) -> Any:
+        new = yield from super().put(key, document, version)
+        if self.folder in key and not self.told:
+            self.told = True
+            raise MovedError(key)
+        return new
+
+
+@pytest.mark.parametrize("folder", ["/entries/", "/ids/", "/sessions/"])
+def test_an_append_finds_what_it_has_written_itself(folder: str) -> None:
+    client = Client()
+    now = 1_000.0
+
+    def do(operation: Any) -> Any:
+        return run(operation, lambda one: None if isinstance(one, Pause) else perform(client, one))
+
+    do(DocumentConversationSteps(Engine()).create_session(SessionRow("s", None, None, None, None, None, now, now)))
+    engine = Forgetful(folder)
+    rows = [MessageRow(item, "user", "", None, None, None, now) for item in "ab"]
+    stored = do(DocumentConversationSteps(engine).add_messages("s", rows, now))
+    assert engine.told
+    assert [(message.id, message.seq) for message in stored] == [("a", 1), ("b", 2)]
+    found = do(DocumentConversationSteps(Engine()).get_messages("s", Selection(None, None, None, None, None)))
+    assert found == stored
+    assert do(DocumentConversationSteps(Engine()).count_messages("s")) == 2
+
+
+@pytest.mark.parametrize("folder", ["/keys/", "/batches/"])
+def test_a_batch_finds_what_it_has_written_itself(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_document_keys, "UNDECIDED", 0.0)
+    client = Client()
+
+    def do(operation: Any) -> Any:
+        return run(operation, lambda one: None if isinstance(one, Pause) else perform(client, one))
+
+    engine = Forgetful(folder)
+    do(DocumentStateSteps(engine).set_many({"a": "1", "b": "2"}, None, 0.0))
+    assert engine.told
+    assert do(DocumentStateSteps(Engine()).get_many(["a", "b"], 0.0)) == {"a": "1", "b": "2"}
+    assert [key for key in client.documents if "/batches/" in key] == []
+
+
+def test_a_batch_whose_writer_died_is_read_as_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as what it is to be, once that is written; whoever writes next waits for a while, then goes on."""
+    monkeypatch.setattr(_document_keys, "UNDECIDED", 0.0)
+    for died_after, expected in (("put /keys/", "1"), ("put /batches/", "2")):
+        client = Client()
+
+        def do(operation: Any, client: Client = client) -> Any:
+            return run(operation, lambda one: None if isinstance(one, Pause) else perform(client, one))
+
+        steps = DocumentStateSteps(Engine())
+        do(steps.set_many({"a": "1", "b": "1"}, None, 0.0))
+        batch = steps.set_many({"a": "2", "b": "2"}, None, 0.0)
+        asked = next(batch)
+        folder = died_after.split()[1]
+        before = dict(client.documents)
+        while not any(folder in key and before.get(key) != stored for key, stored in client.documents.items()):
+            asked = batch.send(perform(client, asked))
+        batch.close()
+        assert do(steps.get_many(["a", "b"], 0.0)) == {"a": expected, "b": expected}
+        assert do(steps.incr("a", 1, 0.0)) == int(expected) + 1
+        assert do(steps.get("b", 0.0)) == expected
+        assert do(steps.delete(["a", "b"], 0.0)) == 2
+        assert do(steps.scan("", None, 0.0)) == ([], None)
 
 
 def test_an_operation_does_not_try_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Keys", "compact", "end_of", "hash_of", "is_over", "new_document", "plain_of"]
 
-UNDECIDED = 1.0
+UNDECIDED = 5.0
 """Seconds to wait for a batch that was begun earlier before it is given up: whoever wrote it may have died."""
 
 
@@ -255,10 +255,13 @@ class Keys:
         try:
             yield from self.engine.put(name, batch, None)
         except MovedError:
-            yield from self._unmark(marked)
-            yield from self._tidy(batch, notes)
-            yield from self.engine.delete(name, None)
-            raise
+            stored = yield from self.engine.read(name)
+            if stored is None or not stored[0]["committed"]:
+                yield from self._unmark(marked)
+                yield from self._tidy(batch, notes)
+                yield from self.engine.delete(name, None)
+                raise
+            # It is ours: a client that repeats a write by itself is told that it moved.
         yield from self._fill(marked, new, ends)
         yield from self.engine.delete(name, None)
         yield from self._tidy(batch, notes)
@@ -322,7 +325,8 @@ class Keys:
             if stored is None or stored[0]["owner"] != note["owner"]:
                 yield from self.documents.remove_folder(self.documents.folder("parts", note["owner"]))
             yield from self.engine.delete(key, None)
-        yield from self._sweep_batches()
+        with suppress(MovedError):  # somebody else is sweeping
+            yield from self._sweep_batches()
         page = yield from self.documents.page(self._keys, self._swept, self.engine.max_batch)
         self._swept = page[-1][0] if page else self._keys
         for _, stored in page:

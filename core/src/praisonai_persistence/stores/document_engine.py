@@ -63,8 +63,8 @@ class DocumentEngine(ABC):
     """
 
     max_document_bytes: ClassVar[int] = 200_000
-    """Largest ``text`` of one document, in bytes of UTF-8; what is longer is split. Leave room for 2,000 bytes of other
-    fields and for what the engine's own encoding adds to the text."""
+    """Largest ``text`` of one document, in bytes of UTF-8; what is longer is split. Leave room for 40,000 bytes of
+    other fields, and for what the engine's own encoding adds to the text."""
     max_key_bytes: ClassVar[int] = 240
     """Longest key. Ids whose keys would be longer are shortened, and told apart by their SHA-256. At least 200."""
     key_characters: ClassVar[frozenset[str]] = frozenset(string.ascii_letters + string.digits + "-_")
@@ -82,7 +82,9 @@ class DocumentEngine(ABC):
     def put(self, key: str, document: Document, version: Any) -> Steps[Any]:
         """Write a document if the stored one has this version; None: if there is none. Return the new version.
 
-        A version is never used again for the same key, also not after the document was deleted and made again.
+        A version is never used again for the same key, also not after the document was deleted and made again. A client
+        that repeats a write by itself after a lost answer finds that the version moved, by what it wrote itself: switch
+        that off, or compare the stored version with the one that was to be written.
 
         Raises:
             MovedError: the version is another one, or the document is there, or is gone; nothing was written.
@@ -335,6 +337,6 @@ class Documents:
         end = f"{folder}{int((time.time() - GRACE) * 1000):015d}"
         page = yield from self.page(folder, folder, 20)
         old = [(key, stored[0]) for key, stored in page if stored is not None and key < end]
-        if len(old) == 20:
+        if old and len(old) == len(page):
             self._next_sweep = 0.0  # there may be more
         return old
