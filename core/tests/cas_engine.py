@@ -96,7 +96,7 @@ class SQLiteClient:
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
-            connection.execute("COMMIT")
+            connection.execute("COMMIT")  # of nothing, if the version was another one
 
     def read(self, key: str) -> tuple[str, int] | None:
         return self.read_many([key]).get(key)
@@ -115,9 +115,7 @@ class SQLiteClient:
             found = {}
             for key, (text, version) in changes.items():
                 if self._version(connection, key) == version:
-                    new = connection.execute("UPDATE versions SET last = last + 1 RETURNING last").fetchall()[0][0]
-                    connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (key, text, new))
-                    found[key] = new
+                    found[key] = self._put(connection, key, text)
             return found
 
     def delete(self, key: str, version: int | None) -> bool:
@@ -132,6 +130,23 @@ class SQLiteClient:
                 else:
                     moved.add(key)
             return moved
+
+    def write_all(self, changes: Mapping[str, tuple[str | None, int | None]]) -> bool:
+        """Write or delete all, or return False."""
+        with self._write() as connection:
+            if any(self._version(connection, key) != version for key, (_, version) in changes.items()):
+                return False
+            for key, (text, _) in changes.items():
+                if text is None:
+                    connection.execute("DELETE FROM documents WHERE key = ?", (key,))
+                else:
+                    self._put(connection, key, text)
+            return True
+
+    def _put(self, connection: sqlite3.Connection, key: str, text: str) -> int:
+        new = connection.execute("UPDATE versions SET last = last + 1 RETURNING last").fetchall()[0][0]
+        connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (key, text, new))
+        return int(new)
 
     def _version(self, connection: sqlite3.Connection, key: str) -> int | None:
         row = connection.execute("SELECT version FROM documents WHERE key = ?", (key,)).fetchone()
@@ -209,6 +224,18 @@ class BatchEngine(Engine):
 
     def delete_many(self, versions: Mapping[str, Any]) -> Steps[set[str]]:
         return (yield "delete_many", lambda client: client.delete_many(versions))
+
+
+class TransactionEngine(BatchEngine):
+    """An engine with batches and transactions."""
+
+    max_atomic = 30
+
+    def write_all(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[None]:
+        texts = {key: (document and _text(document), version) for key, (document, version) in changes.items()}
+        assert len(texts) <= self.max_atomic
+        if not (yield "write_all", lambda client: client.write_all(texts)):
+            raise MovedError("one of them")
 
 
 # ------------------------------------------------------------------------------------------------------------- runners
@@ -293,7 +320,7 @@ class AsyncCasRunner(AsyncRunner):
 
 # -------------------------------------------------------------------------------------------------------------- stores
 
-_ENGINES = {"plain": Engine, "bare": BareEngine, "batch": BatchEngine}
+_ENGINES = {"plain": Engine, "bare": BareEngine, "batch": BatchEngine, "transactions": TransactionEngine}
 
 
 class _Memory:
@@ -331,19 +358,19 @@ class FileConversations(_File, StepConversationStore):
     backend = "cas"
     capabilities = _File.capabilities | _SEARCH
 
-    def __init__(self, path: str, table_prefix: str = "") -> None:
+    def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
-        super().__init__(DocumentConversationSteps(BatchEngine(), space), CasRunner(lambda: SQLiteClient(path)))
+        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), CasRunner(lambda: SQLiteClient(path)))
 
 
 class AsyncFileConversations(_File, AsyncStepConversationStore):
     backend = "cas"
     capabilities = _File.capabilities | _SEARCH
 
-    def __init__(self, path: str, table_prefix: str = "") -> None:
+    def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
         runner = ThreadRunner(CasRunner(lambda: SQLiteClient(path)))
-        super().__init__(DocumentConversationSteps(BatchEngine(), space), runner)
+        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), runner)
 
 
 class MemoryState(_Memory, StepStateStore):
@@ -365,15 +392,15 @@ class AsyncMemoryState(_Memory, AsyncStepStateStore):
 class FileState(_File, StepStateStore):
     backend = "cas"
 
-    def __init__(self, path: str, table_prefix: str = "") -> None:
+    def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
-        super().__init__(DocumentStateSteps(BatchEngine(), space), CasRunner(lambda: SQLiteClient(path)))
+        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), CasRunner(lambda: SQLiteClient(path)))
 
 
 class AsyncFileState(_File, AsyncStepStateStore):
     backend = "cas"
 
-    def __init__(self, path: str, table_prefix: str = "") -> None:
+    def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
         runner = ThreadRunner(CasRunner(lambda: SQLiteClient(path)))
-        super().__init__(DocumentStateSteps(BatchEngine(), space), runner)
+        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), runner)

@@ -160,6 +160,28 @@ def test_requests_of_an_engine_with_batches(tmp_path: Any, monkeypatch: pytest.M
         assert asked == ["read_many", "put_many", "put", "delete_many", "delete"]
 
 
+def test_requests_of_an_engine_with_transactions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def note(client: Any, request: Any) -> Any:
+        asked.append(request[0])
+        return perform(client, request)
+
+    monkeypatch.setattr("cas_engine.perform", note)
+    with FileConversations(str(tmp_path / "conversations.db"), "transactions") as store:
+        store.create_session(Session("s"))
+        asked.clear()
+        store.add_messages("s", [Message(id=str(number)) for number in range(20)])
+        assert asked == ["read", "read_many", "write_all"]
+    with FileState(str(tmp_path / "state.db"), "transactions") as state:
+        state.set("first", 1, ttl=1000)
+        asked.clear()
+        state.set_many({str(number): number for number in range(20)})
+        assert state.delete_many(map(str, range(5, 30))) == 15
+        assert asked == ["read_many", "write_all"] * 2
+        assert len(state.keys()) == 6
+
+
 # ------------------------------------------------------------------------------------------------------- nothing stays
 
 

@@ -43,6 +43,14 @@ class TestConversationsInFile(ConversationStoreSuite):
         return _spec("conversation", "FileConversations", path=str(tmp_path / "documents.db"))
 
 
+class TestConversationsWithTransactions(ConversationStoreSuite):
+    backend = "documents_transactions"
+
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        return _spec("conversation", "FileConversations", path=str(tmp_path / "documents.db"), engine="transactions")
+
+
 class TestState(StateStoreSuite):
     backend = "documents"
 
@@ -67,3 +75,11 @@ class TestStateInFile(StateStoreSuite):
     @pytest.fixture
     def spec(self, tmp_path: Path) -> StoreSpec:
         return _spec("state", "FileState", path=str(tmp_path / "documents.db"))
+
+
+class TestStateWithTransactions(StateStoreSuite):
+    backend = "documents_transactions"
+
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        return _spec("state", "FileState", path=str(tmp_path / "documents.db"), engine="transactions")

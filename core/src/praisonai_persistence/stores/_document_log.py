@@ -150,6 +150,16 @@ class Log:
         Raises:
             MovedError: it is taken; nothing is left behind.
         """
+        stored, document = yield from self.entry_of(before, rows)
+        try:
+            yield from self._documents.engine.put(self.key(position), document, None)
+        except MovedError:
+            yield from self._documents.drop_parts(document, self.generation)
+            raise
+        return stored
+
+    def entry_of(self, before: int, rows: Sequence[MessageRow]) -> Steps[tuple[list[MessageRow], Document]]:
+        """Return rows with their seq, and the document of an entry of them; its parts, if it has any, are written."""
         stored = [row if row.seq else row._replace(seq=before + count) for count, row in enumerate(rows, 1)]
         document: Document = {
             "session_id": self._session_id,
@@ -159,12 +169,11 @@ class Log:
             "deletes": 0,
             **(yield from self._documents.folded(_dumps(stored), self.generation)),
         }
-        try:
-            yield from self._documents.engine.put(self.key(position), document, None)
-        except MovedError:
-            yield from self._documents.drop_parts(document, self.generation)
-            raise
-        return stored
+        return stored, document
+
+    def index_documents(self, ids: Iterable[str], position: int) -> dict[str, Document]:
+        """Return the documents of an index, by key."""
+        return {self._documents.encode(item, self._ids): {"id": item, "position": position, "text": ""} for item in ids}
 
     def between(self, start: int, end: int) -> Steps[list[Entry]]:
         """Return the entries after position ``start`` up to ``end``, in order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from praisonai_persistence.errors import DuplicateMessageError, SessionExistsError, SessionNotFoundError
@@ -122,11 +123,52 @@ class Sessions:
         stored = yield from self._stored(log, head, known, rows)
         if len(stored) == len(rows):
             return stored
+        new = [row for item, row in rows.items() if item not in stored]
+        if len(new) + 2 <= self.engine.max_atomic:
+            with suppress(MovedError):  # somebody else appends, too
+                stored.update((yield from self._append_at_once(log, head, version, new, known, now)))
+                return stored
         tail, refusal = yield from self._place(log, head, rows, stored)
         yield from self._show(log, head, version, tail, known, now)
         if refusal is not None:
             raise refusal
         return stored
+
+    def _append_at_once(
+        self,
+        log: Log,
+        head: Head,
+        version: Any,
+        rows: list[MessageRow],
+        known: dict[str, tuple[int, Any]],
+        now: float,
+    ) -> Steps[dict[str, MessageRow]]:
+        """Write the entry behind the head, its index and the head in one transaction; return the rows.
+
+        Raises:
+            MovedError: the head moved, or there is an entry behind it; nothing was written.
+        """
+        position = head.position + 1
+        stored, entry = yield from log.entry_of(head.seq, rows)
+        new_head = head._replace(
+            position=position,
+            seq=stored[-1].seq,
+            messages=head.messages + len(stored),
+            updated_at=raised(head.updated_at, now),
+        )
+        changes: dict[str, tuple[Document | None, Any]] = {
+            log.key(position): (entry, None),
+            self._key(head.session_id): (new_head._asdict(), version),
+        }
+        for row in stored:
+            for key, document in log.index_documents([row.id], position).items():
+                changes[key] = document, known.get(row.id, (0, None))[1]
+        try:
+            yield from self.engine.write_all(changes)
+        except MovedError:
+            yield from self.documents.drop_parts(entry, head.generation)
+            raise
+        return {row.id: row for row in stored}
 
     def _stored(
         self, log: Log, head: Head, known: dict[str, tuple[int, Any]], rows: dict[str, MessageRow]

@@ -18,6 +18,7 @@ from praisonai_persistence.stores._document_log import (
     MAX_RUNS,
     Head,
     Log,
+    head_of,
     runs_of,
     text_of_row,
     visible,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.conversation import Selection
     from praisonai_persistence.stores.document_engine import DocumentEngine
 
-__all__ = ["DocumentConversationSteps"]
+__all__ = ["DocumentConversationSteps", "Head", "head_of"]
 
 T = TypeVar("T")
 
@@ -62,9 +63,9 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
 
     **Requests** of a call on a session that nobody else writes: ``add_message`` 5 (head, id, entry, id, head);
     ``add_messages`` of n messages 3 + 2n, or 5 where the engine's ``read_many`` and ``put_many`` are one request each;
-    ``get_messages`` of the latest n 2, however long the session is (entries come in batches of ``max_batch``);
-    with ``before_seq`` about log2 more where batches were appended; ``count_messages`` and ``get_session`` 1; create 1,
-    update and upsert 2. A text that is longer than a document adds one for each part.
+    3 for either with ``max_atomic``; ``get_messages`` of the latest n 2, however long the session is, if n is at most
+    ``max_batch``; with ``before_seq`` about log2 more where batches were appended; ``count_messages`` and
+    ``get_session`` 1; create 1, update and upsert 2. A text that is longer than a document adds one for each part.
 
     **Bytes** written for a message: its own and about 250 for the entry, about 100 and its id for the index, and the
     head again, about 500 and the session's name, state and metadata where these take at most 8,000 bytes together

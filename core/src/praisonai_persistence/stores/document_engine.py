@@ -74,6 +74,9 @@ class DocumentEngine(ABC):
     max_batch: ClassVar[int] = 100
     """Most documents that ``read_many``, ``put_many``, ``delete_many`` and ``scan`` are asked for at once."""
 
+    max_atomic: ClassVar[int] = 0
+    """Most documents that ``write_all`` takes; 0: the engine has no transactions."""
+
     @abstractmethod
     def read(self, key: str) -> Steps[Stored | None]:
         """Return the document and its version, or None."""
@@ -138,6 +141,16 @@ class DocumentEngine(ABC):
             except MovedError:
                 moved.add(key)
         return moved
+
+    def write_all(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[None]:
+        """Do ``put`` for each key, or ``delete`` where the document is None, all or none of them.
+
+        Only for engines with ``max_atomic``: with it an append takes 3 requests, and a batch of keys 2.
+
+        Raises:
+            MovedError: one of them moved; nothing was written.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has max_atomic, but no write_all()")
 
 
 def new_token() -> str:

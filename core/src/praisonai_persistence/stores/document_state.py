@@ -35,8 +35,8 @@ class DocumentStateSteps(Keys, StateSteps):
     keys. A text that is longer than a document adds one for each part, and two for a note of what may have to be swept.
 
     **Bytes** written: the value, or the whole hash, and about 150; ``set_many`` and ``delete_many`` write the old value
-    once and the new one twice. An engine with an atomic increment, fields that can be set one by one, or transactions
-    overrides ``incr``, ``hset`` and ``hdel``, or ``change_all``.
+    once and the new one twice. With ``max_atomic`` they take 2 requests, and write each value once. An engine with an
+    atomic increment may override ``incr``, for documents that have no ``pending``.
 
     Args:
         engine: the engine.
