@@ -39,7 +39,7 @@ class Client:
     """Documents in memory. It counts its requests by method, and ``latency`` is waited before each one."""
 
     def __init__(self, latency: float = 0.0) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.documents: dict[str, tuple[str, int]] = {}
         self.last_version = 0
         self.requests: Counter[str] = Counter()
@@ -71,6 +71,31 @@ class Client:
         with self.lock:
             keys = sorted(key for key in self.documents if key.startswith(prefix) and key > start_after)
             return [(key, self.documents[key]) for key in keys[:limit]]
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+        with self.lock:
+            return {key: self.documents[key] for key in keys if key in self.documents}
+
+    def put_many(self, changes: Mapping[str, tuple[str, int | None]]) -> dict[str, int]:
+        with self.lock:
+            written = {key: self.put(key, text, version) for key, (text, version) in changes.items()}
+            return {key: new for key, new in written.items() if new is not None}
+
+    def delete_many(self, versions: Mapping[str, int | None]) -> set[str]:
+        with self.lock:
+            return {key for key, version in versions.items() if not self.delete(key, version)}
+
+    def write_all(self, changes: Mapping[str, tuple[str | None, int | None]]) -> bool:
+        """Write or delete all, or return False."""
+        with self.lock:
+            if any(self.documents.get(key, (None, None))[1] != version for key, (_, version) in changes.items()):
+                return False
+            for key, (text, version) in changes.items():
+                if text is None:
+                    self.delete(key, version)
+                else:
+                    self.put(key, text, version)
+            return True
 
 
 class SQLiteClient:

@@ -72,15 +72,20 @@ class Schedule:
         seed: makes all of it.
         kind: ``appends``, ``deletes`` (of messages, too) or ``sessions`` (deleted and made again, too).
         steps: the class that is tried.
+        engine: on which.
     """
 
     def __init__(
-        self, seed: int, kind: str, steps: type[DocumentConversationSteps] = DocumentConversationSteps
+        self,
+        seed: int,
+        kind: str,
+        steps: type[DocumentConversationSteps] = DocumentConversationSteps,
+        engine: type[Engine] = Engine,
     ) -> None:
         self.chance = random.Random(seed)
         self.kind = kind
         self.client = Client()
-        self.steps = steps(Engine())
+        self.steps = steps(engine())
         self.time = 0
         self.appended: dict[str, set[int]] = {}  # id -> every seq that it was acknowledged with
         self.last_begun: dict[str, int] = {}  # id -> when the last acknowledged append of it began

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cas_engine import (
     BareEngine,
+    BatchEngine,
     Client,
     Engine,
     FileConversations,
     FileState,
     MemoryConversations,
     MemoryState,
+    TransactionEngine,
     named,
     perform,
 )
@@ -361,7 +363,7 @@ def test_ids_have_keys_of_their_own() -> None:
 KEYS = ["a", "b", "c"]
 
 
-def schedule(seed: int, steps_class: type[DocumentStateSteps]) -> None:
+def schedule(seed: int, steps_class: type[DocumentStateSteps], engine: type[Engine] = Engine) -> None:
     """Let workers set and delete the same three keys as batches, one request at a time; some stop for ever."""
     chance = random.Random(seed)
     client = named(f"schedule-{seed}-{steps_class.__name__}")
@@ -372,7 +374,7 @@ def schedule(seed: int, steps_class: type[DocumentStateSteps]) -> None:
     def operations(worker: int) -> Iterator[Any]:
         for turn in range(3):
             own = chance.sample(KEYS, 3)
-            steps = steps_class(Engine())
+            steps = steps_class(engine())
             choice = chance.random()
             if choice < 0.5:
                 yield "set", steps.set_many(dict.fromkeys(own, f'"{worker}-{turn}"'), None, 0.0)
@@ -412,7 +414,7 @@ def schedule(seed: int, steps_class: type[DocumentStateSteps]) -> None:
         return run(operation, lambda one: None if isinstance(one, Pause) else perform(client, one))
 
     assert {0, 3}.issuperset(deleted), f"batches of three: {deleted} of them were there"
-    final = steps_class(Engine())
+    final = steps_class(engine())
     one_by_one = {text for key in KEYS if (text := at_once(final.get(key, 0.0))) is not None}
     found = at_once(final.get_many(KEYS, 0.0))
     assert set(found.values()) == one_by_one
@@ -430,10 +432,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_batches_are_all_or_none_in_any_order() -> None:
-    for seed in range(1_500):
+@pytest.mark.parametrize("engine", [Engine, BatchEngine, TransactionEngine])
+def test_batches_are_all_or_none_in_any_order(engine: type[Engine]) -> None:
+    for seed in range(1_500 if engine is Engine else 500):
         try:
-            schedule(seed, DocumentStateSteps)
+            schedule(seed, DocumentStateSteps, engine)
         except Exception as error:
             raise AssertionError(f"in the schedule of seed {seed}") from error
 

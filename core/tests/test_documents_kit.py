@@ -47,8 +47,8 @@ class TestConversationsWithTransactions(ConversationStoreSuite):
     backend = "documents_transactions"
 
     @pytest.fixture
-    def spec(self, tmp_path: Path) -> StoreSpec:
-        return _spec("conversation", "FileConversations", path=str(tmp_path / "documents.db"), engine="transactions")
+    def spec(self) -> StoreSpec:
+        return _spec("conversation", "MemoryConversations", name=uuid.uuid4().hex, engine="transactions")
 
 
 class TestState(StateStoreSuite):
@@ -81,5 +81,5 @@ class TestStateWithTransactions(StateStoreSuite):
     backend = "documents_transactions"
 
     @pytest.fixture
-    def spec(self, tmp_path: Path) -> StoreSpec:
-        return _spec("state", "FileState", path=str(tmp_path / "documents.db"), engine="transactions")
+    def spec(self) -> StoreSpec:
+        return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="transactions")
