@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from heapq import nsmallest
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence._attempts import ATTEMPTS, overtaken
 from praisonai_persistence.errors import ConflictError
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from praisonai_persistence.records import ConversationMessage, ConversationSession
     from praisonai_persistence.stores.conversation import Selection
 
-__all__ = ["WholeSession", "page_of", "search_in"]
+__all__ = ["WholeSession", "newest_messages", "newest_sessions", "page_of", "search_in"]
+
+S = TypeVar("S", bound=Any)
 
 _seq = attrgetter("seq")
 
@@ -166,17 +168,35 @@ class WholeSession:
         )
 
 
-def page_of(
-    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
-) -> list[ConversationSession]:
-    """Do ``list_sessions`` on the rows of all sessions."""
+def newest_sessions(rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int) -> list[S]:
+    """Return a page of sessions in the order of ``list_sessions``.
+
+    Args:
+        rows: all sessions: objects with the attributes of a ``SessionRow``.
+        user_id: whose, or None.
+        agent_id: which agent's, or None.
+        limit: how many.
+        offset: after how many.
+    """
     found = (
         row
         for row in rows
         if (user_id is None or row.user_id == user_id) and (agent_id is None or row.agent_id == agent_id)
     )
     newest = nsmallest(offset + limit, found, lambda row: (-row.updated_at, row.session_id))
-    return [decode_session(row) for row in newest[offset:]]
+    return newest[offset:]
+
+
+def page_of(
+    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
+) -> list[ConversationSession]:
+    """Do ``list_sessions`` on the rows of all sessions."""
+    return [decode_session(row) for row in newest_sessions(rows, user_id, agent_id, limit, offset)]
+
+
+def newest_messages(messages: Iterable[ConversationMessage], limit: int) -> list[ConversationMessage]:
+    """Return the first messages in the order of ``search_messages``."""
+    return nsmallest(limit, messages, lambda message: (-message.created_at, message.session_id, -message.seq))
 
 
 def search_in(
@@ -184,12 +204,11 @@ def search_in(
 ) -> list[ConversationMessage]:
     """Do ``search_messages`` on all sessions."""
     wanted = set(words)
-    found = [
+    found = (
         decode_message(session.row.session_id, row)
         for session in sessions
         if user_id is None or session.row.user_id == user_id
         for row in session.messages
         if row.content is not None and wanted.issubset(query_words(decode_text(row.content)))
-    ]
-    found.sort(key=lambda message: (-message.created_at, message.session_id, -message.seq))
-    return found[:limit]
+    )
+    return newest_messages(found, limit)
