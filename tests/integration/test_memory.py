@@ -6,7 +6,13 @@ import uuid
 
 import pytest
 
-from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence.testing import (
+    ConversationStoreSuite,
+    KnowledgeStoreSuite,
+    LifecycleSuite,
+    StateStoreSuite,
+    StoreSpec,
+)
 
 
 def _spec(kind: str) -> StoreSpec:
@@ -38,6 +44,28 @@ class TestMemoryState(StateStoreSuite):
 class TestMemoryKnowledge(KnowledgeStoreSuite):
     backend = "memory"
 
+    @pytest.fixture
+    def spec(self):
+        return _spec("knowledge")
+
+
+class OnMemory:
+    backend = "memory"
+
+
+class TestMemoryConversationLifecycle(OnMemory, LifecycleSuite):
+    @pytest.fixture
+    def spec(self):
+        return _spec("conversation")
+
+
+class TestMemoryStateLifecycle(OnMemory, LifecycleSuite):
+    @pytest.fixture
+    def spec(self):
+        return _spec("state")
+
+
+class TestMemoryKnowledgeLifecycle(OnMemory, LifecycleSuite):
     @pytest.fixture
     def spec(self):
         return _spec("knowledge")
