@@ -443,8 +443,8 @@ class MemoryStateSteps(StateSteps):
         with self._data.lock:
             for key in texts:
                 self._entries.text(key, now)
-            for key, text in texts.items():
-                self._entries[key] = _Entry(text, _ends(ttl, now))
+            entries = {key: _Entry(text, _ends(ttl, now)) for key, text in texts.items()}
+            self._entries.update(entries)  # one step, which no signal handler's exception can divide
         return done(None)
 
     @writes

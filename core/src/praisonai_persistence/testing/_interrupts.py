@@ -36,6 +36,8 @@ HEAD_START = 0.02
 """Seconds that a close in another thread gets, to end or to wait for the call that it came into the middle of."""
 ENOUGH = 8
 """Findings after which a child stops: the others say the same."""
+_HANG = f"{Hang.__name__}:"
+"""In a finding after which a child stops at once: what hangs may hold locks that the next store needs."""
 
 
 class SoftLimit(Exception):
@@ -96,9 +98,9 @@ class _Pair:
     """A store with two threads that use it: a lock that a thread left behind stops the other one alone."""
 
     def __init__(self, spec: StoreSpec, work: Work) -> None:
-        self.store = awaitable(spec.open("sync"))
-        self._work = work
         self.one, self.other = Worker(), Worker()
+        self.store = awaitable(self.one.do(lambda: spec.open("sync"), LIMIT))
+        self._work = work
 
     def do(self, operation: str, name: str = "", *, other: bool = False) -> Any:
         """Do a piece of work in one of the threads."""
@@ -145,6 +147,8 @@ async def interrupted(store: Any, parent: Parent, opens: str, seconds: float, at
             trouble = _interrupt(pair, work, operation, name, watched, number, kind(name), lost, atomic)
             if trouble:
                 sweep.findings.append(trouble)
+                if _HANG in trouble:
+                    return sweep.result()
                 pair = _Pair(spec, work)  # the other one may be in any state now
     try:
         pair.close()
@@ -260,6 +264,8 @@ async def closed_at_every_place(store: Any, parent: Parent, opens: str, seconds:
                 trouble = f"a write was acknowledged while close() waited, and is not there (place {number})"
             if trouble:
                 sweep.findings.append(trouble)
+                if _HANG in trouble:
+                    return sweep.result()
     return sweep.result()
 
 
@@ -315,6 +321,8 @@ async def reentered(store: Any, parent: Parent, opens: str, seconds: float) -> d
             trouble = _reenter(pair, work, outer, inner, f"{name}-{number}", number, watched)
             if trouble:
                 sweep.findings.append(trouble)
+                if _HANG in trouble:
+                    return sweep.result()
                 pair = _Pair(spec, work)
                 watched = Watched(pair.store.raw)
     with contextlib.suppress(Hang):
@@ -403,8 +411,10 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
             await _outer(work, store, f"signal-{number}", acknowledged, findings)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    gc.collect()  # whose finalizers write as well
+    before_looking = list(acknowledged)
     written = await work.written(store)
-    lost = [name for name in acknowledged if name not in written]
+    lost = [name for name in before_looking if name not in written]
     if lost:
         findings.append(f"acknowledged, and not there: {lost[:ENOUGH]}")
     faulthandler.cancel_dump_traceback_later()

@@ -26,6 +26,10 @@ class Work(ABC):
         """Make what the others need; harmless when it is there."""
 
     @abstractmethod
+    async def reset(self, store: Any) -> None:
+        """Remove what ``prepare`` and the others made."""
+
+    @abstractmethod
     async def write(self, store: Any, name: str) -> None:
         """Write one thing."""
 
@@ -79,6 +83,10 @@ class _Conversation(Work):
             await store.upsert_session(ConversationSession(name, name=name, created_at=1.0))
             await store.add_message(name, ConversationMessage("first", content=name, created_at=1.0))
 
+    async def reset(self, store: Any) -> None:
+        for name in ("a", "b"):
+            await store.delete_session(name)
+
     async def write(self, store: Any, name: str) -> None:
         await store.add_message("a", ConversationMessage(name, content=name))
 
@@ -128,6 +136,9 @@ class _State(Work):
         await store.set_many({"a": "a", "b": "b"})
         await store.hset("hash", "a", "a")
 
+    async def reset(self, store: Any) -> None:
+        await store.clear()
+
     async def write(self, store: Any, name: str) -> None:
         await store.set(f"w:{name}", name)
 
@@ -175,6 +186,10 @@ class _Knowledge(Work):
         await store.create_collection("docs", 3)
         first, second = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
         await store.upsert("docs", [KnowledgeDocument("a", "a", first), KnowledgeDocument("b", "b", second)])
+
+    async def reset(self, store: Any) -> None:
+        if await store.collection_exists("docs"):
+            await store.delete_collection("docs")
 
     async def write(self, store: Any, name: str) -> None:
         await store.upsert("docs", [_document(name)])

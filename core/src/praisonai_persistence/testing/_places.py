@@ -96,9 +96,10 @@ class _Tracer:
         self._act = act
         self.places = 0
         self.where: str | None = None
-        self._last: dict[FrameType, int] = {}
+        self._last: dict[FrameType, tuple[int, int]] = {}
         self._entered: set[FrameType] = set()
         self._code: dict[CodeType, bytes] = {}
+        self._handlers: dict[CodeType, list[tuple[int, int, int]]] = {}
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Be the trace function of the thread: sees every frame begin."""
@@ -135,14 +136,27 @@ class _Tracer:
             if operation != _RESUME:
                 entered = frame in self._entered
                 self._entered.discard(frame)
-                last = self._last.get(frame, -1)
-                self._last[frame] = operation
-                if entered or last in _CHECKING:
+                last, at = self._last.get(frame, (-1, 0))
+                self._last[frame] = operation, frame.f_lasti
+                # A signal is raised by the call itself. Where the next instruction stands outside of the `try` or the
+                # `with` of the call (`with lock: return f()`), raising there would be unfair: the lock would stay.
+                if entered or (last in _CHECKING and self._same_handler(frame, at)):
                     self._place(frame)
         else:
             self._last.pop(frame, None)
             self._entered.discard(frame)
         return self._local
+
+    def _same_handler(self, frame: FrameType, at: int) -> bool:
+        code = frame.f_code
+        if code not in self._handlers:
+            parse = getattr(dis, "_parse_exception_table", None)  # Python 3.11 and later; before it, blocks are on a stack
+            entries = parse(code) if parse is not None else ()
+            self._handlers[code] = [(entry.start, entry.end, entry.target) for entry in entries]
+        return self._handler(code, at) == self._handler(code, frame.f_lasti)
+
+    def _handler(self, code: CodeType, at: int) -> int:
+        return next((target for start, end, target in self._handlers[code] if start <= at < end), -1)
 
     def _place(self, frame: FrameType) -> None:
         self.places += 1

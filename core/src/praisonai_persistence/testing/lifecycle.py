@@ -451,6 +451,7 @@ class LifecycleSuite(NetworkTests, suite=True):
                         said = f"{type(error).__name__}: {error}"[:100]
                         strangers.append(f"{name}, argument {place + 1} = {_short(wrong)}: {said}")
         assert not strangers, f"{len(strangers)} errors are not ours:\n" + "\n".join(strangers[:40])
+        await work.reset(store)
         await work.prepare(store)
         await work.known(store)
 
