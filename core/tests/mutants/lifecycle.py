@@ -134,17 +134,13 @@ class AsyncSound(AsyncStepStateStore):
 
 
 class ConstructorOpens(Sound):
-    """Makes its socket in the constructor."""
+    """Opens its file in the constructor."""
 
     clause = "L01"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._socket = socket.socket()
-
-    def close(self) -> None:
-        self._socket.close()
-        super().close()
+        os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 # --------------------------------------------------------------------------------------------------------- L02: closing
