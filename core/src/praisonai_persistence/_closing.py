@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class _Single(ABC):
+class _Single:
     """What holds connections, locks, and perhaps a password."""
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
@@ -24,12 +24,12 @@ class _Single(ABC):
             UnsupportedOperationError: always.
         """
         raise UnsupportedOperationError(
-            f"a {type(self).__name__} cannot be pickled or copied: it owns connections, and its URL may hold a password; "
-            "pass on how to open it, and open another one there"
+            f"a {type(self).__name__} cannot be pickled or copied: it owns connections, and its URL may hold a "
+            "password; pass on how to open it, and open another one there"
         )
 
 
-class Closing(_Single):
+class Closing(_Single, ABC):
     """``with`` ends in ``close``."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Closing(_Single):
         self.close()
 
 
-class _Awaited(_Single):
+class _Awaited(_Single, ABC):
     async def __aenter__(self) -> Self:
         return self
 

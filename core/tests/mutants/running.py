@@ -153,7 +153,8 @@ def run(kind: str, folder: Path, *, module: str = "", suite: str = "") -> Outcom
     """Run a suite, by default that of the kind, on all mutants of a module, each until its first failure."""
     suite = suite or f"{kind.capitalize()}StoreSuite"
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
-    (folder / "test_mutants.py").write_text(TESTS.format(suite=suite, kind=kind, module=module or kind), encoding="utf-8")
+    tests = TESTS.format(suite=suite, kind=kind, module=module or kind)
+    (folder / "test_mutants.py").write_text(tests, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._facade import awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import OPERATIONS, PARTS, Work, work_on
-from praisonai_persistence.testing._places import Hang, Visit, Watched, Worker, visit
+from praisonai_persistence.testing._places import HangError, Visit, Watched, Worker, visit
 from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ HEAD_START = 0.02
 """Seconds that a close in another thread gets, to end or to wait for the call that it came into the middle of."""
 ENOUGH = 8
 """Findings after which a child stops: the others say the same."""
-_HANG = f"{Hang.__name__}:"
+_HANG = f"{HangError.__name__}:"
 """In a finding after which a child stops at once: what hangs may hold locks that the next store needs."""
 
 
-class SoftLimit(Exception):
+class SoftLimitError(Exception):
     """What a framework raises into a call that takes too long."""
 
 
@@ -127,7 +127,7 @@ async def interrupted(store: Any, parent: Parent, opens: str, seconds: float, at
     # In frames of drivers an ``except Exception`` is the driver's own affair: there only what ends a program is raised.
     rounds = [
         (kind, operation, drivers)
-        for kind, drivers in ((SoftLimit, False), (Stop, False), (Stop, True))
+        for kind, drivers in ((SoftLimitError, False), (Stop, False), (Stop, True))
         for operation in OPERATIONS
     ]
     sweep = _Sweep(parent, seconds, len(rounds))
@@ -139,7 +139,12 @@ async def interrupted(store: Any, parent: Parent, opens: str, seconds: float, at
         watched = Watched(pair.store.raw, drivers=drivers)
         # Twice: the first call of its sort may load modules or make a schema, and has places of its own.
         counts = [
-            pair.visit(_call(work, operation, pair.store, f"{operation}{turn}{kind.__name__}{drivers}"), watched, None, _nothing)
+            pair.visit(
+                _call(work, operation, pair.store, f"{operation}{turn}{kind.__name__}{drivers}"),
+                watched,
+                None,
+                _nothing,
+            )
             for turn in range(2)
         ]
         for number in sweep.places(counts[-1].places, f"{operation} {kind.__name__} {drivers}"):
@@ -152,7 +157,7 @@ async def interrupted(store: Any, parent: Parent, opens: str, seconds: float, at
                 pair = _Pair(spec, work)  # the other one may be in any state now
     try:
         pair.close()
-    except (Hang, PersistenceError) as error:
+    except (HangError, PersistenceError) as error:
         sweep.findings.append(f"close after interrupts: {_said(error)}")
     return sweep.result()
 
@@ -260,7 +265,12 @@ async def closed_at_every_place(store: Any, parent: Parent, opens: str, seconds:
         pair.close()
         for number in sweep.places(count, name):
             trouble, acknowledged = _close_inside(spec, work, operation, f"{name}-{number}", number, used=used)
-            if not trouble and acknowledged and operation == "write" and not await work.holds(store, f"{name}-{number}"):
+            if (
+                not trouble
+                and acknowledged
+                and operation == "write"
+                and not await work.holds(store, f"{name}-{number}")
+            ):
                 trouble = f"a write was acknowledged while close() waited, and is not there (place {number})"
             if trouble:
                 sweep.findings.append(trouble)
@@ -269,7 +279,9 @@ async def closed_at_every_place(store: Any, parent: Parent, opens: str, seconds:
     return sweep.result()
 
 
-def _close_inside(spec: StoreSpec, work: Work, operation: str, name: str, number: int, *, used: bool) -> tuple[str, bool]:
+def _close_inside(
+    spec: StoreSpec, work: Work, operation: str, name: str, number: int, *, used: bool
+) -> tuple[str, bool]:
     pair = _Pair(spec, work)
     watched = Watched(pair.store.raw)
     closing: list[Any] = []
@@ -296,12 +308,12 @@ def _close_inside(spec: StoreSpec, work: Work, operation: str, name: str, number
             except StoreClosedError:
                 continue
             return f"{where}: a call after it was answered", False
-    except Exception as error:  # noqa: BLE001 - each is a finding
+    except Exception as error:
         return f"{where}: {_said(error)}", False
     return "", found.error is None
 
 
-# --------------------------------------------------------------------------------------------------------- L08: re-entry
+# ------------------------------------------------------------------------------------------------------ L08: re-entry
 
 
 async def reentered(store: Any, parent: Parent, opens: str, seconds: float) -> dict[str, Any]:
@@ -325,7 +337,7 @@ async def reentered(store: Any, parent: Parent, opens: str, seconds: float) -> d
                     return sweep.result()
                 pair = _Pair(spec, work)
                 watched = Watched(pair.store.raw)
-    with contextlib.suppress(Hang):
+    with contextlib.suppress(HangError):
         pair.close()
     return sweep.result()
 
@@ -354,7 +366,7 @@ def _reenter(pair: _Pair, work: Work, outer: str, inner: str, name: str, number:
         if found.error is None and outer == "batch" and pair.do("parts", name, other=True) != PARTS:
             return f"{where}: the outer batch was acknowledged and is not there as a whole"
         pair.do("known", other=True)
-    except Exception as error:  # noqa: BLE001 - each is a finding
+    except Exception as error:
         return f"{where}: {_said(error)}"
     return ""
 
@@ -427,5 +439,5 @@ async def _outer(work: Work, store: Any, name: str, acknowledged: list[str], fin
         acknowledged.append(name)
     except PersistenceError:
         pass  # refused: that is allowed
-    except Exception as error:  # noqa: BLE001 - each is a finding
+    except Exception as error:
         findings.append(f"a call with another one inside: {_said(error)}")

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
+from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import Work, work_on
-from praisonai_persistence.testing._places import Hang, Worker
-from praisonai_persistence.testing.harness import OpenStore, StoreSuite, needs_fixture, only
+from praisonai_persistence.testing._places import HangError, Worker
+from praisonai_persistence.testing.harness import StoreSuite, needs_fixture, only
 from praisonai_persistence.testing.proxy import Proxy
 from praisonai_persistence.testing.spec import Endpoint, StoreSpec
 
@@ -44,14 +44,14 @@ async def within(store: Any, call: Callable[[], Any], seconds: float) -> Any:
     """Await a call of a store, but no longer than so many seconds, also when it blocks.
 
     Raises:
-        Hang: it has not ended by then.
+        HangError: it has not ended by then.
     """
     if isinstance(store, SyncFacade):
         return Worker().do(lambda: drive(call()), seconds)
     task = asyncio.ensure_future(call())
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        raise Hang(f"no end after {seconds:.0f} seconds")
+        raise HangError(f"no end after {seconds:.0f} seconds")
     return task.result()
 
 
@@ -178,7 +178,7 @@ class NetworkTests(StoreSuite, suite=True):
             assert took <= IN_TIME, (
                 f"{name} failed after {took:.1f} seconds, with connect_timeout and timeout set to {TIMEOUT}"
             )
-        except Hang:
+        except HangError:
             pytest.fail(f"{name} on a silent server has not ended after {GIVEN_UP:.0f} seconds")
         else:
             pytest.fail(f"{name} worked on a silent server")
@@ -248,7 +248,6 @@ class NetworkTests(StoreSuite, suite=True):
         """A call on them works on another connection, or is one of our errors; a write is there once or not at all."""
         await work.prepare(store)
         one = network.open()
-        failed = 0
         for number in range(8):
             await within(one, lambda: work.known(one), GIVEN_UP)
             if number % 2:
@@ -257,9 +256,7 @@ class NetworkTests(StoreSuite, suite=True):
                 network.proxy.lose_next_answer()
             try:
                 await within(one, lambda name=f"cut-{number}": work.write(one, name), GIVEN_UP)  # type: ignore[misc]
-            except PersistenceError as error:
-                assert isinstance(error, ConnectionFailedError), error
-                failed += 1
-            else:
-                assert await work.holds(store, f"cut-{number}"), "acknowledged, and not there"
+            except ConnectionFailedError:
+                continue
+            assert await work.holds(store, f"cut-{number}"), "acknowledged, and not there"
         await within(one, lambda: work.known(one), GIVEN_UP)

@@ -1,4 +1,4 @@
-"""A tiny piece of work on a store of each kind: one write, one read, one batch. Imports neither pytest nor Hypothesis."""
+"""A tiny piece of work on a store of each kind: one write, one read, one batch. For children too: no pytest."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-__all__ = ["Hang", "Visit", "Watched", "Worker", "visit"]
+__all__ = ["HangError", "Visit", "Watched", "Worker", "visit"]
 
 T = TypeVar("T")
 
@@ -150,7 +150,9 @@ class _Tracer:
     def _same_handler(self, frame: FrameType, at: int) -> bool:
         code = frame.f_code
         if code not in self._handlers:
-            parse = getattr(dis, "_parse_exception_table", None)  # Python 3.11 and later; before it, blocks are on a stack
+            parse = getattr(
+                dis, "_parse_exception_table", None
+            )  # Python 3.11 and later; before it, blocks are on a stack
             entries = parse(code) if parse is not None else ()
             self._handlers[code] = [(entry.start, entry.end, entry.target) for entry in entries]
         return self._handler(code, at) == self._handler(code, frame.f_lasti)
@@ -185,7 +187,7 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     return Visit(tracer.places, tracer.where, result, error)
 
 
-class Hang(Exception):
+class HangError(Exception):
     """A call did not end in time."""
 
 
@@ -216,7 +218,7 @@ class Worker:
         """Make a call.
 
         Raises:
-            Hang: it has not ended after so many seconds.
+            HangError: it has not ended after so many seconds.
         """
         value: T = self.start(call).wait(seconds)
         return value
@@ -230,7 +232,7 @@ class _Outcome:
 
     def wait(self, seconds: float) -> Any:
         if not self.ended.wait(seconds):
-            raise Hang(f"no end after {seconds:.0f} seconds")
+            raise HangError(f"no end after {seconds:.0f} seconds")
         if self.error is not None:
             raise self.error
         return self.value

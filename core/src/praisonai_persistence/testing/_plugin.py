@@ -22,7 +22,16 @@ _CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
 pytest.register_assert_rewrite(
     *(
         f"{_PACKAGE}.{name}"
-        for name in ("_conversation_model", "_lifecycle_network", "conversation", "harness", "knowledge", "lifecycle", "sessions", "state")
+        for name in (
+            "_conversation_model",
+            "_lifecycle_network",
+            "conversation",
+            "harness",
+            "knowledge",
+            "lifecycle",
+            "sessions",
+            "state",
+        )
     )
 )
 
@@ -115,7 +124,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             rest.append(item)
         colour = item.callspec.params.get("colour", "") if hasattr(item, "callspec") else ""
         clauses = ",".join(_clauses(item))
-        item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{colour}/{clauses}"))  # type: ignore[attr-defined]
+        item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{colour}/{clauses}"))
     for item in gone:
         # Its clause is tested by others too: what does not apply is noted there.
         place, needed = item.user_properties[-1], getattr(item.function, "_needs_fixture", None)

@@ -57,11 +57,14 @@ def _of_bytecode(arguments: tuple[Any, ...]) -> bool:
 
 
 def _importing() -> bool:
-    """Whether a module is being loaded: what the interpreter opens for that is no store's."""
+    """Whether a module is being loaded, or asked for its version: what the interpreter opens for that is no store's."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if (
+            frame.f_code.co_filename.startswith("<frozen importlib")
+            or "/importlib/metadata/" in frame.f_code.co_filename
+        ):
             return True
     return False
 
