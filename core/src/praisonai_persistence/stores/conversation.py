@@ -135,18 +135,29 @@ class WholeSession:
 
     def append(self, rows: Sequence[MessageRow], now: float) -> list[MessageRow]:
         """See ``add_messages``; return the stored rows. ``last_seq`` tells whether there was anything new."""
+        by_id = self._by_id()
         for row in rows:
-            if row.id in self.by_id:
-                match_stored(self.by_id[row.id], row)
-        before = self.last_seq
+            if row.id in by_id:
+                match_stored(by_id[row.id], row)
+        new: dict[str, MessageRow] = {}
+        last_seq = self.last_seq
         for row in rows:
-            if row.id not in self.by_id:
-                self.last_seq += 1
-                self.by_id[row.id] = stored = row._replace(seq=self.last_seq)
-                self.messages.append(stored)
-        if self.last_seq != before:
-            self._touch(now)
-        return [self.by_id[row.id] for row in rows]
+            if row.id not in by_id and row.id not in new:
+                last_seq += 1
+                new[row.id] = row._replace(seq=last_seq)
+        if new:
+            added, touched = list(new.values()), self._touched(now)
+            # All of it in one step: no signal handler can raise before the last call has ended.
+            self.last_seq = last_seq
+            self.row = touched
+            self.messages.extend(added)
+            by_id.update(new)
+        return [by_id[row.id] for row in rows]
+
+    def _by_id(self) -> dict[str, MessageRow]:
+        if len(self.by_id) != len(self.messages):  # a call was interrupted when the messages were there already
+            self.by_id = {row.id: row for row in self.messages}
+        return self.by_id
 
     def select(self, selection: Selection) -> list[MessageRow]:
         """See ``get_messages``. What lies at or after ``before_seq`` is not even looked at."""
@@ -157,11 +168,12 @@ class WholeSession:
 
     def delete(self, ids: Sequence[str] | None, now: float) -> int:
         """See ``delete_messages``."""
-        gone = set(self.by_id) if ids is None else self.by_id.keys() & set(ids)
+        by_id = self._by_id()
+        gone = set(by_id) if ids is None else by_id.keys() & set(ids)
         if gone:
-            self.messages = [row for row in self.messages if row.id not in gone]
-            self.by_id = {row.id: row for row in self.messages}
-            self._touch(now)
+            kept, touched = [row for row in self.messages if row.id not in gone], self._touched(now)
+            left = {row.id: row for row in kept}
+            self.messages, self.by_id, self.row = kept, left, touched
         return len(gone)
 
     def fork(self, up_to_seq: int | None, new_session_id: str, now: float) -> WholeSession:
@@ -171,8 +183,8 @@ class WholeSession:
             [row for row in self.messages if up_to_seq is None or row.seq <= up_to_seq],
         )
 
-    def _touch(self, now: float) -> None:
-        self.row = self.row._replace(updated_at=raised(self.row.updated_at, now))
+    def _touched(self, now: float) -> SessionRow:
+        return self.row._replace(updated_at=raised(self.row.updated_at, now))
 
 
 def page_of(

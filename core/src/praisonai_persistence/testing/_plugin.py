@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
         f"{_PACKAGE}.{name}"
         for name in (
             "_conversation_model",
+            "_lifecycle_checks",
             "_lifecycle_network",
             "conversation",
             "harness",

@@ -29,22 +29,30 @@ import gc
 import logging
 import os
 import pickle
-import shutil
-import stat
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
 
-import anyio.to_thread
 import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing._lifecycle_bodies import BIG, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_checks import (
+    TAILS,
+    check,
+    descriptors,
+    malformed,
+    readable,
+    remove,
+    run_loops,
+    secrets_in,
+    short,
+    shown_by,
+    thread_count,
+    wrong_arguments,
+)
 from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
 from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._watch import Watch
@@ -100,9 +108,9 @@ class LifecycleSuite(NetworkTests, suite=True):
             assert isinstance(one.backend, str)
             assert one.kind == spec.kind
         assert watch.events == [], f"the constructor did: {watch.events}"
-        before = _descriptors(), _threads()
+        before = descriptors(), thread_count()
         kept = [spec.open(colour) for _ in range(5)]
-        assert (_descriptors(), _threads()) == before, "constructing left descriptors or threads behind"
+        assert (descriptors(), thread_count()) == before, "constructing left descriptors or threads behind"
         for store in (one, *kept):
             await awaitable(store).close()
 
@@ -189,7 +197,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         """From another thread: the call ends with its result or says that the store is closed."""
         child = await spawn(f"{SWEEPS}:closed_at_every_place", opens=spec.to_json(), seconds=self.sweep_seconds)
         child.go()
-        _check(await child.result())
+        check(await child.result())
 
     # -------------------------------------------------------------------------------------------------- L03: interrupts
 
@@ -203,14 +211,14 @@ class LifecycleSuite(NetworkTests, suite=True):
         seconds = 2 * self.sweep_seconds
         child = await spawn(f"{SWEEPS}:interrupted", opens=opens, seconds=seconds, atomic=atomic)
         child.go()
-        _check(await child.result())
+        check(await child.result())
 
     @only("async")
     async def test_l03_an_event_loop_that_is_interrupted(self, spawn: Spawn, spec: StoreSpec) -> None:
         """Ctrl-C ends ``asyncio.run``, the store is closed, and what was acknowledged is there."""
         child = await spawn(f"{SWEEPS}:interrupted_loops", opens=spec.to_json(), rounds=8)
         child.go()
-        _check(await child.result())
+        check(await child.result())
 
     # ------------------------------------------------------------------------------------------------ L04: cancellation
 
@@ -305,11 +313,11 @@ class LifecycleSuite(NetworkTests, suite=True):
             await work.known(one)
 
         for number in range(6):
-            await _loops([lambda number=number: use(number)])
+            await run_loops([lambda number=number: use(number)])
             gc.collect()
-            sizes.append(_descriptors())
+            sizes.append(descriptors())
         assert sizes[-1] <= sizes[1], f"descriptors after each of six event loops: {sizes}"
-        await _loops([one.close])
+        await run_loops([one.close])
         with pytest.raises(StoreClosedError):
             await work.known(one)
 
@@ -317,7 +325,7 @@ class LifecycleSuite(NetworkTests, suite=True):
     async def test_l07_several_event_loops_at_once(self, spec: StoreSpec, work: Work) -> None:
         """In threads, with one store; then it is closed on one of them."""
         one = spec.open("async")
-        await _loops([lambda: work.prepare(one)])
+        await run_loops([lambda: work.prepare(one)])
         names: list[str] = []
 
         async def use(loop: int) -> None:
@@ -325,13 +333,13 @@ class LifecycleSuite(NetworkTests, suite=True):
                 await asyncio.gather(work.write(one, f"{loop}-{number}"), work.known(one))
                 names.append(f"{loop}-{number}")
 
-        await _loops([lambda loop=loop: use(loop) for loop in range(4)])
+        await run_loops([lambda loop=loop: use(loop) for loop in range(4)])
 
         async def last() -> None:
             assert set(names) <= await work.written(one)
             await one.close()
 
-        await _loops([last])
+        await run_loops([last])
 
     # ------------------------------------------------------------------------------------------------- L08: re-entry
 
@@ -340,14 +348,14 @@ class LifecycleSuite(NetworkTests, suite=True):
         """Both work, or are refused; neither waits for the other."""
         child = await spawn(f"{SWEEPS}:reentered", opens=spec.to_json(), seconds=self.sweep_seconds)
         child.go()
-        _check(await child.result())
+        check(await child.result())
 
     @only("sync")
     async def test_l08_calls_from_finalizers_and_signal_handlers(self, spawn: Spawn, spec: StoreSpec) -> None:
         """From ``__del__``, from a weakref callback, from a handler in the main thread."""
         child = await spawn(f"{SWEEPS}:reentered_from_outside", kind=spec.kind, times=60)
         child.go()
-        _check(await child.result())
+        check(await child.result())
 
     # ------------------------------------------------------------------------------------------------- L09: the place
 
@@ -367,7 +375,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         """What is acknowledged afterwards is found by a new process; the rest is a typed error."""
         await work.prepare(store)
         await work.write(store, "before")
-        _remove(place)
+        remove(place)
         if replaced:
             child = await spawn(f"{BODIES}:write", kind=spec.kind, name="theirs")
             child.go()
@@ -403,24 +411,24 @@ class LifecycleSuite(NetworkTests, suite=True):
         """Not by the store, its errors, their causes or the log; also when the URL is malformed."""
         caplog.set_level(logging.DEBUG)
         specs = [spec, *([unreachable_spec] if unreachable_spec is not None else [])]
-        secrets = {secret for one in specs for secret in _secrets(one.options)}
+        secrets = {secret for one in specs for secret in secrets_in(one.options)}
         shown: list[str] = []
-        for one in [*specs, *_malformed(specs[-1])]:
+        for one in [*specs, *malformed(specs[-1])]:
             try:
                 store = awaitable(one.open(colour))
             except PersistenceError as error:
-                shown += _chain(error)
+                shown += shown_by(error)
                 continue
             shown += [repr(raw(store)), str(raw(store))]
             if one is not spec:
                 try:
                     await within(store, store.connect, 30)
                 except PersistenceError as error:
-                    shown += _chain(error)
+                    shown += shown_by(error)
             await store.close()
         shown += [record.getMessage() for record in caplog.records]
         shown += [str(record.exc_info) for record in caplog.records if record.exc_info]
-        told = [text for text in shown for secret in (*secrets, *_TAILS) if secret in text]
+        told = [text for text in shown for secret in (*secrets, *TAILS) if secret in text]
         assert not told, f"a secret is shown: {told[:3]}"
 
     @needs_posix
@@ -435,9 +443,9 @@ class LifecycleSuite(NetworkTests, suite=True):
             await work.prepare(store)
             await work.write(store, "one")
             await work.batch(store, "more")
-            open_to_others = list(_readable(place))
+            open_to_others = list(readable(place))
             await store.close()
-            open_to_others += list(_readable(place))
+            open_to_others += list(readable(place))
         finally:
             os.umask(before)
         assert not open_to_others, f"others may read or write: {open_to_others[:5]}"
@@ -450,7 +458,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         strangers: list[str] = []
         for name, arguments in work.calls:
             for place in range(len(arguments)):
-                for wrong in _wrong():
+                for wrong in wrong_arguments():
                     given = [*arguments[:place], wrong, *arguments[place + 1 :]]
                     try:
                         await getattr(store, name)(*given)
@@ -458,7 +466,7 @@ class LifecycleSuite(NetworkTests, suite=True):
                         pass
                     except Exception as error:
                         said = f"{type(error).__name__}: {error}"[:100]
-                        strangers.append(f"{name}, argument {place + 1} = {_short(wrong)}: {said}")
+                        strangers.append(f"{name}, argument {place + 1} = {short(wrong)}: {said}")
         assert not strangers, f"{len(strangers)} errors are not ours:\n" + "\n".join(strangers[:40])
         await work.reset(store)
         await work.prepare(store)
@@ -478,146 +486,3 @@ class LifecycleSuite(NetworkTests, suite=True):
                 slow.append(f"{found['case']}: {small:.2f} s, and {large:.2f} s for four times as much")
         await child.result()
         assert not slow, "\n".join(slow)
-
-
-# -------------------------------------------------------------------------------------------------------------- helpers
-
-
-def _check(found: dict[str, Any]) -> None:
-    assert found["visited"] > 0, "nothing was tried: the store's own code was never entered"
-    assert not found["findings"], "\n".join(found["findings"])
-
-
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
-
-
-def _threads() -> int:
-    return len(os.listdir("/proc/self/task")) if sys.platform == "linux" else threading.active_count()
-
-
-async def _loops(bodies: list[Any]) -> None:
-    """Run each body on an event loop of its own, in a thread of its own, all at once."""
-    errors: list[BaseException] = []
-
-    def run(body: Any) -> None:
-        try:
-            asyncio.run(body())
-        except BaseException as error:  # it is raised in the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(body,), daemon=True) for body in bodies]
-
-    def join() -> None:
-        for thread in threads:
-            thread.start()
-        end = time.monotonic() + 30
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-
-    await anyio.to_thread.run_sync(join)
-    if errors:
-        raise errors[0]
-    if any(thread.is_alive() for thread in threads):
-        pytest.fail("a store that is used from several event loops keeps one of them waiting for ever")
-
-
-def _remove(place: Path) -> None:
-    """Remove a file with its journals, or a folder."""
-    for path in list(place.parent.iterdir()):
-        if path.name == place.name or path.name.startswith((f"{place.name}-", f"{place.name}.")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def _readable(place: Path) -> Iterator[str]:
-    """Give what others have rights to: files, but for those in folders that only their owner may enter."""
-    for path in place.parent.iterdir():
-        if path.name == place.name or path.name.startswith((f"{place.name}-", f"{place.name}.")):
-            yield from _open_to_others(path)
-
-
-def _open_to_others(path: Path) -> Iterator[str]:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        yield f"{path.name} ({mode:o})"
-        for child in path.iterdir() if path.is_dir() else ():
-            yield from _open_to_others(child)
-
-
-_TAILS = ("tail-0f-it", "head-0f-it")
-
-
-def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        if not isinstance(value, str):
-            continue
-        if any(word in name for word in ("password", "token", "secret", "key")):
-            yield value
-        with contextlib.suppress(ValueError):
-            if password := urlsplit(value).password:
-                yield from (password, unquote(password))
-
-
-def _malformed(spec: StoreSpec) -> Iterator[StoreSpec]:
-    """Give specs of which the URL has a password with a character that should have been escaped."""
-    for name, value in spec.options.items():
-        if isinstance(value, str) and "://" in value:
-            scheme, _, rest = value.partition("://")
-            where = rest.rpartition("@")[2]
-            for between in ("/", "#", "?", "@", "%zz", "["):
-                password = f"{_TAILS[1]}{between}{_TAILS[0]}"
-                yield spec.with_options(**{name: f"{scheme}://user:{password}@{where}"})
-
-
-def _chain(error: BaseException | None) -> Iterator[str]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield f"{error!s} {error!r} {error.args!r}"
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _wrong() -> Iterator[Any]:
-    deep: Any = []
-    for _ in range(50_000):
-        deep = [deep]
-    yield from (
-        None,
-        True,
-        -1,
-        10**400,
-        1.5,
-        float("nan"),
-        float("inf"),
-        "",
-        "\0",
-        "\ud800",
-        "x" * 2000,
-        b"x",
-        object(),
-    )
-    yield from (
-        [],
-        {},
-        (),
-        set(),
-        [None],
-        [1, "x"],
-        {"x": object()},
-        {1: 2},
-        {"$x": 1},
-        [{}],
-        object,
-        deep,
-        {"x": deep},
-    )
-
-
-def _short(value: Any) -> str:
-    try:
-        return repr(value)[:40]
-    except RecursionError:
-        return "nested 50,000 deep"
