@@ -23,7 +23,7 @@ from praisonai_persistence import memory
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError
 from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
 from praisonai_persistence.payload import check_prefix
-from praisonai_persistence.steps import run
+from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import (
     AsyncStepStateStore,
     DirectRunner,
@@ -239,9 +239,11 @@ class LeavesHalfABatch(Sound):
 class HastyRunner(ThreadRunner):
     async def run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         def slowly() -> Any:
-            time.sleep(0.005)
+            time.sleep(0.05)
             return self._runner.run(operation, *args, **kwargs)
 
+        if not is_write(operation):
+            return await super().run(operation, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(None, slowly)
 
 

@@ -109,6 +109,7 @@ class _Tracer:
             self._last.pop(frame.f_back, None)
         if not self._watched(frame):
             return None
+        frame.f_trace = self._local  # Python 3.13 asks for it before opcodes are asked for
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         if self._looks(frame):
@@ -177,6 +178,7 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     tracer = _Tracer(watched, number, act)
     result, error = None, None
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # since Python 3.12 somebody must have asked for opcodes before `settrace`
     sys.settrace(tracer.trace)
     try:
         result = call()
