@@ -9,7 +9,6 @@ import pytest
 from praisonai_persistence.testing import (
     ConversationStoreSuite,
     KnowledgeStoreSuite,
-    LifecycleSuite,
     StateStoreSuite,
     StoreSpec,
 )
@@ -44,28 +43,6 @@ class TestMemoryState(StateStoreSuite):
 class TestMemoryKnowledge(KnowledgeStoreSuite):
     backend = "memory"
 
-    @pytest.fixture
-    def spec(self):
-        return _spec("knowledge")
-
-
-class OnMemory:
-    backend = "memory"
-
-
-class TestMemoryConversationLifecycle(OnMemory, LifecycleSuite):
-    @pytest.fixture
-    def spec(self):
-        return _spec("conversation")
-
-
-class TestMemoryStateLifecycle(OnMemory, LifecycleSuite):
-    @pytest.fixture
-    def spec(self):
-        return _spec("state")
-
-
-class TestMemoryKnowledgeLifecycle(OnMemory, LifecycleSuite):
     @pytest.fixture
     def spec(self):
         return _spec("knowledge")

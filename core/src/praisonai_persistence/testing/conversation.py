@@ -51,7 +51,6 @@ from praisonai_persistence.testing.harness import (
     OpenStore,
     Race,
     Spawn,
-    StoreSuite,
     Unsupported,
     declares,
     needs_fixture,
@@ -59,6 +58,7 @@ from praisonai_persistence.testing.harness import (
     raw,
     split,
 )
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["ConversationStoreSuite"]
@@ -128,7 +128,7 @@ async def _unchanged(store: Any, session: ConversationSession, messages: int) ->
     assert await store.count_messages(session.session_id) == messages, "a refused call changed the messages"
 
 
-class ConversationStoreSuite(StoreSuite, suite=True):
+class ConversationStoreSuite(LifecycleSuite, suite=True):
     """What every conversation store promises."""
 
     kind = "conversation"

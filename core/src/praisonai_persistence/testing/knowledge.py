@@ -61,7 +61,6 @@ from praisonai_persistence.testing.harness import (
     OpenStore,
     Race,
     Spawn,
-    StoreSuite,
     Unsupported,
     declares,
     needs_fixture,
@@ -70,6 +69,7 @@ from praisonai_persistence.testing.harness import (
     settled,
     split,
 )
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ async def call(store: Any, name: str, *arguments: Any) -> tuple[str, Any]:
         return "raised", type(error)
 
 
-class KnowledgeStoreSuite(StoreSuite, suite=True):
+class KnowledgeStoreSuite(LifecycleSuite, suite=True):
     """What a knowledge store promises; see ``harness`` for how to use it."""
 
     kind = "knowledge"

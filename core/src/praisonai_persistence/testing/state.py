@@ -46,7 +46,6 @@ from praisonai_persistence.testing.harness import (
     OpenStore,
     Race,
     Spawn,
-    StoreSuite,
     Unsupported,
     declares,
     needs_fixture,
@@ -55,6 +54,7 @@ from praisonai_persistence.testing.harness import (
     settled,
     split,
 )
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["StateStoreSuite"]
@@ -192,7 +192,7 @@ async def call(store: Any, name: str, *arguments: Any) -> tuple[str, Any]:
         return "raised", type(error)
 
 
-class StateStoreSuite(StoreSuite, suite=True):
+class StateStoreSuite(LifecycleSuite, suite=True):
     """What a state store promises; see ``harness`` for how to use it."""
 
     kind = "state"
