@@ -26,6 +26,7 @@ import pymysql
 import pytest
 from adoption import AdoptionTests, Old, ids, message, session
 from engines import MariaDB, free_port
+from lifecycles import Networked
 from proxy import Proxy
 from pymysql.constants import CLIENT
 
@@ -71,7 +72,7 @@ class Server:
         return mariadb
 
 
-class TestMySQLConversation(Server, ConversationStoreSuite):
+class TestMySQLConversation(Networked, Server, ConversationStoreSuite):
     backend = "mysql"
 
     @pytest.fixture
@@ -83,7 +84,7 @@ class TestMySQLConversation(Server, ConversationStoreSuite):
         return _spec("conversation", **NOWHERE)
 
 
-class TestMySQLState(Server, StateStoreSuite):
+class TestMySQLState(Networked, Server, StateStoreSuite):
     backend = "mysql"
 
     @pytest.fixture

@@ -24,6 +24,7 @@ import engines
 import pytest
 import redis as driver
 import redis.asyncio as async_driver
+from lifecycles import Networked
 from proxy import Proxy
 
 from praisonai_persistence import KnowledgeDocument, open_knowledge_store, open_state_store
@@ -51,7 +52,7 @@ def spec_of(kind: str, url: str, **options: Any) -> StoreSpec:
     return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options={"url": url, **options})
 
 
-class OnRedis:
+class OnRedis(Networked):
     backend = "redis"
     kind: str
 
