@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from praisonai_persistence_sql.appends import AsyncSQLConversationStore
     from praisonai_persistence_sql.conversation import SQLConversationSteps
     from praisonai_persistence_sql.dialect import Dialect, LegacySQL
+    from praisonai_persistence_sql.failures import PATIENCE, SilentError, Watch
     from praisonai_persistence_sql.migrations import Migration, Migrations
     from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
     from praisonai_persistence_sql.requests import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Execute,
         ExecuteMany,
         Fetch,
+        Patiently,
         Request,
         Snapshot,
         Undo,
@@ -51,9 +53,10 @@ _MODULES = {
     "appends": ("AsyncSQLConversationStore",),
     "conversation": ("SQLConversationSteps",),
     "dialect": ("Dialect", "LegacySQL"),
+    "failures": ("PATIENCE", "SilentError", "Watch"),
     "migrations": ("Migration", "Migrations"),
     "pooling": ("AsyncLender", "AsyncLoan", "Lender", "Loan"),
-    "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"),
+    "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"),
     "runners": ("AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"),
     "server": ("CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"),
     "state": ("SQLStateSteps",),
@@ -62,6 +65,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CONVERSATION_CAPABILITIES",
+    "PATIENCE",
     "STATE_CAPABILITIES",
     "Alone",
     "AsyncConnection",
@@ -84,6 +88,7 @@ __all__ = [
     "Loan",
     "Migration",
     "Migrations",
+    "Patiently",
     "Pool",
     "Request",
     "Retry",
@@ -92,8 +97,10 @@ __all__ = [
     "SQLStateSteps",
     "Schema",
     "ServerStore",
+    "SilentError",
     "Snapshot",
     "Undo",
+    "Watch",
     "repeatable",
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"]
+__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -59,7 +59,15 @@ class Undo(NamedTuple):
     """
 
 
-Request = Fetch | Alone | Execute | ExecuteMany | Snapshot | Undo
+class Patiently(NamedTuple):
+    """Let the rest of this write operation take its time: neither server nor client ends it early. The answer is None.
+
+    For what takes long for good reasons: migrations, adoption, building an index. For engines whose connections
+    understand it.
+    """
+
+
+Request = Fetch | Alone | Execute | ExecuteMany | Snapshot | Undo | Patiently
 
 
 def repeatable(function: F) -> F:
