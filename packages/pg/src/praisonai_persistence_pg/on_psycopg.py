@@ -62,8 +62,9 @@ _READ, _WRITE = 1, 2  # psycopg.waiting's
 
 
 class _Wait:
-    """Waits for the server in the place of ``psycopg.Connection.wait``, which has no limit, and no interrupt either:
-    after one it waits for the server to cancel the statement.
+    """Waits for the server in the place of ``psycopg.Connection.wait``.
+
+    That one has no limit, and after an interrupt it waits for the server to cancel the statement.
 
     Args:
         pgconn: libpq's connection.
@@ -133,8 +134,10 @@ else:  # Windows
     def _poller(descriptor: int) -> Any:
         def ready(wanted: int, seconds: float) -> int:
             one = [descriptor]
-            inputs, outputs, _ = select.select(one if wanted & _READ else [], one if wanted & _WRITE else [], [], seconds)
-            return (inputs and _READ or 0) | (outputs and _WRITE or 0)
+            inputs, outputs, _ = select.select(
+                one if wanted & _READ else [], one if wanted & _WRITE else [], [], seconds
+            )
+            return ((inputs and _READ) or 0) | ((outputs and _WRITE) or 0)
 
         return ready
 
@@ -157,7 +160,7 @@ class PsycopgConnection(Connection):
         self.raw = raw
         self._wait = _Wait(raw.pgconn, timeout, where)
         self._patient = False
-        raw.wait = self._wait  # type: ignore[method-assign]
+        raw.wait = self._wait  # type: ignore[method-assign, assignment]
         self._cursor = psycopg.RawCursor(raw, row_factory=tuple_row)
         self._cursor.adapters.register_dumper(array, _RealsDumper)
         self._cursor.format = psycopg.pq.Format.BINARY  # of results: numbers need no parsing

@@ -95,6 +95,11 @@ class Watch:
         if self._timer is None:
             self._timer = self._loop.call_later(self._base, self._look)
 
+    @property
+    def running(self) -> bool:
+        """Whether an answer is outstanding."""
+        return self._due is not None
+
     def stop(self) -> None:
         """There is an answer."""
         self._due = None

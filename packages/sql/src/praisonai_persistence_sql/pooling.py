@@ -71,9 +71,7 @@ class Loan(_RLock, Generic[C]):
 
     __slots__ = ("_acquire", "_settle", "place")
 
-    def __init__(
-        self, acquire: Callable[[Loan[C]], C], settle: Callable[[Loan[C], bool], None]
-    ) -> None:
+    def __init__(self, acquire: Callable[[Loan[C]], C], settle: Callable[[Loan[C], bool], None]) -> None:
         self._acquire = acquire
         self._settle = settle
         self.place: _Place[C] | None = None
@@ -177,7 +175,7 @@ class Lender(Generic[C]):
         """
         place: _Place[C] | None = None
         if not self._waiting:
-            try:
+            try:  # noqa: SIM105 - suppress takes as long as the rest of this method
                 place = self._idle.pop()
             except IndexError:
                 pass
@@ -245,7 +243,7 @@ class Lender(Generic[C]):
                 return True
             return False
         finally:
-            try:
+            try:  # noqa: SIM105 - the first call here must be of C code: no interrupt comes before it
                 owner.release()
             except RuntimeError:  # it is at work
                 pass
@@ -312,7 +310,7 @@ class Lender(Generic[C]):
             try:
                 loan.acquire(timeout=max(0.0, end - time.monotonic()))
             finally:
-                try:
+                try:  # noqa: SIM105 - as above
                     loan.release()
                 except RuntimeError:  # it is still at work
                     pass

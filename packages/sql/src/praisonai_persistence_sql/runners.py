@@ -359,7 +359,9 @@ class SQLRunner(Runner):
         outer = self._writing.get(thread)
         if outer is not None and outer[0]._is_owned():
             if outer[1].holds_locks():
-                raise UnsupportedOperationError("a write in the middle of another one of the same thread: make it later")
+                raise UnsupportedOperationError(
+                    "a write in the middle of another one of the same thread: make it later"
+                )
             return
         self._writing[thread] = loan, connection
 
