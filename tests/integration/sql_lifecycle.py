@@ -1,4 +1,4 @@
-"""What SQL stores on a server promise about their connections, tried through a proxy; a class of tests for each server."""
+"""What SQL stores on a server promise about their connections, tried through a proxy; a class for each server."""
 
 from __future__ import annotations
 
