@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
@@ -155,8 +154,7 @@ class Lender(Generic[C]):
         self._places: tuple[_Place[C], ...] = tuple(_Place() for _ in range(self._max_size))
         self._owners: dict[_Place[C], Loan[C]] = {}  # of a place in use, or left by an interrupt
         self._idle: deque[_Place[C]] = deque()  # a hint where to find a connection; the one used last at the right end
-        self._waiting: dict[Loan[C], None] = {}
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._waiting: dict[Loan[C], threading.Lock] = {}  # in the order in which they came
 
     def _renew(self) -> None:
         _abandoned.append((self._places, self._owners))
@@ -206,8 +204,10 @@ class Lender(Generic[C]):
         owners = self._owners
         end = time.monotonic() + self._timeout
         first = not self._waiting
+        alarm = threading.Lock()
+        alarm.acquire()
         try:
-            self._waiting[loan] = None
+            self._waiting[loan] = alarm
             while not self._closed:
                 if first:
                     for place in self._places:
@@ -224,11 +224,19 @@ class Lender(Generic[C]):
                 left = end - time.monotonic()
                 if left <= 0:
                     raise _full(self._max_size, self._timeout)
-                with suppress(Empty):
-                    self._wake.get(timeout=min(left, _POLL))
+                alarm.acquire(timeout=min(left, _POLL))
             raise _shut()
         finally:
             self._waiting.pop(loan, None)
+            if self._idle:  # who gave that back may have met an alarm that had gone off already
+                self._wake()
+
+    def _wake(self) -> None:
+        """Have the first of those that wait look for a place."""
+        try:  # noqa: SIM105 - takes less time
+            next(iter(self._waiting.values())).release()
+        except (StopIteration, RuntimeError):  # nobody waits, or somebody went, or was woken before
+            pass
 
     def _take_over(self, place: _Place[C], owner: Loan[C], loan: Loan[C]) -> bool:
         """Take a place from a loan that is no longer held, because it was interrupted; return whether it was.
@@ -268,7 +276,7 @@ class Lender(Generic[C]):
             if self._is_closed():  # meanwhile
                 self._close_idle(loan)
         if self._waiting:
-            self._wake.put(None)
+            self._wake()
 
     def _expire(self, loan: Loan[C]) -> None:
         with suppress(IndexError):
@@ -301,8 +309,9 @@ class Lender(Generic[C]):
         ends. So does one that has not ended within ``close_timeout``.
         """
         self._closed = True
-        for _ in range(len(self._waiting)):
-            self._wake.put(None)
+        for alarm in list(self._waiting.values()):
+            with suppress(RuntimeError):
+                alarm.release()
         end = time.monotonic() + self._close_timeout
         for loan in list(self._owners.values()):
             if loan._is_owned():
