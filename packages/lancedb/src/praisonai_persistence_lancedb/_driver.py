@@ -56,6 +56,7 @@ class LanceDriver(Driver):
         folder = options.path or ""
         self.where = options.where
         self.path = folder
+        self.forks = "refuse"  # in the child of a process whose threads work with LanceDB it hangs or crashes
         self.lock_file = os.path.join(folder, f"{prefix}.lock")
         self.lock_timeout = options.lock_timeout
         self._prefix = prefix
