@@ -35,6 +35,9 @@ def driver(source: str) -> dict[str, object]:
     return module
 
 
+HERE = __name__.partition(".")[0]
+
+
 class DriverError(Exception):
     """What a driver makes of an error of the socket."""
 
@@ -47,8 +50,8 @@ def test_what_a_handler_raised_is_told_from_the_drivers_own(kind):
     read = driver("def read(kind): handler(kind)")["read"]
     with pytest.raises(kind) as caught:
         read(kind)
-    assert from_outside(caught.value, {"thedriver", "test_failures"}) is caught.value
-    assert from_outside(caught.value, {"thedriver", "test_failures", "somebody"}) is None
+    assert from_outside(caught.value, {"thedriver", HERE}) is caught.value
+    assert from_outside(caught.value, {"thedriver", HERE, "somebody"}) is None
 
 
 def test_what_a_handler_raised_is_found_in_the_drivers_error():
@@ -58,7 +61,7 @@ def test_what_a_handler_raised_is_found_in_the_drivers_error():
     module["DriverError"] = DriverError
     with pytest.raises(DriverError) as caught:
         module["read"](TimeoutError)
-    hidden = from_outside(caught.value, {"thedriver", "test_failures"})
+    hidden = from_outside(caught.value, {"thedriver", HERE})
     assert isinstance(hidden, TimeoutError)
 
 
@@ -72,7 +75,7 @@ def test_what_the_caller_was_busy_with_is_nobodys_business():
         except KeyError:
             module["read"]()
     assert isinstance(caught.value.__context__, KeyError)
-    assert from_outside(caught.value, {"thedriver", "test_failures"}) is None
+    assert from_outside(caught.value, {"thedriver", HERE}) is None
 
 
 # -------------------------------------------------------------------------------------------------------- the runner

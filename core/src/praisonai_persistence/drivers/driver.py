@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from praisonai_persistence.drivers.outside import outsider
 from praisonai_persistence.errors import (
     BackendError,
     BackendNotInstalledError,
@@ -15,12 +15,12 @@ from praisonai_persistence.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Deadline", "Driver", "from_outside", "load", "ours"]
+__all__ = ["Deadline", "Driver", "from_outside", "load", "ours", "raised_outside"]
 
 GRACE = 10.0
 """Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
@@ -186,32 +186,10 @@ def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:
 
 
 def from_outside(driver: Driver, error: BaseException) -> bool:
-    """Whether an exception was raised into a call, and not by what it called (L03)."""
-    if isinstance(error, PersistenceError):
-        return False
-    if not isinstance(error, Exception):
-        return True
-    package = type(error).__module__.partition(".")[0]
-    if package not in sys.stdlib_module_names and package not in driver.packages:
-        return True
-    return raised_by_a_handler(error)
+    """Whether an exception was raised into a call, and not by what it called; see [outsider][]."""
+    return raised_outside(driver, error) is not None
 
 
-def raised_by_a_handler(error: BaseException) -> bool:
-    """Whether a signal handler of the program raised an exception."""
-    import signal
-
-    codes = set()
-    traceback = error.__traceback__
-    while traceback is not None:
-        codes.add(traceback.tb_frame.f_code)
-        traceback = traceback.tb_next
-    handlers = (signal.getsignal(number) for number in signal.valid_signals())
-    return any(_code(handler) in codes for handler in handlers if callable(handler))
-
-
-def _code(handler: Callable[..., Any]) -> Any:
-    """Return the code of a function, of a method, of a partial of these, or of an object that can be called."""
-    function: Any = getattr(handler, "func", handler)
-    function = getattr(function, "__func__", function)
-    return getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+def raised_outside(driver: Driver, error: BaseException) -> BaseException | None:
+    """Return what was raised into a call: this exception, or one that it hides."""
+    return outsider(error, {*driver.packages, type(driver).__module__.partition(".")[0]} - {"praisonai_persistence"})

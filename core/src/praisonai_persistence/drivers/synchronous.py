@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from praisonai_persistence.drivers.driver import from_outside, ours
+from praisonai_persistence.drivers.driver import from_outside, ours, raised_outside
 from praisonai_persistence.drivers.shared import identity, slot_of
 from praisonai_persistence.errors import (
     ConnectionFailedError,
@@ -142,8 +142,9 @@ class DriverRunner(Runner):
                     except PersistenceError:
                         raise
                     except BaseException as error:
-                        if from_outside(driver, error):
-                            raise Outside(error) from None
+                        raised = raised_outside(driver, error)
+                        if raised is not None:
+                            raise Outside(raised) from None
                         raise ours(driver, error) from error  # type: ignore[arg-type]
 
                 return run(operation(*args, **kwargs), ask)
@@ -153,9 +154,10 @@ class DriverRunner(Runner):
             held.broken = self._reopens
             raise
         except BaseException as error:
-            if from_outside(driver, error):
+            raised = raised_outside(driver, error)
+            if raised is not None:
                 held.broken = self._reopens
-                raise Outside(error) from None
+                raise Outside(raised) from None
             raise ours(driver, error, hook) from error  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------------------------------------------ connecting

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from redis import exceptions
 
+from praisonai_persistence.drivers.outside import outsider
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -15,10 +15,7 @@ from praisonai_persistence.errors import (
     WrongTypeError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["DRIVER_ERRORS", "classify", "is_silence", "raised_by_handler", "translate"]
+__all__ = ["DRIVER_ERRORS", "classify", "is_silence", "raised_outside", "translate"]
 
 DRIVER_ERRORS = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 
@@ -75,31 +72,13 @@ def is_silence(error: Exception) -> bool:
     return isinstance(error, (exceptions.TimeoutError, TimeoutError))
 
 
-def raised_by_handler(error: BaseException) -> BaseException | None:
-    """Return what a signal handler raised, if that is where an error comes from.
+def raised_outside(error: BaseException) -> BaseException | None:
+    """Return what was raised into the driver from outside, if that is what an error comes from.
 
-    What a handler raises while the driver waits for its socket is taken for an error of that socket when it is an
-    ``OSError``, as ``TimeoutError`` is.
+    What a signal handler raises while the driver waits for its socket is taken for an error of that socket when it is
+    an ``OSError``, as ``TimeoutError`` is.
     """
-    found: BaseException | None = error
-    seen: set[int] = set()
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        traceback = found.__traceback__ if isinstance(found, OSError) else None
-        while traceback is not None:
-            if traceback.tb_frame.f_code in set(_handlers()):
-                return found
-            traceback = traceback.tb_next
-        found = found.__cause__ or found.__context__
-    return None
-
-
-def _handlers() -> Iterator[Any]:
-    for number in signal.valid_signals():
-        handler: Any = signal.getsignal(number)
-        if callable(handler):
-            function = getattr(handler, "__func__", handler)
-            yield getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+    return outsider(error, ("redis",))
 
 
 def translate(error: Exception, where: str) -> PersistenceError:

@@ -17,7 +17,7 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConfigurationError, PersistenceError, StoreClosedError
 from praisonai_persistence.steps import Steps, is_write, run
 from praisonai_persistence.stores import Runner
-from praisonai_persistence_redis._errors import DRIVER_ERRORS, classify, is_silence, raised_by_handler, translate
+from praisonai_persistence_redis._errors import DRIVER_ERRORS, classify, is_silence, raised_outside, translate
 from praisonai_persistence_redis._exchange import Command
 from praisonai_persistence_redis._lending import lender_of
 
@@ -155,7 +155,7 @@ class RedisRunner(Common, Runner):
             except PersistenceError:  # some are an OSError, too
                 raise
             except DRIVER_ERRORS as error:
-                outside = raised_by_handler(error)
+                outside = raised_outside(error)
                 if outside is not None:
                     raise outside from None
                 if is_silence(error):

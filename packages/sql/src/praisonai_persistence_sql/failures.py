@@ -8,12 +8,12 @@ outside must reach the caller as it is, so errors are told apart by where they w
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
+
+from praisonai_persistence.drivers.outside import outsider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from types import TracebackType
 
 __all__ = ["PATIENCE", "SilentError", "Watch", "from_outside"]
 
@@ -44,24 +44,7 @@ def from_outside(error: BaseException, insiders: Collection[str]) -> BaseExcepti
     Returns:
         None: it is the driver's own.
     """
-    found: BaseException | None = error
-    hidden = False
-    while found is not None:
-        trace = found.__traceback__
-        if trace is not None and (not hidden or _is_inside(trace, insiders)):
-            while trace.tb_next is not None:
-                trace = trace.tb_next
-            if not _is_inside(trace, insiders):
-                return found
-        elif hidden:  # what the caller was handling when it called us
-            return None
-        found, hidden = found.__cause__ or found.__context__, True
-    return None
-
-
-def _is_inside(trace: TracebackType, insiders: Collection[str]) -> bool:
-    name = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return name in insiders or name.startswith("praisonai_persistence") or name in sys.stdlib_module_names
+    return outsider(error, insiders, located=True)
 
 
 class Watch:
