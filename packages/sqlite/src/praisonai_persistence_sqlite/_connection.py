@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
@@ -17,7 +20,7 @@ from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snap
 if TYPE_CHECKING:
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
+__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "make_file", "open_connection", "translate"]
 
 _LOG = 250
 """Pages of the write-ahead log after which SQLite begins it anew, instead of its 1000.
@@ -32,6 +35,8 @@ SHARED_LOG = "PRAGMA wal_autocheckpoint=1000"
 Eight threads are about 5 % faster.
 """
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
+
+_making = threading.RLock()  # closing a file gives up the locks that SQLite holds on it in this process
 
 Opened = tuple[sqlite3.Connection, Callable[[Any], Any]]
 """A connection of the driver, and the function that does a request on it and returns the answer."""
@@ -113,8 +118,37 @@ def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
     return perform
 
 
+def make_file(path: str) -> tuple[int, int]:
+    """Make the file if there is none, for its owner alone; SQLite gives its log the same rights.
+
+    Returns:
+        Its device and inode.
+
+    Raises:
+        ConnectionFailedError: it cannot be made, or the path is a link to a file that does not exist.
+    """
+    try:
+        with _making:
+            if os.path.exists(path):
+                found = os.stat(path)
+            else:
+                try:
+                    # O_EXCL follows no link. All in C, so that no interrupt leaves it open.
+                    with io.FileIO(path, "xb", opener=partial(os.open, mode=0o600)) as file:
+                        if hasattr(os, "fchmod"):
+                            os.fchmod(file.fileno(), 0o600)  # whatever the umask is
+                        found = os.fstat(file.fileno())
+                except FileExistsError:  # another process was faster, or it is a link to nothing
+                    found = os.stat(path)
+    except OSError as error:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise ConnectionFailedError(f"cannot open {path}: its directory does not exist") from error
+        raise ConnectionFailedError(f"cannot open {path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino
+
+
 def open_connection(location: Location) -> Opened:
-    """Open a connection in autocommit mode.
+    """Open a connection in autocommit mode, to a file that exists.
 
     Raises:
         ConnectionFailedError: it cannot be opened.
@@ -122,7 +156,8 @@ def open_connection(location: Location) -> Opened:
     path = location.path
     try:
         connection = sqlite3.connect(
-            ":memory:" if path is None else path,
+            ":memory:" if path is None else _uri(path),
+            uri=path is not None,
             timeout=location.lock_timeout,
             isolation_level=None,
             check_same_thread=False,
@@ -139,6 +174,14 @@ def open_connection(location: Location) -> Opened:
         connection.close()
         raise
     return connection, _perform_on(connection)
+
+
+def _uri(path: str) -> str:
+    for character in "%?#":
+        path = path.replace(character, f"%{ord(character):02x}")
+    if os.name == "nt":
+        path = "/" + path.replace("\\", "/")
+    return f"file://{path}?mode=rw"
 
 
 def _prepare(connection: sqlite3.Connection, location: Location) -> None:
