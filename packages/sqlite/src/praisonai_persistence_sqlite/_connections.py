@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence_sqlite._connection import is_busy, make_file, open_connection
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections"]
 
-_IDLE_READERS = 8
-_GLANCE = 0.001
-"""Seconds for which a read trusts that the file is still the same: looking takes half as long as a short read."""
 _ABANDONED: list[Any] = []
 """Connections that a child inherited; forgetting them would close them, with locks that SQLite does not have there."""
 
@@ -105,24 +101,6 @@ class Connections:
         writer = self._writer
         if writer is not None and writer[0] is connection:
             self._writer = None
-
-    def lend_reader(self) -> Opened:
-        """Return a connection for one read; give it back with [Connections.keep_reader][], or close it."""
-        now = time.monotonic()
-        if now - self._looked > _GLANCE:
-            self.check()
-            self._looked = now
-        try:
-            return self._readers.pop()
-        except IndexError:
-            return self.open()
-
-    def keep_reader(self, reader: Opened, generation: object) -> None:
-        """Keep a connection for the next read, if it still fits and there are not too many."""
-        if generation is self._generation and len(self._readers) < _IDLE_READERS:
-            self._readers.append(reader)
-        else:
-            reader[0].close()
 
     def suspect(self, error: BaseException) -> None:
         """Give up the connections if this is an error of the file system.

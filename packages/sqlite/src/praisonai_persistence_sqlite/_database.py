@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -38,12 +39,16 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["Database", "Job", "User", "give_back", "lend"]
+__all__ = ["READ", "WRITE", "WRITE_ALL", "Database", "Job", "User", "give_back", "lend"]
 
 T = TypeVar("T")
 
-_Function = Callable[[Operation, Any], Any]
+_Kind = tuple[Callable[["Database", Operation, Any], Any], Callable[["Database", Operation, Any], Any]]
+"""How an operation is run, and how if its thread is inside another one."""
 
+_IDLE_READERS = 8
+_GLANCE = 0.001
+"""Seconds for which a read trusts that the file is still the same: looking takes half as long as a short read."""
 _MOVES = 20  # how often the file may be replaced during one call
 _get_ident = threading.get_ident
 
@@ -77,31 +82,22 @@ class Database(Commits):
 
     # ------------------------------------------------------------------------------------------------------ operations
 
-    def run(self, user: User, call: Callable[[], Steps[T]], *, write: bool, prepared: bool = True) -> T:
-        """Run an operation of a store.
+    def run(self, user: User, what: Any, kind: _Kind, prepared: bool = True) -> Any:
+        """Run an operation of a store, or several.
 
         Args:
             user: the store's part.
-            call: makes the operation; called again if it has to be started again.
-            write: whether it changes anything.
+            what: makes the operation, and makes it again if it has to be started again; or jobs.
+            kind: READ, WRITE or WRITE_ALL; the last returns nothing, as what became of each stands in the jobs.
             prepared: whether it needs the tables of the store.
 
         Raises:
             StoreClosedError: the store is closed.
             sqlite3.Error: as the driver raised it.
         """
-        if write:
-            return self._enter(user, self.write, self._write_inside, call, prepared)  # type: ignore[no-any-return]
-        return self._enter(user, self._read, self._read_inside, call, prepared)  # type: ignore[no-any-return]
-
-    def run_all(self, user: User, jobs: Sequence[Job]) -> None:
-        """Run writes of a store in one transaction; what became of each stands in the jobs."""
-        self._enter(user, self.write_all, self._write_all_inside, jobs, True)
-
-    def _enter(self, user: User, function: _Function, function_inside: _Function, what: Any, prepared: bool) -> Any:
         me = _get_ident()
         if me in inside:
-            return self._enter_inside(me, user, function_inside, what, prepared)
+            return self._run_inside(me, user, what, kind, prepared)
         moves = 0
         while True:
             here = Operation(self, user, me, None)
@@ -114,9 +110,9 @@ class Database(Commits):
                     gate = self._gate
                     if gate is None or gate.thread == me:
                         if gate is not None:
-                            return self._enter_inside(me, user, function_inside, what, prepared)
+                            return self._run_inside(me, user, what, kind, prepared)
                         if not prepared or user.epoch is self.epoch:
-                            return function(here, what)
+                            return kind[0](self, here, what)
             except Moved as error:
                 moved = error.epoch
             finally:
@@ -140,8 +136,16 @@ class Database(Commits):
         """Run an operation that changes nothing."""
         if self.location.path is None:  # one connection is all there is
             return self.write(here, call)
+        now = time.monotonic()
+        if now - self._looked > _GLANCE:
+            self.check()
+            self._looked = now
         generation = self._generation
-        reader = self.lend_reader()
+        readers = self._readers
+        try:
+            reader = readers.pop()
+        except IndexError:
+            reader = self.open()
         connection = reader[0]
         kept = False
         try:
@@ -161,11 +165,14 @@ class Database(Commits):
             else:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                self.keep_reader(reader, generation)
+                if generation is self._generation and len(readers) < _IDLE_READERS:
+                    readers.append(reader)
+                else:
+                    connection.close()
 
     # ----------------------------------------------------------------------------------------------------- inner calls
 
-    def _enter_inside(self, me: int, user: User, function: _Function, what: Any, prepared: bool) -> Any:
+    def _run_inside(self, me: int, user: User, what: Any, kind: _Kind, prepared: bool) -> Any:
         """Run an operation while the thread is inside another one."""
         outer = inside[me]
         if user.closed:
@@ -181,7 +188,7 @@ class Database(Commits):
             with here.lock:
                 if prepared and user.epoch is not self.epoch:
                     user.prepare(self)
-                return function(here, what)
+                return kind[1](self, here, what)
         except Moved as error:
             raise self._replaced() from error
         finally:
@@ -268,6 +275,10 @@ class Database(Commits):
         self._gate = None
         self.abandon_connections()
 
+
+READ: _Kind = (Database._read, Database._read_inside)
+WRITE: _Kind = (Database.write, Database._write_inside)
+WRITE_ALL: _Kind = (Database.write_all, Database._write_all_inside)
 
 _databases: dict[object, Database] = {}
 _registry = threading.RLock()

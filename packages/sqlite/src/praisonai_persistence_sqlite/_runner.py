@@ -12,7 +12,7 @@ from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import Runner, ThreadRunner
 from praisonai_persistence.stores.together import Outcome, Together
 from praisonai_persistence_sqlite._connection import open_connection, translate
-from praisonai_persistence_sqlite._database import Job, give_back, lend
+from praisonai_persistence_sqlite._database import READ, WRITE, WRITE_ALL, Job, give_back, lend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,8 +75,8 @@ class SQLiteRunner(Runner):
         epoch = database.epoch
         try:
             # The usual case takes no lock.
-            if database.run(self, migrations.current, write=False, prepared=False) != migrations.latest:
-                database.run(self, migrations.migrate, write=True, prepared=False)
+            if database.run(self, migrations.current, READ, prepared=False) != migrations.latest:
+                database.run(self, migrations.migrate, WRITE, prepared=False)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
         self.epoch = epoch
@@ -85,7 +85,8 @@ class SQLiteRunner(Runner):
         """See [Runner.run][]."""
         database = self._database or self._lent()
         try:
-            return database.run(self, partial(operation, *args, **kwargs), write=is_write(operation))
+            kind = WRITE if is_write(operation) else READ
+            return database.run(self, partial(operation, *args, **kwargs), kind)  # type: ignore[no-any-return]
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
 
@@ -100,7 +101,7 @@ class SQLiteRunner(Runner):
             StoreClosedError: after ``close``.
         """
         jobs = [Job(call) for call in calls]
-        (self._database or self._lent()).run_all(self, jobs)
+        (self._database or self._lent()).run(self, jobs, WRITE_ALL)
         return [self._outcome(job) for job in jobs]
 
     def _outcome(self, job: Job) -> Outcome:
@@ -121,7 +122,7 @@ class SQLiteRunner(Runner):
                     return run(call(), perform)
                 finally:
                     connection.close()
-            return self._lent().run(self, call, write=write, prepared=False)
+            return self._lent().run(self, call, WRITE if write else READ, prepared=False)  # type: ignore[no-any-return]
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
         finally:
