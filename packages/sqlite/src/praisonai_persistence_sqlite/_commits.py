@@ -111,7 +111,7 @@ class _Writer:
             job.writer = self
 
     def done(self) -> bool:
-        return all(job.done for job in self.jobs)
+        return not [job for job in self.jobs if not job.done]
 
 
 def _held_lock() -> threading.Lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
 import random
 import sqlite3
@@ -129,17 +129,11 @@ def make_file(path: str) -> tuple[int, int]:
     """
     try:
         with _making:
-            if os.path.exists(path):
-                found = os.stat(path)
-            else:
-                try:
-                    # O_EXCL follows no link. All in C, so that no interrupt leaves it open.
-                    with io.FileIO(path, "xb", opener=partial(os.open, mode=0o600)) as file:
-                        if hasattr(os, "fchmod"):
-                            os.fchmod(file.fileno(), 0o600)  # whatever the umask is
-                        found = os.fstat(file.fileno())
-                except FileExistsError:  # another process was faster, or it is a link to nothing
-                    found = os.stat(path)
+            if not os.path.exists(path):
+                make = partial(os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL)  # which follows no link
+                with contextlib.suppress(FileExistsError):  # another process was faster, or it is a link to nothing
+                    list(map(os.close, map(make, (0o600,))))  # one call, so that no interrupt leaves it open
+            found = os.stat(path)
     except OSError as error:
         if not os.path.isdir(os.path.dirname(path)):
             raise ConnectionFailedError(f"cannot open {path}: its directory does not exist") from error

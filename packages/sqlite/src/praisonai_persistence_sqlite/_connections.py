@@ -118,12 +118,9 @@ class Connections:
 
     def _close_readers(self) -> None:
         self._generation = object()
-        while self._readers:
-            try:
-                reader = self._readers.pop()
-            except IndexError:  # another thread took it
-                return
-            reader[0].close()
+        closing = map(sqlite3.Connection.close, [reader[0] for reader in self._readers])
+        self._readers = []
+        list(closing)  # one call that closes all, so that no interrupt leaves one open
 
     def close_connections(self) -> None:
         """Close what is open; nobody may be using it."""

@@ -108,11 +108,13 @@ class Database(Commits):
                     if user.closed:
                         raise StoreClosedError("this store is closed")
                     gate = self._gate
-                    if gate is None or gate.thread == me:
-                        if gate is not None:
+                    if gate is not None:
+                        if not gate.lock.locked():
+                            gate = None
+                        elif gate.thread == me:
                             return self._run_inside(me, user, what, kind, prepared)
-                        if not prepared or user.epoch is self.epoch:
-                            return kind[0](self, here, what)
+                    if gate is None and (not prepared or user.epoch is self.epoch):
+                        return kind[0](self, here, what)
             except Moved as error:
                 moved = error.epoch
             finally:
@@ -129,8 +131,6 @@ class Database(Commits):
             else:
                 with gate.lock:
                     pass
-                if self._gate is gate:
-                    self._gate = None
 
     def _read(self, here: Operation, call: Callable[[], Steps[T]]) -> T:
         """Run an operation that changes nothing."""
@@ -177,7 +177,7 @@ class Database(Commits):
         outer = inside[me]
         if user.closed:
             raise StoreClosedError("this store is closed")
-        if self.location.path is None and any(item.database.location.path is None for item in chain(outer)):
+        if self.location.path is None and [item for item in chain(outer) if item.database.location.path is None]:
             raise UnsupportedOperationError(
                 "sqlite: a database in memory is one connection, so it cannot be called from inside another call (from "
                 "a __del__, a signal handler or a trace function); one in a file can"
@@ -249,14 +249,13 @@ class Database(Commits):
         me = _get_ident()
         if me not in inside:
             wait_for(self, me, user)
-        with _registry:
-            self.users.pop(user, None)
-            if not self.users:
-                for key in list(_databases):
-                    if _databases[key] is self:
-                        del _databases[key]
+        self.users.pop(user, None)
         if not self.users:
             self._close_unused()
+            with _registry:  # last: if an interrupt comes before, the next close finds it
+                for key in [] if self.users else list(_databases):
+                    if _databases[key] is self:
+                        del _databases[key]
 
     def _close_unused(self) -> None:
         """Close the connections when no store has the database; an operation that is under way does it at its end."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
 
 __all__ = ["Gate", "Moved", "Operation", "chain", "inside", "wait_for"]
 
@@ -84,11 +83,13 @@ class Gate:
         self.thread = thread
 
 
-def chain(operation: Operation | None) -> Iterator[Operation]:
-    """Yield an operation of a thread and those that it is inside of."""
+def chain(operation: Operation | None) -> list[Operation]:
+    """Return an operation of a thread and those that it is inside of."""
+    found = []
     while operation is not None:
-        yield operation
+        found.append(operation)
         operation = operation.outer
+    return found
 
 
 def wait_for(database: Any, thread: int, user: Any = None) -> None:
