@@ -1,4 +1,4 @@
-"""Interrupts a call at every place where CPython may deliver a signal, one place after the other.
+"""Interrupts a call, or calls something in it, at every place where CPython may run a signal handler.
 
 Those are: behind a call, at the entry of a function, at a backward jump.
 """
@@ -32,8 +32,8 @@ class Interrupt(KeyboardInterrupt):
     """What the call is interrupted with."""
 
 
-def interrupt(call, place, error=Interrupt):
-    """Run a call and raise at a place of it; return where that was, or None if it has fewer places."""
+def enter(call, place, handler):
+    """Run a call, and ``handler`` at a place of it; return where that was, or None if it has fewer places."""
     passed, where, last, before = 0, None, None, {}
 
     def reached(frame):
@@ -42,7 +42,7 @@ def interrupt(call, place, error=Interrupt):
         if passed == place:
             where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno} {frame.f_code.co_name}"
             sys.settrace(None)
-            raise error
+            handler()
 
     def local(frame, event, _):
         nonlocal last
@@ -75,16 +75,32 @@ def interrupt(call, place, error=Interrupt):
     try:
         call()
     except BaseException as raised:
-        if not isinstance(raised, error):
-            raise AssertionError(f"interrupted at {where}, but it raised {raised!r}") from raised
-        if where is None:
-            raise
-    else:
-        if where is not None:
-            raise AssertionError(f"the interrupt at {where} did not reach the caller")
+        raised.add_note(f"entered at {where}") if hasattr(raised, "add_note") else None
+        raise
     finally:
         sys.settrace(previous)
     return where
+
+
+def interrupt(call, place, error=Interrupt):
+    """Run a call and raise at a place of it; return where that was, or None if it has fewer places."""
+    where = []
+
+    def raise_it():
+        where.append(sys._getframe(2))
+        where[0] = f"{where[0].f_code.co_filename}:{where[0].f_lineno} {where[0].f_code.co_name}"
+        raise error
+
+    try:
+        enter(call, place, raise_it)
+    except error:
+        if not where:
+            raise
+    except BaseException as raised:
+        raise AssertionError(f"interrupted at {where}, but it raised {raised!r}") from raised
+    else:
+        assert not where, f"the interrupt at {where} did not reach the caller"
+    return where[0] if where else None
 
 
 def at_every_place(prepare, call, check, error=Interrupt):

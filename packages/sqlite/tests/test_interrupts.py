@@ -26,7 +26,7 @@ def opened(tmp_path):
     stores = []
 
     def open_store(number, kind=SQLiteConversationStore):
-        stores.append(kind(path=tmp_path / f"{number}.db", lock_timeout=5))
+        stores.append(kind(path=tmp_path / f"{number}.db", lock_timeout=5, synchronous="NORMAL"))
         return stores[-1]
 
     yield open_store

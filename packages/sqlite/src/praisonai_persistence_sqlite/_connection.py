@@ -191,7 +191,9 @@ def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
     end = time.monotonic() + location.lock_timeout
     while True:
         try:
-            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            # One call: between the two of execute and fetchone the file would be locked, also for an inner call.
+            connection.executescript("PRAGMA journal_mode=WAL")
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > end:
