@@ -314,6 +314,36 @@ def test_closing_waits_for_the_calls_of_other_threads_and_nothing_opens_again(pa
     assert not database._readers
 
 
+def test_an_async_store_that_one_of_several_loops_closes(path):
+    store = AsyncSQLiteStateStore(path=path, lock_timeout=20)
+    answers, refused = [], []
+
+    async def work():
+        async def count():
+            while True:
+                answers.append(await store.incr("n"))
+
+        outcomes = await asyncio.gather(*(count() for _ in range(5)), return_exceptions=True)
+        refused.extend(outcomes)
+
+    async def close():
+        while len(answers) < 50:
+            await asyncio.sleep(0.001)
+        await store.close()
+
+    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(close())
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert [type(error) for error in refused] == [StoreClosedError] * 15
+    assert sorted(answers) == list(range(1, len(answers) + 1))
+    with SQLiteStateStore(path=path) as again:
+        assert again.get("n") == len(answers)
+
+
 @pytest.mark.parametrize(
     "call",
     [

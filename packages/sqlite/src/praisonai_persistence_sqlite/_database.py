@@ -259,10 +259,19 @@ class Database(Commits):
 
     def _close_unused(self) -> None:
         """Close the connections when no store has the database; an operation that is under way does it at its end."""
-        if any(item.database is self for item in chain(inside.get(_get_ident()))):
+        me = _get_ident()
+        outer = inside.get(me)
+        if [item for item in chain(outer) if item.database is self]:
             return
-        with self._turn:
-            self.close_connections()
+        inside[me] = Operation(self, None, me, outer)  # a call from inside of this must not wait for the turn
+        try:
+            with self._turn:
+                self.close_connections()
+        finally:
+            if outer is None:
+                del inside[me]
+            else:
+                inside[me] = outer
 
     def halt(self, gate: Gate) -> None:
         """Keep new operations out from here on."""
