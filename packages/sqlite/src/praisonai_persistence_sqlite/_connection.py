@@ -8,7 +8,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,11 +43,10 @@ Opened = tuple[sqlite3.Connection, Callable[[Any], Any]]
 
 
 class Define(NamedTuple):
-    """Give the connection an SQL function for the rest of the operation; the answer is None."""
+    """Give the connection an SQL function of one argument for the rest of the operation; the answer is None."""
 
     name: str
-    arguments: int
-    function: Callable[..., Any]
+    function: Callable[[Any], Any]
 
 
 class LoadVectors(NamedTuple):
@@ -93,26 +92,69 @@ def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
     return BackendError(f"sqlite: {error}")
 
 
-def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
+class _Functions:
+    """The SQL functions of a connection that are written in Python.
+
+    SQLite answers an exception in one of them by an error that says nothing of it, so it is kept for the caller: it may
+    be an interrupt. A generator is inside its ``try`` whenever it is entered; a function would not be yet.
+    """
+
+    __slots__ = ("connection", "failures")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.failures: list[BaseException] = []
+        self.define("praison_words", _words)
+
+    def define(self, name: str, function: Callable[[Any], Any]) -> None:
+        guarded = self._guard(function)
+        next(guarded)
+        self.connection.create_function(name, 1, guarded.send, deterministic=True)
+
+    def _guard(self, function: Callable[[Any], Any]) -> Generator[Any, Any, None]:
+        try:
+            value = yield
+            while True:
+                value = yield function(value)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failures.append(error)
+            raise
+
+    def raise_failure(self) -> None:
+        """Raise what was raised in one of them, if anything was."""
+        if self.failures:
+            failure = self.failures.pop()
+            self.failures.clear()
+            self.define("praison_words", _words)
+            raise failure
+
+
+def _perform_on(connection: sqlite3.Connection, functions: _Functions) -> Callable[[Any], Any]:
     execute = connection.execute
 
     def perform(request: Any) -> Any:
         kind = type(request)
-        if kind is Fetch:
-            return execute(request[0], request[1]).fetchall()
-        if kind is Execute:
-            return execute(request[0], request[1]).rowcount
-        if kind is ExecuteMany:
-            connection.executemany(request[0], request[1])
-        elif kind is Define:
-            connection.create_function(request.name, request.arguments, request.function, deterministic=True)
-        elif kind is Snapshot:
-            if not connection.in_transaction:
-                execute("BEGIN")
-        elif kind is LoadVectors:
-            return _load_vectors(connection)
-        else:
-            raise TypeError(f"sqlite cannot perform {kind.__name__}")
+        try:
+            if kind is Fetch:
+                return execute(request[0], request[1]).fetchall()
+            if kind is Execute:
+                return execute(request[0], request[1]).rowcount
+            if kind is ExecuteMany:
+                connection.executemany(request[0], request[1])
+            elif kind is Define:
+                functions.define(request.name, request.function)
+            elif kind is Snapshot:
+                if not connection.in_transaction:
+                    execute("BEGIN")
+            elif kind is LoadVectors:
+                return _load_vectors(connection)
+            else:
+                raise TypeError(f"sqlite cannot perform {kind.__name__}")
+        except sqlite3.OperationalError:
+            functions.raise_failure()
+            raise
         return None
 
     return perform
@@ -161,13 +203,14 @@ def open_connection(location: Location) -> Opened:
         raise _refused(error, path) from error
     try:
         _prepare(connection, location)
+        functions = _Functions(connection)
     except sqlite3.Error as error:
         connection.close()
         raise _refused(error, path) from error
     except BaseException:
         connection.close()
         raise
-    return connection, _perform_on(connection)
+    return connection, _perform_on(connection, functions)
 
 
 def _uri(path: str) -> str:
@@ -183,7 +226,6 @@ def _prepare(connection: sqlite3.Connection, location: Location) -> None:
         _enter_wal(connection, location)
         connection.execute(f"PRAGMA synchronous={location.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG}")
-    connection.create_function("praison_words", 1, _words, deterministic=True)
 
 
 def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
