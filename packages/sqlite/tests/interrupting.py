@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import inspect
 import os
 import sys
 import threading
@@ -48,8 +49,12 @@ def enter(call, place, handler):
         nonlocal last
         if event == "opcode":
             operation = _code(frame.f_code)[frame.f_lasti]
-            fires = last is frame and before.get(frame) in _CHECKED and operation != _RESUME
-            before[frame] = operation
+            was = before.get(frame)
+            if was == "resumed" and operation != _RESUME:
+                fires = False
+            else:
+                fires = was == "resumed" or (last is frame and was in _CHECKED and operation != _RESUME)
+                before[frame] = operation
             last = frame
             if fires:
                 reached(frame)
@@ -59,14 +64,16 @@ def enter(call, place, handler):
                 before.pop(frame, None)
         return local
 
-    def entered(frame, event, _):
+    def entered(frame, _event, _):
         nonlocal last
         last = None
         if not frame.f_code.co_filename.startswith(PACKAGES):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         last = frame
-        if event == "call":
+        if frame.f_code.co_flags & inspect.CO_GENERATOR and frame.f_lasti > 0:
+            before[frame] = "resumed"  # a place only if it goes on; not if it is closed, or something is thrown into it
+        else:
             reached(frame)
         return local
 
