@@ -38,7 +38,7 @@ import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._facade import awaitable
-from praisonai_persistence.testing._lifecycle_bodies import BIG, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
@@ -481,8 +481,8 @@ class LifecycleSuite(NetworkTests, suite=True):
         slow: list[str] = []
         for _ in BIG[spec.kind]:
             found = await child.report()
-            small, large = (run["seconds"] for run in found["runs"])
-            if large > 10 * max(small, 0.1) or large > 30:
+            small, large = found["seconds"]
+            if large > GROWTH * max(small, LEAST) or large > 30:
                 slow.append(f"{found['case']}: {small:.2f} s, and {large:.2f} s for four times as much")
         await child.result()
         assert not slow, "\n".join(slow)
