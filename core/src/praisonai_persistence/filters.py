@@ -31,7 +31,19 @@ from typing import Any, Generic, TypeVar
 from praisonai_persistence.errors import FilterError, SerializationError
 from praisonai_persistence.payload import copy, dumps, equal
 
-__all__ = ["COMPARISONS", "And", "Compare", "Compiled", "Compiler", "Filter", "Not", "Or", "matches", "parse"]
+__all__ = [
+    "COMPARISONS",
+    "And",
+    "Compare",
+    "Compiled",
+    "Compiler",
+    "Filter",
+    "Not",
+    "Or",
+    "SQLCompiler",
+    "matches",
+    "parse",
+]
 
 COMPARISONS = ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$exists", "$contains", "$startswith")
 """The operators that a [Compare][] may have; ``$ne`` and ``$nin`` are parsed into [Not][]."""
@@ -330,3 +342,23 @@ class Compiler(ABC, Generic[E]):
         said = [part.expression for part in parts if part.expression is not None]
         exact = all(part.exact for part in parts)
         return Compiled(said[0] if len(said) == 1 else self.any_of(said), exact)
+
+
+class SQLCompiler(Compiler[str]):
+    """For engines whose filters are SQL conditions, none of which is ever NULL."""
+
+    def all_of(self, parts: Sequence[str]) -> str:
+        """See [Compiler.all_of][]."""
+        return f"({' AND '.join(parts)})"
+
+    def any_of(self, parts: Sequence[str]) -> str:
+        """See [Compiler.any_of][]."""
+        return f"({' OR '.join(parts)})"
+
+    def negate(self, part: str) -> str:
+        """See [Compiler.negate][]."""
+        return f"NOT ({part})"
+
+    def nothing(self) -> str:
+        """See [Compiler.nothing][]."""
+        return "FALSE"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from praisonai_persistence.filters import Compare
+    from praisonai_persistence.stores.knowledge import DocumentRow
 
 __all__ = [
     "Projection",
@@ -38,6 +39,7 @@ __all__ = [
     "field",
     "product_distance",
     "project",
+    "project_rows",
     "ranked_vector",
     "ranked_vectors",
     "token",
@@ -161,6 +163,14 @@ def project(metadata: str | None) -> Projection:
             canonical = _canonical(value)
         values.append(_token(f"v{place}{canonical}"))
     return projection
+
+
+def project_rows(
+    distance: str, rows: Sequence[DocumentRow]
+) -> Iterable[tuple[DocumentRow, array[float], Projection]]:
+    """Return documents, one or more, each with its [ranked_vector][] and its projection; needs NumPy."""
+    vectors = ranked_vectors(distance, [row.embedding for row in rows])
+    return zip(rows, vectors, [project(row.metadata) for row in rows], strict=True)
 
 
 class TokenCompiler(Compiler[E]):

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence_lancedb._database import Database, wait
@@ -53,22 +54,19 @@ class LanceDriver(Driver):
 
     def __init__(self, options: LanceOptions) -> None:
         prefix = check_prefix(options.table_prefix) or "-"
-        folder = options.path or ""
         self.where = options.where
-        self.path = folder
-        self.lock_file = os.path.join(folder, f"{prefix}.lock")
+        self.path = self._folder = options.path or ""
+        self.lock_file = os.path.join(self._folder, f"{prefix}.lock")
         self.lock_timeout = options.lock_timeout
         self._prefix = prefix
+        self._made = False
 
     def open(self, deadline: Deadline) -> Database:
-        folder = self.path or ""
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise ConnectionFailedError(f"cannot make the folder {folder}: {error.strerror}") from error
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise ConnectionFailedError(f"no permission to read and write in {folder}")
-        return Database(folder, self._prefix)
+        if self._made and not os.path.isdir(self._folder):  # a volume that is not mounted
+            raise ConnectionFailedError(f"{self._folder} is no folder, or not there")
+        make_folder(self._folder)
+        self._made = True
+        return Database(self._folder, self._prefix)
 
     def perform(self, on: Database, request: Any) -> Any:
         from lancedb.background_loop import LOOP
@@ -81,8 +79,8 @@ class LanceDriver(Driver):
         return wait(answer) if inspect.iscoroutine(answer) else answer
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        if not os.path.isdir(self.path or ""):
-            return ConnectionFailedError(f"{self.path} is no folder, or not there")
+        if not os.path.isdir(self._folder):
+            return ConnectionFailedError(f"{self._folder} is no folder, or not there")
         return None
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:

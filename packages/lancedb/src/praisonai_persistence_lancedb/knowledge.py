@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import struct
-from array import array
 from datetime import timedelta
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.filters import SQLCompiler
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.vector_documents import vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
@@ -18,6 +18,7 @@ from praisonai_persistence.vectors import unpack
 from praisonai_persistence_lancedb._database import Database, Table
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -30,7 +31,7 @@ __all__ = ["LanceSteps"]
 
 _log = logging.getLogger("praisonai_persistence_lancedb")
 
-_RESULT = ["id", "content", "vector", "embedding", "metadata", "content_hash", "created_at"]
+_RESULT = ["id", "content", "embedding", "metadata", "content_hash", "created_at"]
 _TOKENS = ("value_tokens", "item_tokens", "key_tokens")
 _METRICS = {"dot": "dot", "euclidean": "l2"}
 _MOST = 2**31 - 1  # LanceDB counts no further
@@ -39,7 +40,7 @@ _KEPT = timedelta(minutes=1)  # versions that others may read at this moment
 _EXACT = 10_000  # an index is passed by where there are no more documents: it would save nothing
 
 
-class SQLCompiler(TokenCompiler[str]):
+class SQLTokens(SQLCompiler, TokenCompiler[str]):
     """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
 
     def has(self, tokens: Sequence[str]) -> str:
@@ -59,18 +60,6 @@ class SQLCompiler(TokenCompiler[str]):
         found = f"split_part(numbers, '{name}:', 2)"  # the number, and those behind it; empty where there is none
         digits = _ordered(number)
         return f"({found} > '' AND {found} < '{digits}~')" if upper else f"{found} >= '{digits}'"
-
-    def all_of(self, parts: Sequence[str]) -> str:
-        return f"({' AND '.join(parts)})"
-
-    def any_of(self, parts: Sequence[str]) -> str:
-        return f"({' OR '.join(parts)})"
-
-    def negate(self, part: str) -> str:
-        return f"(NOT {part})"
-
-    def nothing(self) -> str:
-        return "false"
 
 
 def _literal(text: str) -> str:
@@ -93,17 +82,18 @@ def _where(ids: Sequence[str] | None, expression: str | None) -> str | None:
 def _schema(dimension: int) -> pa.Schema:
     import pyarrow as pa
 
+    text = pa.large_string()
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field("embedding", pa.binary()),  # where the vector is not the embedding itself: little-endian floats
-            pa.field("content", pa.large_string(), nullable=False),
-            pa.field("metadata", pa.large_string()),
-            pa.field("content_hash", pa.large_string()),
+            pa.field("content", text, nullable=False),
+            pa.field("metadata", text),
+            pa.field("content_hash", text),
             pa.field("created_at", pa.float64(), nullable=False),
             *[pa.field(name, pa.list_(pa.string()), nullable=False) for name in _TOKENS],
-            pa.field("numbers", pa.large_string(), nullable=False),
+            pa.field("numbers", text, nullable=False),
         ]
     )
 
@@ -112,58 +102,35 @@ def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     """Return rows in the schema of a table."""
     import pyarrow as pa
 
-    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
-    numbers = pa.Array.from_buffers(
-        pa.float32(), len(rows) * info.dimension, [None, pa.py_buffer(b"".join(vector.tobytes() for vector in vectors))]
-    )
-    projections = [project(row.metadata) for row in rows]
-    schema = _schema(info.dimension)
-    columns = [
-        [row.id for row in rows],
-        pa.FixedSizeListArray.from_arrays(numbers, info.dimension),
-        [None if v is row.embedding else vector_bytes(row.embedding) for v, row in zip(vectors, rows, strict=True)],
-        [row.content for row in rows],
-        [row.metadata for row in rows],
-        [row.content_hash for row in rows],
-        [row.created_at for row in rows],
-        [item.values for item in projections],
-        [item.items for item in projections],
-        [item.keys for item in projections],
-        ["".join(f"{name}:{_ordered(value)};" for name, value in item.numbers.items()) for item in projections],
-    ]
-    return pa.table(
-        [
-            column if isinstance(column, pa.Array) else pa.array(column, field.type)
-            for column, field in zip(columns, schema, strict=True)
+    found = list(project_rows(info.distance, rows))
+    floats = pa.py_buffer(b"".join(vector.tobytes() for _, vector, _ in found))
+    floats = pa.Array.from_buffers(pa.float32(), len(rows) * info.dimension, [None, floats])
+    columns = {
+        "id": [row.id for row in rows],
+        "vector": pa.FixedSizeListArray.from_arrays(floats, info.dimension),
+        "embedding": [None if vector is row.embedding else vector_bytes(row.embedding) for row, vector, _ in found],
+        "content": [row.content for row in rows],
+        "metadata": [row.metadata for row in rows],
+        "content_hash": [row.content_hash for row in rows],
+        "created_at": [row.created_at for row in rows],
+        **{name: [projection[number] for _, _, projection in found] for number, name in enumerate(_TOKENS)},
+        "numbers": [
+            "".join(f"{name}:{_ordered(value)};" for name, value in projection.numbers.items())
+            for _, _, projection in found
         ],
-        schema=schema,
-    )
+    }
+    return pa.table(columns, _schema(info.dimension))
 
 
 def _candidates(found: pa.Table) -> list[Candidate]:
     """Return what a query found; see ``_RESULT``."""
-    vectors = memoryview(found.column("vector").combine_chunks().flatten().to_numpy()).cast("B")
-    size = len(vectors) // (found.num_rows or 1)
-    columns = [found.column(name).to_pylist() for name in _RESULT if name != "vector"]
+    vectors = found.column("vector").combine_chunks()
+    floats = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
+    columns = [found.column(name).to_pylist() for name in _RESULT]
     return [
-        Candidate(
-            key,
-            content,
-            _floats(vectors[size * number : size * (number + 1)]) if embedding is None else unpack(embedding),
-            metadata,
-            content_hash,
-            created_at,
-        )
-        for number, (key, content, embedding, metadata, content_hash, created_at) in enumerate(
-            zip(*columns, strict=True)
-        )
+        Candidate(id, content, unpack(embedding or vector.tobytes()), metadata, content_hash, created_at)
+        for vector, id, content, embedding, metadata, content_hash, created_at in zip(floats, *columns, strict=True)  # noqa: A001
     ]
-
-
-def _floats(data: memoryview) -> array[float]:
-    values = array("f")
-    values.frombytes(data)
-    return values
 
 
 class LanceSteps(VectorSteps[Table, str]):
@@ -176,7 +143,7 @@ class LanceSteps(VectorSteps[Table, str]):
     """
 
     def __init__(self, index: str = "none", probes: int | None = None, refine: int = 30) -> None:
-        super().__init__(SQLCompiler())
+        super().__init__(SQLTokens())
         self._index = index
         self._probes = probes
         self._refine = refine
@@ -222,12 +189,12 @@ class LanceSteps(VectorSteps[Table, str]):
                 found = found.refine_factor(self._refine)
                 if self._probes is not None:
                     found = found.nprobes(self._probes)
-            return await found.select([*_RESULT, "_distance"]).to_arrow()
+            return await found.select([*_RESULT, "vector", "_distance"]).to_arrow()
 
         return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return _candidates((yield lambda _: _select(opened, _RESULT, _where(ids, None))))
+        return _candidates((yield lambda _: _select(opened, [*_RESULT, "vector"], _where(ids, None))))
 
     def _scan(
         self, opened: Table, ids: Sequence[str] | None, expression: str | None
