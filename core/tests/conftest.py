@@ -17,6 +17,8 @@ import pytest
 import praisonai_persistence
 from praisonai_persistence import get_default_registry
 
+sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by their files, so this folder is on no path
+
 CORE = Path(praisonai_persistence.__file__).parent.parent
 
 

@@ -158,3 +158,12 @@ def test_many_stars_do_not_explode():
         "assert not compile_glob('*[ab]?' * 20 + 'c').fullmatch('ab' * 512)\n"
     )
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
+def test_brackets_that_never_close_cost_no_more_than_other_characters():
+    code = (
+        "from praisonai_persistence.globs import compile_glob\n"
+        "assert compile_glob('[' * 200_000).fullmatch('[' * 200_000)\n"
+        "assert compile_glob('[ab]' + '[!' * 100_000).fullmatch('a' + '[!' * 100_000)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)  # the square of it would take ten minutes

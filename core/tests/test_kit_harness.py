@@ -154,7 +154,7 @@ def test_the_matrix(run, tmp_path):
     assert list(tree) == ["absent", "another name", "broken", "memory"]
     assert list(tree["memory"]) == ["sync", "async"]
     assert list(tree["another name"]) == ["async"]
-    assert list(tree["memory"]["sync"]) == [*CLAUSES["conversation"], "model"]
+    assert list(tree["memory"]["sync"]) == [*CLAUSES["conversation"], *CLAUSES["lifecycle"], "model"]
     for colour in ("sync", "async"):
         cells = tree["memory"][colour]
         assert cells["C03"] == {"outcome": "holds"}

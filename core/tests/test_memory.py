@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 import signal
 import threading
@@ -9,8 +10,12 @@ import warnings
 
 import pytest
 
-from praisonai_persistence import memory
-from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError
+from praisonai_persistence.errors import (
+    ConfigurationError,
+    InvalidIdentifierError,
+    SessionNotFoundError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.memory import (
     AsyncMemoryConversationStore,
     AsyncMemoryKnowledgeStore,
@@ -18,8 +23,10 @@ from praisonai_persistence.memory import (
     MemoryConversationStore,
     MemoryKnowledgeStore,
     MemoryStateStore,
+    _data,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
+from praisonai_persistence.testing._places import Watched, Worker, visit
 
 STORES = [MemoryConversationStore, MemoryKnowledgeStore, MemoryStateStore]
 ASYNC_STORES = [AsyncMemoryConversationStore, AsyncMemoryKnowledgeStore, AsyncMemoryStateStore]
@@ -77,7 +84,7 @@ def test_data_of_a_name_live_as_long_as_a_store_does():
     assert other.get("key") == 1
     del other
     gc.collect()
-    assert "lifetime" not in memory._named
+    assert "lifetime" not in _data._named
     assert not MemoryStateStore(name="lifetime").exists("key")
 
 
@@ -164,7 +171,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform c
 @needs_fork
 def test_a_forked_child_has_state_without_half_a_change():
     store = MemoryStateStore(name="forked")
-    locks = [store._steps._data.lock, memory._named_lock]
+    locks = [store._steps._data.lock, _data._named_lock]
 
     def body():
         new = MemoryStateStore(name="new")
@@ -241,3 +248,145 @@ def test_collection_metadata_are_the_callers_own_copy():
     assert store.get_collection("empty").metadata == {}
     store.create_collection("c", 2, metadata={"list": [1]})
     store.create_collection("empty", 2, metadata={})
+
+
+# ------------------------------------------------------------------------------- interrupts, and calls inside of calls
+
+
+class SoftLimit(Exception):
+    """What a framework raises into a call that takes too long."""
+
+
+def conversation():
+    store = MemoryConversationStore()
+    store.create_session(ConversationSession("s"))
+    store.add_messages("s", [ConversationMessage(name, content=name, created_at=1.0) for name in "12"])
+    return store
+
+
+def state():
+    store = MemoryStateStore()
+    store.set_many({"a": 1, "b": 2})
+    for field in "xyz":
+        store.hset("h", field, 1)
+    return store
+
+
+def knowledge():
+    store = MemoryKnowledgeStore()
+    store.create_collection("c", 1)
+    store.insert("c", documents("12"))
+    return store
+
+
+def documents(names):
+    return [KnowledgeDocument(name, content=name, embedding=[1.0]) for name in names]
+
+
+def messages(names):
+    return [ConversationMessage(name, content=name, created_at=1.0) for name in names]
+
+
+def seen(store):
+    if isinstance(store, MemoryConversationStore):
+        return [
+            (session.session_id, session.name, [(item.id, item.seq) for item in store.get_messages(session.session_id)])
+            for session in sorted(store.list_sessions(), key=lambda session: session.session_id)
+        ]
+    if isinstance(store, MemoryStateStore):
+        plain = sorted(set(store.keys()) - {"h"})
+        return store.get_many(plain), store.hgetall("h")
+    return [sorted(item.id for item in store.search(name, [1.0], limit=99)) for name in store.list_collections()]
+
+
+CHANGES = {
+    "append": (conversation, lambda store: store.add_message("s", messages("o")[0])),
+    "append a batch": (conversation, lambda store: store.add_messages("s", messages("opq"))),
+    "update": (conversation, lambda store: store.update_session(ConversationSession("s", name="new"))),
+    "upsert": (conversation, lambda store: store.upsert_session(ConversationSession("t", name="new"))),
+    "delete messages": (conversation, lambda store: store.delete_messages("s", ["1", "2"])),
+    "delete": (conversation, lambda store: store.delete_session("s")),
+    "fork": (conversation, lambda store: store.fork_session("s", None, "fork")),
+    "set": (state, lambda store: store.set("a", 3)),
+    "set many": (state, lambda store: store.set_many({"a": 3, "c": 3, "d": 3})),
+    "delete many": (state, lambda store: store.delete_many(["a", "b"])),
+    "incr": (state, lambda store: store.incr("a")),
+    "hset": (state, lambda store: store.hset("h", "x", 2)),
+    "hdel": (state, lambda store: store.hdel("h", "x")),
+    "hdel all": (state, lambda store: store.hdel("h", "x", "y", "z")),
+    "clear": (state, lambda store: store.clear()),
+    "insert": (knowledge, lambda store: store.insert("c", documents("opq"))),
+    "upsert documents": (knowledge, lambda store: store.upsert("c", documents("1op"))),
+    "delete documents": (knowledge, lambda store: store.delete("c", ["1", "2"])),
+}
+INNER = {
+    conversation: lambda store: store.add_messages("s", messages("ij")),
+    state: lambda store: (store.incr("a"), store.hset("h", "i", 1)),
+    knowledge: lambda store: store.upsert("c", documents("ij")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_interrupted_change_is_whole_or_not_there(name):
+    make, change = CHANGES[name]
+    before, done = make(), make()
+    change(done)
+    outcomes = [seen(before), seen(done)]
+    other = Worker()
+    for number in itertools.count(1):
+        store, exception = make(), SoftLimit()
+
+        def act(exception=exception):
+            raise exception
+
+        found = visit(lambda store=store: change(store), Watched(store), number, act)
+        if found.where is None:
+            break
+        assert found.error is exception, found.where
+        assert other.do(lambda store=store: seen(store), 5) in outcomes, found.where
+        other.do(lambda store=store: change(make()), 5)
+    assert number > 5
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_in_the_middle_of_a_change_comes_before_or_after_it(name):
+    make, change = CHANGES[name]
+    outcomes = []
+    for calls in ((INNER[make], change), (change, INNER[make])):
+        store = make()
+        for call in calls:
+            with contextlib.suppress(SessionNotFoundError):
+                call(store)
+        outcomes.append(seen(store))
+    for number in itertools.count(1):
+        store = make()
+
+        def act(store=store):
+            with contextlib.suppress(SessionNotFoundError):
+                INNER[make](store)
+
+        found = visit(lambda store=store: change(store), Watched(store), number, act)
+        if found.where is None:
+            break
+        assert found.error is None, found.where
+        assert seen(store) in outcomes, found.where
+    assert number > 5
+
+
+def test_changes_that_never_stop_coming_into_the_middle_are_refused():
+    store = state()
+    steps = store._steps
+    inside = []
+
+    class Interfering(type(steps._entries)):
+        def text(self, key, now):
+            if not inside:
+                inside.append(True)
+                store.incr("b")
+                inside.clear()
+            return super().text(key, now)
+
+    steps._entries = Interfering(steps._entries)
+    with pytest.raises(UnsupportedOperationError, match="middle"):
+        store.set("a", 9)
+    assert store.get("a") == 1

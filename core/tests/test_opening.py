@@ -69,7 +69,7 @@ FACTORIES += [_Method().make, _Method.of, functools.partial(_plain, size=1), obj
 @pytest.mark.parametrize(
     "options", [(), ("url",), ("size",), ("url", "size"), ("path", "size"), ("self",), ("cls", "url")]
 )
-@pytest.mark.parametrize("factory", FACTORIES, ids=str)
+@pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: getattr(factory, "__name__", type(factory).__name__))
 def test_options_that_are_taken_without_inspect_are_those_that_inspect_takes(factory, options):
     given = dict.fromkeys(options, 1)
     if registry._surely_takes(factory, given):

@@ -65,7 +65,7 @@ def test_what_only_async_callers_need_is_not_imported_for_others() -> None:
     code = """
 import sys
 from praisonai_persistence import stores
-from praisonai_persistence.stores.together import Together
+from praisonai_persistence.stores.batching import Batching
 for name in stores.__all__:
     getattr(stores, name)
 print(sorted({"asyncio", "concurrent.futures", "urllib.parse"}.intersection(sys.modules)))

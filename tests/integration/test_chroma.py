@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lifecycles import Embedded, Networked
 
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.records import KnowledgeDocument
@@ -15,7 +16,7 @@ SYNC = {"sync": "praisonai_persistence_chroma:ChromaKnowledgeStore"}
 ASYNC = {"async_": "praisonai_persistence_chroma:AsyncChromaKnowledgeStore"}
 
 
-class TestChromaServer(KnowledgeStoreSuite):
+class TestChromaServer(Networked, KnowledgeStoreSuite):
     backend = "chroma"
 
     @pytest.fixture
@@ -34,7 +35,7 @@ class TestChromaServer(KnowledgeStoreSuite):
         return chroma
 
 
-class TestChromaFolder(KnowledgeStoreSuite):
+class TestChromaFolder(Embedded, KnowledgeStoreSuite):
     backend = "chroma (folder)"
     colours = ("sync",)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lifecycles import Embedded
 
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
 
@@ -28,7 +29,7 @@ class Volume:
         self._away.rename(self._path)
 
 
-class TestJSON(ConversationStoreSuite):
+class TestJSON(Embedded, ConversationStoreSuite):
     backend = "json"
 
     @pytest.fixture

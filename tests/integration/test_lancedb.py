@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from lifecycles import Embedded
 
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
@@ -28,7 +29,7 @@ class Volume:
         self._away.rename(self._path)
 
 
-class TestLanceDB(KnowledgeStoreSuite):
+class TestLanceDB(Embedded, KnowledgeStoreSuite):
     backend = "lancedb"
 
     @pytest.fixture

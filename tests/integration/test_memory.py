@@ -6,7 +6,12 @@ import uuid
 
 import pytest
 
-from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence.testing import (
+    ConversationStoreSuite,
+    KnowledgeStoreSuite,
+    StateStoreSuite,
+    StoreSpec,
+)
 
 
 def _spec(kind: str) -> StoreSpec:

@@ -26,6 +26,7 @@ import pymysql
 import pytest
 from adoption import AdoptionTests, Old, ids, message, session
 from engines import MariaDB, free_port
+from lifecycles import Networked
 from proxy import Proxy
 from pymysql.constants import CLIENT
 
@@ -71,7 +72,7 @@ class Server:
         return mariadb
 
 
-class TestMySQLConversation(Server, ConversationStoreSuite):
+class TestMySQLConversation(Networked, Server, ConversationStoreSuite):
     backend = "mysql"
 
     @pytest.fixture
@@ -83,7 +84,7 @@ class TestMySQLConversation(Server, ConversationStoreSuite):
         return _spec("conversation", **NOWHERE)
 
 
-class TestMySQLState(Server, StateStoreSuite):
+class TestMySQLState(Networked, Server, StateStoreSuite):
     backend = "mysql"
 
     @pytest.fixture
@@ -339,8 +340,10 @@ def test_tables_of_a_newer_release(options, mariadb):
 def test_a_pool_that_stays_full(options):
     with MySQLConversationStore(**options, max_size=1, pool_timeout=0.3) as store:
         store.create_session(ConversationSession("s"))
-        with store._runner._pool.lend(), pytest.raises(ConnectionFailedError, match="pool"):
-            store.get_session("s")
+        with ThreadPoolExecutor(1) as pool, (loan := store._runner._pool.lend()):
+            with pytest.raises(ConnectionFailedError, match="pool"):
+                pool.submit(store.get_session, "s").result(30)
+            loan.end()
         assert store.get_session("s") is not None
 
     async def main() -> None:

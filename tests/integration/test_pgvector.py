@@ -17,6 +17,7 @@ import engines
 import psycopg
 import psycopg_pool
 import pytest
+from lifecycles import Networked
 
 from praisonai_persistence import KnowledgeDocument, open_knowledge_store
 from praisonai_persistence.errors import (
@@ -42,7 +43,7 @@ def spec_of(url: str, **options: Any) -> StoreSpec:
     )
 
 
-class TestPgvector(KnowledgeStoreSuite):
+class TestPgvector(Networked, KnowledgeStoreSuite):
     backend = "pgvector"
 
     @pytest.fixture

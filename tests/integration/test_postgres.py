@@ -23,6 +23,7 @@ import psycopg
 import psycopg_pool
 import pytest
 from adoption import AdoptionTests
+from lifecycles import Networked
 
 from praisonai_persistence import ConversationMessage, ConversationSession, open_conversation_store
 from praisonai_persistence.errors import (
@@ -51,7 +52,8 @@ def spec_of(kind: str, url: str, **options: Any) -> StoreSpec:
     return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options={"url": url, **options})
 
 
-class OnPostgres:
+class OnPostgres(Networked):
+    smallest_pool: ClassVar = {"max_size": 1}
     backend = "postgres"
     kind: str
 

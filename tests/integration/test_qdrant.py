@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from lifecycles import Embedded, Networked
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
@@ -37,7 +38,7 @@ INSECURE = pytest.mark.filterwarnings("ignore:Api key is used with an insecure c
 
 
 @INSECURE  # the client says so on every connection; the servers of these tests are on this machine
-class TestQdrantServer(KnowledgeStoreSuite):
+class TestQdrantServer(Networked, KnowledgeStoreSuite):
     backend = "qdrant (server)"
 
     @pytest.fixture
@@ -56,7 +57,7 @@ class TestQdrantServer(KnowledgeStoreSuite):
         return qdrant
 
 
-class TestQdrantFolder(KnowledgeStoreSuite):
+class TestQdrantFolder(Embedded, KnowledgeStoreSuite):
     backend = "qdrant (local mode)"
 
     @pytest.fixture

@@ -24,6 +24,7 @@ import engines
 import pytest
 import redis as driver
 import redis.asyncio as async_driver
+from lifecycles import Networked
 from proxy import Proxy
 
 from praisonai_persistence import KnowledgeDocument, open_knowledge_store, open_state_store
@@ -51,7 +52,7 @@ def spec_of(kind: str, url: str, **options: Any) -> StoreSpec:
     return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options={"url": url, **options})
 
 
-class OnRedis:
+class OnRedis(Networked):
     backend = "redis"
     kind: str
 
@@ -296,27 +297,6 @@ class TestTrouble:
         for call in (store.get, store.hgetall, lambda key: store.set(key, 1), lambda key: store.get_many([key])):
             with pytest.raises(WrongTypeError):
                 call("list")
-
-    def test_a_full_pool(self, options):
-        with RedisStateStore(**options, max_size=1, pool_timeout=0.3, retry_timeout=0.1) as store:
-            store.connect()
-            pool = store._runner._client.connection_pool
-            held = pool.get_connection()
-            with pytest.raises(ConnectionFailedError, match="pool_timeout"):
-                store.get("k")
-            pool.release(held)
-            assert store.get("k") is None
-
-        async def body(store):
-            await store.connect()
-            pool = store._runner._here().client.connection_pool
-            held = await pool.get_connection()
-            with pytest.raises(ConnectionFailedError, match="pool_timeout"):
-                await store.get("k")
-            await pool.release(held)
-            assert await store.get("k") is None
-
-        in_loop(body, **options, max_size=1, pool_timeout=0.3, retry_timeout=0.1)
 
     def test_clear_leaves_what_is_not_ours(self, open_sync, options):
         with driver.Redis.from_url(options["url"]) as plain:
@@ -1029,7 +1009,7 @@ def test_cluster(redis):
             with open_state_store(url, table_prefix=prefix) as store:
                 store.clear()
                 use_state(store)
-                owners[prefix] = store._runner._client.get_node_from_key(f"{{{prefix}state}}:x").port
+                owners[prefix] = store._runner._lender._client.get_node_from_key(f"{{{prefix}state}}:x").port
         assert len(set(owners.values())) > 1, "prefixes spread over the nodes"
         with RedisKnowledgeStore(url) as store:
             use_knowledge(store)
@@ -1101,7 +1081,7 @@ def test_cluster_with_the_search_module(redis_search):
         for prefix in ("praison_", "a_", "b_", "c_"):
             with RedisKnowledgeStore(url, table_prefix=prefix, index="hnsw") as store:
                 use_knowledge(store)
-                owners.add(store._runner._client.get_node_from_key(f"{{{prefix}knowledge}}:").port)
+                owners.add(store._runner._lender._client.get_node_from_key(f"{{{prefix}knowledge}}:").port)
         assert len(owners) > 1, "prefixes spread over the nodes"
 
         async def body(store):

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 from adoption import KEPT, MESSAGE, SESSION, AdoptionTests, Old, message, session
+from lifecycles import Embedded
 
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence_sqlite import AsyncSQLiteConversationStore, SQLiteConversationStore
@@ -24,7 +25,7 @@ def _spec(kind: str, path: str, **options: object) -> StoreSpec:
     )
 
 
-class TestSQLiteConversation(ConversationStoreSuite):
+class TestSQLiteConversation(Embedded, ConversationStoreSuite):
     backend = "sqlite"
 
     @pytest.fixture
@@ -32,7 +33,7 @@ class TestSQLiteConversation(ConversationStoreSuite):
         return _spec("conversation", str(tmp_path / "agent.db"))
 
 
-class TestSQLiteState(StateStoreSuite):
+class TestSQLiteState(Embedded, StateStoreSuite):
     backend = "sqlite"
 
     @pytest.fixture
@@ -40,7 +41,7 @@ class TestSQLiteState(StateStoreSuite):
         return _spec("state", str(tmp_path / "agent.db"))
 
 
-class TestSQLiteKnowledge(KnowledgeStoreSuite):
+class TestSQLiteKnowledge(Embedded, KnowledgeStoreSuite):
     backend = "sqlite"
 
     @pytest.fixture

@@ -1,17 +1,35 @@
-"""What can be opened by ``with`` and ``async with``."""
+"""What can be opened by ``with`` and ``async with``, and cannot be copied."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from praisonai_persistence.errors import UnsupportedOperationError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import NoReturn, SupportsIndex
 
     from typing_extensions import Self
 
 
-class Closing(ABC):
+class _Single:
+    """What holds connections, locks, and perhaps a password."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        """Refuse to be pickled, copied or deep-copied: all three ask here.
+
+        Raises:
+            UnsupportedOperationError: always.
+        """
+        raise UnsupportedOperationError(
+            f"a {type(self).__name__} cannot be pickled or copied: it owns connections, and its URL may hold a "
+            "password; pass on how to open it, and open another one there"
+        )
+
+
+class Closing(_Single, ABC):
     """``with`` ends in ``close``."""
 
     @abstractmethod
@@ -27,7 +45,7 @@ class Closing(ABC):
         self.close()
 
 
-class _Awaited(ABC):
+class _Awaited(_Single, ABC):
     async def __aenter__(self) -> Self:
         return self
 

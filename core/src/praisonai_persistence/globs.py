@@ -18,6 +18,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     """
     parts: list[list[str]] = [[]]  # what stands between the stars, an expression for each character
     position = 0
+    closing = True  # whether there may be brackets that end: if one pair does not, none behind it does
     while position < len(pattern):
         character = pattern[position]
         position += 1
@@ -28,8 +29,10 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         elif character == "\\" and position < len(pattern):
             parts[-1].append(re.escape(pattern[position]))
             position += 1
-        elif character == "[" and (found := _brackets(pattern, position)):
-            expression, position = found
+        elif character == "[" and closing:
+            found = _brackets(pattern, position)
+            closing = found is not None
+            expression, position = found or (re.escape(character), position)
             parts[-1].append(expression)
         else:
             parts[-1].append(re.escape(character))

@@ -69,7 +69,7 @@ def holding(lock: Any, timeout: float, work: Callable[[], T], what: str = "a loc
     """
     if lock._is_owned():
         raise UnsupportedOperationError(
-            f"this thread holds {what} already: a call from a __del__ or a signal handler, in the middle of another call"
+            f"this thread holds {what} already: this is a call from a __del__, say, in the middle of another call"
         )
     try:
         if not lock.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))):

@@ -18,6 +18,8 @@ _NAME = r"[^=&;?#\s]*"
 _TELLING = rf"(?i)((?:^|[?&;#\s]){_NAME}(?:pass|pwd|secret|token|key|credential|auth|sig){_NAME}\s*=)[^&]*"
 _FILES = (".db", ".sqlite", ".sqlite3")
 
+_ESCAPES = "in a user's name or a password write / as %2F, : as %3A, ? as %3F, # as %23 and @ as %40"
+
 
 def mask(url: str) -> str:
     """Return the URL with its password, and every parameter that is named like a secret, as ``***``.
@@ -73,6 +75,15 @@ class StoreURL:
         return f"StoreURL({mask(self.text)!r})"
 
 
+def _is_ambiguous(path: str, query: str) -> bool:
+    """Whether what stands behind user, host or port may be the rest of a password that lacks its escapes.
+
+    Parameters may have an ``@`` in their values, but not where the value goes on like an address.
+    """
+    before, at, after = query.partition("@")
+    return "@" in path or (at != "" and ("=" not in before or "/" in after or ":" in after))
+
+
 def parse_url(url: str) -> StoreURL:
     """Return the parts of ``scheme[+variant]://[user[:password]@][host][:port][/path][?query]``.
 
@@ -115,9 +126,12 @@ def parse_url(url: str) -> StoreURL:
             port = parts.port
     except ValueError:
         raise ConfigurationError(
-            f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; in a user's name or a password "
-            f"write / as %2F, : as %3A, ? as %3F and @ as %40"
+            f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; {_ESCAPES}"
         ) from None
+    if (port is not None or "@" in parts.netloc or "," in parts.netloc) and _is_ambiguous(parts.path, parts.query):
+        raise ConfigurationError(
+            f"{mask(url)!r} can be read in two ways, because of an @ behind the host: {_ESCAPES}; so in a path"
+        )
     return StoreURL(
         scheme=match[1].lower(),
         variant=(match[2] or "").lower(),

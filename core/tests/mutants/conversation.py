@@ -19,12 +19,15 @@ from typing import Any
 from mutants.running import pause
 
 from praisonai_persistence.errors import PersistenceError, SessionExistsError, SessionNotFoundError
-from praisonai_persistence.memory import MemoryConversationSteps, MemoryConversationStore, _open
+from praisonai_persistence.memory import MemoryConversationSteps, MemoryConversationStore
+from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.payload import (
     check_prefix,
     decode_message,
+    decode_messages,
     decode_session,
     decode_text,
+    next_updated_at,
 )
 from praisonai_persistence.records import ConversationSession
 from praisonai_persistence.steps import done
@@ -51,7 +54,7 @@ class Broken(MemoryConversationStore):
     Steps = MemoryConversationSteps
 
     def __init__(self, *, name: str, table_prefix: str = "praison_") -> None:
-        steps = self.Steps(_open(None, name), self.prefix(table_prefix))
+        steps = self.Steps(open_data(None, name), self.prefix(table_prefix))
         StepConversationStore.__init__(self, steps, DirectRunner())
 
     def prefix(self, table_prefix):
@@ -357,8 +360,10 @@ class ARetryAddsARow(Broken):
     class Steps(MemoryConversationSteps):
         def add_messages(self, session_id, rows, now):
             session = self._sessions.need(session_id)
-            session.by_id = {}
-            return super().add_messages(session_id, rows, now)
+            numbered = [row._replace(seq=number) for number, row in enumerate(rows, session.last_seq + 1)]
+            row = session.row._replace(updated_at=next_updated_at(session.row.updated_at, now))
+            self._sessions[session_id] = WholeSession(row, [*session.messages, *numbered])
+            return done(decode_messages(session_id, numbered))
 
 
 class OtherContentIsAccepted(Broken):
@@ -800,7 +805,7 @@ class Logged(Broken):
     capabilities = frozenset({"search", "fork", "durable"})
 
     def __init__(self, *, name: str) -> None:
-        StepConversationStore.__init__(self, self.Steps(_open(None, None), ""), DirectRunner())
+        StepConversationStore.__init__(self, self.Steps(open_data(None, None), ""), DirectRunner())
         self.path = Path(f"{name}.log")
         self.file = None
         self.lock = threading.Lock()
@@ -986,8 +991,7 @@ class ForksShareMessages(Broken):
         def fork_session(self, session_id, up_to_seq, new_session_id, now):
             fork = yield from super().fork_session(session_id, up_to_seq, new_session_id, now)
             if up_to_seq is None:
-                source, copy = self._sessions[session_id], self._sessions[new_session_id]
-                copy.messages, copy.by_id = source.messages, source.by_id
+                self._sessions[new_session_id] = self._sessions[session_id]
             return fork
 
 

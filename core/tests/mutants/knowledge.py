@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 from mutants.running import Mutant, pause
 
 from praisonai_persistence import filters as language
-from praisonai_persistence import memory
 from praisonai_persistence.errors import CollectionExistsError, CollectionNotFoundError, DocumentExistsError
 from praisonai_persistence.filters import And, Compare, Not, Or
 from praisonai_persistence.memory import MemoryKnowledgeSteps, MemoryKnowledgeStore
+from praisonai_persistence.memory._data import open_data
+from praisonai_persistence.memory.knowledge import Collections, selected
 from praisonai_persistence.payload import check_prefix, dumps, loads
 from praisonai_persistence.steps import done, reads, writes
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, DirectRunner, ThreadRunner
@@ -30,7 +31,7 @@ class Plain(MemoryKnowledgeStore):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name, table_prefix=table_prefix)
-        self._steps = self.steps(memory._open(url, name), check_prefix(table_prefix))
+        self._steps = self.steps(open_data(url, name), check_prefix(table_prefix))
 
 
 class AsyncPlain(AsyncStepKnowledgeStore):
@@ -41,7 +42,7 @@ class AsyncPlain(AsyncStepKnowledgeStore):
     steps: ClassVar[type[MemoryKnowledgeSteps]] = MemoryKnowledgeSteps
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        super().__init__(self.steps(memory._open(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
+        super().__init__(self.steps(open_data(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
 
 
 def rewritten(tree, change):
@@ -590,7 +591,7 @@ class FiltersAfterTheLimit(Plain):
         def search(self, collection, search):
             found = yield from super().search(collection, search._replace(filters=None, limit=search.limit * 10))
             rows = self._collections.need(collection).rows
-            return [item for item in found if memory._selected(rows[item.id], search.filters)][: search.limit]
+            return [item for item in found if selected(rows[item.id], search.filters)][: search.limit]
 
 
 class OrIsAnd(Plain):
@@ -768,7 +769,7 @@ class SeesOtherPrefixes(Plain):
     class steps(MemoryKnowledgeSteps):
         @reads
         def list_collections(self):
-            tables = [table for (kind, _), table in self._data.tables.items() if kind is memory._Collections]
+            tables = [table for (kind, _), table in self._data.tables.items() if kind is Collections]
             return done(sorted(set(itertools.chain.from_iterable(tables))))
 
 

@@ -89,7 +89,7 @@ import uuid
 
 import pytest
 
-from mutants import {kind} as module
+from mutants import {module} as module
 
 from praisonai_persistence.testing import {suite}, StoreSpec
 
@@ -102,11 +102,13 @@ def suite_of(name, clause, sync, async_):
         def spec(self):
             return StoreSpec(
                 "{kind}",
-                sync=f"mutants.{kind}:{{sync}}" if sync else None,
-                async_=f"mutants.{kind}:{{async_}}" if async_ else None,
+                sync=f"mutants.{module}:{{sync}}" if sync else None,
+                async_=f"mutants.{module}:{{async_}}" if async_ else None,
                 options={{"name": str(uuid.uuid4())}},
             )
 
+    if hasattr(module, "complete"):  # with other fixtures
+        module.complete(Suite, name)
     Suite.clause = clause
     Suite.__name__ = Suite.__qualname__ = f"Test{{name}}"
     return Suite
@@ -151,11 +153,12 @@ Outcomes = dict[str, dict[str, dict[str, list[str]]]]
 """
 
 
-def run(kind: str, folder: Path) -> Outcomes:
-    """Run the suite of a kind on all its mutants, each until its first failure."""
-    suite = f"{kind.capitalize()}StoreSuite"
+def run(kind: str, folder: Path, *, module: str = "", suite: str = "") -> Outcomes:
+    """Run a suite, by default that of the kind, on all mutants of a module, each until its first failure."""
+    suite = suite or f"{kind.capitalize()}StoreSuite"
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
-    (folder / "test_mutants.py").write_text(TESTS.format(suite=suite, kind=kind), encoding="utf-8")
+    tests = TESTS.format(suite=suite, kind=kind, module=module or kind)
+    (folder / "test_mutants.py").write_text(tests, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 from mutants.running import Mutant, pause
 
-from praisonai_persistence import memory
 from praisonai_persistence.errors import WrongTypeError
-from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore, _Entry
+from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
+from praisonai_persistence.memory._data import open_data
+from praisonai_persistence.memory.state import Entry
 from praisonai_persistence.payload import check_prefix, dumps, equal, loads
 from praisonai_persistence.steps import done, reads, writes
 from praisonai_persistence.stores import AsyncStepStateStore, DirectRunner, ThreadRunner
@@ -29,7 +30,7 @@ class Plain(MemoryStateStore):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name, table_prefix=table_prefix)
-        self._steps = self.steps(memory._open(url, name), check_prefix(table_prefix))
+        self._steps = self.steps(open_data(url, name), check_prefix(table_prefix))
 
 
 class AsyncPlain(AsyncStepStateStore):
@@ -40,7 +41,7 @@ class AsyncPlain(AsyncStepStateStore):
     steps: ClassVar[type[MemoryStateSteps]] = MemoryStateSteps
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        super().__init__(self.steps(memory._open(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
+        super().__init__(self.steps(open_data(url, name), check_prefix(table_prefix)), ThreadRunner(DirectRunner()))
 
 
 # -------------------------------------------------------------------------------------------------------------- values
@@ -100,7 +101,7 @@ class ReturnsWhatItHolds(Plain):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.held: dict[str, tuple[_Entry, Any]] = {}
+        self.held: dict[str, tuple[Entry, Any]] = {}
 
     def set(self, key: str, value: Any, ttl: float | None = None) -> None:
         super().set(key, value, ttl)
@@ -146,7 +147,7 @@ class SetKeepsTheOldTime(Plain):
                 entry = self._entries.live(key, now)
                 self._entries.text(key, now)
                 ends = entry.ends if entry is not None and ttl is None else None if ttl is None else now + ttl
-                self._entries[key] = _Entry(text, ends)
+                self._entries[key] = Entry(text, ends)
             return done(None)
 
 
@@ -213,7 +214,7 @@ class IncrementClearsTheTime(Plain):
                 number = 0 if text is None else loads(text)
                 if type(number) is not int:
                     raise WrongTypeError("no integer")
-                self._entries[key] = _Entry(dumps(number + by))
+                self._entries[key] = Entry(dumps(number + by))
             return done(number + by)
 
 
@@ -317,7 +318,7 @@ class FieldsOverwriteEachOther(Plain):
             pause()
             fields[field] = text
             entry = self._entries.live(key, now)
-            self._entries[key] = _Entry(fields, entry and entry.ends)
+            self._entries[key] = Entry(fields, entry and entry.ends)
             return done(None)
 
 
@@ -354,7 +355,7 @@ class SetReplacesAHash(Plain):
         @writes
         def set(self, key, text, ttl, now):
             with self._data.lock:
-                self._entries[key] = _Entry(text, None if ttl is None else now + ttl)
+                self._entries[key] = Entry(text, None if ttl is None else now + ttl)
             return done(None)
 
 
@@ -398,7 +399,7 @@ class LosesIncrements(Plain):
             if type(number) is not int:
                 raise WrongTypeError("no integer")
             pause()
-            self._entries.setdefault(key, _Entry("")).value = dumps(number + by)
+            self._entries.setdefault(key, Entry("")).value = dumps(number + by)
             return done(number + by)
 
 
@@ -413,7 +414,7 @@ class ManyWinners(Plain):
             if self._entries.text(key, now) is not None:
                 return done(False)
             pause()
-            self._entries[key] = _Entry(text, None if ttl is None else now + ttl)
+            self._entries[key] = Entry(text, None if ttl is None else now + ttl)
             return done(True)
 
 
@@ -429,7 +430,7 @@ class ManySwaps(Plain):
             if stored is None or not equal(loads(stored), expected):
                 return done(False)
             pause()
-            self._entries[key] = _Entry(text, None if ttl is None else now + ttl)
+            self._entries[key] = Entry(text, None if ttl is None else now + ttl)
             return done(True)
 
 
@@ -457,7 +458,7 @@ class ComparesAsPython(Plain):
                 stored = self._entries.text(key, now)
                 if stored is None or loads(stored) != expected:
                     return done(False)
-                self._entries[key] = _Entry(text, None if ttl is None else now + ttl)
+                self._entries[key] = Entry(text, None if ttl is None else now + ttl)
             return done(True)
 
 
@@ -472,7 +473,7 @@ class ComparesText(Plain):
             with self._data.lock:
                 if self._entries.text(key, now) != dumps(expected):
                     return done(False)
-                self._entries[key] = _Entry(text, None if ttl is None else now + ttl)
+                self._entries[key] = Entry(text, None if ttl is None else now + ttl)
             return done(True)
 
 
@@ -489,7 +490,7 @@ class IncrementsAnything(Plain):
                 number = 0 if text is None else loads(text)
                 if not isinstance(number, (int, float)):
                     raise WrongTypeError("no number")
-                self._entries.setdefault(key, _Entry("")).value = dumps(int(number) + by)
+                self._entries.setdefault(key, Entry("")).value = dumps(int(number) + by)
             return done(int(number) + by)
 
 
@@ -692,7 +693,7 @@ class ChecksPrefixesLate(Plain):
 
     def __init__(self, url: str | None = None, *, name: str | None = None, table_prefix: str = "praison_") -> None:
         super().__init__(url, name=name)
-        self._steps = self.steps(memory._open(url, name), str(table_prefix))
+        self._steps = self.steps(open_data(url, name), str(table_prefix))
 
 
 class DeclaresTooMuch(Plain):
@@ -734,7 +735,7 @@ class ForgetsTheTimeOfAHash(Plain):
             with self._data.lock:
                 fields = dict(self._entries.fields(key, now) or {})
                 fields[field] = text
-                self._entries[key] = _Entry(fields)
+                self._entries[key] = Entry(fields)
             return done(None)
 
 

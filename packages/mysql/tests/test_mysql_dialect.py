@@ -96,9 +96,12 @@ def test_what_a_connection_can():
     assert traits.several
     assert traits.largest < 16_777_216
     limited = settings_of("mysql://h/d", {"statement_timeout": 1.5})
-    assert traits.limit(limited) == "SET SESSION max_statement_time = 1.500000"
-    assert Traits((1, "8.4.0"), 0).limit(limited) == "SET SESSION max_execution_time = 1500"
-    assert Traits((1, "8.4.0"), 0).limit(settings_of("mysql://h/d", {})) is None
+    assert traits.limits(limited) == [
+        "SET SESSION innodb_lock_wait_timeout = 5",
+        "SET SESSION max_statement_time = 1.500000",
+    ]
+    assert Traits((1, "8.4.0"), 0).limits(limited)[-1] == "SET SESSION max_execution_time = 1500"
+    assert Traits((1, "8.4.0"), 0).limits(settings_of("mysql://h/d", {"timeout": 60})) == []
     with pytest.raises(ConfigurationError, match="FOUND_ROWS"):
         Traits((1, "8.4.0"), CLIENT.FOUND_ROWS)
 

@@ -154,3 +154,16 @@ def test_serverless_hosts_may_take_their_time():
 )
 def test_names(name, expected):
     assert type(create_conversation_store(name, url="mysql://h/d")) is expected
+
+
+def test_the_deadline_of_an_answer():
+    def times(url="mysql://h/d", **options):
+        found = settings_of(url, options)
+        return found.timeout, found.write_timeout, found.statement_timeout
+
+    assert times() == (30, 30, None)
+    assert times(timeout=5) == (5, 5, None)
+    assert times(statement_timeout=60) == (65, 65, 60)
+    assert times(timeout=5, write_timeout=7, statement_timeout=60) == (5, 7, 60)
+    assert times("mysql://h/d?read_timeout=4") == times(read_timeout=4) == (4, 4, None)
+    assert times("mysql://h/d?timeout=4") == (4, 4, None)

@@ -10,7 +10,7 @@ import pytest
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence_pg.dialect import Postgres
 from praisonai_persistence_pg.errors import classify, state_of, translate
-from praisonai_persistence_pg.settings import settings
+from praisonai_persistence_pg.settings import FOLLOWS, settings
 from praisonai_persistence_postgres import AsyncPostgresStateStore, PostgresConversationStore
 from praisonai_persistence_postgres.conversation import _lexeme, _tsvector
 
@@ -124,3 +124,20 @@ def test_nothing_is_opened_or_imported_before_it_is_needed():
         "p.AsyncPostgresStateStore('postgresql://h/d'); assert 'asyncpg' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_server_gives_up_before_the_client_does():
+    def times(url="postgresql://h/d", statement_timeout=FOLLOWS, timeout=None):
+        found = settings(url, {}, None, statement_timeout, None, timeout=timeout)
+        return found.timeout, found.statement_timeout
+
+    assert times() == (30, 25)
+    assert times(timeout=12) == (12, 10)
+    assert times(statement_timeout=60) == (65, 60)
+    assert times(statement_timeout=60, timeout=10) == (10, 60)
+    assert times(statement_timeout=None) == (30, None)
+    assert times("postgresql://h/d?timeout=6") == (6, 5)
+    assert "timeout" not in settings("postgresql://h/d?timeout=6", {}, None, FOLLOWS, None).for_psycopg()
+    for wrong in (0, -1, "soon"):
+        with pytest.raises(ConfigurationError, match="timeout"):
+            times(timeout=wrong)

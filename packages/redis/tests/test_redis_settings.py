@@ -25,7 +25,7 @@ def made(url: str | None = None, address: dict[str, Any] | None = None, **option
         "max_size": 10,
         "pool_timeout": 1,
         "connect_timeout": 2,
-        "command_timeout": None,
+        "timeout": None,
         "client_options": {},
     }
     return settings(url, address or {}, **{**defaults, **options})
@@ -67,7 +67,7 @@ def test_tls_and_variants():
     how = made("rediss+sentinel://u:p@h1,h2:5/agents/3?sentinel_password=s")
     assert (how.service, how.hosts, how.tls) == ("agents", [("h1", 26379), ("h2", 5)], True)
     assert how.arguments["db"] == 3
-    assert how.sentinel == {"socket_timeout": 2.0, "password": "s", "ssl": True}
+    assert how.sentinel == {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "password": "s", "ssl": True}
     how = made("redis+cluster://h1,h2:5")
     assert (how.cluster, how.hosts) == (True, [("h1", 6379), ("h2", 5)])
     assert made("redis://h", cluster=True).cluster

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 from praisonai_persistence.errors import BackendError
-from praisonai_persistence_sql import AsyncConnection, AsyncPool, Connection, Dialect, Execute, ExecuteMany, Fetch, Pool
+from praisonai_persistence_sql import (
+    AsyncConnection,
+    AsyncPool,
+    Connection,
+    Dialect,
+    Execute,
+    ExecuteMany,
+    Fetch,
+    Lender,
+    Loan,
+    Pool,
+)
 
 
 class PlainSQLite(Dialect):
@@ -83,24 +94,42 @@ class _Connection(Connection):
 
 
 class SyncPool(Pool):
-    def __init__(self, path):
-        self.faults = Faults()
-        self.raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self.classify, self.translate = self.faults.classify, self.faults.translate
+    """Connections of our own in a ``Lender``, as the backends have them.
 
-    @contextmanager
+    Args:
+        path: of the database.
+        max_size: connections at a time.
+        timeout: seconds to wait for one.
+    """
+
+    insiders = frozenset({"sqlite3", "sqlite_pools"})
+
+    def __init__(self, path, max_size=4, timeout=5.0):
+        self.path = path
+        self.faults = Faults()
+        self.opened = 0
+        self.lender = Lender(
+            self._connect, lambda _: True, lambda it: it.raw.close(), max_size=max_size, timeout=timeout
+        )
+
+    def _connect(self):
+        self.opened += 1
+        raw = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        return _Connection(raw, self.faults)
+
     def lend(self):
-        yield _Connection(self.raw, self.faults)
+        return Loan(self.lender.acquire, self.lender.release)
 
     def close(self):
-        self.faults.closed += 1
-        self.raw.close()
+        if not self.faults.closed:
+            self.faults.closed += 1
+        self.lender.close()
 
     def classify(self, error):
-        raise AssertionError
+        return self.faults.classify(error)
 
     def translate(self, error):
-        raise AssertionError
+        return self.faults.translate(error)
 
 
 class _AsyncConnection(AsyncConnection):
@@ -121,6 +150,8 @@ class _AsyncConnection(AsyncConnection):
 
 
 class AwaitedPool(AsyncPool):
+    insiders = frozenset({"sqlite3", "sqlite_pools"})
+
     def __init__(self, path):
         self.faults = Faults()
         self.raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
         ConversationSteps,
         StepConversationStore,
     )
+    from praisonai_persistence.stores.document_conversation import DocumentConversationSteps
+    from praisonai_persistence.stores.document_engine import DocumentEngine, MovedError
+    from praisonai_persistence.stores.document_state import DocumentStateSteps
     from praisonai_persistence.stores.knowledge import AsyncStepKnowledgeStore, KnowledgeSteps, StepKnowledgeStore
     from praisonai_persistence.stores.runners import AsyncRunner, DirectRunner, Runner, ThreadRunner
     from praisonai_persistence.stores.state import AsyncStepStateStore, StateSteps, StepStateStore
 
 _MODULES = {
     "conversation": ("AsyncStepConversationStore", "ConversationSteps", "StepConversationStore"),
+    "document_conversation": ("DocumentConversationSteps",),
+    "document_engine": ("DocumentEngine", "MovedError"),
+    "document_state": ("DocumentStateSteps",),
     "knowledge": ("AsyncStepKnowledgeStore", "KnowledgeSteps", "StepKnowledgeStore"),
     "runners": ("AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"),
     "state": ("AsyncStepStateStore", "StateSteps", "StepStateStore"),
@@ -36,7 +42,11 @@ __all__ = [
     "AsyncStepStateStore",
     "ConversationSteps",
     "DirectRunner",
+    "DocumentConversationSteps",
+    "DocumentEngine",
+    "DocumentStateSteps",
     "KnowledgeSteps",
+    "MovedError",
     "Runner",
     "StateSteps",
     "StepConversationStore",

@@ -90,11 +90,13 @@ class DirectRunner(Runner):
         self._on_close = on_close
         self._connected = False
         self._closed = False
+        self._released = False
         self._renew()
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._under_way: dict[int, Any] = {}  # a lock for each thread, held by it during its operations
 
     def connect(self) -> None:
         """See [Runner.connect][]."""
@@ -112,17 +114,23 @@ class DirectRunner(Runner):
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
-        self.connect()
-        return run(operation(*args, **kwargs), _nothing_to_perform)
+        thread = threading.get_ident()
+        with self._under_way.get(thread) or self._under_way.setdefault(thread, threading.RLock()):
+            self.connect()
+            return run(operation(*args, **kwargs), _nothing_to_perform)
 
     def close(self) -> None:
-        """See [Runner.close][]."""
+        """See [Runner.close][]. Called in the middle of an operation of its own thread, it waits for no other."""
+        self._closed = True
+        own = self._under_way.get(threading.get_ident())
+        if own is None or not own._is_owned():
+            for lock in list(self._under_way.values()):
+                with lock:
+                    pass
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            if self._on_close is not None:
+            if not self._released and self._on_close is not None:
                 self._on_close()
+            self._released = True
 
 
 class ThreadRunner(AsyncRunner):
@@ -144,7 +152,7 @@ class ThreadRunner(AsyncRunner):
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
 
     def _executor(self) -> ThreadPoolExecutor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 from heapq import nsmallest
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._attempts import ATTEMPTS, overtaken
 from praisonai_persistence.errors import ConflictError
 from praisonai_persistence.payload import decode_message, decode_session, decode_text, match_stored, next_updated_at
 from praisonai_persistence.stores.conversation import query_words
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from praisonai_persistence.records import ConversationMessage, ConversationSession
     from praisonai_persistence.stores.conversation import Selection
 
-__all__ = ["WholeSession", "page_of", "search_in"]
+__all__ = ["WholeSession", "newest_messages", "newest_sessions", "page_of", "search_in"]
+
+S = TypeVar("S", bound=Any)
 
 _seq = attrgetter("seq")
 
@@ -26,7 +29,8 @@ _seq = attrgetter("seq")
 class WholeSession:
     """A session and its messages in memory: the contract, for engines that hold or write a session as a whole.
 
-    The caller does the locking. Methods that raise have changed nothing.
+    The caller does the locking between threads. Methods that raise have changed nothing, whatever is raised; a call of
+    one in the middle of another, from a ``__del__``, say, comes before or after it.
 
     Args:
         row: the session.
@@ -34,78 +38,165 @@ class WholeSession:
         last_seq: the highest seq that was ever given; by default that of the last message.
     """
 
-    __slots__ = ("by_id", "last_seq", "messages", "row")
+    # All that counts stands in `_head`, which is replaced by one assignment: row, last_seq, the list of messages, how
+    # many of these count, and the messages by id. The list only grows; behind those that count may stand some of a call
+    # that was interrupted. The dict may lack the latest ones.
+    __slots__ = ("_head",)
 
     def __init__(self, row: SessionRow, messages: Sequence[MessageRow] = (), last_seq: int | None = None) -> None:
-        self.row = row
-        self.messages = list(messages)
-        self.by_id = {message.id: message for message in messages}
-        self.last_seq = last_seq if last_seq is not None else messages[-1].seq if messages else 0
+        if last_seq is None:
+            last_seq = messages[-1].seq if messages else 0
+        self._head = row, last_seq, list(messages), len(messages), {message.id: message for message in messages}
 
-    def update(self, row: SessionRow, expected_version: int | None, now: float) -> None:
-        """See ``update_session``."""
-        old = self.row
-        if expected_version is not None and old.version != expected_version:
-            raise ConflictError(
-                f"session {row.session_id!r} has version {old.version}, not {expected_version}: read it again"
+    @property
+    def row(self) -> SessionRow:
+        """The session."""
+        return self._head[0]
+
+    @row.setter
+    def row(self, row: SessionRow) -> None:
+        _, last_seq, messages, count, by_id = self._head
+        self._head = row, last_seq, messages, count, by_id
+
+    @property
+    def last_seq(self) -> int:
+        """The highest seq that was ever given."""
+        return self._head[1]
+
+    @last_seq.setter
+    def last_seq(self, last_seq: int) -> None:
+        row, _, messages, count, by_id = self._head
+        self._head = row, last_seq, messages, count, by_id
+
+    @property
+    def messages(self) -> list[MessageRow]:
+        """The messages in seq order; not to be changed."""
+        _, _, messages, count, _ = self._head
+        return messages if len(messages) == count else messages[:count]
+
+    @property
+    def count(self) -> int:
+        """How many messages there are."""
+        return self._head[3]
+
+    def _known(self) -> dict[str, MessageRow]:
+        _, _, messages, count, by_id = self._head
+        if len(by_id) < count:
+            by_id.update({message.id: message for message in messages[len(by_id) : count]})
+        return by_id
+
+    @property
+    def by_id(self) -> dict[str, MessageRow]:
+        """The messages by their ids; not to be changed."""
+        return self._known()
+
+    def update(self, row: SessionRow, expected_version: int | None, now: float) -> SessionRow:
+        """See ``update_session``; return the stored row."""
+        for _ in ATTEMPTS:
+            head = self._head
+            old, last_seq, messages, count, by_id = head
+            if expected_version is not None and old.version != expected_version:
+                raise ConflictError(
+                    f"session {row.session_id!r} has version {old.version}, not {expected_version}: read it again"
+                )
+            stored = row._replace(
+                created_at=old.created_at, updated_at=next_updated_at(old.updated_at, now), version=old.version + 1
             )
-        self.row = row._replace(
-            created_at=old.created_at, updated_at=next_updated_at(old.updated_at, now), version=old.version + 1
-        )
+            new = stored, last_seq, messages, count, by_id
+            if self._head is head:  # no other call comes between this and the assignment
+                self._head = new
+                return stored
+        raise overtaken()
 
     def append(self, rows: Sequence[MessageRow], now: float) -> list[MessageRow]:
         """See ``add_messages``; return the stored rows. ``last_seq`` tells whether there was anything new."""
-        for row in rows:
-            if row.id in self.by_id:
-                match_stored(self.by_id[row.id], row)
-        before = self.last_seq
-        for row in rows:
-            if row.id not in self.by_id:
-                self.last_seq += 1
-                self.by_id[row.id] = stored = row._replace(seq=self.last_seq)
-                self.messages.append(stored)
-        if self.last_seq != before:
-            self._touch(now)
-        return [self.by_id[row.id] for row in rows]
+        for _ in ATTEMPTS:
+            head = self._head
+            session, last_seq, messages, count, by_id = head
+            if len(by_id) != count:
+                by_id = self._known()
+            added: dict[str, MessageRow] = {}
+            for row in rows:
+                if row.id in by_id:
+                    match_stored(by_id[row.id], row)
+                elif row.id not in added:
+                    last_seq += 1
+                    added[row.id] = row._replace(seq=last_seq)
+            stored = [added[row.id] if row.id in added else by_id[row.id] for row in rows]
+            if not added:
+                return stored
+            if len(messages) != count:  # an interrupted call has left some
+                messages = messages[:count]
+            session = session._replace(updated_at=next_updated_at(session.updated_at, now))
+            new = session, last_seq, messages, count + len(added), by_id
+            messages.extend(added.values())
+            if self._head is head:
+                self._head = new
+                by_id.update(added)
+                return stored
+        raise overtaken()
 
     def select(self, selection: Selection) -> list[MessageRow]:
         """See ``get_messages``. What lies at or after ``before_seq`` is not even looked at."""
-        end = len(self.messages)
+        _, _, messages, end, _ = self._head
         if selection.before_seq is not None:
-            end = bisect.bisect_left(self.messages, selection.before_seq, key=_seq)
-        return selection.pick(self.messages[index] for index in range(end - 1, -1, -1))
+            end = bisect.bisect_left(messages, selection.before_seq, 0, end, key=_seq)
+        return selection.pick(messages[index] for index in range(end - 1, -1, -1))
 
     def delete(self, ids: Sequence[str] | None, now: float) -> int:
         """See ``delete_messages``."""
-        gone = set(self.by_id) if ids is None else self.by_id.keys() & set(ids)
-        if gone:
-            self.messages = [row for row in self.messages if row.id not in gone]
-            self.by_id = {row.id: row for row in self.messages}
-            self._touch(now)
-        return len(gone)
+        for _ in ATTEMPTS:
+            head = self._head
+            session, last_seq, messages, count, _ = head
+            gone = set(self._known()) if ids is None else self._known().keys() & set(ids)
+            if not gone:
+                return 0
+            left = [row for row in messages[:count] if row.id not in gone]
+            session = session._replace(updated_at=next_updated_at(session.updated_at, now))
+            new = session, last_seq, left, len(left), {row.id: row for row in left}
+            if self._head is head:
+                self._head = new
+                return len(gone)
+        raise overtaken()
 
     def fork(self, up_to_seq: int | None, new_session_id: str, now: float) -> WholeSession:
         """See ``fork_session``."""
+        row, _, messages, count, _ = self._head
         return WholeSession(
-            self.row._replace(session_id=new_session_id, created_at=now, updated_at=now, version=1),
-            [row for row in self.messages if up_to_seq is None or row.seq <= up_to_seq],
+            row._replace(session_id=new_session_id, created_at=now, updated_at=now, version=1),
+            [message for message in messages[:count] if up_to_seq is None or message.seq <= up_to_seq],
         )
 
-    def _touch(self, now: float) -> None:
-        self.row = self.row._replace(updated_at=next_updated_at(self.row.updated_at, now))
 
+def newest_sessions(rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int) -> list[S]:
+    """Return a page of sessions in the order of ``list_sessions``.
 
-def page_of(
-    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
-) -> list[ConversationSession]:
-    """Do ``list_sessions`` on the rows of all sessions."""
+    Args:
+        rows: all sessions: objects with the attributes of a ``SessionRow``.
+        user_id: whose, or None.
+        agent_id: which agent's, or None.
+        limit: how many.
+        offset: after how many.
+    """
     found = (
         row
         for row in rows
         if (user_id is None or row.user_id == user_id) and (agent_id is None or row.agent_id == agent_id)
     )
     newest = nsmallest(offset + limit, found, lambda row: (-row.updated_at, row.session_id))
-    return [decode_session(row) for row in newest[offset:]]
+    return newest[offset:]
+
+
+def page_of(
+    rows: Iterable[SessionRow], user_id: str | None, agent_id: str | None, limit: int, offset: int
+) -> list[ConversationSession]:
+    """Do ``list_sessions`` on the rows of all sessions."""
+    return [decode_session(row) for row in newest_sessions(rows, user_id, agent_id, limit, offset)]
+
+
+def newest_messages(messages: Iterable[ConversationMessage], limit: int) -> list[ConversationMessage]:
+    """Return the first messages in the order of ``search_messages``."""
+    return nsmallest(limit, messages, lambda message: (-message.created_at, message.session_id, -message.seq))
 
 
 def search_in(
@@ -113,12 +204,11 @@ def search_in(
 ) -> list[ConversationMessage]:
     """Do ``search_messages`` on all sessions."""
     wanted = set(words)
-    found = [
+    found = (
         decode_message(session.row.session_id, row)
         for session in sessions
         if user_id is None or session.row.user_id == user_id
         for row in session.messages
         if row.content is not None and wanted.issubset(query_words(decode_text(row.content)))
-    ]
-    found.sort(key=lambda message: (-message.created_at, message.session_id, -message.seq))
-    return found[:limit]
+    )
+    return newest_messages(found, limit)

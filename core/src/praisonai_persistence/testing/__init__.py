@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from praisonai_persistence.testing.conversation import ConversationStoreSuite
     from praisonai_persistence.testing.harness import StoreSuite
     from praisonai_persistence.testing.knowledge import KnowledgeStoreSuite
+    from praisonai_persistence.testing.lifecycle import LifecycleSuite
     from praisonai_persistence.testing.sessions import SessionStoreSuite
-    from praisonai_persistence.testing.spec import StoreSpec
+    from praisonai_persistence.testing.spec import Endpoint, StoreSpec
     from praisonai_persistence.testing.state import StateStoreSuite
 
 __all__ = [
     "ConversationStoreSuite",
+    "Endpoint",
     "KnowledgeStoreSuite",
+    "LifecycleSuite",
     "SessionStoreSuite",
     "StateStoreSuite",
     "StoreSpec",
@@ -32,7 +35,9 @@ __all__ = [
 
 _HOMES = {
     "ConversationStoreSuite": "conversation",
+    "Endpoint": "spec",
     "KnowledgeStoreSuite": "knowledge",
+    "LifecycleSuite": "lifecycle",
     "SessionStoreSuite": "sessions",
     "StateStoreSuite": "state",
     "StoreSpec": "spec",

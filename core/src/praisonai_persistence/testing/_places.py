@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-__all__ = ["Hang", "Visit", "Watched", "Worker", "visit"]
+__all__ = ["HangError", "Visit", "Watched", "Worker", "visit"]
 
 T = TypeVar("T")
 
@@ -96,9 +96,10 @@ class _Tracer:
         self._act = act
         self.places = 0
         self.where: str | None = None
-        self._last: dict[FrameType, int] = {}
+        self._last: dict[FrameType, tuple[int, int]] = {}
         self._entered: set[FrameType] = set()
         self._code: dict[CodeType, bytes] = {}
+        self._handlers: dict[CodeType, list[tuple[int, int, int]]] = {}
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Be the trace function of the thread: sees every frame begin."""
@@ -108,6 +109,7 @@ class _Tracer:
             self._last.pop(frame.f_back, None)
         if not self._watched(frame):
             return None
+        frame.f_trace = self._local  # Python 3.13 asks for it before opcodes are asked for
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         if self._looks(frame):
@@ -135,14 +137,29 @@ class _Tracer:
             if operation != _RESUME:
                 entered = frame in self._entered
                 self._entered.discard(frame)
-                last = self._last.get(frame, -1)
-                self._last[frame] = operation
-                if entered or last in _CHECKING:
+                last, at = self._last.get(frame, (-1, 0))
+                self._last[frame] = operation, frame.f_lasti
+                # A signal is raised by the call itself. Where the next instruction stands outside of the `try` or the
+                # `with` of the call (`with lock: return f()`), raising there would be unfair: the lock would stay.
+                if entered or (last in _CHECKING and self._same_handler(frame, at)):
                     self._place(frame)
         else:
             self._last.pop(frame, None)
             self._entered.discard(frame)
         return self._local
+
+    def _same_handler(self, frame: FrameType, at: int) -> bool:
+        code = frame.f_code
+        if code not in self._handlers:
+            parse = getattr(
+                dis, "_parse_exception_table", None
+            )  # Python 3.11 and later; before it, blocks are on a stack
+            entries = parse(code) if parse is not None else ()
+            self._handlers[code] = [(entry.start, entry.end, entry.target) for entry in entries]
+        return self._handler(code, at) == self._handler(code, frame.f_lasti)
+
+    def _handler(self, code: CodeType, at: int) -> int:
+        return next((target for start, end, target in self._handlers[code] if start <= at < end), -1)
 
     def _place(self, frame: FrameType) -> None:
         self.places += 1
@@ -161,6 +178,7 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     tracer = _Tracer(watched, number, act)
     result, error = None, None
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # since Python 3.12 somebody must have asked for opcodes before `settrace`
     sys.settrace(tracer.trace)
     try:
         result = call()
@@ -171,7 +189,7 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     return Visit(tracer.places, tracer.where, result, error)
 
 
-class Hang(Exception):
+class HangError(Exception):
     """A call did not end in time."""
 
 
@@ -202,7 +220,7 @@ class Worker:
         """Make a call.
 
         Raises:
-            Hang: it has not ended after so many seconds.
+            HangError: it has not ended after so many seconds.
         """
         value: T = self.start(call).wait(seconds)
         return value
@@ -216,7 +234,7 @@ class _Outcome:
 
     def wait(self, seconds: float) -> Any:
         if not self.ended.wait(seconds):
-            raise Hang(f"no end after {seconds:.0f} seconds")
+            raise HangError(f"no end after {seconds:.0f} seconds")
         if self.error is not None:
             raise self.error
         return self.value

@@ -28,11 +28,14 @@ pytest.register_assert_rewrite(
         f"{_PACKAGE}.{name}"
         for name in (
             "_conversation_model",
+            "_lifecycle_checks",
+            "_lifecycle_network",
             "_prefixes",
             "_schema",
             "conversation",
             "harness",
             "knowledge",
+            "lifecycle",
             "sessions",
             "state",
         )
@@ -140,7 +143,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             rest.append(item)
         colour = item.callspec.params.get("colour", "") if hasattr(item, "callspec") else ""
         clauses = ",".join(_clauses(item))
-        item.user_properties.append(("conformance", f"{suites[0].kind}/{_backend(cls)}/{colour}/{clauses}"))  # type: ignore[attr-defined]
+        item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{colour}/{clauses}"))
     for item in gone:
         # Its clause is tested by others too: what does not apply is noted there.
         place, needed = item.user_properties[-1], getattr(item.function, "_needs_fixture", None)
@@ -150,7 +153,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tiers.note(config, len(later))
     if gone or later:
         config.hook.pytest_deselected(items=[*gone, *later])
-        items[:] = rest
+    items[:] = _lifecycle_first(rest)
+
+
+def _lifecycle_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Move the tests of the lifecycle before the others of the same class: what fails there makes others fail."""
+    places: dict[Any, list[int]] = {}
+    for place, item in enumerate(items):
+        if _place(item) is not None:
+            places.setdefault((item.path, getattr(item, "cls", None)), []).append(place)
+    ordered = list(items)
+    for taken in places.values():
+        found = sorted((items[place] for place in taken), key=lambda item: not _is_lifecycle(item))
+        for place, item in zip(taken, found, strict=True):
+            ordered[place] = item
+    return ordered
+
+
+def _place(item: pytest.Item) -> str | None:
+    return next((str(value) for name, value in item.user_properties if name == "conformance"), None)
+
+
+def _is_lifecycle(item: pytest.Item) -> bool:
+    return (_place(item) or "").rpartition("/")[2].startswith("L")
 
 
 def _defined(cls: type, name: str) -> Any:
@@ -203,10 +228,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _place(item: pytest.Item) -> str | None:
-    return next((str(value) for name, value in item.user_properties if name == "conformance"), None)
-
-
 # --------------------------------------------------------------------------------------------------------------- cells
 
 
@@ -224,7 +245,7 @@ class Matrix:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a report, if it is one of a suite."""
         properties = [tuple(pair) for pair in report.user_properties]
-        place = next((str(value) for name, value in properties if name == "conformance"), None)
+        place = next((str(value) for name, value in reversed(properties) if name == "conformance"), None)
         if place is None or (report.when != "call" and report.outcome == "passed"):
             return
         kind, backend, colour, clauses = place.split("/")
@@ -252,7 +273,7 @@ class Matrix:
         tree: dict[str, Any] = {}
         for kind, backend, colour, _ in sorted(self._cells, key=lambda key: (*key[:2], key[2] != "sync")):
             cells = tree.setdefault(kind, {}).setdefault(backend, {}).setdefault(colour, {})
-            for clause in (*CLAUSES.get(kind, {}), MODEL):
+            for clause in (*CLAUSES.get(kind, {}), *CLAUSES["lifecycle"], MODEL):
                 cells[clause] = _cell(self._cells.get((kind, backend, colour, clause)))
         return tree
 
@@ -285,7 +306,7 @@ def _markdown(tree: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield f"| clause | | {' | '.join(backends)} |"
         yield f"|---|---|{'---|' * len(backends)}"
-        for clause, title in {**CLAUSES.get(kind, {}), MODEL: MODEL_TITLE}.items():
+        for clause, title in {**CLAUSES.get(kind, {}), **CLAUSES["lifecycle"], MODEL: MODEL_TITLE}.items():
             words = [
                 _words({colour: cells[clause] for colour, cells in colours.items()}) for colours in backends.values()
             ]

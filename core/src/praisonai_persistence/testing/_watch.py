@@ -29,6 +29,7 @@ _TOUCHES = frozenset(
         "subprocess.Popen",
     }
 )
+_OPENS = frozenset({"_thread.start_new_thread", "open", "socket.__new__"})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 
 _watching = threading.local()
@@ -39,7 +40,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     events: list[str] | None = getattr(_watching, "events", None)
     if events is None:
         return
-    if event == "open":
+    if getattr(_watching, "everything", False) and event in _OPENS:
+        if not _importing():
+            events.append(f"{event} {arguments!r}")
+    elif event == "open":
         path, mode, flags = arguments
         compiled = isinstance(path, str) and "__pycache__" in path  # the interpreter's own, of a module loaded late
         if (flags & _WRITES or (mode and set(mode) & set("wax+"))) and not compiled:
@@ -52,19 +56,38 @@ def _of_bytecode(arguments: tuple[Any, ...]) -> bool:
     return any(isinstance(argument, str) and "__pycache__" in argument for argument in arguments)
 
 
+def _importing() -> bool:
+    """Whether a module is being loaded, or asked for its version: what the interpreter opens for that is no store's."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if (
+            frame.f_code.co_filename.startswith("<frozen importlib")
+            or "/importlib/metadata/" in frame.f_code.co_filename
+        ):
+            return True
+    return False
+
+
 class Watch:
     """``with Watch() as watch: ...`` and then ``watch.events``: connections, new files and folders of this thread.
 
     An audit hook can never be removed, so there is one for all, and it is installed with the first use.
+
+    Args:
+        everything: see also files that are opened for reading, sockets, and threads that are started; but for what
+            loading a module does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, everything: bool = False) -> None:
+        self._everything = everything
         self.events: list[str] = []
 
     def __enter__(self) -> Watch:
         if _installed.acquire(blocking=False):
             sys.addaudithook(_hook)
         _watching.events = self.events
+        _watching.everything = self._everything
         return self
 
     def __exit__(

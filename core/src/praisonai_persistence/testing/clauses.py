@@ -62,8 +62,22 @@ CLAUSES: dict[str, dict[str, str]] = {
         "K11": "A write is visible to the next search",
         "K12": "Shared, durable, closed, connected: as conversations",
     },
+    "lifecycle": {
+        "L01": "A constructor opens nothing",
+        "L02": "Closing waits for calls, and is final",
+        "L03": "An interrupted call leaves the store working",
+        "L04": "A cancelled call is done or not done, never under way",
+        "L05": "No call waits for ever",
+        "L06": "A store that was used can be forked",
+        "L07": "An async store works on several event loops",
+        "L08": "A call inside of another call never deadlocks",
+        "L09": "A place that was removed or replaced takes nothing silently",
+        "L10": "Secrets stay secret, files stay private",
+        "L11": "Errors are ours, whatever is passed",
+        "L12": "Big input takes bounded time",
+    },
 }
-"""Kind, then id, then a title in one line."""
+"""Kind, then id, then a title in one line; the clauses under ``lifecycle`` are those of stores of all three kinds."""
 
 MODEL = "model"
 MODEL_TITLE = "Random walks through all operations agree with the in-memory reference"

@@ -7,12 +7,12 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["StoreSpec"]
+__all__ = ["Endpoint", "StoreSpec"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ class StoreSpec:
 
     def _reference(self, colour: str) -> str | None:
         return {"sync": self.sync, "async": self.async_}[colour]
+
+
+class Endpoint(NamedTuple):
+    """Where a server listens, and how to have a store reach it by another way.
+
+    Attributes:
+        host: of the server.
+        port: of the server.
+        spec_at: takes the host and the port that the store is to connect to, of a proxy; returns a spec of a store on
+            the same data as the test's ``spec``.
+    """
+
+    host: str
+    port: int
+    spec_at: Callable[[str, int], StoreSpec]
 
 
 def _load(reference: str) -> Any:

@@ -8,8 +8,8 @@
 Whoever changes anything in the folder of a session holds its lock. Lock files are never removed, so nobody can hold
 the lock of a file that is not there any more. Readers need no lock: a document is replaced in one step.
 
-A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that the
-thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
+A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that
+the thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
 
 Every session has a folder because file systems (btrfs and tmpfs among them) may leave out a file from a listing that is
 being replaced meanwhile. Folders are not, so a listing is complete.
@@ -27,12 +27,8 @@ from functools import partial
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from praisonai_persistence.errors import (
-    BackendError,
-    ConnectionFailedError,
-    PersistenceError,
-    UnsupportedOperationError,
-)
+from praisonai_persistence._attempts import ATTEMPTS, overtaken
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
 from praisonai_persistence.locks import FileLock, LockTimeoutError, file_lock, open_file
 
 if TYPE_CHECKING:
@@ -55,7 +51,6 @@ __all__ = [
 T = TypeVar("T")
 
 _SHARDS = 64  # every process must agree on it
-_ATTEMPTS = 50  # at one change, while others of the same thread come in between
 _LONGEST = 120  # characters of a folder's name; some encrypting file systems take no more than 143 bytes
 _WINDOWS = os.name == "nt"
 LINK_ERRORS = frozenset({errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)})
@@ -191,12 +186,12 @@ def is_temporary(name: str, document: str = "") -> bool:
 # -------------------------------------------------------------------------------------------------------------- changes
 
 
-class _Overtaken(Exception):
+class _OvertakenError(Exception):
     """In the middle of a change, another one of the same thread was made."""
 
 
-def _overtaken() -> NoReturn:
-    raise _Overtaken
+def _stop() -> NoReturn:
+    raise _OvertakenError
 
 
 def change(path: str, timeout: float, work: Callable[[Change], T], *, private: bool, sync: bool) -> T:
@@ -215,11 +210,11 @@ def change(path: str, timeout: float, work: Callable[[Change], T], *, private: b
         LockTimeoutError: the lock was not to be had in time.
         UnsupportedOperationError: calls in the middle of this one did not end.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in ATTEMPTS:
         lock = file_lock(path, "the lock of a session")
-        with suppress(_Overtaken):
+        with suppress(_OvertakenError):
             return lock.run(timeout, partial(_attempt, lock, work, private, sync))
-    raise UnsupportedOperationError(f"{_ATTEMPTS} other changes of this thread came into the middle of this one")
+    raise overtaken()
 
 
 def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: bool) -> T:
@@ -228,7 +223,7 @@ def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: b
         return work(step)
     except OSError as error:
         if step.overtaken and error.errno is not None:  # a folder or temporary file was taken away by the other one
-            raise _Overtaken from error
+            raise _OvertakenError from error
         raise
 
 
@@ -250,7 +245,7 @@ class Change:
 
     def _do(self, call: Callable[..., object], *arguments: str) -> None:
         # Nothing can come between the comparison and the call, not even a trace function of lines.
-        call(*arguments) if self._lock.turn is self._turn else _overtaken()
+        call(*arguments) if self._lock.turn is self._turn else _stop()
 
     def replace(self, path: str, data: bytes) -> None:
         """Replace a file, or make it: all of it and for good, or nothing."""

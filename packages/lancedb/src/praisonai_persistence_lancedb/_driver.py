@@ -11,6 +11,7 @@ from praisonai_persistence.drivers import Driver, Options, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.payload import check_prefix
+from praisonai_persistence.stores.collection_folders import CollectionFolders
 from praisonai_persistence_lancedb._database import Database, wait
 
 if TYPE_CHECKING:
@@ -52,21 +53,28 @@ class LanceDriver(Driver):
     imports = ("lancedb",)
     packages = ("lancedb", "lance_namespace", "pyarrow", "pydantic", "pydantic_core", "numpy", "pandas")
 
+    forks = "refuse"  # in the child of a process whose threads work with LanceDB it hangs or crashes
+
     def __init__(self, options: LanceOptions) -> None:
-        prefix = check_prefix(options.table_prefix) or "-"
         self.where = options.where
-        self.path = self._folder = options.path or ""
-        self.lock_file = os.path.join(self._folder, f"{prefix}.lock")
+        self.path = options.path or ""
         self.lock_timeout = options.lock_timeout
-        self._prefix = prefix
+        prefix = check_prefix(options.table_prefix)
+        self.lock_file = os.path.join(self.path, f"{prefix or '-'}.lock")  # whoever writes holds it
+        self._folders = CollectionFolders(self.path, prefix, ".lance")
         self._made = False
 
     def open(self, deadline: Deadline) -> Database:
-        if self._made and not os.path.isdir(self._folder):  # a volume that is not mounted
-            raise ConnectionFailedError(f"{self._folder} is no folder, or not there")
-        make_folder(self._folder)
+        missing = self._missing() if self._made else None
+        if missing is not None:
+            raise missing
+        make_folder(self._folders.path)
         self._made = True
-        return Database(self._folder, self._prefix)
+        return Database(self._folders)
+
+    def _missing(self) -> ConnectionFailedError | None:
+        path = self._folders.path  # a volume that is not mounted is no database without collections
+        return None if os.path.isdir(path) else ConnectionFailedError(f"{path} is no folder, or not there")
 
     def perform(self, on: Database, request: Any) -> Any:
         from lancedb.background_loop import LOOP
@@ -79,9 +87,7 @@ class LanceDriver(Driver):
         return wait(answer) if inspect.iscoroutine(answer) else answer
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        if not os.path.isdir(self._folder):
-            return ConnectionFailedError(f"{self._folder} is no folder, or not there")
-        return None
+        return self._missing()
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         # Another process may have dropped or compacted what was being read.

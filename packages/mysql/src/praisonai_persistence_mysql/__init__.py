@@ -55,9 +55,11 @@ class _Store(ServerStore):
         pool_timeout: seconds to wait for a connection when all are in use, by default 30.
         connect_timeout: seconds to wait for the server; by default 10, for serverless hosts 30.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
-        read_timeout: seconds to wait for an answer.
-        write_timeout: seconds to wait until the server takes what it is sent (sync).
-        statement_timeout: seconds after which the server ends a statement.
+        timeout: seconds for an answer to one request, after which the server counts as away; by default five more than
+            a ``statement_timeout`` that was given, else 30. Migrations and adoption have four hours.
+        write_timeout: seconds to wait until the server takes what it is sent (sync); by default ``timeout``.
+        statement_timeout: seconds after which the server ends a statement; by default its own setting.
+        read_timeout: the older name of ``timeout``, which goes before it.
         tls: ``disable``, ``prefer``, ``require``, ``verify``, True (verify), False, or an ``ssl.SSLContext``. Default:
             ``disable`` on this machine, ``verify`` for serverless hosts, else ``prefer``.
         tls_ca: path of the certificates to trust.
@@ -92,6 +94,7 @@ class _Store(ServerStore):
         pool_timeout: float | None = None,
         connect_timeout: float | None = None,
         retry_timeout: float = 10.0,
+        timeout: float | None = None,
         read_timeout: float | None = None,
         write_timeout: float | None = None,
         statement_timeout: float | None = None,
@@ -114,7 +117,7 @@ class _Store(ServerStore):
                 "max_size": max_size,
                 "connect_timeout": connect_timeout,
                 "pool_timeout": pool_timeout,
-                "read_timeout": read_timeout,
+                "timeout": read_timeout if timeout is None else timeout,
                 "write_timeout": write_timeout,
                 "statement_timeout": statement_timeout,
                 "tls": tls,

@@ -11,11 +11,14 @@ import aiomysql
 from pymysql.constants import CLIENT
 from pymysql.converters import decoders as DECODERS  # noqa: N812  # a constant
 
+from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
 from praisonai_persistence_mysql._errors import (
+    INSIDERS,
     DriverError,
     UndoneError,
     classify,
     is_lost,
+    no_answer,
     refused,
     translate,
 )
@@ -31,6 +34,7 @@ from praisonai_persistence_mysql._session import (
     text_decoders,
 )
 from praisonai_persistence_sql import (
+    PATIENCE,
     AsyncConnection,
     AsyncLender,
     AsyncLoan,
@@ -38,14 +42,17 @@ from praisonai_persistence_sql import (
     Execute,
     ExecuteMany,
     Fetch,
+    Patiently,
+    SilentError,
     Undo,
+    Watch,
 )
+from praisonai_persistence_sql.failures import from_outside
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Literal, TypeVar
 
-    from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence_mysql._options import Settings
 
     T = TypeVar("T")
@@ -60,10 +67,28 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # has no types
         pass
 
 
+_CANCEL_TIMEOUT = 10.0
+"""Seconds, at the most, that a cancelled call waits to know that its request has ended."""
+
+
 class _Driver(aiomysql.Connection):  # type: ignore[misc]
     """A connection that, asked to encrypt, refuses a server that cannot, before it sends anything."""
 
     tls_required = False
+    watch: Watch | None = None
+    cancelled = False
+    """Whether a cancellation came while an answer was outstanding, and waits until it is there."""
+
+    async def _read_bytes(self, num_bytes: int) -> bytes:
+        # A request that was sent ends one way or the other: a cancelled caller hears of it after that, or after a time.
+        while True:
+            try:
+                return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
+            except asyncio.CancelledError:
+                if self.watch is None or not self.watch.running:
+                    raise
+                self.cancelled = True
+                self.watch.hurry(_CANCEL_TIMEOUT)
 
     async def _request_authentication(self) -> None:
         if self.tls_required and not self.server_capabilities & CLIENT.SSL:
@@ -108,10 +133,11 @@ class AsyncMySQLConnection(AsyncConnection):
     Args:
         raw: aiomysql's.
         traits: of the server and of this connection.
-        read_timeout: seconds within which the server has to answer.
+        timeout: seconds within which the server has to answer.
+        place: the server, for messages.
     """
 
-    def __init__(self, raw: Any, traits: Traits, read_timeout: float) -> None:
+    def __init__(self, raw: Any, traits: Traits, timeout: float, place: str) -> None:
         self.raw = raw
         self.since = time.monotonic()
         self._decoders = raw.decoders
@@ -119,15 +145,19 @@ class AsyncMySQLConnection(AsyncConnection):
         self._cursor = _Cursor(raw)
         self._cursor.max_stmt_length = min(_Cursor.max_stmt_length, traits.largest)
         self._traits = traits
-        self._timeout = read_timeout
+        self._timeout = timeout
+        self._place = place
         self._writer = raw._writer
-        self._call_later = asyncio.get_running_loop().call_later
+        self._watch = Watch(timeout, self._writer.transport.abort)
+        if isinstance(raw, _Driver):
+            raw.watch = self._watch
         self._wanted = self._begun = False
 
     async def begin(self, *, write: bool) -> None:
         """See [Connection.begin][]."""
         self._wanted = write
         self._begun = False
+        self._watch.seconds = self._timeout
 
     async def perform(self, request: Any) -> Any:
         """See [Connection.perform][]."""
@@ -145,6 +175,9 @@ class AsyncMySQLConnection(AsyncConnection):
                 return await self._limited(self._send_many(request.sql, request.parameters))
             if kind is Undo:
                 return await self._undo()
+            if kind is Patiently:
+                self._watch.seconds = PATIENCE
+                return None
             return await self._limited(self._snapshot())
         except (DriverError, OSError) as error:
             if self._wanted and is_lost(error):
@@ -153,14 +186,24 @@ class AsyncMySQLConnection(AsyncConnection):
 
     async def _limited(self, work: Awaitable[T]) -> T:
         # Who waits for a connection that ends hears of it: no need for a task of its own, as wait_for makes.
-        alarm = self._call_later(self._timeout, self._abort)
+        watch = self._watch
+        watch.start()
         try:
-            return await work
+            answer = await work
+        except Exception as error:
+            self._tell_cancelled()
+            if watch.silent:
+                raise no_answer(self._place, watch.seconds, sent=True) from error
+            raise
         finally:
-            alarm.cancel()
+            watch.stop()
+        self._tell_cancelled()
+        return answer
 
-    def _abort(self) -> None:
-        self._writer.transport.abort()
+    def _tell_cancelled(self) -> None:
+        if isinstance(self.raw, _Driver) and self.raw.cancelled:
+            self.raw.cancelled = False
+            raise asyncio.CancelledError
 
     async def _send(self, sql: str, parameters: Sequence[Any] | Any) -> None:
         statement = check_statement(self._cursor.mogrify(sql, parameters), self._traits.largest)
@@ -224,7 +267,7 @@ class AsyncMySQLConnection(AsyncConnection):
     async def rollback(self) -> None:
         """See [Connection.rollback][]."""
         if self._begun and not self.raw.closed:
-            with suppress(DriverError, OSError):
+            with suppress(DriverError, OSError, SilentError):
                 await self._limited(self.raw.rollback())
                 return
             self.drop()
@@ -235,6 +278,7 @@ class AsyncMySQLConnection(AsyncConnection):
 
     def restore(self) -> None:
         """Let it read as its owner had it."""
+        self._watch.end()
         self.raw.decoders = self._decoders
 
     async def close(self) -> None:
@@ -251,13 +295,15 @@ class AsyncMySQLConnection(AsyncConnection):
 
     def drop(self) -> None:
         """Close it without waiting, also when its loop is gone."""
+        self._watch.end()
         _cut(self.raw, self._writer.transport)
 
 
 class AsyncMySQLPool(AsyncPool):
     """Lends aiomysql connections; callers wait for a free one, and connecting keeps nobody else waiting.
 
-    aiomysql's own pool connects while it holds its lock, and waits without a limit.
+    aiomysql's own pool connects while it holds its lock, and waits without a limit. What an injected pool or a factory
+    gives is dropped when a call is cancelled, without waiting for the end of its request.
 
     Args:
         settings: where and how.
@@ -265,6 +311,8 @@ class AsyncMySQLPool(AsyncPool):
         injected: a pool of somebody else: ``await injected.acquire()`` lends, ``injected.release(connection)`` gives
             back.
     """
+
+    insiders = INSIDERS
 
     def __init__(self, settings: Settings, factory: Callable[[], Awaitable[Any]] | None, injected: Any) -> None:
         self._settings = settings
@@ -284,7 +332,7 @@ class AsyncMySQLPool(AsyncPool):
         return AsyncLoan(self._lender.acquire, self._release)
 
     async def _release(self, connection: AsyncMySQLConnection, error: BaseException | None) -> None:
-        broken = error is not None and (not isinstance(error, Exception) or is_lost(error))
+        broken = error is not None and self._is_broken(connection, error)
         if broken:
             if isinstance(error, Exception):
                 self._trusted_from = time.monotonic()  # what else was open before may be broken as well
@@ -295,6 +343,13 @@ class AsyncMySQLPool(AsyncPool):
             await self._injected.release(connection.raw)
         await self._lender.release(connection, broken=broken)
 
+    def _is_broken(self, connection: AsyncMySQLConnection, error: BaseException) -> bool:
+        if isinstance(error, (asyncio.CancelledError, PersistenceError)):
+            return not connection.alive()
+        if not isinstance(error, Exception) or isinstance(error, SilentError):
+            return True
+        return is_lost(error) or from_outside(error, INSIDERS) is not None
+
     def _alive(self, connection: AsyncMySQLConnection) -> bool:
         return connection.since >= self._trusted_from and connection.alive()
 
@@ -302,8 +357,10 @@ class AsyncMySQLPool(AsyncPool):
         try:
             return await asyncio.wait_for(self._open(), self._settings.connect_timeout)
         except asyncio.TimeoutError as error:
-            silent = aiomysql.OperationalError(2003, "it did not answer within the connect timeout")
-            raise refused(silent, self._place, was_there=self._was_there) from error
+            if from_outside(error, INSIDERS) is not None:
+                raise
+            silent = no_answer(self._place, self._settings.connect_timeout or 0, sent=False)
+            raise silent if self._was_there else ConnectionFailedError(str(silent)) from error
         except (DriverError, OSError) as error:
             raise refused(error, self._place, was_there=self._was_there) from error
 
@@ -314,7 +371,7 @@ class AsyncMySQLPool(AsyncPool):
             raw = await (self._connected() if self._factory is None else self._factory())
         transport = _transport(raw)
         try:
-            return AsyncMySQLConnection(raw, await self._prepare(raw), self._settings.read_timeout)
+            return AsyncMySQLConnection(raw, await self._prepare(raw), self._settings.timeout, self._place)
         except BaseException:
             _cut(raw, transport)
             if self._injected is not None:
@@ -349,7 +406,7 @@ class AsyncMySQLPool(AsyncPool):
             await cursor.execute(sql)
         await cursor.execute(FACTS)
         traits = Traits(await cursor.fetchone() or (), raw.client_flag)
-        if (limit := traits.limit(self._settings)) is not None:
+        for limit in traits.limits(self._settings):
             await cursor.execute(limit)
         self._was_there = True
         return traits

@@ -15,6 +15,7 @@ from praisonai_persistence_sql import (
     LegacySQL,
     Migration,
     Migrations,
+    Patiently,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class MySQLMigrations(Migrations):
     def _alone(self, steps: Steps[T]) -> Steps[T]:
         # Names of locks are of the whole server, so the database is part of it: MD5 keeps it within 64 characters.
         name = "MD5(CONCAT(COALESCE(DATABASE(), ''), '/', %s))"
+        yield Patiently()
         waited = 0
         # In slices, because the driver waits for an answer only so long.
         while (yield Fetch(f"SELECT GET_LOCK({name}, {_LOCK_SLICE})", (self._lock_name(),)))[0][0] != 1:

@@ -9,20 +9,26 @@ from pymysql.err import MySQLError, OperationalError
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.urls import mask
+from praisonai_persistence_sql import SilentError
 
 __all__ = [
     "DUPLICATE",
+    "INSIDERS",
     "NO_SUCH_TABLE",
     "DriverError",
     "UndoneError",
     "classify",
     "is_lost",
+    "no_answer",
     "number_of",
     "refused",
+    "timed_out",
     "translate",
 ]
 
 DriverError = MySQLError
+INSIDERS = frozenset({"pymysql", "aiomysql", "cryptography", "uvloop"})
+"""Where errors of the drivers are raised; others came from outside."""
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146
 
@@ -69,6 +75,28 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, MySQLError):
         return number_of(error) in _LOST
     return isinstance(error, (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError))
+
+
+def timed_out(error: BaseException) -> bool:
+    """Whether PyMySQL waited for the server for too long."""
+    while True:
+        if isinstance(error, TimeoutError) or isinstance(getattr(error, "original_exception", None), TimeoutError):
+            return True
+        inner = error.__cause__ or error.__context__
+        if not isinstance(error, MySQLError) or inner is None:
+            return False
+        error = inner
+
+
+def no_answer(place: str, seconds: float, *, sent: bool) -> SilentError:
+    """Return the error for a server that did not answer.
+
+    Args:
+        place: the server.
+        seconds: it was waited for.
+        sent: whether a request was under way.
+    """
+    return SilentError(f"{place} did not answer within {seconds:g} seconds", sent=sent)
 
 
 def classify(error: Exception) -> Literal["repeat", "lost", "other"]:

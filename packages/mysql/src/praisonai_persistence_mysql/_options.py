@@ -14,7 +14,8 @@ from praisonai_persistence.urls import mask, parse_url
 __all__ = ["Settings", "settings_of"]
 
 SCHEMES = ("mysql", "mariadb", "aiomysql")
-_TIMES = ("connect_timeout", "pool_timeout", "read_timeout", "write_timeout", "statement_timeout")
+_TIMES = ("connect_timeout", "pool_timeout", "timeout", "write_timeout", "statement_timeout")
+_OLD_NAMES = {"read_timeout": "timeout"}
 _COLD_STARTS = ("psdb.cloud", "tidbcloud.com")  # serverless: asleep at times, and only with TLS
 _MODES = {
     "disable": "disable", "disabled": "disable", "false": "disable", "0": "disable",
@@ -43,8 +44,8 @@ class Settings:
         tls_ca: path of the certificates to trust; None: those of the system.
         connect_timeout: seconds for a connection.
         pool_timeout: seconds to wait for a free connection.
-        read_timeout: seconds to wait for an answer.
-        write_timeout: seconds to wait until the server takes what it is sent.
+        timeout: seconds to wait for an answer.
+        write_timeout: seconds to wait until the server takes what it is sent; None: as ``timeout``.
         statement_timeout: seconds after which the server ends a statement; None: its own setting.
         max_size: the most connections at one time.
     """
@@ -59,8 +60,8 @@ class Settings:
     tls_ca: str | None = None
     connect_timeout: float | None = None  # by host
     pool_timeout: float = 30.0
-    read_timeout: float = 120.0
-    write_timeout: float = 120.0
+    timeout: float = 30.0
+    write_timeout: float | None = None
     statement_timeout: float | None = None
     max_size: int = 10
 
@@ -98,7 +99,9 @@ def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
         ConfigurationError: something cannot be used; secrets are masked.
     """
     given = {} if url is None else _from_url(url)
-    given.update({name: value for name, value in options.items() if value is not None})
+    given.update({_OLD_NAMES.get(name, name): value for name, value in options.items() if value is not None})
+    if given.get("timeout") is None and given.get("statement_timeout") is not None:
+        given["timeout"] = check_seconds(given["statement_timeout"], "statement_timeout") + 5
     settings = _checked(replace(Settings(), **given))
     serverless = settings.host.endswith(_COLD_STARTS)
     if settings.tls == "":
@@ -106,6 +109,8 @@ def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
         settings = replace(settings, tls="disable" if local else "verify" if serverless else "prefer")
     elif serverless and not settings.tls_required:
         raise ConfigurationError(f"{settings.host} takes connections with TLS only: leave tls out, or give tls=True")
+    if settings.write_timeout is None:
+        settings = replace(settings, write_timeout=settings.timeout)
     if settings.connect_timeout is None:
         settings = replace(settings, connect_timeout=30.0 if serverless else 10.0)
     return settings
@@ -120,7 +125,7 @@ def _from_url(url: str) -> dict[str, Any]:
     found: dict[str, Any] = {"database": parsed.path[1:], "host": parsed.host, "port": parsed.port}
     found |= {"user": parsed.username, "password": parsed.password}
     for key, value in parsed.query.items():
-        name = key.replace("-", "_").lower()
+        name = _OLD_NAMES.get(key.replace("-", "_").lower(), key.replace("-", "_").lower())
         if name in _TLS_NAMES:
             found["tls"] = value
         elif name in _CA_NAMES:

@@ -1,4 +1,4 @@
-"""What both colours do with a connection: how it is set up, what is sent, how large that may be."""
+"""What sync and async stores do with a connection: how it is set up, what is sent, how large that may be."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ PREPARE = (
     f"SET SESSION sql_mode = '{_MODES}', time_zone = '+00:00', autocommit = 1",
 )
 FACTS = "SELECT @@max_allowed_packet, VERSION()"
+_LOCK_WAIT = 50  # seconds: the servers' default of innodb_lock_wait_timeout
 _MARGIN = 64  # a packet's head, and BEGIN before the first statement
 
 
@@ -48,14 +49,17 @@ class Traits:
         if client_flag & CLIENT.FOUND_ROWS:
             raise ConfigurationError("the injected connections have CLIENT.FOUND_ROWS set: open them without it")
 
-    def limit(self, settings: Settings) -> str | None:
-        """Return the statement that sets the server's time limit for statements."""
+    def limits(self, settings: Settings) -> list[str]:
+        """Return the statements that set the server's time limits: it is to give up before the client does."""
+        found = []
+        if settings.timeout < _LOCK_WAIT:
+            found.append(f"SET SESSION innodb_lock_wait_timeout = {max(1, int(settings.timeout * 5 / 6))}")
         seconds = settings.statement_timeout
-        if seconds is None:
-            return None
-        if self.is_mariadb:
-            return f"SET SESSION max_statement_time = {seconds:f}"
-        return f"SET SESSION max_execution_time = {max(1, round(seconds * 1000))}"
+        if seconds is not None and self.is_mariadb:
+            found.append(f"SET SESSION max_statement_time = {seconds:f}")
+        elif seconds is not None:
+            found.append(f"SET SESSION max_execution_time = {max(1, round(seconds * 1000))}")
+        return found
 
 
 class _Mogrifies(Protocol):

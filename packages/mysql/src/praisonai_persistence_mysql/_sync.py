@@ -10,7 +10,18 @@ import pymysql
 from pymysql.constants import CLIENT
 from pymysql.cursors import Cursor
 
-from praisonai_persistence_mysql._errors import DriverError, UndoneError, classify, is_lost, refused, translate
+from praisonai_persistence.errors import SerializationError
+from praisonai_persistence_mysql._errors import (
+    INSIDERS,
+    DriverError,
+    UndoneError,
+    classify,
+    is_lost,
+    no_answer,
+    refused,
+    timed_out,
+    translate,
+)
 from praisonai_persistence_mysql._requests import Transaction
 from praisonai_persistence_mysql._session import (
     BEGIN,
@@ -22,7 +33,19 @@ from praisonai_persistence_mysql._session import (
     check_statement,
     text_decoders,
 )
-from praisonai_persistence_sql import Connection, Execute, ExecuteMany, Fetch, Lender, Loan, Pool, Undo
+from praisonai_persistence_sql import (
+    PATIENCE,
+    Connection,
+    Execute,
+    ExecuteMany,
+    Fetch,
+    Lender,
+    Loan,
+    Patiently,
+    Pool,
+    Undo,
+)
+from praisonai_persistence_sql.failures import from_outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,10 +65,12 @@ class MySQLConnection(Connection):
     Args:
         raw: PyMySQL's.
         traits: of the server and of this connection.
+        timeout: seconds to wait for an answer.
+        place: the server, for messages.
         lent: what a pool of somebody else lent it as, or None.
     """
 
-    def __init__(self, raw: Any, traits: Traits, lent: Any = None) -> None:
+    def __init__(self, raw: Any, traits: Traits, timeout: float, place: str, lent: Any = None) -> None:
         self.raw = raw
         self.since = time.monotonic()
         self._lent = lent
@@ -54,18 +79,47 @@ class MySQLConnection(Connection):
         self._cursor = Cursor(raw)
         self._cursor.max_stmt_length = min(Cursor.max_stmt_length, traits.largest)
         self._traits = traits
-        self._wanted = self._begun = False
+        self._timeout = timeout
+        self._place = place
+        self._read_timeout = raw._read_timeout
+        raw._read_timeout = timeout
+        self._wanted = self._begun = self._busy = False
 
     def begin(self, *, write: bool) -> None:
         """See [Connection.begin][]."""
         self._wanted = write
         self._begun = False
+        self.raw._read_timeout = self._timeout
 
     def perform(self, request: Any) -> Any:
-        """See [Connection.perform][]."""
+        """See [Connection.perform][].
+
+        An interrupt leaves the connection busy: with an answer outstanding it is good for nothing any more.
+        """
+        if self._busy:
+            raise pymysql.InterfaceError(0, "an interrupt left an answer outstanding")
+        self._busy = True
+        try:
+            answer = self._perform(request)
+        except DriverError as error:
+            if from_outside(error, INSIDERS) is None:
+                self._busy = False
+                if timed_out(error):
+                    _drop(self.raw)
+                    raise no_answer(self._place, self.raw._read_timeout, sent=True) from error
+            raise
+        except SerializationError:  # of what was not sent
+            self._busy = False
+            raise
+        self._busy = False
+        return answer
+
+    def _perform(self, request: Any) -> Any:
         kind = type(request)
         if kind is Transaction:
             return self._transaction(request.statements)
+        if request is _COMMIT:
+            return self.raw.commit()
         try:
             if kind is Fetch:
                 self._send(request.sql, request.parameters)
@@ -77,9 +131,12 @@ class MySQLConnection(Connection):
                 return self._send_many(request.sql, request.parameters)
             if kind is Undo:
                 return self._undo()
+            if kind is Patiently:
+                self.raw._read_timeout = PATIENCE
+                return None
             return self._snapshot()
         except DriverError as error:
-            if self._wanted and is_lost(error):
+            if self._wanted and is_lost(error) and not timed_out(error):
                 raise UndoneError(*error.args) from error
             raise
 
@@ -140,15 +197,23 @@ class MySQLConnection(Connection):
     def commit(self) -> None:
         """See [Connection.commit][]."""
         if self._begun:
-            self.raw.commit()
+            self.perform(_COMMIT)
 
     def rollback(self) -> None:
         """See [Connection.rollback][]."""
         if self._begun and self.raw.open:
-            with suppress(DriverError, OSError):
+            try:
                 self.raw.rollback()
-                return
-            _drop(self.raw)
+            except DriverError:
+                _drop(self.raw)
+
+    def is_busy(self) -> bool:
+        """See [Connection.is_busy][]."""
+        return self._busy
+
+    def holds_locks(self) -> bool:
+        """See [Connection.holds_locks][]."""
+        return self._wanted and (self._begun or (self._busy and not self._traits.several))
 
     def drop(self) -> None:
         """Close it, wherever it came from: nobody may go on with it."""
@@ -157,11 +222,17 @@ class MySQLConnection(Connection):
     def close(self) -> None:
         """Close it, or give it back to the pool that it came from."""
         if self._lent is None:
-            _drop(self.raw)
+            _leave(self.raw)
             return
+        if self._busy:
+            _drop(self.raw)
         self.raw.decoders = self._decoders
+        self.raw._read_timeout = self._read_timeout
         with suppress(Exception):
             self._lent.close()
+
+
+_COMMIT = object()
 
 
 class MySQLPool(Pool):
@@ -173,6 +244,8 @@ class MySQLPool(Pool):
         injected: a pool of somebody else; its method ``connection`` or ``connect`` lends, and ``close`` of what it lent
             gives back.
     """
+
+    insiders = INSIDERS
 
     def __init__(self, settings: Settings, factory: Callable[[], Any] | None, injected: Any) -> None:
         self._settings = settings
@@ -186,14 +259,16 @@ class MySQLPool(Pool):
 
     def lend(self) -> Loan[MySQLConnection]:
         """See [Pool.lend][]."""
-        return Loan(self._lender.acquire, self._release)
+        return Loan(self._lender.acquire, self._settle)
 
-    def _release(self, connection: MySQLConnection, error: BaseException | None) -> None:
-        broken = error is not None and (not isinstance(error, Exception) or is_lost(error))
-        if broken:
-            self._trusted_from = time.monotonic()  # what else was open before may be broken as well
+    def _settle(self, loan: Loan[MySQLConnection], broken: bool) -> None:
+        connection = loan.connection
+        if connection is not None and (broken or not connection.raw.open):
+            broken = True
+            if not connection.is_busy():  # the server went away, and what else was open before may be broken as well
+                self._trusted_from = time.monotonic()
             connection.drop()
-        self._lender.release(connection, broken=broken or self._borrow is not None)
+        self._lender.release(loan, broken or self._borrow is not None)
 
     def _alive(self, connection: MySQLConnection) -> bool:
         return bool(connection.raw.open) and connection.since >= self._trusted_from
@@ -202,8 +277,14 @@ class MySQLPool(Pool):
         try:
             lent = None if self._borrow is None else self._borrow()
             raw = self._factory() if lent is None else lent.cursor().connection
-            connection = MySQLConnection(raw, self._prepare(raw, lent), lent)
+            settings = self._settings
+            connection = MySQLConnection(raw, self._prepare(raw, lent), settings.timeout, self._place, lent)
         except (DriverError, OSError) as error:
+            outside = from_outside(error, INSIDERS)
+            if outside is not None:
+                raise outside from outside.__cause__
+            if self._was_there and timed_out(error):
+                raise no_answer(self._place, self._settings.connect_timeout or 0, sent=False) from error
             raise refused(error, self._place, was_there=self._was_there) from error
         self._was_there = True
         return connection
@@ -212,7 +293,7 @@ class MySQLPool(Pool):
         settings = self._settings
         context = settings.context()
         tls = {"ssl": context} if settings.tls_required else {"ssl_disabled": True} if context is None else {}
-        raw = pymysql.Connection(
+        return pymysql.Connection(
             host=settings.host,
             port=settings.port,
             unix_socket=settings.unix_socket,
@@ -223,12 +304,10 @@ class MySQLPool(Pool):
             autocommit=None,
             client_flag=CLIENT.MULTI_STATEMENTS,
             connect_timeout=settings.connect_timeout,
-            read_timeout=settings.connect_timeout,  # a server may accept and say nothing
+            read_timeout=settings.connect_timeout,  # a server may accept and say nothing; see MySQLConnection
             write_timeout=settings.write_timeout,
             **tls,
         )
-        raw._read_timeout = settings.read_timeout
-        return raw
 
     def _prepare(self, raw: Any, lent: Any) -> Traits:
         try:
@@ -237,7 +316,7 @@ class MySQLPool(Pool):
                 cursor.execute(sql)
             cursor.execute(FACTS)
             traits = Traits(cursor.fetchone() or (), raw.client_flag)
-            if (limit := traits.limit(self._settings)) is not None:
+            for limit in traits.limits(self._settings):
                 cursor.execute(limit)
         except BaseException:
             _drop(raw)
@@ -260,5 +339,13 @@ class MySQLPool(Pool):
 
 
 def _drop(raw: Any) -> None:
-    with suppress(Exception):
+    """Close it without a word to the server, which might not take it."""
+    with suppress(AttributeError, OSError, ValueError):
+        raw._force_close()
+
+
+def _leave(raw: Any) -> None:
+    """Say good-bye and close it, whatever state it is in."""
+    with suppress(DriverError, AttributeError, OSError, ValueError):
         raw.close()
+    _drop(raw)

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from praisonai_persistence.payload import check_identifier, check_prefix
-from praisonai_persistence_sql import Dialect, LegacySQL
+from praisonai_persistence_sql import Dialect, LegacySQL, Patiently
 from praisonai_persistence_sql.schema import INDEXES
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ class Postgres(Dialect):
     def create_numbered(self, table: str, index: str, select: str) -> Sequence[str]:
         return [*super().create_numbered(table, index, select), f"ANALYZE {table}"]
 
-    def migration_lock(self, prefix: str) -> Sequence[str]:
+    def migration_lock(self, prefix: str) -> Sequence[str | Patiently]:
         name = f"praisonai-persistence {self.schema or ''}.{prefix}"
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         # Waiting for another process, and changing large tables, takes as long as it takes.
-        statements = ["SET LOCAL statement_timeout = 0", f"SELECT pg_advisory_xact_lock({key})"]
+        statements: list[str | Patiently] = [Patiently(), f"SELECT pg_advisory_xact_lock({key})"]
         if self.schema is not None and self.cockroach:
             statements.append(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
         elif self.schema is not None:  # CREATE ... IF NOT EXISTS needs the right to create also where it does not

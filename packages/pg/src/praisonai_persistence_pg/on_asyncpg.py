@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from praisonai_persistence_pg.errors import Errors
-from praisonai_persistence_pg.pools import OwnConnections
+from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
+from praisonai_persistence_pg.errors import Errors, NotConnectedError
+from praisonai_persistence_pg.pools import OwnConnections, silent
 from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import (
+    PATIENCE,
     Alone,
     AsyncConnection,
     AsyncLender,
@@ -20,9 +22,13 @@ from praisonai_persistence_sql import (
     Execute,
     ExecuteMany,
     Fetch,
+    Patiently,
+    SilentError,
     Snapshot,
     Undo,
+    Watch,
 )
+from praisonai_persistence_sql.failures import from_outside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -33,46 +39,73 @@ if TYPE_CHECKING:
 __all__ = ["AsyncpgConnection", "InjectedPool", "OwnPool"]
 
 
+_CANCEL_TIMEOUT = 10.0
+"""Seconds, at the most, that a cancelled call waits to know that its request has ended."""
+
+
 class AsyncpgConnection(AsyncConnection):
     """A connection outside of transactions: one starts with the first request that needs it.
 
     Args:
         raw: the driver's.
+        timeout: seconds to wait for an answer.
+        where: the server, for messages.
     """
 
-    __slots__ = ("_cancelled", "_open", "_write", "raw")
+    __slots__ = ("_cancelled", "_open", "_timeout", "_watch", "_where", "_write", "raw")
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, timeout: float, where: str) -> None:
         self.raw = raw
+        self._timeout = timeout
+        self._where = where
+        self._watch = Watch(timeout, raw.terminate)
         self._write = self._open = self._cancelled = False
 
     async def begin(self, *, write: bool) -> None:
         self._write = write
+        self._watch.seconds = self._timeout
 
     async def perform(self, request: Any) -> Any:
-        kind = type(request)
+        return await self._limited(self._perform(request))
+
+    async def _limited(self, work: Coroutine[Any, Any, Any]) -> Any:
+        watch = self._watch
+        watch.start()
         try:
-            if kind is Alone:
-                return await self.raw.fetch(request.sql, *request.parameters)
-            if isinstance(request, Snapshot):
-                return await self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if isinstance(request, Undo):
-                return await self._end("ROLLBACK")
-            if self._write:
-                await self._start("BEGIN")
-            if kind is Fetch:
-                return await self.raw.fetch(request.sql, *request.parameters)
-            if kind is Execute:
-                return _count(await self.raw.execute(request.sql, *request.parameters))
-            if kind is ExecuteMany:
-                return await self.raw.executemany(request.sql, request.parameters)
-            if isinstance(request, CopyIn):
-                schema, table, columns, rows = request
-                return await self.raw.copy_records_to_table(table, schema_name=schema, columns=columns, records=rows)
-            raise TypeError(f"postgres cannot perform {kind.__name__}")
+            return await work
         except asyncio.CancelledError:
             self._cancelled = True
             raise
+        except Exception as error:
+            if watch.silent:
+                raise silent(self._where, watch.seconds, sent=True) from error
+            raise
+        finally:
+            watch.stop()
+
+    async def _perform(self, request: Any) -> Any:
+        kind = type(request)
+        if kind is Alone:
+            return await self.raw.fetch(request.sql, *request.parameters)
+        if isinstance(request, Snapshot):
+            return await self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if isinstance(request, Undo):
+            return await self._end("ROLLBACK")
+        if self._write:
+            await self._start("BEGIN")
+        if kind is Fetch:
+            return await self.raw.fetch(request.sql, *request.parameters)
+        if kind is Execute:
+            return _count(await self.raw.execute(request.sql, *request.parameters))
+        if kind is ExecuteMany:
+            return await self.raw.executemany(request.sql, request.parameters)
+        if isinstance(request, CopyIn):
+            schema, table, columns, rows = request
+            return await self.raw.copy_records_to_table(table, schema_name=schema, columns=columns, records=rows)
+        if kind is Patiently:
+            self._watch.seconds = PATIENCE
+            return await self.raw.execute("SET LOCAL statement_timeout = 0")
+        raise TypeError(f"postgres cannot perform {kind.__name__}")
 
     async def _start(self, sql: str) -> None:
         if not self._open:
@@ -85,23 +118,25 @@ class AsyncpgConnection(AsyncConnection):
             self._open = False
 
     async def commit(self) -> None:
-        if not self._open:
-            return
-        try:
-            await self._end("COMMIT")
-        except asyncio.CancelledError:
-            self._cancelled = True
-            raise
+        if self._open:
+            await self._limited(self._end("COMMIT"))
 
     async def rollback(self) -> None:
         # A cancelled request has ended, one way or the other, when the next one on the connection has an answer.
         if (self._open or self._cancelled) and not self.raw.is_closed():
             sql = "ROLLBACK" if self._open else "SELECT 1"
+            limit = min(self._timeout, _CANCEL_TIMEOUT) if self._cancelled else self._timeout
             try:
-                await self.raw.execute(sql)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.CancelledError):
+                await asyncio.wait_for(self.raw.execute(sql), limit)
+            except (
+                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError, asyncio.CancelledError
+            ):  # fmt: skip
                 self.abandon()
         self._open = self._cancelled = False
+
+    def detach(self) -> None:
+        """Leave it to its owner."""
+        self._watch.end()
 
     def alive(self) -> bool:
         """Whether the loop has not noticed the end of the connection."""
@@ -109,6 +144,7 @@ class AsyncpgConnection(AsyncConnection):
 
     async def close(self) -> None:
         """Close it, whatever state it is in."""
+        self._watch.end()
         try:
             await self.raw.close(timeout=5)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
@@ -116,6 +152,7 @@ class AsyncpgConnection(AsyncConnection):
 
     def abandon(self) -> None:
         """Let go of it without waiting for the server, also when its loop is closed."""
+        self._watch.end()
         with contextlib.suppress(Exception):
             self.raw.terminate()
 
@@ -126,7 +163,12 @@ def _count(status: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
+_NOT_THERE = NotConnectedError, SilentError
+
+
 class _Errors(Errors, AsyncPool):
+    insiders = frozenset({"asyncpg", "uvloop"})
+
     def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
         if isinstance(error, asyncpg.InterfaceError):
             if isinstance(error, ValueError):  # of an argument, which the driver quotes
@@ -139,6 +181,14 @@ class _Errors(Errors, AsyncPool):
 
     def classify(self, error: Exception) -> Failure:
         return "repeat" if _unsent(error) else super().classify(error)
+
+    def is_lost(self, error: BaseException | None) -> bool:
+        """Whether a connection must not be used again after this; a cancelled one has seen to itself."""
+        if error is None or isinstance(error, (asyncio.CancelledError, PersistenceError)):
+            return False
+        if not isinstance(error, Exception) or isinstance(error, SilentError) or _unsent(error):
+            return True
+        return self.classify(error) == "lost" or from_outside(error, self.insiders) is not None
 
 
 def _unsent(error: BaseException) -> bool:
@@ -161,27 +211,30 @@ class OwnPool(OwnConnections, _Errors):
                 raw = await self._factory()
             else:
                 raw = await asyncpg.connect(**self._settings.for_asyncpg())
-        except (TimeoutError, asyncio.TimeoutError):
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            if from_outside(error, self.insiders) is not None:
+                raise
             raise self._no_answer() from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise self.refused(error, worked=self._worked) from error
+        connection = self.kind(raw, self._settings.timeout, self._where)
         if not self._worked:
             self._worked = True
             try:
-                with contextlib.suppress(Exception):  # what fails here fails again where it matters
-                    await self._lender.fill(self._min_size - 1)
+                await self._lender.fill(self._min_size - 1)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, PersistenceError, *_NOT_THERE):
+                pass  # what fails here fails again where it matters
             except BaseException:
-                raw.terminate()
+                connection.abandon()
                 raise
-        return self.kind(raw)
+        return connection
 
     def lend(self) -> AsyncLoan[AsyncpgConnection]:
         return AsyncLoan(self._lender.acquire, self._release)
 
     def _release(self, connection: AsyncpgConnection, error: BaseException | None) -> Coroutine[Any, Any, None]:
         # The driver may not know yet that the connection is gone.
-        lost = isinstance(error, Exception) and (_unsent(error) or self.classify(error) == "lost")
-        return self._lender.release(connection, broken=lost or connection.raw.is_closed())
+        return self._lender.release(connection, broken=connection.raw.is_closed() or self.is_lost(error))
 
     async def close(self) -> None:
         await self._lender.close()
@@ -191,21 +244,44 @@ class InjectedPool(_Errors):
     """Connections of a pool that was handed in: an ``asyncpg.Pool``, or what has its two methods.
 
     Args:
-        pool: lends with ``acquire()``, takes back with ``release(connection)``; not closed here.
-        settings: for messages.
+        pool: lends with ``acquire()``, takes back with ``release(connection)``; not closed here, and used in its own
+            event loop.
+        settings: for messages, and how long to wait.
     """
 
     def __init__(self, pool: Any, settings: Settings) -> None:
         super().__init__(settings.where)
         self._pool = pool
+        self._settings = settings
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
-        raw = await self._pool.acquire()
+        connection = AsyncpgConnection(await self._acquire(), self._settings.timeout, self._where)
         try:
-            yield AsyncpgConnection(raw)
+            if self._closed:
+                raise StoreClosedError("this store is closed")
+            yield connection
+        except BaseException as error:
+            if self.is_lost(error):
+                connection.abandon()
+            raise
         finally:
-            await self._pool.release(raw)
+            connection.detach()
+            await self._pool.release(connection.raw)
+
+    async def _acquire(self) -> Any:
+        limit = self._settings.connect_timeout
+        try:
+            if isinstance(self._pool, asyncpg.Pool):
+                return await self._pool.acquire(timeout=limit)
+            return await asyncio.wait_for(self._pool.acquire(), limit)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            if from_outside(error, self.insiders) is not None:
+                raise
+            raise ConnectionFailedError(
+                f"the pool that was handed in gave no connection within {limit:g} seconds"
+            ) from error
 
     async def close(self) -> None:
-        return
+        self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import struct
 import sys
@@ -14,15 +15,28 @@ from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.rows import tuple_row
 
-from praisonai_persistence.errors import ConnectionFailedError
-from praisonai_persistence_pg.errors import Errors, state_of
-from praisonai_persistence_pg.pools import OwnConnections
+from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
+from praisonai_persistence_pg.errors import Errors, NotConnectedError, state_of
+from praisonai_persistence_pg.pools import OwnConnections, silent
 from praisonai_persistence_pg.requests import CopyIn
-from praisonai_persistence_sql import Alone, Connection, Execute, ExecuteMany, Fetch, Lender, Loan, Pool, Snapshot, Undo
+from praisonai_persistence_sql import (
+    PATIENCE,
+    Alone,
+    Connection,
+    Execute,
+    ExecuteMany,
+    Fetch,
+    Lender,
+    Loan,
+    Patiently,
+    Pool,
+    SilentError,
+    Snapshot,
+    Undo,
+)
+from praisonai_persistence_sql.failures import from_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from praisonai_persistence_pg.settings import Settings
 
 __all__ = ["InjectedPool", "OwnPool", "PsycopgConnection"]
@@ -43,17 +57,110 @@ class _RealsDumper(Dumper):
         return struct.pack(">iiIii", 1, 0, 700, number, 1) + items.tobytes()
 
 
+_IDLE, _ACTIVE = psycopg.pq.TransactionStatus.IDLE, psycopg.pq.TransactionStatus.ACTIVE
+_READ, _WRITE = 1, 2  # psycopg.waiting's
+
+
+class _Wait:
+    """Waits for the server in the place of ``psycopg.Connection.wait``.
+
+    That one has no limit, and after an interrupt it waits for the server to cancel the statement.
+
+    Args:
+        pgconn: libpq's connection.
+        seconds: without a sign of the server, after which it is given up.
+        where: the server, for messages.
+    """
+
+    __slots__ = ("_limit", "_pgconn", "_poll", "_where", "seconds", "silent")
+
+    def __init__(self, pgconn: psycopg.pq.abc.PGconn, seconds: float, where: str) -> None:
+        self._pgconn = pgconn
+        self._limit = self.seconds = seconds
+        self._where = where
+        self._poll = _poller(pgconn.socket)
+        self.silent = False
+
+    def reset(self) -> None:
+        self.seconds = self._limit
+
+    def __call__(self, steps: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
+        poll = self._poll
+        try:
+            wanted = next(steps)
+            while not self.silent:
+                ready = poll(wanted, self.seconds)
+                if ready:
+                    wanted = steps.send(ready)
+                else:
+                    self.silent = True
+                    self._pgconn.finish()
+        except StopIteration as stop:
+            return stop.value
+        raise silent(self._where, self.seconds, sent=True)
+
+
+if hasattr(select, "poll"):
+
+    def _poller(descriptor: int) -> Any:
+        """Return a function that waits until a descriptor is ready for what is wanted, for so many seconds."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        last = _READ
+
+        def ready(wanted: int, seconds: float) -> int:
+            nonlocal last
+            if wanted != last:
+                events = (wanted & _READ and select.POLLIN) | (wanted & _WRITE and select.POLLOUT)
+                poll.modify(descriptor, events)
+                last = wanted
+            found = poll.poll(seconds * 1000)
+            if not found:
+                return 0
+            events = found[0][1]
+            if events & ~(select.POLLIN | select.POLLOUT):  # broken: libpq finds out how when it is read
+                return wanted
+            return (events & select.POLLIN and _READ) | (events & select.POLLOUT and _WRITE)
+
+        return ready
+
+    def _readable(descriptor: int) -> bool:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+else:  # Windows
+
+    def _poller(descriptor: int) -> Any:
+        def ready(wanted: int, seconds: float) -> int:
+            one = [descriptor]
+            inputs, outputs, _ = select.select(
+                one if wanted & _READ else [], one if wanted & _WRITE else [], [], seconds
+            )
+            return ((inputs and _READ) or 0) | ((outputs and _WRITE) or 0)
+
+        return ready
+
+    def _readable(descriptor: int) -> bool:
+        return bool(select.select([descriptor], [], [], 0)[0])
+
+
 class PsycopgConnection(Connection):
     """A connection in autocommit mode: a transaction starts with the first request that needs one.
 
     Args:
         raw: the driver's.
+        timeout: seconds to wait for an answer.
+        where: the server, for messages.
     """
 
-    __slots__ = ("_cursor", "_open", "_write", "raw")
+    __slots__ = ("_cursor", "_open", "_patient", "_wait", "_write", "raw")
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str) -> None:
         self.raw = raw
+        self._wait = _Wait(raw.pgconn, timeout, where)
+        self._patient = False
+        raw.wait = self._wait  # type: ignore[method-assign, assignment]
         self._cursor = psycopg.RawCursor(raw, row_factory=tuple_row)
         self._cursor.adapters.register_dumper(array, _RealsDumper)
         self._cursor.format = psycopg.pq.Format.BINARY  # of results: numbers need no parsing
@@ -61,6 +168,9 @@ class PsycopgConnection(Connection):
 
     def begin(self, *, write: bool) -> None:
         self._write = write
+        if self._patient:
+            self._patient = False
+            self._wait.reset()
 
     def perform(self, request: Any) -> Any:
         kind = type(request)
@@ -72,6 +182,11 @@ class PsycopgConnection(Connection):
             self._start("BEGIN")
         if isinstance(request, CopyIn):
             return self._copy(request)
+        if kind is Patiently:
+            self._patient = True
+            self._wait.seconds = PATIENCE
+            request = Execute("SET LOCAL statement_timeout = 0")
+            kind = Execute
         cursor, (text, parameters) = self._cursor, request
         if kind is ExecuteMany:
             cursor.executemany(text, parameters)
@@ -105,12 +220,22 @@ class PsycopgConnection(Connection):
 
     def rollback(self) -> None:
         self._open = False
-        idle = psycopg.pq.TransactionStatus.IDLE
-        if not self.raw.closed and self.raw.info.transaction_status != idle:
+        if not self.raw.closed and self.raw.pgconn.transaction_status != _IDLE:
             try:
                 self._cursor.execute("ROLLBACK")
-            except psycopg.Error:
-                self.raw.close()
+            except (psycopg.Error, SilentError):
+                self.close()
+
+    def is_busy(self) -> bool:
+        return self.raw.pgconn.transaction_status == _ACTIVE
+
+    def holds_locks(self) -> bool:
+        return self._write and self._open
+
+    def restore(self) -> None:
+        """Let it wait as its owner had it."""
+        with contextlib.suppress(AttributeError):
+            del self.raw.wait
 
     def alive(self) -> bool:
         """Whether the server has not said anything while this lay idle: usually that it ends the session."""
@@ -120,9 +245,16 @@ class PsycopgConnection(Connection):
             return True
         try:
             self._cursor.execute("SELECT 1")
-        except psycopg.Error:
+        except (psycopg.Error, SilentError):
             return False
         return True
+
+    def disown(self) -> None:
+        """Put an end to it in a forked child: its descriptor leads nowhere, so nothing can be said on it."""
+        with contextlib.suppress(psycopg.Error, OSError):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, self.raw.fileno())
+            os.close(nowhere)
 
     def close(self) -> None:
         """Close it, whatever state it is in."""
@@ -130,20 +262,9 @@ class PsycopgConnection(Connection):
             self.raw.close()
 
 
-if hasattr(select, "poll"):
-
-    def _readable(descriptor: int) -> bool:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
-else:  # Windows
-
-    def _readable(descriptor: int) -> bool:
-        return bool(select.select([descriptor], [], [], 0)[0])
-
-
 class _Errors(Errors, Pool):
+    insiders = frozenset({"psycopg", "psycopg_binary", "psycopg_c", "psycopg_pool"})
+
     def _facts(self, error: BaseException | None) -> tuple[str | None, str, bool]:
         if not isinstance(error, psycopg.Error):
             return None, str(error), False
@@ -160,7 +281,8 @@ class OwnPool(OwnConnections, _Errors):
     _lender: Lender[PsycopgConnection]
 
     def _make_lender(self, **limits: Any) -> Lender[PsycopgConnection]:
-        return Lender(self._connect, self.kind.alive, self.kind.close, **limits)
+        kind = self.kind
+        return Lender(self._connect, kind.alive, kind.close, disown=kind.disown, **limits)
 
     def _connect(self) -> PsycopgConnection:
         try:
@@ -173,18 +295,24 @@ class OwnPool(OwnConnections, _Errors):
             raise self._no_answer() from None
         except psycopg.OperationalError as error:
             raise self.refused(error, worked=self._worked) from error
+        connection = self.kind(raw, self._settings.timeout, self._where)
         if not self._worked:
             self._worked = True
-            with contextlib.suppress(Exception):  # what fails here fails again where it matters
+            try:
                 self._lender.fill(self._min_size - 1)
-        return self.kind(raw)
+            except (psycopg.Error, PersistenceError, NotConnectedError, SilentError):
+                pass  # what fails here fails again where it matters
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
     def lend(self) -> Loan[PsycopgConnection]:
-        return Loan(self._lender.acquire, self._release)
+        return Loan(self._lender.acquire, self._settle)
 
-    def _release(self, connection: PsycopgConnection, error: BaseException | None) -> None:
-        lost = isinstance(error, Exception) and self.classify(error) == "lost"  # the driver may not know it yet
-        self._lender.release(connection, broken=lost or connection.raw.closed)
+    def _settle(self, loan: Loan[PsycopgConnection], broken: bool) -> None:
+        connection = loan.connection
+        self._lender.release(loan, broken or connection is None or connection.raw.closed)
 
     def close(self) -> None:
         self._lender.close()
@@ -193,30 +321,66 @@ class OwnPool(OwnConnections, _Errors):
 class InjectedPool(_Errors):
     """Connections of a pool that was handed in: a ``psycopg_pool.ConnectionPool``, or what has its two methods.
 
+    A connection that an interrupt left with an answer outstanding is closed before it is given back.
+
     Args:
         pool: lends with ``getconn()``, takes back with ``putconn(connection)``; not closed here.
-        settings: for messages.
+        settings: for messages, and how long to wait for an answer.
     """
 
     def __init__(self, pool: Any, settings: Settings) -> None:
         super().__init__(settings.where)
         self._pool = pool
+        self._timeout = settings.timeout
+        size = getattr(pool, "max_size", None)
+        size = size if isinstance(size, int) and 0 < size <= 10_000 else 100
+        self._lender: Lender[_Borrowed] = Lender(
+            self._borrow, lambda _: False, self._give_back, max_size=size, timeout=settings.connect_timeout
+        )
 
-    @contextlib.contextmanager
-    def lend(self) -> Iterator[Connection]:
+    def _borrow(self) -> _Borrowed:
         try:
             raw = self._pool.getconn()
         except Exception as error:
+            if from_outside(error, {*self.insiders, type(self._pool).__module__.partition(".")[0]}) is not None:
+                raise
             raise ConnectionFailedError(f"the pool that was handed in gave no connection: {error}") from error
-        autocommit = raw.autocommit
-        try:
-            if not autocommit:
-                raw.autocommit = True
-            yield PsycopgConnection(raw)
-        finally:
-            if not autocommit and not raw.closed:
-                raw.autocommit = False
-            self._pool.putconn(raw)
+        return _Borrowed(raw, self._timeout, self._where)
+
+    def _give_back(self, connection: _Borrowed) -> None:
+        connection.restore()
+        self._pool.putconn(connection.raw)
+
+    def lend(self) -> Loan[_Borrowed]:
+        return Loan(self._lender.acquire, self._settle)
+
+    def _settle(self, loan: Loan[_Borrowed], broken: bool) -> None:
+        if broken and loan.connection is not None:
+            loan.connection.close()
+        self._lender.release(loan, True)
 
     def close(self) -> None:
-        return
+        self._lender.close()
+
+
+class _Borrowed(PsycopgConnection):
+    """A connection of somebody else, put into autocommit mode for as long as it is here."""
+
+    __slots__ = ("_autocommit",)
+
+    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str) -> None:
+        super().__init__(raw, timeout, where)
+        self._autocommit = raw.autocommit
+        if not self._autocommit:
+            raw.autocommit = True
+
+    def restore(self) -> None:
+        """Make it what its owner had, or close it where that cannot be."""
+        if not self.raw.closed and self.raw.pgconn.transaction_status != _IDLE:
+            self.close()
+        try:
+            if not self._autocommit and not self.raw.closed:
+                self.raw.autocommit = False
+        except (psycopg.Error, SilentError):
+            self.close()
+        super().restore()

@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_pg.errors import Errors
+from praisonai_persistence_sql import SilentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from praisonai_persistence_pg.settings import Settings
 
-__all__ = ["OwnConnections"]
+__all__ = ["OwnConnections", "silent"]
+
+
+def silent(where: str, seconds: float, *, sent: bool) -> SilentError:
+    """Return the error for a server that did not answer.
+
+    Args:
+        where: the server, without secrets.
+        seconds: it was waited for.
+        sent: whether a request was under way.
+    """
+    return SilentError(f"PostgreSQL at {where} did not answer within {seconds:g} seconds", sent=sent)
 
 
 class OwnConnections(Errors):
-    """Connections of our own: the part of such a pool that is the same in both colours, mixed in before it.
+    """Connections of our own: the part of such a pool that is the same, sync and async, mixed in before it.
 
     Args:
         settings: how to connect.
@@ -40,10 +52,10 @@ class OwnConnections(Errors):
         self._lender = self._make_lender(max_size=max_size, timeout=timeout)
 
     def _make_lender(self, **limits: Any) -> Any:
-        """Return the lender of the colour; its connections are of ``kind``."""
+        """Return the sync or async lender; its connections are of ``kind``."""
         raise NotImplementedError
 
-    def _no_answer(self) -> ConnectionFailedError:
-        return ConnectionFailedError(
-            f"PostgreSQL at {self._where} did not answer within {self._settings.connect_timeout:g} seconds"
-        )
+    def _no_answer(self) -> Exception:
+        """Return what to raise when nobody answers to an attempt to connect."""
+        error = silent(self._where, self._settings.connect_timeout, sent=False)
+        return error if self._worked else ConnectionFailedError(str(error))

@@ -14,7 +14,11 @@ from praisonai_persistence.urls import parse_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SCHEMES", "Settings", "settings"]
+__all__ = ["DEFAULT_TIMEOUT", "FOLLOWS", "SCHEMES", "Settings", "settings"]
+
+DEFAULT_TIMEOUT = 30.0
+FOLLOWS: Any = "timeout"
+"""The default of ``statement_timeout``: it follows ``timeout``."""
 
 SCHEMES = frozenset(
     {"postgres", "postgresql", "neon", "pgvector", "xata", "supabase", "cockroachdb", "cockroach", "crdb"}
@@ -43,6 +47,7 @@ class Settings:
         address: host, port, user, password and dbname, those that were given.
         parameters: of the URL: ``sslmode`` and so on.
         connect_timeout: seconds.
+        timeout: seconds for an answer.
         statement_timeout: seconds, or None.
         pooler: the host is a connection pooler that keeps neither prepared statements nor session settings.
         cockroach: the server is CockroachDB.
@@ -52,6 +57,7 @@ class Settings:
     address: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     connect_timeout: float = 10.0
+    timeout: float = 30.0
     statement_timeout: float | None = None
     pooler: bool = False
     cockroach: bool = False
@@ -101,13 +107,23 @@ class Settings:
         return arguments
 
 
+def _times(timeout: Any, statement_timeout: Any) -> tuple[float, float | None]:
+    """Return ``timeout`` and ``statement_timeout``: the server is to give up first, because it can say what it did."""
+    if statement_timeout is None or statement_timeout is FOLLOWS:
+        seconds = check_seconds(DEFAULT_TIMEOUT if timeout is None else timeout, "timeout")
+        return seconds, None if statement_timeout is None else seconds * 5 / 6
+    limit = check_seconds(statement_timeout, "statement_timeout")
+    return (limit + 5 if timeout is None else check_seconds(timeout, "timeout")), limit
+
+
 def settings(
     url: str | None,
     address: dict[str, Any],
     connect_timeout: float | None,
-    statement_timeout: float | None,
+    statement_timeout: Any,
     cockroach: bool | None,
     session: Mapping[str, str] | None = None,
+    timeout: float | None = None,
 ) -> Settings:
     """Check what a store was given.
 
@@ -115,9 +131,10 @@ def settings(
         url: or None.
         address: host, port, user, password and dbname; None: not given. They win over the URL.
         connect_timeout: seconds; None: what the URL says, else 10, and 30 for a serverless host.
-        statement_timeout: seconds; None: no limit but the server's own.
+        statement_timeout: seconds; None: no limit but the server's own; ``FOLLOWS``: a little less than ``timeout``.
         cockroach: whether the server is CockroachDB; None: by scheme, host and port.
         session: further settings of the server for each session.
+        timeout: seconds for an answer; None: what the URL says, else five more than ``statement_timeout``, else 30.
 
     Raises:
         ConfigurationError: a malformed URL, another scheme, or an option that cannot be.
@@ -148,11 +165,13 @@ def settings(
     )
     if cockroach is None:
         cockroach = scheme in _COCKROACH or host.endswith(".cockroachlabs.cloud") or str(found.get("port")) == "26257"
+    answer, limit = _times(timeout if timeout is not None else parameters.pop("timeout", None), statement_timeout)
     return Settings(
         found,
-        parameters,
+        {name: value for name, value in parameters.items() if name != "timeout"},
         check_seconds(wait, "connect_timeout"),
-        None if statement_timeout is None else check_seconds(statement_timeout, "statement_timeout"),
+        answer,
+        limit,
         "-pooler." in host or ".pooler." in host,
         cockroach,
         session or {},

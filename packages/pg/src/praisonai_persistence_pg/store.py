@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence_pg.dialect import Postgres
-from praisonai_persistence_pg.settings import settings
+from praisonai_persistence_pg.settings import FOLLOWS, settings
 from praisonai_persistence_sql import ServerStore
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ class PostgresStore(ServerStore):
         max_size: connections at a time; more callers wait.
         pool_timeout: seconds to wait for a connection when all are in use.
         connect_timeout: seconds to wait for the server; by default 10, for serverless hosts 30.
-        statement_timeout: seconds that the server may work on one statement; None: no limit but the server's own.
+        timeout: seconds for an answer to one request, after which the server counts as away; by default five more than
+            a ``statement_timeout`` that was given, else 30. Migrations, adoption and the building of an index have four
+            hours.
+        statement_timeout: seconds that the server may work on one statement; by default five sixths of ``timeout``.
+            None: no limit but the server's own.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
         pool: to use instead of own connections; not closed. ``psycopg_pool.ConnectionPool``, ``asyncpg.Pool``.
         connection_factory: makes a new connection (a coroutine function for async stores); they are closed here.
@@ -68,7 +72,8 @@ class PostgresStore(ServerStore):
         max_size: int = 10,
         pool_timeout: float = 30.0,
         connect_timeout: float | None = None,
-        statement_timeout: float | None = 60.0,
+        timeout: float | None = None,
+        statement_timeout: float | None = FOLLOWS,
         retry_timeout: float = 10.0,
         pool: Any = None,
         connection_factory: Callable[[], Any] | None = None,
@@ -82,7 +87,7 @@ class PostgresStore(ServerStore):
         self._check_connections(max_size, pool, connection_factory)
         if not 0 <= min_size <= max_size:
             raise ConfigurationError("pool sizes must be 0 <= min_size <= max_size")
-        how = settings(url, address, connect_timeout, statement_timeout, cockroach, self._session)
+        how = settings(url, address, connect_timeout, statement_timeout, cockroach, self._session, timeout)
         steps = self._make_steps(Postgres(schema, cockroach=how.cockroach), table_prefix)
         wait = check_seconds(pool_timeout, "pool_timeout")
         driver = self._driver()

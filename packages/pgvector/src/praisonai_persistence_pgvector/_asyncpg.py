@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from praisonai_persistence_pg.on_asyncpg import AsyncpgConnection, InjectedPool
@@ -21,24 +20,22 @@ class VectorConnection(AsyncpgConnection):
 
     Args:
         raw: the driver's.
+        timeout: seconds to wait for an answer.
+        where: the server, for messages.
     """
 
     __slots__ = ("_taught",)
 
-    def __init__(self, raw: Any) -> None:
-        super().__init__(raw)
+    def __init__(self, raw: Any, timeout: float, where: str) -> None:
+        super().__init__(raw, timeout, where)
         self._taught = False
 
-    async def perform(self, request: Any) -> Any:
+    async def _perform(self, request: Any) -> Any:
         if not isinstance(request, UseVectors):
-            return await super().perform(request)
+            return await super()._perform(request)
         if not self._taught:
-            try:
-                schema = await self.raw.fetchval(_SCHEMA)
-                await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
-            except asyncio.CancelledError:
-                self._cancelled = True
-                raise
+            schema = await self.raw.fetchval(_SCHEMA)
+            await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
             self._taught = True
         return None
 

@@ -40,12 +40,14 @@ class VectorConnection(PsycopgConnection):
 
     Args:
         raw: the driver's.
+        timeout: seconds to wait for an answer.
+        where: the server, for messages.
     """
 
     __slots__ = ("_taught",)
 
-    def __init__(self, raw: Any) -> None:
-        super().__init__(raw)
+    def __init__(self, raw: Any, timeout: float, where: str) -> None:
+        super().__init__(raw, timeout, where)
         self._taught = False
 
     def perform(self, request: Any) -> Any:

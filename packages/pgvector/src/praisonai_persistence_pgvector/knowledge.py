@@ -22,7 +22,7 @@ from praisonai_persistence.vectors import check_dimension
 from praisonai_persistence_pgvector._filters import where
 from praisonai_persistence_pgvector._schema import TABLES, KnowledgeMigrations
 from praisonai_persistence_pgvector._tables import LARGEST_DIMENSION, Table, Wire, received
-from praisonai_persistence_sql import Alone, Execute, Fetch, Snapshot, Undo, repeatable
+from praisonai_persistence_sql import Alone, Execute, Fetch, Patiently, Snapshot, Undo, repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -295,7 +295,8 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
     def _build(self, collection: str, *settings: str) -> Steps[Table]:
         table = yield from self._need(collection, " FOR UPDATE")
         if not table.indexed:
-            for sql in ("SET LOCAL statement_timeout = 0", *settings):  # it takes as long as it takes
+            yield Patiently()  # it takes as long as it takes
+            for sql in settings:
                 yield Execute(sql)
             for sql in table.create_indexes(self._options.m, self._options.ef_construction):
                 yield Execute(sql)

@@ -196,7 +196,7 @@ class PostgresConversationSteps(SQLConversationSteps):
         if not self._indexed:
             if not (yield Fetch(*self._find_index)):
                 for sql in (*self._lock_schema, *self._make_indexes):
-                    yield Execute(sql)
+                    yield Execute(sql) if isinstance(sql, str) else sql
             self._indexed = True
         rows = yield Fetch(self._some_wanting)
         if not rows:

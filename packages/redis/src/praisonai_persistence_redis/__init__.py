@@ -12,7 +12,8 @@ from praisonai_persistence.stores import (
     StepKnowledgeStore,
     StepStateStore,
 )
-from praisonai_persistence_redis._runner import AsyncRedisRunner, RedisRunner
+from praisonai_persistence_redis._async_runner import AsyncRedisRunner
+from praisonai_persistence_redis._runner import RedisRunner
 from praisonai_persistence_redis._settings import settings
 from praisonai_persistence_redis.knowledge import RedisKnowledgeSteps
 from praisonai_persistence_redis.state import RedisStateSteps
@@ -26,6 +27,10 @@ __all__ = [
     "RedisKnowledgeStore",
     "RedisStateStore",
 ]
+
+_UNSET: Any = object()
+_TIMEOUT = 30.0
+"""Seconds."""
 
 
 class _Store:
@@ -45,8 +50,9 @@ class _Store:
         cluster: whether the server is a cluster; by default told by the URL.
         max_size: connections at a time (in a cluster: to each node); more callers wait.
         pool_timeout: seconds to wait for a connection when all are in use.
-        connect_timeout: seconds to wait for the server.
-        command_timeout: seconds to wait for an answer; None: for ever.
+        connect_timeout: seconds to wait for a connection, with its handshake.
+        timeout: seconds to wait for an answer, 30 by default; None: for ever.
+        command_timeout: another name of ``timeout``.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
         allow_eviction: whether a server will do that throws data away when it is full.
         index: (knowledge) what new collections are found by: ``hnsw`` or ``flat``, of the search module; ``vectorset``;
@@ -77,7 +83,8 @@ class _Store:
         max_size: int = 10,
         pool_timeout: float = 30.0,
         connect_timeout: float = 10.0,
-        command_timeout: float | None = 60.0,
+        timeout: float | None = _UNSET,
+        command_timeout: float | None = _UNSET,
         retry_timeout: float = 10.0,
         allow_eviction: bool = False,
         index: str | None = None,
@@ -88,6 +95,10 @@ class _Store:
         if more and self._make_steps is not RedisKnowledgeSteps:
             raise ConfigurationError("index is an option of knowledge stores")
         steps = self._make_steps(table_prefix, allow_eviction=allow_eviction, **more)
+        if timeout is _UNSET:
+            timeout = _TIMEOUT if command_timeout is _UNSET else command_timeout
+        elif command_timeout is not _UNSET:
+            raise ConfigurationError("command_timeout is another name of timeout: give one of them")
         how = None
         if client is None:
             if url is None and host is None:
@@ -101,7 +112,7 @@ class _Store:
                 max_size=max_size,
                 pool_timeout=pool_timeout,
                 connect_timeout=connect_timeout,
-                command_timeout=command_timeout,
+                timeout=timeout,
                 client_options=dict(client_options or {}),
             )
         elif url is not None or any(value is not None for value in address.values()):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import signal
+from typing import TYPE_CHECKING, Any, Literal
 
 from redis import exceptions
 
@@ -14,7 +15,10 @@ from praisonai_persistence.errors import (
     WrongTypeError,
 )
 
-__all__ = ["DRIVER_ERRORS", "classify", "translate"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DRIVER_ERRORS", "classify", "is_silence", "raised_by_handler", "translate"]
 
 DRIVER_ERRORS = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 
@@ -47,6 +51,9 @@ _HINTS: tuple[tuple[str, str], ...] = (
 )
 
 
+_ARGUMENTS = ", with args beginning with"
+
+
 def classify(error: Exception) -> Literal["repeat", "unsent", "lost", "other"]:
     """Say what an error means.
 
@@ -63,6 +70,38 @@ def classify(error: Exception) -> Literal["repeat", "unsent", "lost", "other"]:
     return "other"
 
 
+def is_silence(error: Exception) -> bool:
+    """Whether the server was waited for to the end of a timeout. Whoever repeats then waits as long again."""
+    return isinstance(error, (exceptions.TimeoutError, TimeoutError))
+
+
+def raised_by_handler(error: BaseException) -> BaseException | None:
+    """Return what a signal handler raised, if that is where an error comes from.
+
+    What a handler raises while the driver waits for its socket is taken for an error of that socket when it is an
+    ``OSError``, as ``TimeoutError`` is.
+    """
+    found: BaseException | None = error
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        traceback = found.__traceback__ if isinstance(found, OSError) else None
+        while traceback is not None:
+            if traceback.tb_frame.f_code in set(_handlers()):
+                return found
+            traceback = traceback.tb_next
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def _handlers() -> Iterator[Any]:
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        if callable(handler):
+            function = getattr(handler, "__func__", handler)
+            yield getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+
+
 def translate(error: Exception, where: str) -> PersistenceError:
     """Return the error in our words.
 
@@ -71,7 +110,9 @@ def translate(error: Exception, where: str) -> PersistenceError:
         where: the address, without secrets.
     """
     # Servers repeat the arguments of a command that they do not know, and those hold what was to be stored.
-    message = str(error).partition(", with args beginning with")[0]
+    message = str(error).partition(_ARGUMENTS)[0]
+    if message != str(error):
+        error.args = (message,)  # it is the cause of ours, and printed with it
     # Of sentinels that know no master the driver shows every object that it has.
     message = message.partition(" : <")[0].strip() or type(error).__name__
     if "WRONGTYPE" in message:

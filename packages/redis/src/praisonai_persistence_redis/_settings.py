@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
+import redis.asyncio.cluster
 import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.backoff
+import redis.cluster
 import redis.connection
 import redis.retry
 import redis.sentinel
@@ -18,6 +22,10 @@ import redis.sentinel
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import mask, parse_url
+from praisonai_persistence_redis._connections import async_timed, owing, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Settings", "settings"]
 
@@ -59,47 +67,53 @@ class Settings:
         host, port = self.hosts[0]
         return f"{host}:{port}" + ("" if self.cluster else f", database {self.arguments['db']}")
 
-    def client(self, *, asynchronous: bool) -> Any:
-        """Return a new client of the driver. A sync one of a cluster connects here, all others with their first call.
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to wait for an answer; None: for ever."""
+        return self.arguments["socket_timeout"]  # type: ignore[no-any-return]
+
+    def stays(self, error: redis.ResponseError) -> bool:
+        """Whether a connection whose server has refused a command may be used for the next one."""
+        return self.service is None or not isinstance(error, redis.ReadOnlyError)
+
+    def connections(self, moved: Callable[[], None], *, asynchronous: bool) -> Callable[[], Any]:
+        """Return what makes connections, which connect when they are told to.
 
         The driver itself repeats nothing: it would also repeat an increment whose answer was lost.
+
+        Args:
+            moved: called when the sentinels name another server than the last time.
+            asynchronous: whether they are of ``redis.asyncio``.
         """
         driver: Any = redis.asyncio if asynchronous else redis
-        retry: Any = (redis.asyncio.retry if asynchronous else redis.retry).Retry(redis.backoff.NoBackoff(), 0)
-        if self.cluster:
-            return self._cluster(driver, retry)
-        arguments = {**self.arguments, "retry": retry}
+        base = driver.UnixDomainSocketConnection if "path" in self.arguments else driver.Connection
+        base = driver.SSLConnection if self.tls else base
         if self.service is not None:
-            sentinel: Any = redis.asyncio.sentinel if asynchronous else redis.sentinel
-            # The driver's own pool for sentinels refuses when all connections are in use; this one waits.
-            pool_class = type(
-                "WaitingSentinelPool", (sentinel.SentinelConnectionPool, driver.BlockingConnectionPool), {}
-            )
-            manager = sentinel.Sentinel(self.hosts, sentinel_kwargs={**self.sentinel, "retry": retry})
-            arguments |= {"service_name": self.service, "sentinel_manager": manager}
-            base = sentinel.SentinelManagedSSLConnection if self.tls else sentinel.SentinelManagedConnection
-        else:
-            pool_class = driver.BlockingConnectionPool
-            base = driver.UnixDomainSocketConnection if "path" in arguments else driver.Connection
-            base = driver.SSLConnection if self.tls else base
-        return driver.Redis(
-            connection_pool=pool_class(
-                connection_class=(_async_marked if asynchronous else _marked)(base),
-                max_connections=self.max_size,
-                timeout=self.pool_timeout,
-                **arguments,
-            )
-        )
+            base = (_async_located if asynchronous else _located)(base, self, moved)
+        base = (async_timed if asynchronous else timed)(base)
+        return partial(base, **self.arguments, retry=_no_retry(driver))
 
-    def _cluster(self, driver: Any, retry: Any) -> Any:
-        node = (redis.asyncio if driver is redis.asyncio else redis).cluster.ClusterNode
+    def codec(self, *, asynchronous: bool) -> Any:
+        """Return a client of the driver that makes no connections, and reads answers only."""
+        driver: Any = redis.asyncio if asynchronous else redis
+        arguments = {name: value for name, value in self.arguments.items() if name in {"db", "protocol"}}
+        return driver.Redis(connection_pool=driver.ConnectionPool(**arguments))
+
+    def sentinels(self, *, asynchronous: bool) -> Any:
+        """Return a new manager of the sentinels."""
+        driver: Any = redis.asyncio if asynchronous else redis
+        return driver.sentinel.Sentinel(self.hosts, sentinel_kwargs={**self.sentinel, "retry": _no_retry(driver)})
+
+    def cluster_client(self, *, asynchronous: bool = False) -> Any:
+        """Return a new client of the cluster. A sync one connects here, an async one with its first call."""
+        driver: Any = redis.asyncio if asynchronous else redis
         arguments = {name: value for name, value in self.arguments.items() if name not in {"host", "port", "db"}}
-        if driver is redis:
-            arguments["connection_pool_class"] = redis.BlockingConnectionPool
+        if not asynchronous:
+            arguments["connection_pool_class"] = _NodePool
         return driver.RedisCluster(
-            startup_nodes=[node(host, port) for host, port in self.hosts],
+            startup_nodes=[driver.cluster.ClusterNode(host, port) for host, port in self.hosts],
             ssl=self.tls,
-            retry=retry,
+            retry=_no_retry(driver),
             max_connections=self.max_size,
             **arguments,
         )
@@ -113,36 +127,90 @@ class Settings:
         base: Any = redis.SSLConnection if self.tls else redis.Connection
         if "path" in self.arguments:
             base = redis.UnixDomainSocketConnection
+        # Without this the driver reads the version of its distribution from a file.
+        quiet = (
+            {"driver_info": None}
+            if "driver_info" in signature(redis.connection.AbstractConnection.__init__).parameters
+            else {}
+        )
         try:
-            base(**self.arguments)
+            base(**{**quiet, **self.arguments})
         except (TypeError, ValueError, redis.RedisError) as error:
             raise ConfigurationError(f"the Redis client refuses a parameter: {error}") from error
 
 
-def _marked(base: Any) -> Any:
-    """Return a connection class whose failures to connect say that nothing was sent."""
+def _no_retry(driver: Any) -> Any:
+    return driver.retry.Retry(redis.backoff.NoBackoff(), 0)
 
-    class Marked(base):  # type: ignore[misc]
+
+_BlockingPool: Any = redis.BlockingConnectionPool
+
+
+class _NodePool(_BlockingPool):  # type: ignore[misc]
+    """The connections to a node of a cluster. One whose answer was not read is not lent again."""
+
+    def __init__(self, **arguments: Any) -> None:
+        base = arguments.pop("connection_class", redis.Connection)
+        super().__init__(connection_class=owing(timed(base)), **arguments)
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        connection = super().get_connection(*arguments, **options)
+        try:
+            if connection.owed:
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        if connection.owed:
+            connection.disconnect()
+        super().release(connection)
+
+
+def _located(base: Any, settings: Settings, moved: Callable[[], None]) -> Any:
+    """Return a connection class that asks the sentinels where the server is, each time that it connects."""
+    last: tuple[Any, Any] | None = None
+
+    class Located(base):  # type: ignore[misc]
         def connect(self) -> None:
+            nonlocal last
+            manager = settings.sentinels(asynchronous=False)
             try:
-                super().connect()
-            except redis.RedisError as error:
-                error.unsent = True  # type: ignore[attr-defined]
-                raise
+                found = manager.discover_master(settings.service)
+            finally:
+                for each in manager.sentinels:
+                    each.close()
+            if found != last:
+                last = found
+                moved()
+            self.host, self.port = found
+            super().connect()
 
-    return Marked
+    return Located
 
 
-def _async_marked(base: Any) -> Any:
-    class Marked(base):  # type: ignore[misc]
+def _async_located(base: Any, settings: Settings, moved: Callable[[], None]) -> Any:
+    last: tuple[Any, Any] | None = None
+
+    class Located(base):  # type: ignore[misc]
         async def connect(self) -> None:
+            nonlocal last
+            manager = settings.sentinels(asynchronous=True)
             try:
-                await super().connect()
-            except redis.RedisError as error:
-                error.unsent = True  # type: ignore[attr-defined]
-                raise
+                found = await manager.discover_master(settings.service)
+            finally:
+                for each in manager.sentinels:
+                    await each.aclose()
+            if found != last:
+                last = found
+                moved()
+            self.host, self.port = found
+            await super().connect()
 
-    return Marked
+    return Located
 
 
 def settings(
@@ -153,7 +221,7 @@ def settings(
     max_size: int,
     pool_timeout: float,
     connect_timeout: float,
-    command_timeout: float | None,
+    timeout: float | None,
     client_options: dict[str, Any],
 ) -> Settings:
     """Return the checked settings.
@@ -164,8 +232,8 @@ def settings(
         cluster: whether the server is a cluster; None: by the URL.
         max_size: connections at a time.
         pool_timeout: seconds to wait for one.
-        connect_timeout: seconds to wait for the server.
-        command_timeout: seconds to wait for an answer, or None.
+        connect_timeout: seconds to wait for a connection, with its handshake.
+        timeout: seconds to wait for an answer; None: for ever.
         client_options: more arguments of the driver's connections.
 
     Raises:
@@ -179,7 +247,7 @@ def settings(
         "db": 0,
         "protocol": 2,
         "socket_connect_timeout": check_seconds(connect_timeout, "connect_timeout"),
-        "socket_timeout": None if command_timeout is None else check_seconds(command_timeout, "command_timeout"),
+        "socket_timeout": None if timeout is None else check_seconds(timeout, "timeout"),
     }
     tls, variant, hosts, service, sentinel = False, "", [], None, {}
     if url is not None:
@@ -197,12 +265,14 @@ def settings(
     else:
         arguments.setdefault("socket_keepalive", True)
         hosts = [(arguments["host"], arguments["port"]), *hosts]
+    # All sentinels together get the time that a connection has.
+    share = arguments["socket_connect_timeout"] / max(1, len(hosts))
     made = Settings(
         arguments,
         hosts,
         tls,
         service,
-        {"socket_timeout": arguments["socket_connect_timeout"], **sentinel, **({"ssl": True} if tls else {})},
+        {"socket_timeout": share, "socket_connect_timeout": share, **sentinel, **({"ssl": True} if tls else {})},
         variant == "cluster" if cluster is None else bool(cluster),
         max_size,
         check_seconds(pool_timeout, "pool_timeout"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from praisonai_persistence_sql.appends import AsyncSQLConversationStore
     from praisonai_persistence_sql.conversation import SQLConversationSteps
     from praisonai_persistence_sql.dialect import Dialect, LegacySQL
+    from praisonai_persistence_sql.failures import PATIENCE, SilentError, Watch
     from praisonai_persistence_sql.migrations import Migration, Migrations
     from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
     from praisonai_persistence_sql.requests import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Execute,
         ExecuteMany,
         Fetch,
+        Patiently,
         Request,
         Snapshot,
         Undo,
@@ -50,9 +52,10 @@ _MODULES = {
     "appends": ("AsyncSQLConversationStore",),
     "conversation": ("SQLConversationSteps",),
     "dialect": ("Dialect", "LegacySQL"),
+    "failures": ("PATIENCE", "SilentError", "Watch"),
     "migrations": ("Migration", "Migrations"),
     "pooling": ("AsyncLender", "AsyncLoan", "Lender", "Loan"),
-    "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"),
+    "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"),
     "runners": ("AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"),
     "server": ("CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"),
     "state": ("SQLStateSteps",),
@@ -61,6 +64,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CONVERSATION_CAPABILITIES",
+    "PATIENCE",
     "STATE_CAPABILITIES",
     "Alone",
     "AsyncConnection",
@@ -83,6 +87,7 @@ __all__ = [
     "Loan",
     "Migration",
     "Migrations",
+    "Patiently",
     "Pool",
     "Request",
     "Retry",
@@ -91,8 +96,10 @@ __all__ = [
     "SQLStateSteps",
     "Schema",
     "ServerStore",
+    "SilentError",
     "Snapshot",
     "Undo",
+    "Watch",
     "repeatable",
 ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
 from praisonai_persistence.payload import check_id, encode_message
 from praisonai_persistence.stores import AsyncStepConversationStore
-from praisonai_persistence.stores.together import Outcome, Together
+from praisonai_persistence.stores.batching import Batching, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSQLConversationStore"]
 
 _MESSAGES, _CHARACTERS = 100, 500_000  # of one batch at the most, so that nobody waits long for it
+_PATIENCE = 10.0  # seconds that a cancelled caller waits for the end of its batch
 
 
 class AsyncSQLConversationStore(AsyncStepConversationStore):
@@ -39,11 +40,13 @@ class AsyncSQLConversationStore(AsyncStepConversationStore):
 
     def __init__(self, steps: ConversationSteps, runner: AsyncRunner) -> None:
         super().__init__(steps, runner)
-        self._appends: Together[str, MessageRow, ConversationMessage] = Together(self._append, self._append_all, _fit)
+        self._appends: Batching[str, MessageRow, ConversationMessage] = Batching(
+            self._append, self._append_all, _fit, patience=_PATIENCE
+        )
 
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
         row = encode_message(check_id(session_id), message, self.max_message_bytes)
-        return await self._appends.go(session_id, row)
+        return await self._appends.call(session_id, row)
 
     async def _append(self, session_id: str, row: MessageRow) -> ConversationMessage:
         return await self._runner.run(self._steps.add_message, session_id, row, time.time())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import ClassVar, Literal
 
+    from praisonai_persistence_sql.requests import Patiently
+
 __all__ = ["Dialect", "LegacySQL"]
 
 
@@ -110,8 +112,10 @@ class Dialect:
         """Return statements that make a table of a query's rows, which are found by the column ``n``, an integer."""
         return [f"CREATE TABLE {table} AS {select}", f"CREATE UNIQUE INDEX {index} ON {table} (n)"]
 
-    def migration_lock(self, prefix: str) -> Sequence[str]:
+    def migration_lock(self, prefix: str) -> Sequence[str | Patiently]:
         """Return statements that make the rest of the transaction the only migration of this prefix.
+
+        ``Patiently`` among them lets it take as long as it takes.
 
         None are needed where a write transaction is alone anyway.
         """

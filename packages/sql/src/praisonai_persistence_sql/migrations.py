@@ -176,7 +176,7 @@ class Migrations:
     def _alone(self, steps: Steps[T]) -> Steps[T]:
         """Run steps while nobody else changes the tables of this prefix."""
         for sql in self._dialect.migration_lock(self._prefix):
-            yield Execute(sql)
+            yield Execute(sql) if isinstance(sql, str) else sql
         return (yield from steps)
 
     def _legacy(self) -> Steps[tuple[LegacyTables, ...]]:

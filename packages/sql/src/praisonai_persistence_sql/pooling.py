@@ -3,27 +3,47 @@
 Connections are made by the caller who needs one, so an error of the driver reaches it at once and as it is. Callers
 beyond the largest number wait for a time, first come first served. A connection that broke while it lay idle is
 noticed before it is lent, without a round trip, if the driver can tell.
+
+**Interrupts.** A signal handler may raise at any place of a sync call, and what only a local variable knew is lost
+then. So a place in the pool is never counted: it belongs to a [Loan][], which is a lock, held by a ``with`` statement
+whose end is C code and cannot be interrupted. A place whose loan is no longer held is free, however it came to that,
+and its connection is closed unless it was given back with [Loan.end][].
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from queue import Empty, SimpleQueue
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
+from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError, UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
 __all__ = ["AsyncLender", "AsyncLoan", "Lender", "Loan"]
 
 C = TypeVar("C")
 
 _abandoned: list[object] = []  # the parent's connections in a forked child: closing them would end the parent's session
+_POLL = 0.05
+"""Seconds after which a caller that waits looks for places whose loans were interrupted: those wake nobody."""
+_CLOSE_TIMEOUT = 60.0
+
+if TYPE_CHECKING:
+
+    class _RLock:
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+        def release(self) -> None: ...
+        def _is_owned(self) -> bool: ...
+        def __exit__(self, *error: object) -> None: ...
+
+else:
+    _RLock = type(threading.RLock())
 
 
 def _full(size: int, timeout: float) -> ConnectionFailedError:
@@ -33,8 +53,66 @@ def _full(size: int, timeout: float) -> ConnectionFailedError:
     )
 
 
+def _shut() -> StoreClosedError:
+    return StoreClosedError("this store is closed")
+
+
+class Loan(_RLock, Generic[C]):
+    """A connection for one operation, used once, by one thread: ``with loan as connection: ...; loan.end()``.
+
+    The loan is a lock, and the end of the ``with`` statement is the lock's own, so that no interrupt can prevent it.
+    Who leaves it without ``end`` leaves a connection in an unknown state, which is closed and never lent again.
+
+    Args:
+        acquire: gets the connection for a loan, usually ``Lender.acquire``.
+        settle: takes it back, and whether it is broken: ``Lender.release``, or calls that.
+    """
+
+    __slots__ = ("_acquire", "_settle", "place")
+
+    def __init__(self, acquire: Callable[[Loan[C]], C], settle: Callable[[Loan[C], bool], None]) -> None:
+        self._acquire = acquire
+        self._settle = settle
+        self.place: _Place[C] | None = None
+
+    def __enter__(self) -> C:
+        try:
+            self.acquire()
+            return self._acquire(self)
+        except BaseException:
+            if self._is_owned():
+                self.release()
+            raise
+
+    @property
+    def connection(self) -> C | None:
+        """What was lent."""
+        return None if self.place is None else self.place.connection
+
+    def end(self, *, broken: bool = False) -> None:
+        """Give the connection back, or say that it is broken; the last thing to do in the ``with`` statement."""
+        self._settle(self, broken)
+
+
+class _Place(Generic[C]):
+    """Room for one connection.
+
+    Attributes:
+        connection: there is none before the first use, and after it broke.
+        clean: whether the connection was given back, so that it can be lent.
+        since: when.
+    """
+
+    __slots__ = ("clean", "connection", "since")
+
+    def __init__(self) -> None:
+        self.connection: C | None = None
+        self.clean = False
+        self.since = 0.0
+
+
 class Lender(Generic[C]):
-    """Lends connections to threads.
+    """Lends connections to threads, each as a [Loan][].
 
     Args:
         connect: makes one.
@@ -43,6 +121,9 @@ class Lender(Generic[C]):
         max_size: how many there may be at a time.
         timeout: seconds to wait for one.
         max_idle: seconds after which an idle one is closed, when another is given back.
+        disown: called in a forked child with each connection of the parent: it must not say good-bye to the server
+            there, not even when the interpreter ends.
+        close_timeout: seconds that ``close`` waits for the operations that are under way.
     """
 
     def __init__(
@@ -54,6 +135,8 @@ class Lender(Generic[C]):
         max_size: int,
         timeout: float,
         max_idle: float = 300.0,
+        disown: Callable[[C], None] | None = None,
+        close_timeout: float = _CLOSE_TIMEOUT,
     ) -> None:
         self._connect = connect
         self._alive = alive
@@ -61,118 +144,237 @@ class Lender(Generic[C]):
         self._max_size = max_size
         self._timeout = timeout
         self._max_idle = max_idle
+        self._disown = disown
+        self._close_timeout = close_timeout
         self._closed = False
-        self._idle: deque[tuple[C, float]] = deque()  # the one used last at the right end
-        self._renew()
+        self._fresh()
         renew_in_child(self)
 
-    def _renew(self) -> None:
-        # Who gets one of these may have a connection; a semaphore does the same in several times the time.
-        self._slots: SimpleQueue[None] = SimpleQueue()
-        for _ in range(self._max_size):
-            self._slots.put(None)
-        _abandoned.extend(self._idle)
-        self._idle.clear()
+    def _fresh(self) -> None:
+        self._places: tuple[_Place[C], ...] = tuple(_Place() for _ in range(self._max_size))
+        self._owners: dict[_Place[C], Loan[C]] = {}  # of a place in use, or left by an interrupt
+        self._idle: deque[_Place[C]] = deque()  # a hint where to find a connection; the one used last at the right end
+        self._waiting: dict[Loan[C], threading.Lock] = {}  # in the order in which they came
 
-    def acquire(self) -> C:
-        """Return a connection that is the caller's until it is released.
+    def _renew(self) -> None:
+        _abandoned.append((self._places, self._owners))
+        for place in self._places:
+            if place.connection is not None and self._disown is not None:
+                self._disown(place.connection)
+        self._fresh()
+
+    def acquire(self, loan: Loan[C]) -> C:
+        """Return a connection that is the loan's; for ``Loan`` alone.
 
         Raises:
             ConnectionFailedError: all were in use for too long.
             StoreClosedError: after ``close``.
+            UnsupportedOperationError: all are in use by operations of this thread, in the middle of which it calls.
         """
+        place: _Place[C] | None = None
+        if not self._waiting:
+            try:  # noqa: SIM105 - suppress takes as long as the rest of this method
+                place = self._idle.pop()
+            except IndexError:
+                pass
+        if place is None or self._owners.setdefault(place, loan) is not loan:
+            place = self._find(loan)
+        loan.place = place
         try:
-            self._slots.get(timeout=self._timeout)
-        except Empty:
-            raise _full(self._max_size, self._timeout) from None
-        try:
-            while not self._closed:
-                try:
-                    connection, _ = self._idle.pop()
-                except IndexError:
-                    return self._connect()
-                if self._alive(connection):
+            if self._closed:
+                raise _shut()
+            connection = place.connection
+            if connection is not None:
+                if place.clean and self._alive(connection):
+                    place.clean = False
                     return connection
+                place.connection = None
                 self._close(connection)
-            raise StoreClosedError("this store is closed")
+            place.clean = False
+            place.connection = connection = self._connect()
+            if self._is_closed():  # meanwhile
+                raise _shut()
+            return connection
         except BaseException:
-            self._slots.put(None)
+            self.release(loan, True)
             raise
 
-    def release(self, connection: C, *, broken: bool = False) -> None:
-        """Take a connection back; a broken one is closed."""
-        slots = self._slots
-        if broken or self._is_closed():
-            self._close(connection)
+    def _find(self, loan: Loan[C]) -> _Place[C]:
+        """Wait for a place, and take it for the loan."""
+        owners = self._owners
+        end = time.monotonic() + self._timeout
+        first = not self._waiting
+        alarm = threading.Lock()
+        alarm.acquire()
+        try:
+            self._waiting[loan] = alarm
+            while not self._closed:
+                if first:
+                    for place in self._places:
+                        owner = owners.setdefault(place, loan)
+                        if owner is loan or self._take_over(place, owner, loan):
+                            return place
+                    busy = list(owners.values())
+                    if len(busy) == self._max_size and all(owner._is_owned() for owner in busy):
+                        raise UnsupportedOperationError(
+                            f"a call in the middle of another one of the same thread needs a connection of its own, "
+                            f"and max_size is {self._max_size}"
+                        )
+                first = True
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise _full(self._max_size, self._timeout)
+                alarm.acquire(timeout=min(left, _POLL))
+            raise _shut()
+        finally:
+            self._waiting.pop(loan, None)
+            if self._idle:  # who gave that back may have met an alarm that had gone off already
+                self._wake()
+
+    def _wake(self) -> None:
+        """Have the first of those that wait look for a place."""
+        try:  # noqa: SIM105 - takes less time
+            next(iter(self._waiting.values())).release()
+        except (StopIteration, RuntimeError):  # nobody waits, or somebody went, or was woken before
+            pass
+
+    def _take_over(self, place: _Place[C], owner: Loan[C], loan: Loan[C]) -> bool:
+        """Take a place from a loan that is no longer held, because it was interrupted; return whether it was.
+
+        Of several threads that try, one gets the old loan's lock, and the others see that the place has a new owner.
+        """
+        if owner._is_owned():  # by a call further up in this thread
+            return False
+        try:
+            if owner.acquire(False) and self._owners.get(place) is owner:
+                self._owners[place] = loan
+                return True
+            return False
+        finally:
+            try:  # noqa: SIM105 - the first call here must be of C code: no interrupt comes before it
+                owner.release()
+            except RuntimeError:  # it is at work
+                pass
+
+    def release(self, loan: Loan[C], broken: bool = False) -> None:
+        """Take the connection of a loan back; a broken one is closed."""
+        place = loan.place
+        if place is None or self._owners.get(place) is not loan:  # a forked child's parent has it
+            return
+        if broken or self._closed:
+            connection, place.connection = place.connection, None
+            if connection is not None:
+                self._close(connection)
+            self._owners.pop(place, None)
         else:
-            now = time.monotonic()
-            self._idle.append((connection, now))
-            if self._idle[0][1] < now - self._max_idle:
-                self._close(self._idle.popleft()[0])
+            place.since = now = time.monotonic()
+            place.clean = True
+            self._owners.pop(place, None)
+            self._idle.append(place)
+            if self._idle[0].since < now - self._max_idle:
+                self._expire(loan)
             if self._is_closed():  # meanwhile
-                self._close_idle()
-        slots.put(None)
+                self._close_idle(loan)
+        if self._waiting:
+            self._wake()
+
+    def _expire(self, loan: Loan[C]) -> None:
+        with suppress(IndexError):
+            place = self._idle.popleft()
+            if self._owners.setdefault(place, loan) is loan:
+                self._clear(place)
+
+    def _clear(self, place: _Place[C]) -> None:
+        connection, place.connection = place.connection, None
+        if connection is not None:
+            self._close(connection)
+        self._owners.pop(place, None)
 
     def fill(self, number: int) -> None:
-        """Open so many connections at least."""
-        connections: list[C] = []
-        try:
-            while len(connections) < min(number, self._max_size):
-                connections.append(self.acquire())
-        finally:
-            for connection in connections:
-                self.release(connection)
+        """Open connections until there are so many that lie idle, as far as there are places."""
+        own: Loan[Any] = Loan(lambda _: None, lambda *_: None)
+        with own:
+            for place in self._places[:number]:
+                if self._owners.setdefault(place, own) is own:
+                    if place.connection is None:
+                        place.connection = self._connect()
+                    place.since, place.clean = time.monotonic(), True
+                    self._owners.pop(place, None)
+                    self._idle.append(place)
 
     def close(self) -> None:
-        """Close the idle connections, and the others when they are given back."""
+        """Let nobody in any more, wait for the operations that are under way, and close all connections.
+
+        An operation that calls this itself, by way of a finalizer or a signal handler, closes its connection when it
+        ends. So does one that has not ended within ``close_timeout``.
+        """
         self._closed = True
-        self._close_idle()
+        for alarm in list(self._waiting.values()):
+            with suppress(RuntimeError):
+                alarm.release()
+        end = time.monotonic() + self._close_timeout
+        for loan in list(self._owners.values()):
+            if loan._is_owned():
+                continue
+            try:
+                loan.acquire(timeout=max(0.0, end - time.monotonic()))
+            finally:
+                try:  # noqa: SIM105 - as above
+                    loan.release()
+                except RuntimeError:  # it is still at work
+                    pass
+        own: Loan[Any] = Loan(lambda _: None, lambda *_: None)
+        with own:
+            self._close_idle(own)
 
     def _is_closed(self) -> bool:
         return self._closed
 
-    def _close_idle(self) -> None:
-        while True:
-            try:
-                connection, _ = self._idle.pop()
-            except IndexError:
-                return
-            self._close(connection)
+    def _close_idle(self, loan: Loan[C]) -> None:
+        """Close the connections that are in nobody's use."""
+        for place in self._places:
+            owner = self._owners.setdefault(place, loan)
+            if owner is loan or self._take_over(place, owner, loan):
+                self._clear(place)
 
 
-class Loan(Generic[C]):
-    """A connection for one operation; a class, because a generator takes longer, and this is on every path.
+class _Turns(Generic[C]):
+    """What a lender has in one event loop.
 
-    Args:
-        acquire: gets it.
-        release: takes it back, with the error that ended the operation, or None.
+    Attributes:
+        idle: the connections, and since when; the one used last at the right end.
+        free: how many more may be lent.
+        waiting: the callers that wait.
+        drained: done when nothing is lent any more; made by who waits for that.
+        guard: closes the connections when the loop's asynchronous generators are shut down, as ``asyncio.run`` does.
     """
 
-    __slots__ = ("_acquire", "_connection", "_release")
+    __slots__ = ("drained", "free", "guard", "idle", "loop", "waiting")
 
-    def __init__(self, acquire: Callable[[], C], release: Callable[[C, BaseException | None], None]) -> None:
-        self._acquire = acquire
-        self._release = release
-
-    def __enter__(self) -> C:
-        self._connection = self._acquire()
-        return self._connection
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._release(self._connection, error)
+    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+        self.loop = loop
+        self.free = size
+        self.idle: deque[tuple[C, float]] = deque()
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.drained: asyncio.Future[None] | None = None
+        self.guard: AsyncGenerator[None, None] | None = None
 
 
 class AsyncLender(Generic[C]):
-    """[Lender][] for tasks. Connections belong to a loop: another one gets connections of its own.
+    """[Lender][] for tasks.
+
+    Connections belong to a loop, so each running loop has its own, up to ``max_size`` of them; several loops may run
+    at once in threads. Those of a loop that ended are closed by ``asyncio.run``, and otherwise when another loop comes.
 
     Args:
         connect: makes one.
         alive: whether an idle one can still be used.
         close: closes one; must not fail.
         abandon: lets go of one whose loop is gone, without waiting; must not fail.
-        max_size: how many there may be at a time.
+        max_size: how many there may be at a time in one loop.
         timeout: seconds to wait for one.
         max_idle: seconds after which an idle one is closed, when another is given back.
+        close_timeout: seconds that ``close`` waits for the operations that are under way.
     """
 
     def __init__(
@@ -185,6 +387,7 @@ class AsyncLender(Generic[C]):
         max_size: int,
         timeout: float,
         max_idle: float = 300.0,
+        close_timeout: float = _CLOSE_TIMEOUT,
     ) -> None:
         self._connect = connect
         self._alive = alive
@@ -193,58 +396,84 @@ class AsyncLender(Generic[C]):
         self._max_size = max_size
         self._timeout = timeout
         self._max_idle = max_idle
+        self._close_timeout = close_timeout
         self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle: deque[tuple[C, float]] = deque()
-        self._renew()
+        self._loops: dict[asyncio.AbstractEventLoop, _Turns[C]] = {}  # each is touched by its own loop's thread
         renew_in_child(self)
 
     def _renew(self) -> None:
-        _abandoned.extend(self._idle)
-        self._idle = deque()
-        self._free = self._max_size
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        _abandoned.append(self._loops)
+        self._loops = {}
 
-    def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        for connection, _ in self._idle:
-            self._abandon(connection)
-        self._idle = deque()
-        self._free = self._max_size
-        self._waiting = deque()
-        self._loop = loop
+    async def _enter(self, loop: asyncio.AbstractEventLoop) -> _Turns[C]:
+        if self._closed:
+            raise _shut()
+        for other in list(self._loops):
+            if other.is_closed():
+                self._forget(other)
+        self._loops[loop] = turns = _Turns[C](loop, self._max_size)
+        turns.guard = self._until_the_end(turns)
+        await turns.guard.asend(None)  # does not wait: nobody else gets in between
+        return turns
+
+    async def _until_the_end(self, turns: _Turns[C]) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._loops.pop(turns.loop, None)
+            await self._close_idle(turns)
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of what belongs to a loop that does not run."""
+        turns = self._loops.pop(loop, None)
+        while turns is not None and turns.idle:
+            self._abandon(turns.idle.pop()[0])
 
     async def acquire(self) -> C:
-        """See [Lender.acquire][]."""
+        """Return a connection that is the caller's until it is released.
+
+        Raises:
+            ConnectionFailedError: all were in use for too long.
+            StoreClosedError: after ``close``.
+        """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._enter_loop(loop)
-        if self._free > 0:
-            self._free -= 1
+        turns = self._loops.get(loop) or await self._enter(loop)
+        if turns.free > 0:
+            turns.free -= 1
         else:
-            await self._wait(loop)
+            await self._wait(turns)
         try:
             while not self._closed:
                 try:
-                    connection, _ = self._idle.pop()
+                    connection, _ = turns.idle.pop()
                 except IndexError:
-                    return await self._connect()
+                    return await self._open()
                 if self._alive(connection):
                     return connection
                 self._abandon(connection)
-            raise StoreClosedError("this store is closed")
+            raise _shut()
         except BaseException:
-            self._pass_on(loop)
+            self._pass_on(turns)
             raise
 
-    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
-        alarm = loop.call_later(self._timeout, self._give_up, turn)
+    async def _open(self) -> C:
+        connection = await self._connect()
+        if self._closed:  # meanwhile
+            self._abandon(connection)
+            raise _shut()
+        return connection
+
+    async def _wait(self, turns: _Turns[C]) -> None:
+        if self._closed:
+            raise _shut()
+        turn: asyncio.Future[None] = turns.loop.create_future()
+        turns.waiting.append(turn)
+        alarm = turns.loop.call_later(self._timeout, self._give_up, turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pass_on(loop)  # the turn came together with the cancellation
+                self._pass_on(turns)  # the turn came together with the cancellation
             raise
         finally:
             alarm.cancel()
@@ -253,34 +482,37 @@ class AsyncLender(Generic[C]):
         if not turn.done():
             turn.set_exception(_full(self._max_size, self._timeout))
 
-    def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:
-            return
-        while self._waiting:
-            turn = self._waiting.popleft()
+    def _pass_on(self, turns: _Turns[C]) -> None:
+        while turns.waiting:
+            turn = turns.waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
-        self._free += 1
+        turns.free += 1
+        if turns.drained is not None and turns.free >= self._max_size and not turns.drained.done():
+            turns.drained.set_result(None)
 
     async def release(self, connection: C, *, broken: bool = False) -> None:
-        """See [Lender.release][]."""
-        loop = asyncio.get_running_loop()
+        """Take a connection back; a broken one is closed."""
+        turns = self._loops.get(asyncio.get_running_loop())
+        if turns is None:  # the loop is about to end, or the store was closed in another one
+            self._abandon(connection)
+            return
         try:
-            if broken or loop is not self._loop:
+            if broken:
                 self._abandon(connection)
             elif self._closed:
                 await self._close(connection)
             else:
                 now = time.monotonic()
-                self._idle.append((connection, now))
-                if self._idle[0][1] < now - self._max_idle:
-                    await self._close(self._idle.popleft()[0])
+                turns.idle.append((connection, now))
+                if turns.idle[0][1] < now - self._max_idle:
+                    await self._close(turns.idle.popleft()[0])
         finally:
-            self._pass_on(loop)
+            self._pass_on(turns)
 
     async def fill(self, number: int) -> None:
-        """See [Lender.fill][]."""
+        """Open so many connections at least."""
         connections: list[C] = []
         try:
             while len(connections) < min(number, self._max_size):
@@ -290,21 +522,59 @@ class AsyncLender(Generic[C]):
                 await self.release(connection)
 
     async def close(self) -> None:
-        """See [Lender.close][]."""
+        """Let nobody in any more, wait for the operations that are under way in this loop, and close all connections.
+
+        Those that are under way in other loops close their connections when they end, and so does one here that has
+        not ended within ``close_timeout``.
+        """
         self._closed = True
-        left = [connection for connection, _ in self._idle]
-        self._idle = deque()
+        here = asyncio.get_running_loop()
+        for loop, turns in list(self._loops.items()):
+            if loop is here:
+                continue
+            try:
+                if loop.is_running():
+                    loop.call_soon_threadsafe(self._shut_down, turns)
+                    continue
+            except RuntimeError:  # it ended just now
+                pass
+            self._forget(loop)
+        if here in self._loops:
+            turns = self._loops[here]
+            self._refuse(turns)
+            try:
+                await self._close_idle(turns)
+                if turns.free < self._max_size:
+                    turns.drained = here.create_future()
+                    await asyncio.wait([turns.drained], timeout=self._close_timeout)
+            finally:
+                self._loops.pop(here, None)
+            if turns.guard is not None:
+                await turns.guard.aclose()
+
+    def _refuse(self, turns: _Turns[C]) -> None:
+        for turn in turns.waiting:
+            if not turn.done():
+                turn.set_exception(_shut())
+        turns.waiting.clear()
+
+    def _shut_down(self, turns: _Turns[C]) -> None:
+        self._refuse(turns)
+        self._forget(turns.loop)
+
+    async def _close_idle(self, turns: _Turns[C]) -> None:
+        left = [connection for connection, _ in turns.idle]
+        turns.idle.clear()
         try:
-            if self._loop is asyncio.get_running_loop():
-                await asyncio.gather(*map(self._close, left))  # together: a silent server is waited for once
-                left = []
-        finally:  # those of another loop, and all when this is called off
+            await asyncio.gather(*map(self._close, left))  # together: a silent server is waited for once
+            left = []
+        finally:  # when this is called off
             for connection in left:
                 self._abandon(connection)
 
 
 class AsyncLoan(Generic[C]):
-    """[Loan][] for tasks.
+    """A connection for one operation of a task; a class, because a generator takes longer, and this is on every path.
 
     Args:
         acquire: gets the connection.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Request", "Snapshot", "Undo", "repeatable"]
+__all__ = ["Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"]
 
 
 class Fetch(NamedTuple):
@@ -61,7 +61,15 @@ class Undo(NamedTuple):
     """
 
 
-Request = Fetch | Alone | Execute | ExecuteMany | Snapshot | Undo
+class Patiently(NamedTuple):
+    """Let the rest of this write operation take its time: neither server nor client ends it early. The answer is None.
+
+    For what takes long for good reasons: migrations, adoption, building an index. For engines whose connections
+    understand it.
+    """
+
+
+Request = Fetch | Alone | Execute | ExecuteMany | Snapshot | Undo | Patiently
 
 
 def repeatable(function: F) -> F:

@@ -1,7 +1,8 @@
 """The two runners: one for sync drivers, one for async ones.
 
 A backend brings a pool that lends connections; the runners do the rest: connect and migrate once, one transaction for
-an operation, retries of what is safe to repeat, and the driver's errors in our words.
+an operation, retries of what is safe to repeat, and the driver's errors in our words. What is raised into a call from
+outside, by a signal handler, passes as it is, and the connection that it met is not used again.
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ import asyncio
 import random
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import PersistenceError, StoreClosedError
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    PersistenceError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.steps import is_write, reads, run, run_async
 from praisonai_persistence.stores import AsyncRunner, Runner
+from praisonai_persistence_sql.failures import SilentError, from_outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.migrations import Migrations
+    from praisonai_persistence_sql.pooling import Loan
     from praisonai_persistence_sql.requests import Request
 
 __all__ = ["AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"]
@@ -55,17 +64,24 @@ class Connection(ABC):
     def rollback(self) -> None:
         """Undo the transaction; harmless without one, and on a connection that is gone."""
 
+    def is_busy(self) -> bool:
+        """Whether the answer to a request is outstanding, because the call was interrupted: then it is useless."""
+        return False
 
-class Pool(ABC):
-    """Where a sync runner gets its connections from."""
+    def holds_locks(self) -> bool:
+        """Whether a transaction is open that changed something, and ends only when its operation goes on."""
+        return False
 
-    @abstractmethod
-    def lend(self) -> AbstractContextManager[Connection]:
-        """Lend a connection, connecting or waiting (with a timeout) if need be; a broken one is not lent again."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Close what was opened here."""
+class _Drivers(ABC):
+    """What a pool says about its driver.
+
+    Attributes:
+        insiders: the top-level modules of the driver. An error that was raised elsewhere came from outside; see
+            ``failures``.
+    """
+
+    insiders: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def classify(self, error: Exception) -> Failure:
@@ -74,6 +90,22 @@ class Pool(ABC):
     @abstractmethod
     def translate(self, error: Exception) -> PersistenceError:
         """Return the error in our words; the caller raises it ``from`` the driver's."""
+
+
+class Pool(_Drivers):
+    """Where a sync runner gets its connections from."""
+
+    @abstractmethod
+    def lend(self) -> Loan[Any]:
+        """Return a loan of a connection.
+
+        To enter it connects or waits (with a timeout) if need be. A connection that broke, or whose loan was left
+        without ``end``, is not lent again.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for the operations that are under way, and close what was opened here."""
 
 
 class AsyncConnection(ABC):
@@ -96,24 +128,16 @@ class AsyncConnection(ABC):
         """See [Connection.rollback][]."""
 
 
-class AsyncPool(ABC):
+class AsyncPool(_Drivers):
     """[Pool][] of an async driver."""
 
     @abstractmethod
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """See [Pool.lend][]."""
+        """Lend a connection, connecting or waiting (with a timeout) if need be; a broken one is not lent again."""
 
     @abstractmethod
     async def close(self) -> None:
         """See [Pool.close][]."""
-
-    @abstractmethod
-    def classify(self, error: Exception) -> Failure:
-        """See [Pool.classify][]."""
-
-    @abstractmethod
-    def translate(self, error: Exception) -> PersistenceError:
-        """See [Pool.translate][]."""
 
 
 class Retry:
@@ -165,6 +189,50 @@ def _may_repeat(failure: Failure, operation: Callable[..., Any]) -> bool:
     return failure == "lost" and (not is_write(operation) or getattr(operation, "repeatable", False))
 
 
+class _Attempts:
+    """What to do about the errors of one operation; made by the first one.
+
+    Args:
+        pool: judges errors of the driver.
+        retry: see [Retry][].
+        operation: that failed.
+    """
+
+    def __init__(self, pool: _Drivers, retry: Retry, operation: Callable[..., Any]) -> None:
+        self._pool = pool
+        self._waits = retry.waits()
+        self._operation = operation
+        self._silent = False
+
+    def wait(self, error: Exception) -> float:
+        """Return how long to wait before the operation is done once more, in seconds.
+
+        A server that stays silent is asked twice at the most: so a call lasts no longer than twice the timeout.
+
+        Raises:
+            PersistenceError: it is not to be done again.
+            BaseException: what was raised from outside, as it was.
+        """
+        if isinstance(error, SilentError):
+            failure: Failure = "lost" if error.sent else "repeat"
+            if self._silent or not _may_repeat(failure, self._operation):
+                raise ConnectionFailedError(str(error)) from error
+            self._silent = True
+            return 0.0
+        raised = _from_outside(error, self._pool, self._operation)
+        if raised is not None:
+            raise raised
+        wait = self._waits.next() if _may_repeat(self._pool.classify(error), self._operation) else None
+        if wait is None:
+            raise self._pool.translate(error) from error
+        return wait
+
+
+def _from_outside(error: BaseException, pool: _Drivers, operation: Callable[..., Any]) -> BaseException | None:
+    own = getattr(operation, "__module__", "").partition(".")[0]
+    return from_outside(error, {*pool.insiders, own})
+
+
 def _must_migrate(migrations: Migrations, version: int, create_schema: bool) -> bool:
     """Whether tables of that version have to be migrated.
 
@@ -203,7 +271,8 @@ class SQLRunner(Runner):
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()
+        self._writing: dict[int, tuple[Loan[Any], Connection]] = {}  # by thread
 
     def connect(self) -> None:
         """See [Runner.connect][]."""
@@ -211,6 +280,8 @@ class SQLRunner(Runner):
             raise StoreClosedError("this store is closed")
         if self._ready:
             return
+        if self._lock._is_owned():
+            raise UnsupportedOperationError("a call in the middle of this thread's first one, which connects: wait")
         with self._lock:
             if not self._ready:
                 if self._closed:  # meanwhile
@@ -248,34 +319,63 @@ class SQLRunner(Runner):
                 self._ready = False  # the next operation looks at the tables again
 
     def close(self) -> None:
-        """See [Runner.close][]."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._pool.close()
+        """Wait for the operations that are under way, and close the connections; see [Runner.close][]."""
+        self._closed = True
+        self._pool.close()
 
     def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        waits: Waits | None = None
+        attempts: _Attempts | None = None
         write = is_write(operation)
         while True:
+            loan = self._pool.lend()
             try:
-                with self._pool.lend() as connection:
+                with loan as connection:
                     try:
+                        if write:
+                            self._start_writing(loan, connection)
                         connection.begin(write=write)
                         answer = run(operation(*args, **kwargs), connection.perform)
                         connection.commit()
-                    except BaseException:
-                        connection.rollback()
+                    except BaseException as error:
+                        loan.end(broken=self._is_broken(connection, error, operation))
                         raise
+                    loan.end(broken=False)
                 return answer
             except PersistenceError:
                 raise
-            except Exception as error:
-                waits = waits or self._retry.waits()
-                wait = waits.next() if _may_repeat(self._pool.classify(error), operation) else None
-                if wait is None:
-                    raise self._pool.translate(error) from error
+            except Exception as error:  # noqa: BLE001 - what is not the driver's passes as it is
+                attempts = attempts or _Attempts(self._pool, self._retry, operation)
+                wait = attempts.wait(error)
             time.sleep(wait)
+
+    def _start_writing(self, loan: Loan[Any], connection: Connection) -> None:
+        """Remember that this thread writes.
+
+        Raises:
+            UnsupportedOperationError: it does already, and this call, made by a finalizer or a signal handler in the
+                middle of the other one, might wait for locks that are let go of only after it.
+        """
+        thread = threading.get_ident()
+        outer = self._writing.get(thread)
+        if outer is not None and outer[0]._is_owned():
+            if outer[1].holds_locks():
+                raise UnsupportedOperationError(
+                    "a write in the middle of another one of the same thread: make it later"
+                )
+            return
+        self._writing[thread] = loan, connection
+
+    def _is_broken(self, connection: Connection, error: BaseException, operation: Callable[..., Any]) -> bool:
+        """Undo what was begun, and return whether that failed, so that the connection must not be used again."""
+        if connection.is_busy():
+            return True
+        if not isinstance(error, PersistenceError):
+            if not isinstance(error, Exception) or isinstance(error, SilentError):
+                return True
+            if _from_outside(error, self._pool, operation) is not None or self._pool.classify(error) == "lost":
+                return True
+        connection.rollback()
+        return False
 
 
 class AsyncSQLRunner(AsyncRunner):
@@ -295,7 +395,7 @@ class AsyncSQLRunner(AsyncRunner):
         self._migrations = migrations
         self._retry = retry or Retry()
         self._create_schema = create_schema
-        self._lock: asyncio.Lock | None = None
+        self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
         self._ready = False
         self._closed = False
 
@@ -305,9 +405,7 @@ class AsyncSQLRunner(AsyncRunner):
             raise StoreClosedError("this store is closed")
         if self._ready:
             return
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if not self._ready:
                 if self._closed:  # meanwhile
                     raise StoreClosedError("this store is closed")
@@ -350,7 +448,7 @@ class AsyncSQLRunner(AsyncRunner):
             await self._pool.close()
 
     async def _attempts(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        waits: Waits | None = None
+        attempts: _Attempts | None = None
         write = is_write(operation)
         while True:
             try:
@@ -365,11 +463,9 @@ class AsyncSQLRunner(AsyncRunner):
                 return answer
             except PersistenceError:
                 raise
-            except Exception as error:
-                waits = waits or self._retry.waits()
-                wait = waits.next() if _may_repeat(self._pool.classify(error), operation) else None
-                if wait is None:
-                    raise self._pool.translate(error) from error
+            except Exception as error:  # noqa: BLE001 - what is not the driver's passes as it is
+                attempts = attempts or _Attempts(self._pool, self._retry, operation)
+                wait = attempts.wait(error)
             await asyncio.sleep(wait)
 
 

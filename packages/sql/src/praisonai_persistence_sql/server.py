@@ -23,7 +23,7 @@ class ServerStore:
     A backend's constructor names its options, makes steps and a pool of them, and hands both on. The options that all
     of them take have the same names everywhere: ``url`` and ``host``, ``port``, ``user``, ``password``, ``database``;
     ``table_prefix``, ``create_schema``, ``adopt_legacy``; ``max_size``, ``pool_timeout``, ``connect_timeout``,
-    ``statement_timeout``, ``retry_timeout``; ``pool`` and ``connection_factory``.
+    ``timeout``, ``statement_timeout``, ``retry_timeout``; ``pool`` and ``connection_factory``.
     """
 
     _make_steps: ClassVar[type[Any]]

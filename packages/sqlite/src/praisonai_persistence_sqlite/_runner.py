@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.together import Outcome, Together
+    from praisonai_persistence.stores.batching import Batching, Outcome
     from praisonai_persistence_sql import Migrations
     from praisonai_persistence_sqlite._database import Database
     from praisonai_persistence_sqlite._location import Location
@@ -108,7 +108,7 @@ class SQLiteRunner(Runner):
         return [self._outcome(job) for job in jobs]
 
     def _outcome(self, job: Job) -> Outcome:
-        from praisonai_persistence.stores.together import Outcome
+        from praisonai_persistence.stores.batching import Outcome
 
         error = job.error
         if isinstance(error, sqlite3.Error):
@@ -162,10 +162,10 @@ class SQLiteThreadRunner(ThreadRunner):
     _runner: SQLiteRunner
 
     def __init__(self, runner: SQLiteRunner) -> None:
-        from praisonai_persistence.stores.together import Together
+        from praisonai_persistence.stores.batching import Batching
 
         super().__init__(runner)
-        self._writes: Together[None, Callable[[], Steps[Any]], Any] = Together(
+        self._writes: Batching[None, Callable[[], Steps[Any]], Any] = Batching(
             self._write, self._write_all, lambda calls: min(len(calls), _AT_ONCE)
         )
 
@@ -173,7 +173,7 @@ class SQLiteThreadRunner(ThreadRunner):
         """See [Runner.run][]."""
         if not is_write(operation):
             return await super().run(operation, *args, **kwargs)
-        return await self._writes.go(None, partial(operation, *args, **kwargs))  # type: ignore[no-any-return]
+        return await self._writes.call(None, partial(operation, *args, **kwargs))  # type: ignore[no-any-return]
 
     async def _write(self, _: None, call: Callable[[], Steps[T]]) -> T:
         return await self._offload(partial(self._runner.run, call))

@@ -12,13 +12,16 @@ from praisonai_persistence.testing.conversation._reading import Reading
 from praisonai_persistence.testing.conversation._sessions import Sessions
 from praisonai_persistence.testing.conversation._together import Together
 from praisonai_persistence.testing.conversation._values import Values
-from praisonai_persistence.testing.harness import StoreSuite, full_only
+from praisonai_persistence.testing.harness import full_only
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["ConversationStoreSuite"]
 
 
-class ConversationStoreSuite(Sessions, Messages, Reading, Values, Together, Crashes, Optional, StoreSuite, suite=True):
+class ConversationStoreSuite(
+    Sessions, Messages, Reading, Values, Together, Crashes, Optional, LifecycleSuite, suite=True
+):
     """What every conversation store promises."""
 
     kind = "conversation"

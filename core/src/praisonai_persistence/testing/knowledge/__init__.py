@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from praisonai_persistence.testing.harness import StoreSuite
 from praisonai_persistence.testing.knowledge._closing import Closing
 from praisonai_persistence.testing.knowledge._collections import Collections
 from praisonai_persistence.testing.knowledge._filters import Filters
@@ -15,12 +14,13 @@ from praisonai_persistence.testing.knowledge._reading import Reading
 from praisonai_persistence.testing.knowledge._search import Search
 from praisonai_persistence.testing.knowledge._sharing import Sharing
 from praisonai_persistence.testing.knowledge._writing import Writing
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 
 __all__ = ["KnowledgeStoreSuite"]
 
 
 class KnowledgeStoreSuite(
-    Collections, Writing, Search, Filters, Reading, Sharing, Closing, Model, StoreSuite, suite=True
+    Collections, Writing, Search, Filters, Reading, Sharing, Closing, Model, LifecycleSuite, suite=True
 ):
     """What a knowledge store promises; see ``harness`` for how to use it."""
 

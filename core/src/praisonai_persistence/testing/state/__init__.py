@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from praisonai_persistence.testing.harness import StoreSuite
+from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.state._atomic import Atomic
 from praisonai_persistence.testing.state._finding import Finding
 from praisonai_persistence.testing.state._hashes import Hashes
@@ -15,7 +15,7 @@ from praisonai_persistence.testing.state._values import Values
 __all__ = ["StateStoreSuite"]
 
 
-class StateStoreSuite(Values, Times, Finding, Hashes, Atomic, Keys, Sharing, Model, StoreSuite, suite=True):
+class StateStoreSuite(Values, Times, Finding, Hashes, Atomic, Keys, Sharing, Model, LifecycleSuite, suite=True):
     """What a state store promises; see ``harness`` for how to use it."""
 
     kind = "state"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from praisonai_persistence.stores.together import Outcome, Together
+from praisonai_persistence.stores.batching import Batching, Outcome, _Queue
 
 
 class Road:
@@ -17,7 +17,7 @@ class Road:
         self.ended = []
         self.gates = {}
         self.outcomes = lambda items: [Outcome(f"{item}!") for item in items]
-        self.together = Together(self.one, self.many, lambda items: min(len(items), fit))
+        self.batching = Batching(self.one, self.many, lambda items: min(len(items), fit))
 
     def gate(self, item):
         return self.gates.setdefault(item, asyncio.Event())
@@ -41,7 +41,7 @@ class Road:
         return self.outcomes(items)
 
     def go(self, item, key="k"):
-        return asyncio.ensure_future(self.together.go(key, item))
+        return asyncio.ensure_future(self.batching.call(key, item))
 
     async def gone(self, count):
         """Wait until so many trips have begun."""
@@ -82,7 +82,7 @@ def test_callers_that_come_back_at_once_stay_together():
 
         async def caller(number):
             for turn in range(10):
-                await road.together.go("k", number + 3 * turn)
+                await road.batching.call("k", number + 3 * turn)
 
         await asyncio.gather(*map(caller, range(3)))
         assert sorted(item for _, *items in road.trips for item in items) == list(range(30))
@@ -233,13 +233,59 @@ def test_a_trip_that_nobody_waits_for_is_cancelled_and_the_next_one_goes():
     asyncio.run(main())
 
 
+def test_a_cancelled_caller_waits_for_its_batch_no_longer_than_the_patience():
+    async def main():
+        road = Road()
+        road.batching = Batching(road.one, road.many, len, patience=0.05, abandoned=lambda: EOFError("given up"))
+        first, second, third = road.go(1), road.go(2), road.go(3)
+        road.open(1)
+        await first
+        await road.gone(2)
+        fourth = road.go(4)
+        road.open(4)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second  # the gate of 2 is never opened
+        with pytest.raises(EOFError, match="given up"):
+            await third
+        assert road.ended[:2] == [1, 2]
+        assert await fourth == 4
+
+    asyncio.run(main())
+
+
+def test_an_interrupt_of_the_loop_stops_no_later_call():
+    """A signal handler's exception may end the loop anywhere; who runs it again finds nothing under way for ever."""
+    road = Road()
+    loop = asyncio.new_event_loop()
+
+    async def interrupted(key, item):
+        raise KeyboardInterrupt
+
+    async def call(item):
+        return await road.batching.call("k", item)
+
+    try:
+        road.batching = Batching(interrupted, road.many, len)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(call(1))
+        # As if the interrupt had come just before the end was noticed.
+        road.batching._queues[loop, "k"] = _Queue(asyncio.ensure_future(asyncio.sleep(0), loop=loop))
+        loop.run_until_complete(road.batching._queues[loop, "k"].task)
+        road.batching._one = road.one
+        road.open(2)
+        assert loop.run_until_complete(asyncio.wait_for(call(2), 10)) == 2
+    finally:
+        loop.close()
+
+
 def test_calls_that_are_cancelled_before_their_trip_has_begun():
     async def main():
         road = Road()
         first, second, third = road.go(1), road.go(2), road.go(3)
         await road.gone(1)
         road.open(1)
-        while not any(task.get_coro().__name__ == "_travel" for task in asyncio.all_tasks()):
+        while not any(task.get_coro().__name__ == "_run" for task in asyncio.all_tasks()):
             await asyncio.sleep(0)
         second.cancel()
         third.cancel()
@@ -262,7 +308,7 @@ def test_the_end_of_the_loop_ends_all_calls_and_leaves_nothing_for_the_next_one(
 
     asyncio.run(main())  # cancels what is left
     assert [call.cancelled() for call in calls] == [False, True, True, True]
-    assert road.together._waiting == {}
+    assert road.batching._queues == {}
 
     async def again():
         road.gates.clear()

@@ -1,0 +1,236 @@
+"""What the other children of the lifecycle suite do; see ``_child``. Imports neither pytest nor Hypothesis."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.errors import PersistenceError, UnsupportedOperationError
+from praisonai_persistence.records import ConversationMessage, KnowledgeDocument
+from praisonai_persistence.testing._facade import SyncFacade, drive
+from praisonai_persistence.testing._lifecycle_work import PARTS, Work, work_on
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from praisonai_persistence.testing._child import Parent
+
+__all__ = ["bounded", "forked", "forked_under_load", "look", "write"]
+
+WORKED, REFUSED, FAILED, HUNG = "worked", "refused", "failed", "hung"
+CHILD_LIMIT = 20
+"""Seconds until a forked child that has not ended is killed by its own alarm clock."""
+
+
+async def write(store: Any, parent: Parent, kind: str, name: str) -> None:
+    """Write one thing."""
+    work = work_on(kind)
+    await work.prepare(store)
+    await work.write(store, name)
+
+
+async def look(store: Any, parent: Parent, kind: str) -> list[str]:
+    """Return what this process finds."""
+    return sorted(await work_on(kind).written(store))
+
+
+# --------------------------------------------------------------------------------------------------------- L06: forks
+
+
+def _fork(body: Callable[[], Coroutine[Any, Any, None]], *, sync: bool) -> int:
+    """Run a body in a forked child; return the child's id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(CHILD_LIMIT)
+        drive(body()) if sync else asyncio.run(body())
+        code = 0
+    except UnsupportedOperationError as error:
+        code = 2 if "spawn" in str(error) else 1
+        traceback.print_exc()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _ended(child: int) -> str:
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return HUNG if os.WTERMSIG(status) == signal.SIGALRM else f"killed by signal {os.WTERMSIG(status)}"
+    return {0: WORKED, 2: REFUSED}.get(os.WEXITSTATUS(status), FAILED)
+
+
+async def _use(work: Work, store: Any, name: str) -> None:
+    await work.known(store)
+    await work.write(store, name)
+    assert await work.holds(store, name), f"{name} was written and is not there"
+    await work.batch(store, f"{name}-batch")
+    assert await work.parts(store, f"{name}-batch") == PARTS
+    await work.known(store)
+
+
+async def forked(store: Any, parent: Parent, kind: str, children: int) -> dict[str, Any]:
+    """Use a store, fork, and use it on both sides at the same time; children also close it."""
+    work = work_on(kind)
+    sync = isinstance(store, SyncFacade)
+    await work.prepare(store)
+    await _use(work, store, "before")
+
+    async def body(number: int) -> None:
+        await _use(work, store, f"child-{number}")
+        await store.close()
+
+    started = [_fork(lambda number=number: body(number), sync=sync) for number in range(children)]  # type: ignore[misc]
+    for turn in range(3):
+        await _use(work, store, f"parent-{turn}")
+    ends = [_ended(child) for child in started]
+    await _use(work, store, "after")
+    return {"children": ends, "written": sorted(await work.written(store))}
+
+
+async def forked_under_load(store: Any, parent: Parent, kind: str, children: int) -> dict[str, Any]:
+    """Fork while other threads (or tasks) are in the middle of calls."""
+    work = work_on(kind)
+    sync = isinstance(store, SyncFacade)
+    await work.prepare(store)
+    stop = threading.Event()
+    counts = [0] * 4
+    failures: list[str] = []
+
+    async def load(worker: int) -> None:
+        while not stop.is_set() and counts[worker] < 2000:
+            try:
+                await work.write(store, f"load-{worker}-{counts[worker]}")
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {error}")
+                return
+            counts[worker] += 1
+
+    async def body(number: int) -> None:
+        await _use(work, store, f"child-{number}")
+
+    ends: list[str] = []
+    threads = [threading.Thread(target=lambda w=w: drive(load(w)), daemon=True) for w in range(4)] if sync else []
+    for thread in threads:
+        thread.start()
+    tasks = [] if sync else [asyncio.ensure_future(load(worker)) for worker in range(4)]
+    for number in range(children):
+        before = sum(counts)
+        while sum(counts) <= before + number and not failures and sum(counts) < 8000:
+            if sync:
+                time.sleep(0.0005)  # the moment of the fork is any moment of the others' calls
+            else:
+                await asyncio.sleep(0)
+        ends.append(_ended(_fork(lambda number=number: body(number), sync=sync)))  # type: ignore[misc]
+    stop.set()
+    for thread in threads:
+        thread.join(CHILD_LIMIT)
+    if any(thread.is_alive() for thread in threads):
+        failures.append("a thread of the parent has not ended")
+    if tasks:
+        await asyncio.wait(tasks, timeout=CHILD_LIMIT)
+    return {"children": ends, "failures": failures, "loaded": sum(counts)}
+
+
+# ----------------------------------------------------------------------------------------------------- L12: big input
+
+
+async def bounded(store: Any, parent: Parent, kind: str, size: int) -> None:
+    """Give the store each big input, of this size and four times as big; report what that took, and how it ended."""
+    await work_on(kind).prepare(store)
+    if kind == "state":
+        await store.set(_text(1000), "a key that patterns nearly match")
+    for case, make in BIG[kind].items():
+        sys.stderr.write(f"{case}\n")
+        sys.stderr.flush()
+        parent.report({"case": case, "runs": [await _timed(make(store, times * size)) for times in (1, 4)]})
+
+
+async def _timed(call: Callable[[], Awaitable[Any]]) -> dict[str, Any]:
+    begin = time.perf_counter()
+    try:
+        await call()
+        outcome = ""
+    except PersistenceError as error:
+        outcome = type(error).__name__
+    return {"seconds": time.perf_counter() - begin, "refused": outcome}
+
+
+Big = dict[str, "Callable[[Any, int], Callable[[], Awaitable[Any]]]"]
+
+
+def _levels(operator: str, depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": "written"}
+    for _ in range(depth):
+        found = {operator: found} if operator == "$not" else {operator: [found, {"other": 1}]}
+    return found
+
+
+def _text(size: int) -> str:
+    return "a" * size
+
+
+def _search(store: Any, filters: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
+    return lambda: store.search("docs", [1.0, 0.0, 0.0], limit=3, filters=filters)
+
+
+BIG: dict[str, Big] = {
+    "conversation": {
+        "many ids to delete": lambda store, size: lambda: store.delete_messages("a", [f"m{n}" for n in range(size)]),
+        "a long user id": lambda store, size: lambda: store.list_sessions(_text(size)),
+        "a long query": lambda store, size: lambda: _searched(store, " ".join(f"w{n}" for n in range(size))),
+        "one word of a query": lambda store, size: lambda: _searched(store, _text(size)),
+        "a deep message": lambda store, size: lambda: store.add_message("a", ConversationMessage(metadata=_deep(size))),
+    },
+    "state": {
+        "many keys": lambda store, size: lambda: store.get_many([f"k{n}" for n in range(size)]),
+        "many keys to delete": lambda store, size: lambda: store.delete_many([f"k{n}" for n in range(size)]),
+        "many fields": lambda store, size: lambda: store.hdel("hash", *[f"f{n}" for n in range(size)]),
+        "a long pattern": lambda store, size: lambda: store.keys("*a" * (size // 2) + "b"),
+        "a pattern of stars": lambda store, size: lambda: store.keys("*" * size),
+        "a pattern of classes": lambda store, size: lambda: store.keys("*[a-z]?" * (size // 7)),
+        "a deep value": lambda store, size: lambda: store.set("deep", _deep(size)),
+    },
+    "knowledge": {
+        "many values of $in": lambda store, size: _search(store, {"kind": {"$in": [f"v{n}" for n in range(size)]}}),
+        "many values of $nin": lambda store, size: _search(store, {"kind": {"$nin": list(range(size))}}),
+        "a wide $or": lambda store, size: _search(store, {"$or": [{"x": n} for n in range(size // 20)]}),
+        "many keys of a filter": lambda store, size: _search(store, {f"k{n}": n for n in range(size // 20)}),
+        "a long value": lambda store, size: _search(store, {"kind": _text(size)}),
+        "a long prefix": lambda store, size: _search(store, {"kind": {"$startswith": _text(size)}}),
+        "many ids": lambda store, size: lambda: store.get("docs", [f"d{n}" for n in range(size)]),
+        "many ids to delete": lambda store, size: lambda: store.delete("docs", [f"d{n}" for n in range(size)]),
+        "deep metadata": lambda store, size: (
+            lambda: store.upsert("docs", [KnowledgeDocument("deep", "", [1.0, 0.0, 0.0], {"x": _deep(size)})])
+        ),
+        **{
+            f"49 levels of {operator}": lambda store, size, operator=operator: _search(store, _levels(operator, 49))  # type: ignore[misc]
+            for operator in ("$and", "$or", "$not")
+        },
+    },
+}
+"""Kind, then what is big, then what makes the call for a size."""
+
+
+def _deep(size: int) -> Any:
+    found: Any = 1
+    for _ in range(size):
+        found = [found]
+    return {"x": found}
+
+
+async def _searched(store: Any, query: str) -> Any:
+    if "search" in store.capabilities:
+        return await store.search_messages(query)
+    return None

@@ -1,0 +1,183 @@
+"""What the lifecycle suite looks with: descriptors, threads, event loops, rights of files, secrets, wrong arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import anyio.to_thread
+import pytest
+
+from praisonai_persistence.testing.spec import StoreSpec
+
+__all__ = [
+    "TAILS",
+    "check",
+    "descriptors",
+    "malformed",
+    "readable",
+    "remove",
+    "run_loops",
+    "secrets_in",
+    "short",
+    "shown_by",
+    "thread_count",
+    "wrong_arguments",
+]
+
+
+def check(found: dict[str, Any]) -> None:
+    """Fail with what a child found, or when it tried nothing."""
+    assert found["visited"] > 0, "nothing was tried: the store's own code was never entered"
+    assert not found["findings"], "\n".join(found["findings"])
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open, where that can be told."""
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+def thread_count() -> int:
+    """How many threads this process has."""
+    return len(os.listdir("/proc/self/task")) if sys.platform == "linux" else threading.active_count()
+
+
+async def run_loops(bodies: list[Any]) -> None:
+    """Run each body on an event loop of its own, in a thread of its own, all at once."""
+    errors: list[BaseException] = []
+
+    def run(body: Any) -> None:
+        try:
+            asyncio.run(body())
+        except BaseException as error:  # it is raised in the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(body,), daemon=True) for body in bodies]
+
+    def join() -> None:
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + 30
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    await anyio.to_thread.run_sync(join)
+    if errors:
+        raise errors[0]
+    if any(thread.is_alive() for thread in threads):
+        pytest.fail("a store that is used from several event loops keeps one of them waiting for ever")
+
+
+def remove(place: Path) -> None:
+    """Remove a file with its journals, or a folder."""
+    for path in list(place.parent.iterdir()):
+        if path.name == place.name or path.name.startswith((f"{place.name}-", f"{place.name}.")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def readable(place: Path) -> Iterator[str]:
+    """Give what others have rights to: files, but for those in folders that only their owner may enter."""
+    for path in place.parent.iterdir():
+        if path.name == place.name or path.name.startswith((f"{place.name}-", f"{place.name}.")):
+            yield from _open_to_others(path)
+
+
+def _open_to_others(path: Path) -> Iterator[str]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield f"{path.name} ({mode:o})"
+        for child in path.iterdir() if path.is_dir() else ():
+            yield from _open_to_others(child)
+
+
+TAILS = ("tail-0f-it", "head-0f-it")
+
+
+def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
+    """Give what is secret in the options of a store."""
+    for name, value in options.items():
+        if not isinstance(value, str):
+            continue
+        if any(word in name for word in ("password", "token", "secret", "key")):
+            yield value
+        with contextlib.suppress(ValueError):
+            if password := urlsplit(value).password:
+                yield from (password, unquote(password))
+
+
+def malformed(spec: StoreSpec) -> Iterator[StoreSpec]:
+    """Give specs of which the URL has a password with a character that should have been escaped."""
+    for name, value in spec.options.items():
+        if isinstance(value, str) and "://" in value:
+            scheme, _, rest = value.partition("://")
+            where = rest.rpartition("@")[2]
+            for between in ("/", "#", "?", "@", "%zz", "["):
+                password = f"{TAILS[1]}{between}{TAILS[0]}"
+                yield spec.with_options(**{name: f"{scheme}://user:{password}@{where}"})
+
+
+def shown_by(error: BaseException | None) -> Iterator[str]:
+    """Give what is shown of an exception, and of those that are shown as its causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield f"{error!s} {error!r} {error.args!r}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def wrong_arguments() -> Iterator[Any]:
+    """Give values that are right for hardly any argument."""
+    deep: Any = []
+    for _ in range(50_000):
+        deep = [deep]
+    yield from (
+        None,
+        True,
+        -1,
+        10**400,
+        1.5,
+        float("nan"),
+        float("inf"),
+        "",
+        "\0",
+        "\ud800",
+        "x" * 2000,
+        b"x",
+        object(),
+    )
+    yield from (
+        [],
+        {},
+        (),
+        set(),
+        [None],
+        [1, "x"],
+        {"x": object()},
+        {1: 2},
+        {"$x": 1},
+        [{}],
+        object,
+        deep,
+        {"x": deep},
+    )
+
+
+def short(value: Any) -> str:
+    """Return a value as a message shows it."""
+    try:
+        return repr(value)[:40]
+    except RecursionError:
+        return "nested 50,000 deep"

@@ -1,0 +1,262 @@
+"""The part of the lifecycle suite that needs a network between store and server: deadlines, cancellation, cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
+from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
+from praisonai_persistence.testing._lifecycle_work import Work, work_on
+from praisonai_persistence.testing._places import HangError, Worker
+from praisonai_persistence.testing.harness import StoreSuite, needs_fixture, only
+from praisonai_persistence.testing.proxy import Proxy
+from praisonai_persistence.testing.spec import Endpoint, StoreSpec
+
+__all__ = ["Network", "NetworkTests", "within"]
+
+TIMEOUT = 1
+"""What the tests set ``connect_timeout`` and ``timeout`` to, in seconds."""
+SLACK = 1.5
+"""Seconds that a busy machine may add to a deadline."""
+IN_TIME = 2 * TIMEOUT + SLACK
+GIVEN_UP = 20.0
+"""Seconds after which a call counts as one that never ends."""
+
+
+class Network(NamedTuple):
+    """A proxy before the server, and stores that go through it.
+
+    Attributes:
+        proxy: stands between them.
+        open: opens a store through it, with short deadlines; closed by the test.
+    """
+
+    proxy: Proxy
+    open: Callable[[], Any]
+
+
+async def within(store: Any, call: Callable[[], Any], seconds: float) -> Any:
+    """Await a call of a store, but no longer than so many seconds, also when it blocks.
+
+    Raises:
+        HangError: it has not ended by then.
+    """
+    if isinstance(store, SyncFacade):
+        return Worker().do(lambda: drive(call()), seconds)
+    task = asyncio.ensure_future(call())
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if not done:
+        raise HangError(f"no end after {seconds:.0f} seconds")
+    return task.result()
+
+
+class NetworkTests(StoreSuite, suite=True):
+    """Silence, delays and cuts; only where the fixture ``spec_through`` says how to put a proxy in between."""
+
+    @pytest.fixture
+    def spec_through(self) -> Endpoint | None:
+        """Overridden for engines that are reached over a network: an [Endpoint][].
+
+        Its stores must accept the options ``connect_timeout`` and ``timeout``, in seconds, as L05 asks of all.
+        """
+        return None
+
+    @pytest.fixture
+    def work(self, spec: StoreSpec) -> Work:
+        """Do a tiny piece of work on a store of this kind."""
+        return work_on(spec.kind)
+
+    @pytest.fixture
+    async def network(self, spec_through: Endpoint, colour: str) -> AsyncIterator[Network]:
+        """Put a proxy between the store and its server."""
+        host, port, spec_at = spec_through
+        opened: list[Any] = []
+        with Proxy(host, port) as proxy:
+            spec = spec_at("127.0.0.1", proxy.port).with_options(connect_timeout=TIMEOUT, timeout=TIMEOUT)
+
+            def open_store() -> Any:
+                opened.append(awaitable(spec.open(colour)))
+                return opened[-1]
+
+            yield Network(proxy, open_store)
+            proxy.delay(0)
+            proxy.reset()
+            proxy.release()
+            for store in opened:
+                await within(store, store.close, GIVEN_UP)
+
+    # ------------------------------------------------------------------------------------------------- L02: closing
+
+    @needs_fixture("spec_through")
+    async def test_l02_close_waits_for_a_call_that_is_under_way(
+        self, network: Network, store: Any, work: Work, colour: str
+    ) -> None:
+        """The answer is on its way when close() is called: the call returns it, or says that the store is closed."""
+        await work.prepare(store)
+        one = network.open()
+        await work.known(one)
+        network.proxy.delay(0.2)
+        if colour == "sync":
+            calling = Worker().start(lambda: drive(work.write(one, "late")))
+            calling.ended.wait(0.1)
+            await within(one, one.close, GIVEN_UP)
+            finish: Callable[[], Any] = lambda: calling.wait(GIVEN_UP)  # noqa: E731
+        else:
+            task = asyncio.ensure_future(work.write(one, "late"))
+            await asyncio.wait({task}, timeout=0.1)
+            await within(one, one.close, GIVEN_UP)
+            assert (await asyncio.wait({task}, timeout=GIVEN_UP))[0], "the call that was under way never ended"
+            finish = task.result
+        try:
+            finish()
+        except StoreClosedError:
+            return
+        assert await work.holds(store, "late"), "acknowledged while the store was being closed, and not there"
+
+    # --------------------------------------------------------------------------------------------- L04: cancellation
+
+    @only("async")
+    @needs_fixture("spec_through")
+    async def test_l04_a_call_cancelled_on_a_slow_network_has_no_late_effect(
+        self, network: Network, store: Any, work: Work
+    ) -> None:
+        """What the caller sees when it hears of the cancellation is what stays."""
+        await work.prepare(store)
+        one = network.open()
+        await work.known(one)
+        network.proxy.delay(0.1)
+        looks: dict[str, bool] = {}
+        for number in range(6):
+            name = f"cancelled-{number}"
+            task = asyncio.ensure_future(work.write(one, name))
+            await asyncio.wait({task}, timeout=0.03 * number)
+            task.cancel()
+            await asyncio.wait({task}, timeout=GIVEN_UP)
+            assert task.done(), f"a cancelled call has not ended after {GIVEN_UP:.0f} seconds"
+            looks[name] = await work.holds(store, name)
+            assert looks[name] or task.cancelled() or task.exception() is not None, f"{name} returned, and is not there"
+        network.proxy.delay(0)
+        await work.known(one)
+        found = await work.written(store)
+        late = [name for name, seen in looks.items() if seen != (name in found)]
+        assert not late, f"changed after their callers had heard of the cancellation: {late}"
+
+    @only("async")
+    @needs_fixture("spec_through")
+    async def test_l04_a_cancelled_call_ends_in_time_on_a_silent_server(
+        self, network: Network, store: Any, work: Work
+    ) -> None:
+        """Its connection is given up, and the store goes on."""
+        await work.prepare(store)
+        one = network.open()
+        await work.known(one)
+        network.proxy.hold()
+        task = asyncio.ensure_future(work.write(one, "cancelled"))
+        await asyncio.wait({task}, timeout=0.2)
+        begin = time.monotonic()
+        task.cancel()
+        await asyncio.wait({task}, timeout=GIVEN_UP)
+        took = time.monotonic() - begin
+        assert took < TIMEOUT + SLACK, f"the caller heard of the cancellation after {took:.1f} seconds"
+        network.proxy.reset()
+        network.proxy.release()
+        await within(one, lambda: work.known(one), GIVEN_UP)
+
+    # -------------------------------------------------------------------------------------------------- L05: deadlines
+
+    async def _fails_in_time(self, store: Any, call: Callable[[], Awaitable[Any]], name: str) -> None:
+        begin = time.monotonic()
+        try:
+            await within(store, call, GIVEN_UP)
+        except ConnectionFailedError:
+            took = time.monotonic() - begin
+            assert took <= IN_TIME, (
+                f"{name} failed after {took:.1f} seconds, with connect_timeout and timeout set to {TIMEOUT}"
+            )
+        except HangError:
+            pytest.fail(f"{name} on a silent server has not ended after {GIVEN_UP:.0f} seconds")
+        else:
+            pytest.fail(f"{name} worked on a silent server")
+
+    @needs_fixture("spec_through")
+    async def test_l05_a_server_that_is_silent_from_the_start(self, network: Network, store: Any, work: Work) -> None:
+        """It accepts, and says nothing: every call fails in time, closing ends, and later the store works."""
+        await work.prepare(store)
+        one = network.open()
+        network.proxy.hold()
+        await self._fails_in_time(one, one.connect, "connect()")
+        await self._fails_in_time(one, lambda: work.write(one, "x"), "a write")
+        await self._fails_in_time(one, lambda: work.known(one), "a read")
+        other = network.open()
+        await self._fails_in_time(other, lambda: work.known(other), "the first read")
+        await within(other, other.close, IN_TIME)
+        network.proxy.reset()
+        network.proxy.release()
+        await within(one, lambda: work.known(one), GIVEN_UP)
+
+    @needs_fixture("spec_through")
+    async def test_l05_a_server_that_falls_silent(self, network: Network, store: Any, work: Work) -> None:
+        """Calls on connections that worked fail in time, then the same store works again."""
+        await work.prepare(store)
+        one = network.open()
+        for name, call in (
+            ("a read", lambda: work.known(one)),
+            ("a write", lambda: work.write(one, "silent")),
+            ("a batch", lambda: work.batch(one, "silent")),
+        ):
+            await within(one, lambda: work.known(one), GIVEN_UP)
+            network.proxy.hold()
+            await self._fails_in_time(one, call, name)
+            network.proxy.reset()
+            network.proxy.release()
+        await within(one, lambda: work.write(one, "again"), GIVEN_UP)
+        assert await work.holds(store, "again")
+        network.proxy.hold()
+        await within(one, one.close, IN_TIME)
+
+    @needs_fixture("spec_through")
+    async def test_l05_callers_do_not_wait_in_a_queue_for_a_silent_server(
+        self, network: Network, store: Any, work: Work, colour: str
+    ) -> None:
+        """Each of several callers has its deadline, not the sum of those of the others before it."""
+        await work.prepare(store)
+        one = network.open()
+        await work.known(one)
+        network.proxy.hold()
+        if colour == "sync":
+            begin = time.monotonic()
+            calls = [Worker().start(lambda: drive(work.known(one))) for _ in range(4)]
+            for call in calls:
+                with pytest.raises(ConnectionFailedError):
+                    call.wait(GIVEN_UP)
+        else:
+            begin = time.monotonic()
+            tasks = [asyncio.ensure_future(work.known(one)) for _ in range(4)]
+            await asyncio.wait(tasks, timeout=GIVEN_UP)
+            assert all(isinstance(task.exception(), ConnectionFailedError) for task in tasks if task.done())
+            assert all(task.done() for task in tasks), f"callers wait for more than {GIVEN_UP:.0f} seconds"
+        took = time.monotonic() - begin
+        assert took <= IN_TIME, f"the last caller waited for {took:.1f} seconds, with a timeout of {TIMEOUT}"
+
+    @needs_fixture("spec_through")
+    async def test_l11_connections_that_are_cut_under_way(self, network: Network, store: Any, work: Work) -> None:
+        """A call on them works on another connection, or is one of our errors; a write is there once or not at all."""
+        await work.prepare(store)
+        one = network.open()
+        for number in range(8):
+            await within(one, lambda: work.known(one), GIVEN_UP)
+            if number % 2:
+                network.proxy.reset()
+            else:
+                network.proxy.lose_next_answer()
+            try:
+                await within(one, lambda name=f"cut-{number}": work.write(one, name), GIVEN_UP)  # type: ignore[misc]
+            except ConnectionFailedError:
+                continue
+            assert await work.holds(store, f"cut-{number}"), "acknowledged, and not there"
+        await within(one, lambda: work.known(one), GIVEN_UP)

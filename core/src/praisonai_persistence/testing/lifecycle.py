@@ -1,0 +1,488 @@
+"""The suite of the lifecycle: clauses L01 to L12, the same for stores of all three kinds.
+
+It runs first, because what fails here makes other tests fail in ways that are hard to read. The suites of the three
+kinds contain it; alone it is used like them, and takes the kind from the spec::
+
+    class TestMyDBLifecycle(LifecycleSuite):
+        @pytest.fixture
+        def spec(self, tmp_path): ...
+
+        @pytest.fixture
+        def place(self, tmp_path):              # embedded engines: the file or folder that the store makes
+            return tmp_path / "x.db"
+
+        @pytest.fixture
+        def spec_through(self, server):         # servers: how to reach them through a proxy
+            return Endpoint(server.host, server.port, lambda host, port: spec_of(f"mydb://{host}:{port}"))
+
+A backend gives ``place`` or ``spec_through``; tests that need the other one are "not applicable" in the matrix. A store
+with a pool names in ``smallest_pool`` the options that make it as small as it can be, so that a place of the pool that
+is lost shows at once. ``sweep_seconds`` bounds each walk through the places of a call; 0 visits all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+import logging
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from praisonai_persistence.errors import PersistenceError, StoreClosedError
+from praisonai_persistence.testing._facade import awaitable
+from praisonai_persistence.testing._lifecycle_bodies import BIG, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_checks import (
+    TAILS,
+    check,
+    descriptors,
+    malformed,
+    readable,
+    remove,
+    run_loops,
+    secrets_in,
+    short,
+    shown_by,
+    thread_count,
+    wrong_arguments,
+)
+from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
+from praisonai_persistence.testing._lifecycle_work import Work
+from praisonai_persistence.testing._watch import Watch
+from praisonai_persistence.testing.harness import (
+    OpenStore,
+    Race,
+    Spawn,
+    Unsupported,
+    declares,
+    needs_fixture,
+    only,
+    raw,
+    split,
+)
+from praisonai_persistence.testing.spec import StoreSpec
+
+__all__ = ["LifecycleSuite"]
+
+BODIES = "praisonai_persistence.testing._lifecycle_bodies"
+SWEEPS = "praisonai_persistence.testing._interrupts"
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+
+
+class LifecycleSuite(NetworkTests, suite=True):
+    """From the constructor to the end of the process; see the module."""
+
+    kind: ClassVar[str] = ""
+    sweep_seconds: ClassVar[float] = 1.5
+    """Seconds that a walk through the places of the store's calls may take; 0: all places, however long."""
+    smallest_pool: ClassVar[Mapping[str, Any]] = {}
+    """Options of a store with one connection only, where it has a pool."""
+
+    @pytest.fixture
+    def place(self) -> Path | None:
+        """Overridden for embedded engines: the file, or the folder, that the store makes. Nothing is there yet."""
+        return None
+
+    @pytest.fixture(autouse=True)
+    def _kind_of_the_spec(self, request: pytest.FixtureRequest, spec: StoreSpec) -> None:
+        if not self.kind:
+            properties = request.node.user_properties
+            cell = next(str(value) for name, value in properties if name == "conformance")
+            properties.append(("conformance", f"{spec.kind}{cell}"))
+
+    # ------------------------------------------------------------------------------------------------ L01: constructing
+
+    async def test_l01_a_constructor_opens_nothing(self, spec: StoreSpec, colour: str) -> None:
+        """No file, no socket, no thread, no event loop; what the store declares can be read all the same."""
+        with Watch(everything=True) as watch:
+            one = spec.open(colour)
+            assert isinstance(one.capabilities, frozenset)
+            assert isinstance(one.backend, str)
+            assert one.kind == spec.kind
+        assert watch.events == [], f"the constructor did: {watch.events}"
+        before = descriptors(), thread_count()
+        kept = [spec.open(colour) for _ in range(5)]
+        assert (descriptors(), thread_count()) == before, "constructing left descriptors or threads behind"
+        for store in (one, *kept):
+            await awaitable(store).close()
+
+    async def test_l01_a_store_that_was_never_used_can_be_dropped(self, spec: StoreSpec, colour: str) -> None:
+        """There is nothing to close, and nobody warns."""
+        spec.open(colour)
+        gc.collect()
+
+    # ----------------------------------------------------------------------------------------------------- L02: closing
+
+    async def test_l02_close_while_others_work(self, open_store: OpenStore, race: Race, store: Any, work: Work) -> None:
+        """Each call returns, or says that the store is closed; what was acknowledged is there."""
+        await work.prepare(store)
+        acknowledged: list[str] = []
+        for turn in range(5):
+            one = open_store()
+            await work.known(one)
+
+            async def body(worker: int, one: Any = one, turn: int = turn) -> None:
+                with contextlib.suppress(StoreClosedError):
+                    for number in range(4 * turn if worker == 0 else 200):
+                        await work.write(one, f"{turn}-{worker}-{number}")
+                        acknowledged.append(f"{turn}-{worker}-{number}")
+                    if worker == 0:
+                        await one.close()
+
+            split(await race(body, workers=6))
+            with pytest.raises(StoreClosedError):
+                await work.known(one)
+        lost = set(acknowledged) - await work.written(store)
+        assert not lost, f"acknowledged by a store that was being closed, and not there: {sorted(lost)[:5]}"
+
+    async def test_l02_the_first_call_races_with_close(
+        self, open_store: OpenStore, race: Race, store: Any, work: Work
+    ) -> None:
+        """It may win or lose; the store is closed afterwards, also when several close it."""
+        await work.prepare(store)
+        for turn in range(12):
+            one = open_store()
+
+            async def body(worker: int, one: Any = one, turn: int = turn) -> None:
+                if worker % 2:
+                    await one.close()
+                else:
+                    await work.write(one, f"{turn}-{worker}")
+
+            split(await race(body, workers=6), StoreClosedError)
+            for _ in range(2):
+                with pytest.raises(StoreClosedError):
+                    await work.known(one)
+
+    @pytest.mark.parametrize("used", [True, False], ids=["used", "never used"])
+    async def test_l02_no_call_opens_a_closed_store(self, open_store: OpenStore, work: Work, *, used: bool) -> None:
+        """Every method says that the store is closed, however often it is asked; closing again is harmless."""
+        one = open_store()
+        if used:
+            await work.prepare(one)
+        await one.close()
+        for turn in range(2):
+            for name, arguments in (("connect", ()), *work.calls):
+                with pytest.raises(StoreClosedError):
+                    await getattr(one, name)(*arguments)
+                    pytest.fail(f"{name} worked on a closed store, call {turn + 1}")
+            await one.close()
+
+    async def test_l02_a_closed_store_leaves_its_place_to_others(
+        self, open_store: OpenStore, race: Race, spawn: Spawn, work: Work, spec: StoreSpec
+    ) -> None:
+        """Another process can open it, whatever the last calls were."""
+        one, two = open_store(), open_store()
+        await work.prepare(one)
+
+        async def body(worker: int) -> None:
+            await (two.close() if worker % 2 else work.write(two, f"{worker}"))
+
+        split(await race(body, workers=4), StoreClosedError)
+        await one.close()
+        child = await spawn(f"{BODIES}:write", kind=spec.kind, name="child")
+        child.go()
+        await child.result()
+
+    @only("sync")
+    async def test_l02_close_at_every_place_of_a_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+        """From another thread: the call ends with its result or says that the store is closed."""
+        child = await spawn(f"{SWEEPS}:closed_at_every_place", opens=spec.to_json(), seconds=self.sweep_seconds)
+        child.go()
+        check(await child.result())
+
+    # -------------------------------------------------------------------------------------------------- L03: interrupts
+
+    @only("sync")
+    async def test_l03_an_exception_from_outside_at_every_place_of_a_call(
+        self, spawn: Spawn, spec: StoreSpec, store: Any
+    ) -> None:
+        """It reaches the caller unchanged; then the store works for all threads, and gives right answers."""
+        atomic = spec.kind != "knowledge" or declares(store, "atomic_batch")
+        opens = spec.with_options(**self.smallest_pool).to_json()
+        seconds = 2 * self.sweep_seconds
+        child = await spawn(f"{SWEEPS}:interrupted", opens=opens, seconds=seconds, atomic=atomic)
+        child.go()
+        check(await child.result())
+
+    @only("async")
+    async def test_l03_an_event_loop_that_is_interrupted(self, spawn: Spawn, spec: StoreSpec) -> None:
+        """Ctrl-C ends ``asyncio.run``, the store is closed, and what was acknowledged is there."""
+        child = await spawn(f"{SWEEPS}:interrupted_loops", opens=spec.to_json(), rounds=8)
+        child.go()
+        check(await child.result())
+
+    # ------------------------------------------------------------------------------------------------ L04: cancellation
+
+    @only("async")
+    async def test_l04_a_cancelled_call_is_never_still_under_way(self, store: Any, work: Work) -> None:
+        """Cancelled at each step of the loop: what is there when the caller hears of it is what stays."""
+        await work.prepare(store)
+        looks: dict[str, bool] = {}
+        for steps in range(30):
+            for operation in ("write", "batch"):
+                name = f"{operation}-{steps}"
+                task = asyncio.ensure_future(getattr(work, operation)(store, name))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait({task}, timeout=15)
+                assert task.done(), "a cancelled call has not ended after 15 seconds"
+                if operation == "write":
+                    looks[name] = await work.holds(store, name)
+                else:
+                    looks[name] = bool(await work.parts(store, name))
+                if not task.cancelled():
+                    task.result()
+                    assert looks[name], f"{name} returned, and is not there"
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:  # other calls get their own answers meanwhile
+            await work.known(store)
+        found = await work.written(store)
+        late = [name for name, seen in looks.items() if seen != (name in found or f"{name}.0" in found)]
+        assert not late, f"changed after their callers had heard of the cancellation: {late}"
+
+    # --------------------------------------------------------------------------------------------------- L05: deadlines
+
+    async def test_l05_what_goes_over_a_network_is_tried_on_a_silent_one(
+        self, request: pytest.FixtureRequest, store: Any, work: Work, spec_through: Any
+    ) -> None:
+        """A store without ``spec_through`` makes no connections: the tests of deadlines would be missing."""
+        with Watch(everything=True) as watch:
+            await work.prepare(store)
+            await work.known(store)
+        connected = [event for event in watch.events if event.startswith("socket.connect")]
+        if spec_through is None:
+            assert connected == [], (
+                f"this store uses the network, so its suite needs the fixture 'spec_through': {connected}"
+            )
+            request.node.user_properties.append(("not applicable", "spec_through"))
+
+    # ---------------------------------------------------------------------------------------------------- L06: forks
+
+    @needs_fork
+    async def test_l06_a_store_that_was_used_before_a_fork(
+        self, spawn: Spawn, store: Any, spec: StoreSpec, unsupported: Unsupported
+    ) -> None:
+        """Works in the children and in the parent at the same time, or refuses in the children."""
+        child = await spawn(f"{BODIES}:forked", kind=spec.kind, children=2)
+        child.go()
+        found = await child.result()
+        if found["children"] == [REFUSED] * 2:
+            unsupported("fork of the process")
+            return
+        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; see their standard error"
+        if declares(store, "shared"):
+            missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
+            assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
+
+    @needs_fork
+    async def test_l06_a_fork_in_the_middle_of_calls(
+        self, spawn: Spawn, spec: StoreSpec, unsupported: Unsupported
+    ) -> None:
+        """Whatever locks and connections other threads had at that moment."""
+        child = await spawn(f"{BODIES}:forked_under_load", kind=spec.kind, children=4)
+        child.go()
+        found = await child.result()
+        assert found["failures"] == []
+        if found["children"] == [REFUSED] * 4:
+            unsupported("fork of the process")
+            return
+        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}"
+
+    # ------------------------------------------------------------------------------------------------- L07: event loops
+
+    @only("async")
+    async def test_l07_one_event_loop_after_the_other(self, spec: StoreSpec, work: Work) -> None:
+        """The store works on each, and those that have ended leave nothing open."""
+        one = spec.open("async")
+        sizes: list[int] = []
+
+        async def use(number: int) -> None:
+            await work.prepare(one)
+            await work.write(one, f"{number}")
+            assert await work.holds(one, f"{number}")
+            await work.known(one)
+
+        for number in range(6):
+            await run_loops([lambda number=number: use(number)])
+            gc.collect()
+            sizes.append(descriptors())
+        assert sizes[-1] <= sizes[1], f"descriptors after each of six event loops: {sizes}"
+        await run_loops([one.close])
+        with pytest.raises(StoreClosedError):
+            await work.known(one)
+
+    @only("async")
+    async def test_l07_several_event_loops_at_once(self, spec: StoreSpec, work: Work) -> None:
+        """In threads, with one store; then it is closed on one of them."""
+        one = spec.open("async")
+        await run_loops([lambda: work.prepare(one)])
+        names: list[str] = []
+
+        async def use(loop: int) -> None:
+            for number in range(10):
+                await asyncio.gather(work.write(one, f"{loop}-{number}"), work.known(one))
+                names.append(f"{loop}-{number}")
+
+        await run_loops([lambda loop=loop: use(loop) for loop in range(4)])
+
+        async def last() -> None:
+            assert set(names) <= await work.written(one)
+            await one.close()
+
+        await run_loops([last])
+
+    # ------------------------------------------------------------------------------------------------- L08: re-entry
+
+    @only("sync")
+    async def test_l08_a_call_at_every_place_of_another_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+        """Both work, or are refused; neither waits for the other."""
+        child = await spawn(f"{SWEEPS}:reentered", opens=spec.to_json(), seconds=self.sweep_seconds)
+        child.go()
+        check(await child.result())
+
+    @only("sync")
+    async def test_l08_calls_from_finalizers_and_signal_handlers(self, spawn: Spawn, spec: StoreSpec) -> None:
+        """From ``__del__``, from a weakref callback, from a handler in the main thread."""
+        child = await spawn(f"{SWEEPS}:reentered_from_outside", kind=spec.kind, times=60)
+        child.go()
+        check(await child.result())
+
+    # ------------------------------------------------------------------------------------------------- L09: the place
+
+    @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+    @needs_fixture("place")
+    async def test_l09_the_place_goes_away_under_an_open_store(
+        self,
+        store: Any,
+        open_store: OpenStore,
+        spawn: Spawn,
+        work: Work,
+        spec: StoreSpec,
+        place: Path,
+        *,
+        replaced: bool,
+    ) -> None:
+        """What is acknowledged afterwards is found by a new process; the rest is a typed error."""
+        await work.prepare(store)
+        await work.write(store, "before")
+        remove(place)
+        if replaced:
+            child = await spawn(f"{BODIES}:write", kind=spec.kind, name="theirs")
+            child.go()
+            await child.result()
+        acknowledged = ["theirs"] if replaced else []
+        for name, one in (("old", store), ("new", open_store()), ("old again", store)):
+            with contextlib.suppress(PersistenceError):
+                await within(one, lambda one=one: work.prepare(one), 30)  # type: ignore[misc]
+            with contextlib.suppress(PersistenceError):
+                await within(one, lambda one=one, name=name: work.write(one, name), 30)  # type: ignore[misc]
+                acknowledged.append(name)
+        if not declares(store, "shared"):
+            await store.close()
+        child = await spawn(f"{BODIES}:look", kind=spec.kind)
+        child.go()
+        found = await child.result()
+        lost = [name for name in acknowledged if name not in found]
+        assert not lost, f"acknowledged after the place was gone, and not found by a new process: {lost}"
+
+    # -------------------------------------------------------------------------------------------- L10: secrets, rights
+
+    async def test_l10_a_store_is_not_copied(self, store: Any, work: Work) -> None:
+        """Pickling, copying and deep-copying are typed errors, before the first call and after it."""
+        for _ in range(2):
+            for make in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(PersistenceError):
+                    make(raw(store))
+            await work.prepare(store)
+
+    async def test_l10_no_secret_is_shown(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, colour: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not by the store, its errors, their causes or the log; also when the URL is malformed."""
+        caplog.set_level(logging.DEBUG)
+        specs = [spec, *([unreachable_spec] if unreachable_spec is not None else [])]
+        secrets = {secret for one in specs for secret in secrets_in(one.options)}
+        shown: list[str] = []
+        for one in [*specs, *malformed(specs[-1])]:
+            try:
+                store = awaitable(one.open(colour))
+            except PersistenceError as error:
+                shown += shown_by(error)
+                continue
+            shown += [repr(raw(store)), str(raw(store))]
+            if one is not spec:
+                try:
+                    await within(store, store.connect, 30)
+                except PersistenceError as error:
+                    shown += shown_by(error)
+            await store.close()
+        shown += [record.getMessage() for record in caplog.records]
+        shown += [str(record.exc_info) for record in caplog.records if record.exc_info]
+        told = [text for text in shown for secret in (*secrets, *TAILS) if secret in text]
+        assert not told, f"a secret is shown: {told[:3]}"
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_files_are_their_owners_alone(
+        self, spec: StoreSpec, colour: str, work: Work, place: Path
+    ) -> None:
+        """Nobody else can read what a store made, whatever the umask."""
+        before = os.umask(0)
+        try:
+            store = awaitable(spec.open(colour))
+            await work.prepare(store)
+            await work.write(store, "one")
+            await work.batch(store, "more")
+            open_to_others = list(readable(place))
+            await store.close()
+            open_to_others += list(readable(place))
+        finally:
+            os.umask(before)
+        assert not open_to_others, f"others may read or write: {open_to_others[:5]}"
+
+    # ------------------------------------------------------------------------------------------------------ L11: errors
+
+    async def test_l11_wrong_arguments_raise_our_errors(self, store: Any, work: Work) -> None:
+        """Or TypeError; and the store works as before."""
+        await work.prepare(store)
+        strangers: list[str] = []
+        for name, arguments in work.calls:
+            for place in range(len(arguments)):
+                for wrong in wrong_arguments():
+                    given = [*arguments[:place], wrong, *arguments[place + 1 :]]
+                    try:
+                        await getattr(store, name)(*given)
+                    except (PersistenceError, TypeError):
+                        pass
+                    except Exception as error:
+                        said = f"{type(error).__name__}: {error}"[:100]
+                        strangers.append(f"{name}, argument {place + 1} = {short(wrong)}: {said}")
+        assert not strangers, f"{len(strangers)} errors are not ours:\n" + "\n".join(strangers[:40])
+        await work.reset(store)
+        await work.prepare(store)
+        await work.known(store)
+
+    # ------------------------------------------------------------------------------------------------ L12: big input
+
+    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
+        """An answer or a typed refusal; four times as much takes about four times as long."""
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=25_000)
+        child.go()
+        slow: list[str] = []
+        for _ in BIG[spec.kind]:
+            found = await child.report()
+            small, large = (run["seconds"] for run in found["runs"])
+            if large > 10 * max(small, 0.1) or large > 30:
+                slow.append(f"{found['case']}: {small:.2f} s, and {large:.2f} s for four times as much")
+        await child.result()
+        assert not slow, "\n".join(slow)

@@ -1,0 +1,202 @@
+"""Interrupts, servers that stay silent, and whose error it was."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+
+import pytest
+from interrupts import interrupted
+from sqlite_pools import PlainSQLite, SyncPool
+
+from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError, UnsupportedOperationError
+from praisonai_persistence.steps import reads, writes
+from praisonai_persistence_sql import Execute, Fetch, Retry, SilentError, SQLRunner, SQLStateSteps, Watch
+from praisonai_persistence_sql.failures import from_outside
+
+handlers: dict[str, object] = {"__name__": "somebody"}
+exec(  # a module of somebody else
+    "class SoftTimeLimit(Exception): pass\n"
+    "def handler(kind): raise kind('soft limit')\n"
+    "def swallow(read):\n"
+    "    try: read()\n"
+    "    except Exception as error: raise\n",
+    handlers,
+)
+SoftTimeLimit: type[Exception] = handlers["SoftTimeLimit"]  # type: ignore[assignment]
+
+
+def driver(source: str) -> dict[str, object]:
+    """A module of a driver that calls what it is given."""
+    module: dict[str, object] = {"__name__": "thedriver.io", "handler": handlers["handler"], "kind": None}
+    exec(source, module)
+    return module
+
+
+class DriverError(Exception):
+    """What a driver makes of an error of the socket."""
+
+
+# ------------------------------------------------------------------------------------------------- whose error it was
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ValueError, SoftTimeLimit])
+def test_what_a_handler_raised_is_told_from_the_drivers_own(kind):
+    read = driver("def read(kind): handler(kind)")["read"]
+    with pytest.raises(kind) as caught:
+        read(kind)
+    assert from_outside(caught.value, {"thedriver", "test_failures"}) is caught.value
+    assert from_outside(caught.value, {"thedriver", "test_failures", "somebody"}) is None
+
+
+def test_what_a_handler_raised_is_found_in_the_drivers_error():
+    module = driver(
+        "def read(kind):\n    try: handler(kind)\n    except OSError as error: raise DriverError(str(error))\n"
+    )
+    module["DriverError"] = DriverError
+    with pytest.raises(DriverError) as caught:
+        module["read"](TimeoutError)
+    hidden = from_outside(caught.value, {"thedriver", "test_failures"})
+    assert isinstance(hidden, TimeoutError)
+
+
+def test_what_the_caller_was_busy_with_is_nobodys_business():
+    module = driver("def read(): raise ValueError('of the driver')")
+    call = {"__name__": "somebody", "read": module["read"]}
+    exec("def call():\n    try: {}['x']\n    except KeyError: read()\n", call)
+    with pytest.raises(ValueError, match="of the driver") as caught:
+        try:
+            handlers["handler"](KeyError)
+        except KeyError:
+            module["read"]()
+    assert isinstance(caught.value.__context__, KeyError)
+    assert from_outside(caught.value, {"thedriver", "test_failures"}) is None
+
+
+# -------------------------------------------------------------------------------------------------------- the runner
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows the byte code of CPython 3.11")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SoftTimeLimit])
+def test_an_interrupt_at_any_place_of_a_call(tmp_path, kind):
+    """It arrives as it is, the operation is done or not done, and nothing is lost by it."""
+    steps = SQLStateSteps(PlainSQLite(), "p_")
+    pool = SyncPool(str(tmp_path / "x.db"), max_size=1, timeout=0.5)
+    runner = SQLRunner(pool, steps.migrations, Retry(0.1))
+    runner.connect()
+    expected, place, left = 0, 0, True
+    while left:
+        place += 1
+        error = interrupted(lambda: runner.run(steps.incr, "n", 1, time.time()), place, kind)
+        left = error is not None
+        assert error is None or type(error) is kind, (place, error)
+        begun = time.monotonic()
+        now = runner.run(steps.incr, "n", 0, time.time())
+        assert time.monotonic() - begun < 0.3, place
+        assert now in ({expected, expected + 1} if left else {expected + 1}), place
+        expected = now
+    assert place > 30
+    assert len(pool.lender._owners) == 0
+    runner.close()
+
+
+def test_a_silent_server_is_asked_twice_at_the_most(tmp_path):
+    pool = SyncPool(str(tmp_path / "x.db"))
+    runner = SQLRunner(pool, None, Retry(30))
+    runner.connect()
+    asked = []
+
+    @reads
+    def look():
+        asked.append("look")
+        yield Fetch("SELECT 1")
+        raise SilentError("it did not answer", sent=True)
+
+    @writes
+    def change():
+        asked.append("change")
+        yield Fetch("SELECT 1")
+        raise SilentError("it did not answer", sent=True)
+
+    for operation in (look, change):
+        opened = pool.opened
+        with pytest.raises(ConnectionFailedError, match="did not answer"):
+            runner.run(operation)
+        assert pool.opened - opened <= 1
+    assert asked == ["look", "look", "change"]
+    runner.close()
+
+
+def test_a_write_in_the_middle_of_another_one_does_not_wait_for_it(tmp_path):
+    pool = SyncPool(str(tmp_path / "x.db"), max_size=2)
+    runner = SQLRunner(pool, None, Retry(0.1))
+
+    @writes
+    def inner():
+        yield Execute("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+
+    @writes
+    def outer():
+        yield Execute("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+        runner._writing[threading.get_ident()][1].holds_locks = lambda: True
+        with pytest.raises(UnsupportedOperationError, match="in the middle"):
+            runner.run(inner)
+        return "done"
+
+    assert runner.run(outer) == "done"
+    runner.run(inner)
+    runner.close()
+
+
+def test_nothing_opens_a_closed_runner_again(tmp_path):
+    pool = SyncPool(str(tmp_path / "x.db"))
+    runner = SQLRunner(pool, None, Retry(5))
+    runner.connect()
+
+    @reads
+    def look():
+        yield Fetch("SELECT 1")
+        runner._closed = True
+        runner._pool.lender._closed = True
+        raise SilentError("it did not answer", sent=True)
+
+    opened = pool.opened
+    with pytest.raises(StoreClosedError):
+        runner.run(look)
+    assert pool.opened == opened
+
+
+# --------------------------------------------------------------------------------------------------------- the watch
+
+
+def test_a_watch_cuts_what_is_silent_and_nothing_else():
+    async def main() -> None:
+        cut = asyncio.Event()
+        watch = Watch(0.05, cut.set)
+        for _ in range(20):
+            watch.start()
+            await asyncio.sleep(0.005)
+            watch.stop()
+        await asyncio.sleep(0.1)
+        assert not watch.silent
+        watch.start()
+        await asyncio.wait_for(cut.wait(), 5)
+        assert watch.silent
+
+    asyncio.run(main())
+
+
+def test_a_watch_that_is_told_to_hurry():
+    async def main() -> None:
+        cut = asyncio.Event()
+        watch = Watch(60, cut.set)
+        watch.hurry(0)
+        assert not watch.running
+        watch.start()
+        watch.hurry(0.01)
+        await asyncio.wait_for(cut.wait(), 5)
+        watch.end()
+
+    asyncio.run(main())
