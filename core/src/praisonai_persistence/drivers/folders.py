@@ -10,12 +10,19 @@ from praisonai_persistence.locks import FileLock, LockTimeoutError
 __all__ = ["make_folder", "take_folder"]
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, *, again: bool = False) -> None:
     """Make a folder, for its owner alone, unless it is there; see that it can be used.
+
+    Args:
+        path: the folder.
+        again: whether it was there before, so that it must be there now: a volume that is not mounted is no database
+            without collections.
 
     Raises:
         ConnectionFailedError: it cannot.
     """
+    if again and not os.path.isdir(path):
+        raise ConnectionFailedError(f"{path} is no folder, or not there")
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:

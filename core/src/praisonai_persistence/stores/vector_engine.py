@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from praisonai_persistence.errors import CollectionNotFoundError, DocumentExistsError
 from praisonai_persistence.payload import copy
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import KnowledgeSteps, decode_document, same_collection
 from praisonai_persistence.stores.projection import ranked_vector
-from praisonai_persistence.stores.ranking import nearest, selected
+from praisonai_persistence.stores.ranking import SPARE, nearest, selected
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence.vectors import check_dimension
 
@@ -67,6 +67,9 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     Args:
         compiler: translates filters.
     """
+
+    spare: ClassVar[int] = SPARE
+    """How many candidates beyond the limit a search asks for; fewer where the engine takes long to return them."""
 
     def __init__(self, compiler: Compiler[E]) -> None:
         self._compiler = compiler
@@ -222,7 +225,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
             def fetch(limit: int) -> Steps[Sequence[Candidate]]:
                 return self._rank(opened, query, limit, compiled.expression)
 
-            return (yield from nearest(search, distance, fetch, exact=compiled.exact))
+            return (yield from nearest(search, distance, fetch, exact=compiled.exact, spare=self.spare))
 
         return (yield from self._on(collection, False, find))
 

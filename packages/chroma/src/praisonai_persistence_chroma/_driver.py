@@ -62,10 +62,12 @@ class ChromaOptions(Options):
 
 
 class Client(NamedTuple):
-    """Chroma's own client of a tenant and a database, and the collections that were opened with it, by its names."""
+    """Chroma's own client of a tenant and a database; by Chroma's names, collections that were opened with it, and
+    whether they are large: an empty list if that is not known, or not so."""
 
     chroma: Any
     opened: dict[str, Any]
+    large: dict[str, list[bool]]
 
 
 class Place(NamedTuple):
@@ -120,7 +122,7 @@ class ChromaDriver(Driver):
         with place.opening:
             if self._key not in place.clients:
                 chroma = self._embed() if self._options.host is None else self._reach(self._options.host)
-                place.clients[self._key] = Client(chroma, {})
+                place.clients[self._key] = Client(chroma, {}, {})
             return place.clients[self._key]
 
     def _reach(self, host: str) -> Any:

@@ -42,6 +42,7 @@ _WIDTH = 1_001
 """How many candidates a search looks at at least: in a collection of fewer it is exhaustive, and known to be, and in a
 larger one the width makes up for what the index leaves out."""
 _PAGE = 1_000  # ids in one request, and collections in one answer
+_BRANCHES = 16  # parts of one condition
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
 
@@ -49,17 +50,16 @@ class WhereCompiler(TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
     def has(self, tokens: Sequence[str]) -> Where:
-        parts = [{_TOKENS: {"$contains": token}} for token in tokens]
-        return parts[0] if len(parts) == 1 else {"$or": parts}
+        return _tree("$or", [{_TOKENS: {"$contains": token}} for token in tokens])
 
     def bound(self, name: str, number: float, *, upper: bool) -> Where:
         return {f"n{name}": {"$lte" if upper else "$gte": number}}
 
     def all_of(self, parts: Sequence[Where]) -> Where:
-        return {"$and": list(parts)}
+        return _tree("$and", parts)
 
     def any_of(self, parts: Sequence[Where]) -> Where:
-        return {"$or": list(parts)}
+        return _tree("$or", parts)
 
     def negate(self, part: Where) -> Where:
         if "$or" in part:
@@ -71,6 +71,13 @@ class WhereCompiler(TokenCompiler[Where]):
         return {_TOKENS: {"$contains": _NONE}}
 
 
+def _tree(operator: str, parts: Sequence[Where]) -> Where:
+    """Return parts of any number as one: Chroma nests those of a list, some hundred too deep for SQLite."""
+    while len(parts) > _BRANCHES:
+        parts = [_tree(operator, some) for some in pages(parts, _BRANCHES)]
+    return parts[0] if len(parts) == 1 else {operator: list(parts)}
+
+
 class ChromaSteps(MarkedSteps[Collection, Where]):
     """Knowledge in Chroma.
 
@@ -79,6 +86,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         settings: of the vector index of new collections.
         shared: whether other processes write too.
     """
+
+    spare = 2
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -123,6 +132,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def _drop(self, opened: Collection) -> Steps[None]:
         client: Client = yield lambda client: client
         client.opened.pop(opened.engine.name, None)
+        client.large.pop(opened.engine.name, None)
         yield lambda _: client.chroma.delete_collection(opened.engine.name)
 
     # ------------------------------------------------------------------------------------------------------- documents
@@ -152,9 +162,9 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Where | None
     ) -> Steps[Sequence[Candidate]]:
-        def rank(_: Client) -> list[Candidate]:
+        def rank(client: Client) -> list[Candidate]:
             # Where there are many documents, the width of the index is enough, and one request.
-            if limit < _WIDTH and _width(opened) >= _WIDTH <= opened.engine.count():
+            if limit < _WIDTH <= _width(opened) and self._is_large(client, opened):
                 found = _query(opened, query, limit, expression, _FULL)
                 if len(found["ids"]) == limit or not _has_more(opened, expression, len(found["ids"])):
                     return _candidates(found)
@@ -163,6 +173,14 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
             return [rows[key] for key in best if key in rows]
 
         return (yield rank)  # type: ignore[no-any-return]
+
+    def _is_large(self, client: Client, opened: Collection) -> bool:
+        large = None if self._shared else client.large.get(opened.engine.name)
+        if not large:
+            # Who deletes documents takes the list away, also while they are counted here.
+            large = client.large[opened.engine.name] = []
+            large += [True] * (opened.engine.count() >= _WIDTH)
+        return bool(large)
 
     def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
         return (yield lambda _: _read(opened, ids))  # type: ignore[no-any-return]
@@ -173,14 +191,20 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         return len((yield lambda _: opened.engine.get(where=expression, include=[]))["ids"])
 
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Where | None) -> Steps[int]:
+        def delete(client: Client, **chosen: Any) -> int:
+            try:
+                return int(opened.engine.delete(**chosen)["deleted"])
+            finally:
+                client.large.pop(opened.engine.name, None)
+
         if ids is None:
             every = expression or {_TOKENS: {"$contains": _ANY}}
-            return int((yield lambda _: opened.engine.delete(where=every))["deleted"])
+            return int((yield lambda client: delete(client, where=every)))
         gone = 0
         for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
             found = (yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=[]))["ids"]
             if found:
-                yield lambda _, found=found: opened.engine.delete(ids=found)
+                yield lambda client, found=found: delete(client, ids=found)
             gone += len(found)
         return gone
 

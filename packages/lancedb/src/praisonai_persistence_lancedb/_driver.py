@@ -5,20 +5,25 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from praisonai_persistence.drivers import Driver, Options, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores.collection_folders import CollectionFolders
-from praisonai_persistence_lancedb._database import Database, wait
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence_lancedb.knowledge import Table
 
-__all__ = ["INDEXES", "LanceDriver", "LanceOptions"]
+__all__ = ["INDEXES", "Database", "LanceDriver", "LanceOptions", "wait"]
+
+T = TypeVar("T")
 
 INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
 """Kinds of vector index; ``none``: every vector is looked at."""
@@ -43,6 +48,32 @@ class LanceOptions(Options):
     )
 
 
+_METADATA = 32 * 2**20  # bytes; LanceDB keeps what it knows of old versions, by itself up to a gigabyte
+
+
+def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of LanceDB's async API on the loop that its sync API has.
+
+    The sync API goes there and back several times for one search, and looks for a newer version each time.
+    """
+    from lancedb.background_loop import LOOP
+
+    if threading.current_thread() is LOOP.thread:
+        coroutine.close()
+        raise UnsupportedOperationError(
+            "a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
+        )
+    return LOOP.run(coroutine)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class Database(NamedTuple):
+    """The folders of a store's tables, LanceDB's connection, and the tables that were opened with it."""
+
+    folders: CollectionFolders
+    connection: Any
+    tables: dict[str, Table]
+
+
 class LanceDriver(Driver):
     """A folder. Writers come one by one, also those of other processes; readers wait for nobody.
 
@@ -65,29 +96,24 @@ class LanceDriver(Driver):
         self._made = False
 
     def open(self, deadline: Deadline) -> Database:
-        missing = self._missing() if self._made else None
-        if missing is not None:
-            raise missing
-        make_folder(self._folders.path)
-        self._made = True
-        return Database(self._folders)
+        import lancedb
 
-    def _missing(self) -> ConnectionFailedError | None:
-        path = self._folders.path  # a volume that is not mounted is no database without collections
-        return None if os.path.isdir(path) else ConnectionFailedError(f"{path} is no folder, or not there")
+        make_folder(self._folders.path, again=self._made)
+        self._made = True
+        connecting = lancedb.connect_async(
+            self._folders.path,
+            read_consistency_interval=timedelta(0),  # every read looks for a newer version first
+            session=lancedb.Session(metadata_cache_size_bytes=_METADATA),
+        )
+        return Database(self._folders, wait(connecting), {})
 
     def perform(self, on: Database, request: Any) -> Any:
-        from lancedb.background_loop import LOOP
-
-        if threading.current_thread() is LOOP.thread:
-            raise UnsupportedOperationError(
-                f"{self.where}: a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
-            )
         answer = request(on)
         return wait(answer) if inspect.iscoroutine(answer) else answer
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        return self._missing()
+        path = self._folders.path
+        return None if os.path.isdir(path) else ConnectionFailedError(f"{path} is no folder, or not there")
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         # Another process may have dropped or compacted what was being read.

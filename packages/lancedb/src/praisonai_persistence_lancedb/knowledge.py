@@ -1,21 +1,28 @@
-"""Knowledge in LanceDB: a table for each collection, searched by vector and by tokens of the metadata."""
+"""Knowledge in LanceDB: a table for each collection, searched by vector and by tokens of the metadata.
+
+What a collection was created with stands in the schema of its table.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import struct
+from dataclasses import dataclass
 from datetime import timedelta
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.errors import BackendError
 from praisonai_persistence.filters import SQLCompiler
+from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows
 from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_documents import vector_bytes
+from praisonai_persistence.stores.vector_documents import collection_facts, collection_info, vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_lancedb._database import Database, Table
+from praisonai_persistence_lancedb._driver import Database, wait
 
 if TYPE_CHECKING:
     from array import array
@@ -31,7 +38,8 @@ __all__ = ["LanceSteps"]
 
 _log = logging.getLogger("praisonai_persistence_lancedb")
 
-_RESULT = ["id", "content", "embedding", "metadata", "content_hash", "created_at"]
+_INFO = b"praisonai"  # in the metadata of a table's schema
+_RESULT = ["id", "content", "embedding", "metadata", "content_hash", "created_at", "vector"]
 _TOKENS = ("value_tokens", "item_tokens", "key_tokens")
 _METRICS = {"dot": "dot", "euclidean": "l2"}
 _MOST = 2**31 - 1  # LanceDB counts no further
@@ -100,37 +108,50 @@ def _schema(dimension: int) -> pa.Schema:
 
 def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     """Return rows in the schema of a table."""
+    import numpy as np
     import pyarrow as pa
 
-    found = list(project_rows(info.distance, rows))
-    floats = pa.py_buffer(b"".join(vector.tobytes() for _, vector, _ in found))
-    floats = pa.Array.from_buffers(pa.float32(), len(rows) * info.dimension, [None, floats])
-    columns = {
-        "id": [row.id for row in rows],
-        "vector": pa.FixedSizeListArray.from_arrays(floats, info.dimension),
-        "embedding": [None if vector is row.embedding else vector_bytes(row.embedding) for row, vector, _ in found],
-        "content": [row.content for row in rows],
-        "metadata": [row.metadata for row in rows],
-        "content_hash": [row.content_hash for row in rows],
-        "created_at": [row.created_at for row in rows],
-        **{name: [projection[number] for _, _, projection in found] for number, name in enumerate(_TOKENS)},
-        "numbers": [
-            "".join(f"{name}:{_ordered(value)};" for name, value in projection.numbers.items())
-            for _, _, projection in found
-        ],
-    }
-    return pa.table(columns, _schema(info.dimension))
+    entries = [
+        {
+            **row._asdict(),
+            "vector": np.frombuffer(vector, dtype=np.float32),
+            "embedding": None if vector is row.embedding else vector_bytes(row.embedding),
+            **dict(zip(_TOKENS, projection, strict=False)),
+            "numbers": "".join(f"{name}:{_ordered(value)};" for name, value in projection.numbers.items()),
+        }
+        for row, vector, projection in project_rows(info.distance, rows)
+    ]
+    return pa.Table.from_pylist(entries, _schema(info.dimension))
 
 
 def _candidates(found: pa.Table) -> list[Candidate]:
     """Return what a query found; see ``_RESULT``."""
     vectors = found.column("vector").combine_chunks()
     floats = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
-    columns = [found.column(name).to_pylist() for name in _RESULT]
+    columns = [found.column(name).to_pylist() for name in _RESULT if name != "vector"]
     return [
-        Candidate(id, content, unpack(embedding or vector.tobytes()), metadata, content_hash, created_at)
-        for vector, id, content, embedding, metadata, content_hash, created_at in zip(floats, *columns, strict=True)  # noqa: A001
+        Candidate(key, content, unpack(embedding or vector.tobytes()), *rest)
+        for vector, key, content, embedding, *rest in zip(floats, *columns, strict=True)
     ]
+
+
+@dataclass
+class Table:
+    """An opened table.
+
+    Attributes:
+        info: what its collection was created with.
+        path: its folder.
+        lance: LanceDB's ``AsyncTable``.
+        replaces: whether the last upsert replaced a document.
+        tidied: the version at which a writer last looked after its files.
+    """
+
+    info: CollectionInfo
+    path: str
+    lance: Any
+    replaces: bool = False
+    tidied: int | None = None
 
 
 class LanceSteps(VectorSteps[Table, str]):
@@ -150,20 +171,35 @@ class LanceSteps(VectorSteps[Table, str]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        return (yield Database.names)  # type: ignore[no-any-return]
+        return sorted((yield lambda database: database.folders.all()))
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Table | None]:
-        # A look at the folder always tells.
-        return (yield lambda database: database.find(name))  # type: ignore[no-any-return]
+        async def find(database: Database) -> Table | None:
+            path = database.folders.all().get(name)
+            if path is None:
+                return None
+            lance = await database.connection.open_table(_name(path))
+            table = database.tables[name] = Table(_info(name, await lance.schema()), path, lance)
+            return table
+
+        def look(database: Database) -> Any:
+            table = database.tables.get(name)  # its folder has a name of its own, and tells whether it is still there
+            return table if table is not None and os.path.isdir(table.path) else find(database)
+
+        return (yield look)  # type: ignore[no-any-return]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        yield lambda database: database.create(info, metadata, _schema(info.dimension))
+        schema = _schema(info.dimension).with_metadata({_INFO: dumps(collection_facts(info, metadata)).encode()})
+        yield lambda database: database.folders.make(
+            info.name, lambda entry: wait(database.connection.create_table(_name(entry), schema=schema))
+        )
 
     def _drop(self, opened: Table) -> Steps[None]:
-        yield lambda database: database.drop(opened)
+        yield lambda database: database.folders.remove(opened.path)
 
     def _taken(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [row[0] for row in (yield from self._read(opened, ["id"], _where(ids, None)))]
+        found = yield from self._read(opened, ["id"], _where(ids, None))
+        return found.column("id").to_pylist()  # type: ignore[no-any-return]
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield lambda _: _tidy(opened)
@@ -189,21 +225,25 @@ class LanceSteps(VectorSteps[Table, str]):
                 found = found.refine_factor(self._refine)
                 if self._probes is not None:
                     found = found.nprobes(self._probes)
-            return await found.select([*_RESULT, "vector", "_distance"]).to_arrow()
+            return await found.select([*_RESULT, "_distance"]).to_arrow()
 
         return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return _candidates((yield lambda _: _select(opened, [*_RESULT, "vector"], _where(ids, None))))
+        return _candidates((yield from self._read(opened, _RESULT, _where(ids, None))))
 
     def _scan(
         self, opened: Table, ids: Sequence[str] | None, expression: str | None
     ) -> Steps[Sequence[tuple[str, str | None]]]:
-        return (yield from self._read(opened, ["id", "metadata"], _where(ids, expression)))
+        found = yield from self._read(opened, ["id", "metadata"], _where(ids, expression))
+        return list(zip(found.column("id").to_pylist(), found.column("metadata").to_pylist(), strict=True))
 
-    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[list[tuple[Any, ...]]]:
-        found = yield lambda _: _select(opened, columns, where)
-        return list(zip(*(found.column(name).to_pylist() for name in columns), strict=True))
+    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[pa.Table]:
+        async def read(_: Database) -> pa.Table:
+            found = opened.lance.query().select(columns).limit(_MOST)
+            return await (found if where is None else found.where(where)).to_arrow()
+
+        return (yield read)
 
     def _count(self, opened: Table, expression: str | None) -> Steps[int]:
         return int((yield lambda _: opened.lance.count_rows(expression)))
@@ -287,6 +327,12 @@ async def _are_new(opened: Table, ids: pa.ChunkedArray) -> bool:
     return True
 
 
-async def _select(opened: Table, columns: list[str], where: str | None) -> pa.Table:
-    found = opened.lance.query().select(columns).limit(_MOST)
-    return await (found if where is None else found.where(where)).to_arrow()
+def _name(path: str) -> str:
+    return os.path.basename(path).removesuffix(".lance")
+
+
+def _info(name: str, schema: Any) -> CollectionInfo:
+    text = (schema.metadata or {}).get(_INFO)
+    if text is None:
+        raise BackendError("a table with the name of a collection has another schema: it was not made by this project")
+    return collection_info(name, loads(text.decode()))
