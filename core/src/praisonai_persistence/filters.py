@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +41,7 @@ __all__ = [
     "Not",
     "Or",
     "SQLCompiler",
+    "joined",
     "matches",
     "parse",
 ]
@@ -344,16 +345,27 @@ class Compiler(ABC, Generic[E]):
         return Compiled(said[0] if len(said) == 1 else self.any_of(said), exact)
 
 
+def joined(parts: Sequence[E], join: Callable[[Sequence[E]], E], most: int = 16) -> E:
+    """Return parts of any number, one or more, joined to one, so many at a time.
+
+    Engines nest the parts of a long row one in the other, and some hundred are too deep for them.
+    """
+    while len(parts) > 1:
+        groups = [parts[start : start + most] for start in range(0, len(parts), most)]
+        parts = [join(group) if len(group) > 1 else group[0] for group in groups]
+    return parts[0]
+
+
 class SQLCompiler(Compiler[str]):
     """For engines whose filters are SQL conditions, none of which is ever NULL."""
 
     def all_of(self, parts: Sequence[str]) -> str:
         """See [Compiler.all_of][]."""
-        return f"({' AND '.join(parts)})"
+        return joined(parts, lambda some: f"({' AND '.join(some)})")
 
     def any_of(self, parts: Sequence[str]) -> str:
         """See [Compiler.any_of][]."""
-        return f"({' OR '.join(parts)})"
+        return joined(parts, lambda some: f"({' OR '.join(some)})")
 
     def negate(self, part: str) -> str:
         """See [Compiler.negate][]."""

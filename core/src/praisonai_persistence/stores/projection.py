@@ -40,6 +40,7 @@ __all__ = [
     "product_distance",
     "project",
     "project_rows",
+    "rank_all",
     "ranked_vector",
     "ranked_vectors",
     "token",
@@ -163,6 +164,24 @@ def project(metadata: str | None) -> Projection:
             canonical = _canonical(value)
         values.append(_token(f"v{place}{canonical}"))
     return projection
+
+
+def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
+    """Return the numbers of [ranked_vectors][], best first, as an engine without an index ranks them; needs NumPy.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+        vectors: the vectors, or a matrix of them.
+    """
+    import numpy as np
+
+    matrix, vector = np.asarray(vectors, dtype=np.float64), np.frombuffer(query, dtype=np.float32)
+    if product_distance(distance) == "dot":
+        ranks = -(matrix @ vector)
+    else:
+        ranks = np.linalg.norm(matrix - vector, axis=1)
+    return np.argsort(ranks, kind="stable").tolist()
 
 
 def project_rows(

@@ -285,8 +285,8 @@ class MarkedSteps(VectorSteps[C, E]):
         self._shared = shared
 
     @abstractmethod
-    def _put_new(self, opened: C, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        """Write rows with a mark, and pass over those whose ids exist."""
+    def _store(self, opened: C, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        """Write rows with a mark: over those that exist, or (``new``) passing over those whose ids exist."""
 
     @abstractmethod
     def _entries(
@@ -296,6 +296,9 @@ class MarkedSteps(VectorSteps[C, E]):
 
         The ids are all different. Of the facts, the metadata and the writer are needed.
         """
+
+    def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._store(opened, rows, None, new=False)
 
     def _taken(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
         return [key for key, _ in (yield from self._entries(opened, ids, None))]
@@ -307,10 +310,10 @@ class MarkedSteps(VectorSteps[C, E]):
 
     def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         if not self._shared:
-            yield from self._put_new(opened, rows, None)
+            yield from self._store(opened, rows, None, new=True)
             return
         mark = uuid.uuid4().hex
-        yield from self._put_new(opened, rows, mark)
+        yield from self._store(opened, rows, mark, new=True)
         entries = yield from self._entries(opened, [row.id for row in rows], None)
         mine = [key for key, facts in entries if facts.get("writer") == mark]
         if len(mine) < len(rows):

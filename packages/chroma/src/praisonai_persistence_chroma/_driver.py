@@ -46,10 +46,7 @@ class ChromaOptions(Options):
     connect_timeout = option(10.0, "seconds", "seconds within which a server has to take a connection")
     timeout = option(60.0, "seconds", "seconds within which it has to answer a request")
     hnsw = option(
-        {},
-        "object",
-        "settings of the vector index of collections created by this store: `ef_construction`, `ef_search`, "
-        "`max_neighbors` and others of Chroma",
+        {}, "object", "of the vector index of new collections: `ef_construction`, `ef_search`, `max_neighbors` and others"
     )
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
@@ -62,12 +59,12 @@ class ChromaOptions(Options):
 
 
 class Client(NamedTuple):
-    """Chroma's own client of a tenant and a database; by Chroma's names, collections that were opened with it, and
-    whether they are large: an empty list if that is not known, or not so."""
+    """Chroma's own client of a tenant and a database; collections that were opened with it by their names, and
+    by their ids whether they are large: an empty list if that is not known, or not so."""
 
     chroma: Any
     opened: dict[str, Any]
-    large: dict[str, list[bool]]
+    large: dict[Any, list[bool]]
 
 
 class Place(NamedTuple):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, rank_all
 from praisonai_persistence.stores.vector_documents import (
     collection_facts,
     collection_info,
     document_candidate,
     document_facts,
+    own_names,
     pages,
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
@@ -20,7 +23,7 @@ from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
@@ -42,7 +45,6 @@ _WIDTH = 1_001
 """How many candidates a search looks at at least: in a collection of fewer it is exhaustive, and known to be, and in a
 larger one the width makes up for what the index leaves out."""
 _PAGE = 1_000  # ids in one request, and collections in one answer
-_BRANCHES = 16  # parts of one condition
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
 
@@ -50,32 +52,25 @@ class WhereCompiler(TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
     def has(self, tokens: Sequence[str]) -> Where:
-        return _tree("$or", [{_TOKENS: {"$contains": token}} for token in tokens])
+        return self.any_of([{_TOKENS: {"$contains": token}} for token in tokens])
 
     def bound(self, name: str, number: float, *, upper: bool) -> Where:
         return {f"n{name}": {"$lte" if upper else "$gte": number}}
 
     def all_of(self, parts: Sequence[Where]) -> Where:
-        return _tree("$and", parts)
+        return joined(parts, lambda some: {"$and": list(some)})
 
     def any_of(self, parts: Sequence[Where]) -> Where:
-        return _tree("$or", parts)
+        return joined(parts, lambda some: {"$or": list(some)})
 
     def negate(self, part: Where) -> Where:
         if "$or" in part:
-            return {"$and": [self.negate(item) for item in part["$or"]]}
+            return self.all_of([self.negate(item) for item in part["$or"]])
         ((operator, token),) = part[_TOKENS].items()
         return {_TOKENS: {"$not_contains" if operator == "$contains" else "$contains": token}}
 
     def nothing(self) -> Where:
         return {_TOKENS: {"$contains": _NONE}}
-
-
-def _tree(operator: str, parts: Sequence[Where]) -> Where:
-    """Return parts of any number as one: Chroma nests those of a list, some hundred too deep for SQLite."""
-    while len(parts) > _BRANCHES:
-        parts = [_tree(operator, some) for some in pages(parts, _BRANCHES)]
-    return parts[0] if len(parts) == 1 else {operator: list(parts)}
 
 
 class ChromaSteps(MarkedSteps[Collection, Where]):
@@ -107,18 +102,15 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
             page = yield lambda client: client.chroma.list_collections(limit=_PAGE, offset=len(found))
             found += [item.name for item in page]
             if len(page) < _PAGE:
-                break
-        mine = (name for name in found if name.startswith(self._prefix) and name.endswith(".x"))
-        return sorted(name[len(self._prefix) : -2] for name in mine)
+                return own_names(found, self._prefix, ".x")
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
         client: Client = yield lambda client: client
         if fresh or own not in client.opened:
-            client.opened.pop(own, None)
             found = yield lambda _: client.chroma.get_collection(own, embedding_function=None)
             client.opened[own] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
-        return client.opened.get(own)
+        return client.opened[own]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         index = {"ef_search": _WIDTH, **self._settings, "space": _SPACES[product_distance(info.distance)]}
@@ -130,10 +122,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         )
 
     def _drop(self, opened: Collection) -> Steps[None]:
-        client: Client = yield lambda client: client
-        client.opened.pop(opened.engine.name, None)
-        client.large.pop(opened.engine.name, None)
-        yield lambda _: client.chroma.delete_collection(opened.engine.name)
+        yield lambda client: client.chroma.delete_collection(opened.engine.name)
 
     # ------------------------------------------------------------------------------------------------------- documents
 
@@ -146,25 +135,18 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
             rows += zip(found["ids"], (json.loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
         return rows
 
-    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._write_all(opened.engine.upsert, opened.info, rows, None)
-
-    def _put_new(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        yield from self._write_all(opened.engine.add, opened.info, rows, mark)
-
-    def _write_all(
-        self, call: Callable[..., Any], info: CollectionInfo, rows: Sequence[DocumentRow], mark: str | None
-    ) -> Steps[None]:
+    def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        write = opened.engine.add if new else opened.engine.upsert
         most = yield lambda client: client.chroma.get_max_batch_size()
         for some in pages(rows, most):
-            yield lambda _, some=some: call(**_records(some, info, mark))
+            yield lambda _, some=some: write(**_records(some, opened.info, mark))
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Where | None
     ) -> Steps[Sequence[Candidate]]:
         def rank(client: Client) -> list[Candidate]:
             # Where there are many documents, the width of the index is enough, and one request.
-            if limit < _WIDTH <= _width(opened) and self._is_large(client, opened):
+            if limit < _WIDTH and self._is_large(client, opened):
                 found = _query(opened, query, limit, expression, _FULL)
                 if len(found["ids"]) == limit or not _has_more(opened, expression, len(found["ids"])):
                     return _candidates(found)
@@ -175,10 +157,13 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         return (yield rank)  # type: ignore[no-any-return]
 
     def _is_large(self, client: Client, opened: Collection) -> bool:
-        large = None if self._shared else client.large.get(opened.engine.name)
+        """Whether there are many documents, and the index is as wide however few it is asked for."""
+        if ((opened.engine.configuration_json.get("hnsw") or {}).get("ef_search") or 0) < _WIDTH:
+            return False
+        large = None if self._shared else client.large.get(opened.engine.id)
         if not large:
             # Who deletes documents takes the list away, also while they are counted here.
-            large = client.large[opened.engine.name] = []
+            large = client.large[opened.engine.id] = []
             large += [True] * (opened.engine.count() >= _WIDTH)
         return bool(large)
 
@@ -195,7 +180,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
             try:
                 return int(opened.engine.delete(**chosen)["deleted"])
             finally:
-                client.large.pop(opened.engine.name, None)
+                client.large.pop(opened.engine.id, None)
 
         if ids is None:
             every = expression or {_TOKENS: {"$contains": _ANY}}
@@ -211,18 +196,11 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
 def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
     """Return the ids of the nearest documents, best first."""
-    import numpy as np
-
     wanted = _WIDTH if limit <= _WIDTH else max(_WIDTH, min(limit, opened.engine.count()))
     found: list[str] = _query(opened, query, wanted, expression, ["distances"])["ids"]
     if len(found) < wanted and _has_more(opened, expression, len(found)):
-        # Each document is looked at.
-        every = opened.engine.get(where=expression, include=["embeddings"])
-        vectors = np.asarray(every["embeddings"], dtype=np.float64)
-        vector = np.frombuffer(query, dtype=np.float32)
-        by_product = product_distance(opened.info.distance) == "dot"
-        ranks = -(vectors @ vector) if by_product else np.linalg.norm(vectors - vector, axis=1)
-        found = [every["ids"][number] for number in np.argsort(ranks, kind="stable")]
+        every = opened.engine.get(where=expression, include=["embeddings"])  # each document is looked at
+        found = [every["ids"][number] for number in rank_all(opened.info.distance, query, every["embeddings"])]
     return found[:limit]
 
 
@@ -238,11 +216,6 @@ def _query(opened: Collection, query: array[float], limit: int, where: Where | N
 def _has_more(opened: Collection, where: Where | None, number: int) -> bool:
     """Whether more documents match: an index may leave out some, the more so under a filter."""
     return len(opened.engine.get(where=where, include=[], limit=number + 1)["ids"]) > number
-
-
-def _width(opened: Collection) -> int:
-    """Return at how many candidates the index looks, however few it is asked for."""
-    return int((opened.engine.configuration_json.get("hnsw") or {}).get("ef_search") or 0)
 
 
 def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None) -> dict[str, Any]:
@@ -274,11 +247,11 @@ def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
 
 
 def _candidates(found: Any) -> list[Candidate]:
-    return list(map(_candidate, found["ids"], *(found[name] for name in _FULL)))
-
-
-def _candidate(key: str, content: str | None, entry: dict[str, Any], vector: Any) -> Candidate:
     import numpy as np
 
-    facts = json.loads(entry[_FACTS])
-    return document_candidate(key, content or "", facts, lambda: unpack(np.asarray(vector, dtype="<f4").tobytes()))
+    vectors = np.asarray(found["embeddings"], dtype="<f4")
+    columns = zip(found["ids"], found["documents"], found["metadatas"], vectors, strict=True)
+    return [
+        document_candidate(key, content or "", json.loads(entry[_FACTS]), partial(unpack, vector.tobytes()))
+        for key, content, entry, vector in columns
+    ]

@@ -15,6 +15,7 @@ from praisonai_persistence.stores.vector_documents import (
     collection_info,
     document_candidate,
     document_facts,
+    own_names,
     pages,
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
@@ -70,7 +71,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = (yield lambda client: client.get_collections()).collections
-        return sorted(item.name[len(self._prefix) :] for item in found if item.name.startswith(self._prefix))
+        return own_names((item.name for item in found), self._prefix)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         # Always asked for: Qdrant would work on a new collection of the same name without a word.
@@ -129,13 +130,8 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
             if offset is None:
                 return found
 
-    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._upsert(opened, rows, None)
-
-    def _put_new(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        yield from self._upsert(opened, rows, mark, update_mode=models().UpdateMode.INSERT_ONLY)
-
-    def _upsert(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, **mode: Any) -> Steps[None]:
+    def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
         for some in batches(rows, _REQUEST, opened.info.dimension):
             points = [_make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
             yield lambda client, points=points: client.upsert(opened.engine, points, wait=True, **mode)
