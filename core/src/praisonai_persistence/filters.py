@@ -26,7 +26,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from praisonai_persistence.errors import FilterError, SerializationError
 from praisonai_persistence.payload import copy, dumps, equal
@@ -282,6 +282,9 @@ class Compiler(ABC, Generic[E]):
     expression that selects more would select less.
     """
 
+    most_parts: ClassVar[float] = math.inf
+    """How many parts an expression may have; what is wider selects more, and is checked on what was found."""
+
     def compile(self, tree: Filter | None) -> Compiled[E]:
         """Return the translation of a tree of [parse][].
 
@@ -329,7 +332,9 @@ class Compiler(ABC, Generic[E]):
 
     def _all_of(self, parts: Sequence[Compiled[E]]) -> Compiled[E]:
         said = [part.expression for part in parts if part.expression is not None]
-        exact = all(part.exact for part in parts)
+        exact = all(part.exact for part in parts) and len(said) <= self.most_parts
+        if not exact:
+            said = [part for number, part in enumerate(said) if number < self.most_parts]
         if len(said) < 2:
             return Compiled(said[0] if said else None, exact)
         return Compiled(self.all_of(said), exact)
@@ -341,6 +346,8 @@ class Compiler(ABC, Generic[E]):
         if everything:
             return Compiled(None, any(part.exact for part in everything))
         said = [part.expression for part in parts if part.expression is not None]
+        if len(said) > self.most_parts:
+            return Compiled(None, exact=False)
         exact = all(part.exact for part in parts)
         return Compiled(said[0] if len(said) == 1 else self.any_of(said), exact)
 

@@ -47,7 +47,9 @@ def take_folder(path: str, lock_file: str, instead: str) -> FileLock:
     try:
         lock.acquire(0)
     except LockTimeoutError as error:
-        raise ConnectionFailedError(f"{path} is in use by another process, and it serves one only; {instead}") from error
+        raise ConnectionFailedError(
+            f"{path} is in use by another process, and it serves one only; {instead}"
+        ) from error
     except OSError as error:
         raise ConnectionFailedError(f"cannot use the folder {path}: {error.strerror}") from error
     return lock

@@ -177,16 +177,11 @@ def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
     import numpy as np
 
     matrix, vector = np.asarray(vectors, dtype=np.float64), np.frombuffer(query, dtype=np.float32)
-    if product_distance(distance) == "dot":
-        ranks = -(matrix @ vector)
-    else:
-        ranks = np.linalg.norm(matrix - vector, axis=1)
-    return np.argsort(ranks, kind="stable").tolist()
+    ranks = -(matrix @ vector) if product_distance(distance) == "dot" else np.linalg.norm(matrix - vector, axis=1)
+    return [int(number) for number in np.argsort(ranks, kind="stable")]
 
 
-def project_rows(
-    distance: str, rows: Sequence[DocumentRow]
-) -> Iterable[tuple[DocumentRow, array[float], Projection]]:
+def project_rows(distance: str, rows: Sequence[DocumentRow]) -> Iterable[tuple[DocumentRow, array[float], Projection]]:
     """Return documents, one or more, each with its [ranked_vector][] and its projection; needs NumPy."""
     vectors = ranked_vectors(distance, [row.embedding for row in rows])
     return zip(rows, vectors, [project(row.metadata) for row in rows], strict=True)
@@ -218,6 +213,8 @@ class TokenCompiler(Compiler[E]):
             return Compiled(self.has([token(key, value)]))
         if part.operator == "$in":
             tokens = list(dict.fromkeys(token(key, item) for item in value))
+            if len(tokens) > self.most_parts:
+                return Compiled(self.has_key(field(key)), exact=False)
             return Compiled(self.has(tokens) if tokens else self.nothing())
         if part.operator == "$contains":
             return Compiled(self.has_item(token(key, value, item=True)))

@@ -45,9 +45,7 @@ class ChromaOptions(Options):
     database = option("default_database", "text", "its database, which has to exist", url=True)
     connect_timeout = option(10.0, "seconds", "seconds within which a server has to take a connection")
     timeout = option(60.0, "seconds", "seconds within which it has to answer a request")
-    hnsw = option(
-        {}, "object", "of the vector index of new collections: `ef_construction`, `ef_search`, `max_neighbors` and others"
-    )
+    hnsw = option({}, "object", "of the index of new collections: `ef_construction`, `ef_search`, `max_neighbors` ...")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **{name: value for name, value in given.items() if name != "headers" or value})
@@ -59,8 +57,7 @@ class ChromaOptions(Options):
 
 
 class Client(NamedTuple):
-    """Chroma's own client of a tenant and a database; collections that were opened with it by their names, and
-    by their ids whether they are large: an empty list if that is not known, or not so."""
+    """Chroma's own client of a tenant and a database, its opened collections by name, and by id which are large."""
 
     chroma: Any
     opened: dict[str, Any]

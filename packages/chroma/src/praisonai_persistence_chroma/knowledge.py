@@ -51,6 +51,8 @@ _SPACES = {"dot": "ip", "euclidean": "l2"}
 class WhereCompiler(TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
+    most_parts = 500  # the time that Chroma takes grows with their square
+
     def has(self, tokens: Sequence[str]) -> Where:
         return self.any_of([{_TOKENS: {"$contains": token}} for token in tokens])
 
@@ -99,8 +101,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def list_collections(self) -> Steps[list[str]]:
         found: list[str] = []
         while True:
-            page = yield lambda client: client.chroma.list_collections(limit=_PAGE, offset=len(found))
-            found += [item.name for item in page]
+            page = yield partial(_names, start=len(found))
+            found += page
             if len(page) < _PAGE:
                 return own_names(found, self._prefix, ".x")
 
@@ -110,7 +112,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         if fresh or own not in client.opened:
             found = yield lambda _: client.chroma.get_collection(own, embedding_function=None)
             client.opened[own] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
-        return client.opened[own]
+        return client.opened[own]  # type: ignore[no-any-return]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         index = {"ef_search": _WIDTH, **self._settings, "space": _SPACES[product_distance(info.distance)]}
@@ -192,6 +194,10 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
                 yield lambda client, found=found: delete(client, ids=found)
             gone += len(found)
         return gone
+
+
+def _names(client: Client, start: int) -> list[str]:
+    return [item.name for item in client.chroma.list_collections(limit=_PAGE, offset=start)]
 
 
 def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:

@@ -51,6 +51,8 @@ _EXACT = 10_000  # an index is passed by where there are no more documents: it w
 class SQLTokens(SQLCompiler, TokenCompiler[str]):
     """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
 
+    most_parts = 10_000  # the time that LanceDB takes grows with the square of more
+
     def has(self, tokens: Sequence[str]) -> str:
         if len(tokens) == 1:
             return f"array_has(value_tokens, '{tokens[0]}')"

@@ -23,8 +23,6 @@ from praisonai_persistence.filters import Compiled, SQLCompiler
 from praisonai_persistence.payload import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from praisonai_persistence.filters import Compare, Filter
 
 __all__ = ["SQLFilter", "ordered_text", "searchable", "where"]
