@@ -1,12 +1,12 @@
 """Measures the vector stores beside hand-written programs on the bare clients, in one run, as ratios.
 
-    python benchmarks/vectors.py [ENGINE ...] [--rounds N] [--quick] [--check]
+    python benchmarks/vectors.py [ENGINE ...] [--rounds N] [--documents N] [--quick] [--cpu] [--check]
 
 Ours and theirs take turns, each on a collection of its own in the same kind of place: 5,000 documents of 384 dimensions
 (unit vectors, as most embedding models give them) in batches of 500, upserted into an empty collection and again into
 the full one; then 200 searches for the best ten under a filter that a tenth of the documents match. The last line is
-the whole of it, to write once and to search, and what the target is for. The hand-written program is what somebody
-would write who knows the filter beforehand.
+the whole of it, to write once and to search. The hand-written program is what somebody would write who knows the filter
+beforehand. On a machine that does other things too, ``--cpu`` measures the time of the processor, of all threads.
 
 Both sides start and end with the same: documents with embeddings as lists of Python floats go in, documents with
 content, metadata, created_at and score come out; all of a document's fields are stored (content_hash too, which is None
@@ -26,6 +26,7 @@ import json
 import random
 import shutil
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import Report, clock
+import measuring
+from measuring import Report
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import norm
@@ -225,12 +227,9 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
 
 
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
-ENGINES: dict[str, tuple[Engine, float | None]] = {
-    "qdrant": (qdrant, 1.15),
-    "lancedb": (lancedb, 1.15),
-    "chroma": (chroma, None),
-}
-"""Each with the largest ratio of times that is aimed at."""
+ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
+MOST = 1.25
+"""The largest ratio of times that is aimed at, for each kind of work."""
 
 # ------------------------------------------------------------------------------------------------------- measuring
 
@@ -249,9 +248,10 @@ def documents(number: int) -> list[KnowledgeDocument]:
     return made
 
 
-def measure(engine: Engine, report: Report, name: str, arguments: argparse.Namespace, most: float | None) -> None:
+def measure(engine: Engine, report: Report, name: str, arguments: argparse.Namespace) -> None:
     """Run one engine's programs in turns, batch by batch and search by search."""
-    everything = documents(1_000 if arguments.quick else 5_000)
+    everything = documents(arguments.documents or (1_000 if arguments.quick else 5_000))
+    clock = time.process_time if arguments.cpu else measuring.clock
     searches = 40 if arguments.quick else 200
     figures: dict[str, tuple[list[float], list[float]]] = {
         what: ([], []) for what in ("upsert, new", "upsert, over the same", "search under a filter")
@@ -286,13 +286,13 @@ def measure(engine: Engine, report: Report, name: str, arguments: argparse.Names
             shutil.rmtree(folder, ignore_errors=True)
     for what, (mine, bare) in figures.items():
         unit = "ms a batch" if what.startswith("upsert") else "ms"
-        report.compare(name, what, unit, mine, bare)
+        report.compare(name, what, unit, mine, bare, at_most=MOST)
     written, searched = figures["upsert, new"], figures["search under a filter"]
     whole = [
         [len(everything) / BATCH * write + searches * search for write, search in zip(*sides, strict=True)]
         for sides in zip(written, searched, strict=True)
     ]
-    report.compare(name, "all batches, new, and all searches", "ms", *whole, at_most=most)
+    report.compare(name, "all batches, new, and all searches", "ms", *whole)
     report.show(name)
 
 
@@ -313,13 +313,14 @@ def main() -> int:
     parser.add_argument("engines", nargs="*", choices=[[], *ENGINES], metavar="ENGINE", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="1,000 documents and 40 searches")
+    parser.add_argument("--documents", type=int, help="how many, instead of 5,000")
+    parser.add_argument("--cpu", action="store_true", help="the time of the processor instead of the clock's")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is larger than aimed at")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="qdrant_client")
     report = Report()
     for name in arguments.engines or ENGINES:
-        engine, most = ENGINES[name]
-        measure(engine, report, name, arguments, most)
+        measure(ENGINES[name], report, name, arguments)
     return 1 if arguments.check and report.missed else 0
 
 

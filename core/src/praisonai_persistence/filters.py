@@ -24,14 +24,27 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from praisonai_persistence.errors import FilterError, SerializationError
 from praisonai_persistence.payload import copy, dumps, equal
 
-__all__ = ["COMPARISONS", "And", "Compare", "Compiled", "Compiler", "Filter", "Not", "Or", "matches", "parse"]
+__all__ = [
+    "COMPARISONS",
+    "And",
+    "Compare",
+    "Compiled",
+    "Compiler",
+    "Filter",
+    "Not",
+    "Or",
+    "SQLCompiler",
+    "joined",
+    "matches",
+    "parse",
+]
 
 COMPARISONS = ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$exists", "$contains", "$startswith")
 """The operators that a [Compare][] may have; ``$ne`` and ``$nin`` are parsed into [Not][]."""
@@ -269,6 +282,9 @@ class Compiler(ABC, Generic[E]):
     expression that selects more would select less.
     """
 
+    most_parts: ClassVar[float] = math.inf
+    """How many parts an expression may have; what is wider selects more, and is checked on what was found."""
+
     def compile(self, tree: Filter | None) -> Compiled[E]:
         """Return the translation of a tree of [parse][].
 
@@ -316,7 +332,9 @@ class Compiler(ABC, Generic[E]):
 
     def _all_of(self, parts: Sequence[Compiled[E]]) -> Compiled[E]:
         said = [part.expression for part in parts if part.expression is not None]
-        exact = all(part.exact for part in parts)
+        exact = all(part.exact for part in parts) and len(said) <= self.most_parts
+        if not exact:
+            said = [part for number, part in enumerate(said) if number < self.most_parts]
         if len(said) < 2:
             return Compiled(said[0] if said else None, exact)
         return Compiled(self.all_of(said), exact)
@@ -328,5 +346,38 @@ class Compiler(ABC, Generic[E]):
         if everything:
             return Compiled(None, any(part.exact for part in everything))
         said = [part.expression for part in parts if part.expression is not None]
+        if len(said) > self.most_parts:
+            return Compiled(None, exact=False)
         exact = all(part.exact for part in parts)
         return Compiled(said[0] if len(said) == 1 else self.any_of(said), exact)
+
+
+def joined(parts: Sequence[E], join: Callable[[Sequence[E]], E], most: int = 16) -> E:
+    """Return parts of any number, one or more, joined to one, so many at a time.
+
+    Engines nest the parts of a long row one in the other, and some hundred are too deep for them.
+    """
+    while len(parts) > 1:
+        groups = [parts[start : start + most] for start in range(0, len(parts), most)]
+        parts = [join(group) if len(group) > 1 else group[0] for group in groups]
+    return parts[0]
+
+
+class SQLCompiler(Compiler[str]):
+    """For engines whose filters are SQL conditions, none of which is ever NULL."""
+
+    def all_of(self, parts: Sequence[str]) -> str:
+        """See [Compiler.all_of][]."""
+        return joined(parts, lambda some: f"({' AND '.join(some)})")
+
+    def any_of(self, parts: Sequence[str]) -> str:
+        """See [Compiler.any_of][]."""
+        return joined(parts, lambda some: f"({' OR '.join(some)})")
+
+    def negate(self, part: str) -> str:
+        """See [Compiler.negate][]."""
+        return f"NOT ({part})"
+
+    def nothing(self) -> str:
+        """See [Compiler.nothing][]."""
+        return "FALSE"

@@ -157,3 +157,71 @@ def test_nobody_at_the_address_is_reported():
     ):
         store.connect()
     assert "s3cret" not in str(caught.value)
+
+
+def test_stores_with_other_prefixes_share_a_folder_and_no_collection(tmp_path):
+    with ChromaKnowledgeStore(path=tmp_path) as store, ChromaKnowledgeStore(path=tmp_path, table_prefix="b_") as other:
+        store.create_collection("docs", 2)
+        other.create_collection("docs", 3)
+        store.upsert("docs", [make("a")])
+        other.upsert("docs", [make("b", [1.0, 2.0, 3.0])])
+        assert [item.id for item in store.get("docs", ["a", "b"])] == ["a"]
+        assert [item.id for item in other.get("docs", ["a", "b"])] == ["b"]
+        store.delete_collection("docs")
+        assert other.count("docs") == 1
+
+
+def test_stores_with_other_tenants_share_a_folder_and_no_collection(tmp_path):
+    import chromadb
+    from chromadb.config import Settings
+
+    with ChromaKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 2)
+        admin = chromadb.AdminClient(
+            Settings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(tmp_path))
+        )
+        admin.create_tenant("acme")
+        admin.create_database("notes", "acme")
+        with ChromaKnowledgeStore(path=tmp_path, tenant="acme", database="notes") as other:
+            assert other.list_collections() == []
+            other.create_collection("docs", 3)
+            other.upsert("docs", [make("a", [1.0, 2.0, 3.0])])
+            assert store.count("docs") == 0
+            with (
+                ChromaKnowledgeStore(path=tmp_path, tenant="nobody") as stranger,
+                pytest.raises(ConnectionFailedError, match="tenant"),
+            ):
+                stranger.connect()
+            store.close()
+            assert other.count("docs") == 1
+
+
+def test_many_values_of_in(tmp_path):
+    """Chroma nests a row of conditions, and SQLite takes a thousand levels."""
+    with ChromaKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make(str(n), n=n) for n in range(4)])
+        assert store.count("docs", {"n": {"$in": list(range(2, 3_000))}}) == 2
+        assert store.count("docs", {"n": {"$nin": list(range(2, 3_000))}}) == 2
+        assert store.count("docs", {"$or": [{"n": number} for number in range(3, 3_000)]}) == 1
+
+
+def test_a_large_collection_that_becomes_small_is_searched_exhaustively(tmp_path):
+    """One request is enough for many documents; up to 1,000 each of them is looked at."""
+    chance = random.Random(5)
+    documents = [make(f"d{n}", [chance.gauss(0, 1) for _ in range(8)], even=n % 2 == 0) for n in range(1_200)]
+    narrow = {"max_neighbors": 2, "ef_construction": 2}
+    with ChromaKnowledgeStore(path=tmp_path, hnsw=narrow) as store, ChromaKnowledgeStore(path=tmp_path) as other:
+        store.create_collection("docs", 8, "euclidean")
+        store.insert("docs", documents)
+        assert len(store.search("docs", [0.0] * 8, 10)) == 10
+        assert other.delete("docs", [item.id for item in documents[400:]]) == 800
+        for item in documents[:400:7]:
+            assert store.search("docs", item.embedding, 1)[0].id == item.id
+        assert len(store.search("docs", [0.0] * 8, 500, {"even": True})) == 200
+
+
+@pytest.mark.parametrize("options", [{"headers": "abc"}, {"hnsw": 5}])
+def test_options_that_are_no_mappings_are_refused(options):
+    with pytest.raises(ConfigurationError):
+        ChromaKnowledgeStore("chroma://localhost", **options)

@@ -20,9 +20,10 @@ from praisonai_persistence.errors import (
     InvalidValueError,
 )
 from praisonai_persistence.filters import parse
+from praisonai_persistence.locks import FileLock
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence_lancedb import AsyncLanceDBKnowledgeStore, LanceDBKnowledgeStore
-from praisonai_persistence_lancedb.knowledge import SQLCompiler, _ordered
+from praisonai_persistence_lancedb.knowledge import SQLTokens, _ordered
 
 
 def documents(count, dimension=3, start=0):
@@ -233,18 +234,19 @@ def test_somebody_elses_table_is_not_taken_for_ours(tmp_path):
 
 
 def test_writers_wait_for_the_lock_and_give_up_in_time(tmp_path):
-    from filelock import FileLock
-
     with LanceDBKnowledgeStore(path=tmp_path, lock_timeout=0.05) as store:
         store.create_collection("docs", 3)
-        with FileLock(tmp_path / "praison_.lock"), pytest.raises(ConnectionFailedError, match="lock_timeout"):
+        lock = FileLock(str(tmp_path / "praison_.lock"))
+        lock.acquire(5)
+        with pytest.raises(ConnectionFailedError, match="lock_timeout"):
             store.insert("docs", documents(1))
+        lock.release()
         store.insert("docs", documents(1))
 
 
 def test_filters_become_sql_of_hexadecimal_digits_alone():
     evil = "x') OR 1=1--"
-    compiled = SQLCompiler().compile(
+    compiled = SQLTokens().compile(
         parse({"$or": [{evil: evil}, {evil: {"$gt": 1.5}}, {"$not": {evil: {"$in": [evil, 1]}}}]})
     )
     assert "OR 1=1" not in compiled.expression

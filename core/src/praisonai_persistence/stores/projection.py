@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from praisonai_persistence.filters import Compare
+    from praisonai_persistence.stores.knowledge import DocumentRow
 
 __all__ = [
     "Projection",
@@ -38,6 +39,8 @@ __all__ = [
     "field",
     "product_distance",
     "project",
+    "project_rows",
+    "rank_all",
     "ranked_vector",
     "ranked_vectors",
     "token",
@@ -163,6 +166,27 @@ def project(metadata: str | None) -> Projection:
     return projection
 
 
+def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
+    """Return the numbers of [ranked_vectors][], best first, as an engine without an index ranks them; needs NumPy.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+        vectors: the vectors, or a matrix of them.
+    """
+    import numpy as np
+
+    matrix, vector = np.asarray(vectors, dtype=np.float64), np.frombuffer(query, dtype=np.float32)
+    ranks = -(matrix @ vector) if product_distance(distance) == "dot" else np.linalg.norm(matrix - vector, axis=1)
+    return [int(number) for number in np.argsort(ranks, kind="stable")]
+
+
+def project_rows(distance: str, rows: Sequence[DocumentRow]) -> Iterable[tuple[DocumentRow, array[float], Projection]]:
+    """Return documents, one or more, each with its [ranked_vector][] and its projection; needs NumPy."""
+    vectors = ranked_vectors(distance, [row.embedding for row in rows])
+    return zip(rows, vectors, [project(row.metadata) for row in rows], strict=True)
+
+
 class TokenCompiler(Compiler[E]):
     """Translates filters for engines that hold the [Projection][] of each document."""
 
@@ -189,6 +213,8 @@ class TokenCompiler(Compiler[E]):
             return Compiled(self.has([token(key, value)]))
         if part.operator == "$in":
             tokens = list(dict.fromkeys(token(key, item) for item in value))
+            if len(tokens) > self.most_parts:
+                return Compiled(self.has_key(field(key)), exact=False)
             return Compiled(self.has(tokens) if tokens else self.nothing())
         if part.operator == "$contains":
             return Compiled(self.has_item(token(key, value, item=True)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import Search
 
-__all__ = ["TOLERANCE", "Candidate", "nearest", "selected"]
+__all__ = ["SPARE", "TOLERANCE", "Candidate", "nearest", "selected"]
 
 SPARE = 10
 """How many candidates beyond the limit are asked for where the engine's order is not the final one."""
@@ -57,6 +57,7 @@ def nearest(
     *,
     exact: bool,
     ordered: bool = False,
+    spare: int = SPARE,
 ) -> Steps[list[KnowledgeDocument]]:
     """Return what a search has to return, by asking the engine for more until that is certain.
 
@@ -68,11 +69,13 @@ def nearest(
         exact: whether the compiled filter is. Otherwise every candidate is checked here.
         ordered: whether the engine's order is the final one: best score first, equal scores by id. Otherwise what the
             engine ranks within ``TOLERANCE`` of the last place is looked at too.
+        spare: how many candidates beyond the limit are asked for at first, where the engine's order is not the final
+            one.
     """
     if not search.limit:
         return []
     score = scorer(distance, search.query)
-    wanted = search.limit if ordered and exact else search.limit + SPARE
+    wanted = search.limit if ordered and exact else search.limit + spare
     while True:
         found = yield from fetch(wanted)
         scored = [(_score(item, score), item) for item in found]

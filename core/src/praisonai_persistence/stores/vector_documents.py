@@ -15,7 +15,7 @@ from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from praisonai_persistence.stores.knowledge import DocumentRow
 
@@ -25,6 +25,7 @@ __all__ = [
     "collection_info",
     "document_candidate",
     "document_facts",
+    "own_names",
     "pages",
     "vector_bytes",
 ]
@@ -93,6 +94,12 @@ def document_candidate(
         facts.get("content_hash"),
         float.fromhex(facts["created_at"]),
     )
+
+
+def own_names(names: Iterable[str], prefix: str, suffix: str = "") -> list[str]:
+    """Return the names, sorted, that have a prefix and a suffix, without these."""
+    own = (name.removeprefix(prefix) for name in names if name.startswith(prefix) and name.endswith(suffix))
+    return sorted(name.removesuffix(suffix) for name in own)
 
 
 def pages(items: Sequence[T], size: int) -> Iterator[list[T]]:

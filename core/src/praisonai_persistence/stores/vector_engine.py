@@ -5,20 +5,20 @@ from __future__ import annotations
 import uuid
 from abc import abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from praisonai_persistence.errors import CollectionNotFoundError, DocumentExistsError
 from praisonai_persistence.payload import copy
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import KnowledgeSteps, decode_document, same_collection
 from praisonai_persistence.stores.projection import ranked_vector
-from praisonai_persistence.stores.ranking import nearest, selected
+from praisonai_persistence.stores.ranking import SPARE, nearest, selected
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence.vectors import check_dimension
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from praisonai_persistence.filters import Compiler, Filter
     from praisonai_persistence.knowledge import CollectionInfo
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow, Search
     from praisonai_persistence.stores.ranking import Candidate
 
-__all__ = ["GoneError", "MarkedSteps", "Opened", "TakenError", "VectorSteps"]
+__all__ = ["Collection", "GoneError", "MarkedSteps", "Opened", "TakenError", "VectorSteps"]
 
 
 class Opened(Protocol):
@@ -37,6 +37,18 @@ class Opened(Protocol):
     def info(self) -> CollectionInfo:
         """What it was created with."""
         raise NotImplementedError
+
+
+class Collection(NamedTuple):
+    """An opened collection, for engines that need no more.
+
+    Attributes:
+        info: what it was created with.
+        engine: what the client is told to work on: a name, or an object of the client's own.
+    """
+
+    info: CollectionInfo
+    engine: Any
 
 
 C = TypeVar("C", bound=Opened)
@@ -55,6 +67,9 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     Args:
         compiler: translates filters.
     """
+
+    spare: ClassVar[int] = SPARE
+    """How many candidates beyond the limit a search asks for; fewer where the engine takes long to return them."""
 
     def __init__(self, compiler: Compiler[E]) -> None:
         self._compiler = compiler
@@ -210,7 +225,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
             def fetch(limit: int) -> Steps[Sequence[Candidate]]:
                 return self._rank(opened, query, limit, compiled.expression)
 
-            return (yield from nearest(search, distance, fetch, exact=compiled.exact))
+            return (yield from nearest(search, distance, fetch, exact=compiled.exact, spare=self.spare))
 
         return (yield from self._on(collection, False, find))
 
@@ -257,7 +272,8 @@ class MarkedSteps(VectorSteps[C, E]):
     """For engines whose insert passes over ids that exist, without a word, and that others write to as well.
 
     Each insert marks its documents, and looks afterwards whose marks stand there: those of another writer, who came
-    between, tell it, and what it has written itself is removed again.
+    between, tell it, and what it has written itself is removed again. The mark is one of the [document_facts][] that
+    the engine stores.
 
     Args:
         compiler: translates filters.
@@ -269,20 +285,37 @@ class MarkedSteps(VectorSteps[C, E]):
         self._shared = shared
 
     @abstractmethod
-    def _put_new(self, opened: C, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        """Write rows with a mark, and pass over those whose ids exist."""
+    def _store(self, opened: C, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        """Write rows with a mark: over those that exist, or (``new``) passing over those whose ids exist."""
 
     @abstractmethod
-    def _marked(self, opened: C, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
-        """Return those of the ids, which are all different, that have the mark."""
+    def _entries(
+        self, opened: C, ids: Sequence[str] | None, expression: E | None
+    ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
+        """Return ids and stored facts of the documents with these ids (None: any) that the expression selects.
+
+        The ids are all different. Of the facts, the metadata and the writer are needed.
+        """
+
+    def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._store(opened, rows, None, new=False)
+
+    def _taken(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return [key for key, _ in (yield from self._entries(opened, ids, None))]
+
+    def _scan(
+        self, opened: C, ids: Sequence[str] | None, expression: E | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        return [(key, facts.get("metadata")) for key, facts in (yield from self._entries(opened, ids, expression))]
 
     def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         if not self._shared:
-            yield from self._put_new(opened, rows, None)
+            yield from self._store(opened, rows, None, new=True)
             return
         mark = uuid.uuid4().hex
-        yield from self._put_new(opened, rows, mark)
-        mine = yield from self._marked(opened, [row.id for row in rows], mark)
+        yield from self._store(opened, rows, mark, new=True)
+        entries = yield from self._entries(opened, [row.id for row in rows], None)
+        mine = [key for key, facts in entries if facts.get("writer") == mark]
         if len(mine) < len(rows):
             if mine:
                 yield from self._remove(opened, mine, None)

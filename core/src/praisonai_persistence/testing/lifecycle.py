@@ -381,7 +381,8 @@ class LifecycleSuite(NetworkTests, suite=True):
             child.go()
             await child.result()
         acknowledged = ["theirs"] if replaced else []
-        for name, one in (("old", store), ("new", open_store()), ("old again", store)):
+        new = open_store()
+        for name, one in (("old", store), ("new", new), ("old again", store)):
             with contextlib.suppress(PersistenceError):
                 await within(one, lambda one=one: work.prepare(one), 30)  # type: ignore[misc]
             with contextlib.suppress(PersistenceError):
@@ -389,6 +390,7 @@ class LifecycleSuite(NetworkTests, suite=True):
                 acknowledged.append(name)
         if not declares(store, "shared"):
             await store.close()
+            await new.close()
         child = await spawn(f"{BODIES}:look", kind=spec.kind)
         child.go()
         found = await child.result()

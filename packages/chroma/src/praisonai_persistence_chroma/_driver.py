@@ -6,18 +6,24 @@ writes. So a folder is one process' at a time: it holds a lock for as long as it
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
-from praisonai_persistence.locks import FileLock, LockTimeoutError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.locks import FileLock
+    from praisonai_persistence.steps import Steps
 
 __all__ = ["ChromaDriver", "ChromaOptions", "Client"]
 
@@ -39,34 +45,31 @@ class ChromaOptions(Options):
     database = option("default_database", "text", "its database, which has to exist", url=True)
     connect_timeout = option(10.0, "seconds", "seconds within which a server has to take a connection")
     timeout = option(60.0, "seconds", "seconds within which it has to answer a request")
-    hnsw = option(
-        {},
-        "object",
-        "settings of the vector index of collections created by this store: `ef_construction`, `ef_search`, "
-        "`max_neighbors` and others of Chroma",
-    )
+    hnsw = option({}, "object", "of the index of new collections: `ef_construction`, `ef_search`, `max_neighbors` ...")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
-        super().__init__(url, **given)
-        if not all(isinstance(part, str) for pair in dict(self.headers).items() for part in pair):
+        super().__init__(url, **{name: value for name, value in given.items() if name != "headers" or value})
+        headers = self.headers
+        if not isinstance(headers, Mapping) or not all(isinstance(x, str) for pair in headers.items() for x in pair):
             raise ConfigurationError("headers must be a mapping of text to text")
-        if "space" in self.hnsw:
-            raise ConfigurationError("hnsw cannot set 'space': that is the distance's")
+        if not isinstance(self.hnsw, Mapping) or "space" in self.hnsw:
+            raise ConfigurationError("hnsw must be a mapping without 'space': that is the distance's")
 
 
-class Client:
-    """A connection, and the collections that were opened with it.
+class Client(NamedTuple):
+    """Chroma's own client of a tenant and a database, its opened collections by name, and by id which are large."""
 
-    Attributes:
-        chroma: Chroma's own client.
-        opened: its collections by our names of them.
-        lock: of a folder.
-    """
+    chroma: Any
+    opened: dict[str, Any]
+    large: dict[Any, list[bool]]
 
-    def __init__(self, chroma: Any, lock: FileLock | None = None) -> None:
-        self.chroma = chroma
-        self.lock = lock
-        self.opened: dict[str, Any] = {}
+
+class Place(NamedTuple):
+    """What is open in one place: clients by tenant and database, and the lock of a folder."""
+
+    clients: dict[tuple[str, str], Client]
+    opening: threading.Lock  # Chroma's own table of engines has none for this
+    lock: FileLock | None
 
 
 class ChromaDriver(Driver):
@@ -81,6 +84,7 @@ class ChromaDriver(Driver):
 
     def __init__(self, options: ChromaOptions) -> None:
         self._options = options
+        self._key = options.tenant, options.database
         self.where = options.where
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(self.where, "check its headers")
@@ -91,8 +95,29 @@ class ChromaDriver(Driver):
             else:
                 self.path = options.path
 
-    def open(self, deadline: Deadline) -> Client:
-        return self._embed() if self._options.host is None else Client(self._reach(self._options.host))
+    def open(self, deadline: Deadline) -> Place:
+        instead = "for more, start a server (chroma run --path ...)"
+        lock = None if self.path is None else take_folder(self.path, "praisonai.lock", instead)
+        place = Place({}, threading.Lock(), lock)
+        try:
+            self._client(place)
+        except BaseException:
+            self.close(place)
+            raise
+        return place
+
+    def begin(self, place: Place, *, write: bool) -> AbstractContextManager[Client]:
+        return nullcontext(place.clients.get(self._key) or self._client(place))
+
+    def probe(self) -> Steps[None]:
+        yield lambda _: None  # the place may have been opened for another tenant and database
+
+    def _client(self, place: Place) -> Client:
+        with place.opening:
+            if self._key not in place.clients:
+                chroma = self._embed() if self._options.host is None else self._reach(self._options.host)
+                place.clients[self._key] = Client(chroma, {}, {})
+            return place.clients[self._key]
 
     def _reach(self, host: str) -> Any:
         import chromadb
@@ -128,45 +153,29 @@ class ChromaDriver(Driver):
             session.timeout = limits
         return client
 
-    def _embed(self) -> Client:
+    def _embed(self) -> Any:
         import chromadb
 
-        options = {"tenant": self._options.tenant, "database": self._options.database}
-        if self.path is None:
-            return Client(chromadb.EphemeralClient(_settings(), **options))
-        lock = self._taken(self.path)
+        tenant, database = self._key
         try:
-            return Client(chromadb.PersistentClient(self.path, _settings(), **options), lock)
+            if self.path is None:
+                return chromadb.EphemeralClient(_settings(), tenant, database)
+            return chromadb.PersistentClient(self.path, _settings(), tenant, database)
         except Exception as error:
-            lock.release()
             raise ConnectionFailedError(
                 f"{self.where} cannot be opened, or has no such tenant or database ({type(error).__name__})"
             ) from error
 
-    @staticmethod
-    def _taken(path: str) -> FileLock:
-        lock = FileLock(os.path.join(path, "praisonai.lock"))
+    def close(self, place: Place) -> None:
         try:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            lock.acquire(0)
-        except LockTimeoutError as error:
-            raise ConnectionFailedError(
-                f"{path} is in use by another process, and an embedded Chroma serves one only; for more, start a "
-                f"server (chroma run --path ...)"
-            ) from error
-        except OSError as error:
-            raise ConnectionFailedError(f"cannot use the folder {path}: {error.strerror}") from error
-        return lock
-
-    def close(self, client: Client) -> None:
-        sessions = _sessions(client.chroma)
-        try:
-            client.chroma.close()
-            for session in sessions:  # which Chroma leaves open
-                session.close()
+            for client in place.clients.values():
+                sessions = _sessions(client.chroma)
+                client.chroma.close()
+                for session in sessions:  # which Chroma leaves open
+                    session.close()
         finally:
-            if client.lock is not None:
-                client.lock.release()
+            if place.lock is not None:
+                place.lock.release()
 
     def translate(self, error: Exception) -> PersistenceError | None:
         import httpx

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, rank_all
 from praisonai_persistence.stores.vector_documents import (
     collection_facts,
     collection_info,
     document_candidate,
     document_facts,
+    own_names,
     pages,
 )
-from praisonai_persistence.stores.vector_engine import MarkedSteps
-from praisonai_persistence.stores.vector_errors import GoneError
+from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ChromaSteps"]
 
-T = TypeVar("T")
 Where = dict[str, Any]
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to come back
 _TOKENS = "tokens"
@@ -40,8 +42,8 @@ _ANY = "any"  # a token of every document
 _NONE = "none"  # a token of no document
 _FULL = ["documents", "metadatas", "embeddings"]
 _WIDTH = 1_001
-"""How many candidates Chroma is asked for at least: in a collection of fewer the search is exhaustive, and known to be,
-and in a larger one the width makes up for what its index leaves out."""
+"""How many candidates a search looks at at least: in a collection of fewer it is exhaustive, and known to be, and in a
+larger one the width makes up for what the index leaves out."""
 _PAGE = 1_000  # ids in one request, and collections in one answer
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
@@ -49,39 +51,28 @@ _SPACES = {"dot": "ip", "euclidean": "l2"}
 class WhereCompiler(TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
+    most_parts = 500  # the time that Chroma takes grows with their square
+
     def has(self, tokens: Sequence[str]) -> Where:
-        parts = [{_TOKENS: {"$contains": token}} for token in tokens]
-        return parts[0] if len(parts) == 1 else {"$or": parts}
+        return self.any_of([{_TOKENS: {"$contains": token}} for token in tokens])
 
     def bound(self, name: str, number: float, *, upper: bool) -> Where:
         return {f"n{name}": {"$lte" if upper else "$gte": number}}
 
     def all_of(self, parts: Sequence[Where]) -> Where:
-        return {"$and": list(parts)}
+        return joined(parts, lambda some: {"$and": list(some)})
 
     def any_of(self, parts: Sequence[Where]) -> Where:
-        return {"$or": list(parts)}
+        return joined(parts, lambda some: {"$or": list(some)})
 
     def negate(self, part: Where) -> Where:
         if "$or" in part:
-            return {"$and": [self.negate(item) for item in part["$or"]]}
+            return self.all_of([self.negate(item) for item in part["$or"]])
         ((operator, token),) = part[_TOKENS].items()
         return {_TOKENS: {"$not_contains" if operator == "$contains" else "$contains": token}}
 
     def nothing(self) -> Where:
         return {_TOKENS: {"$contains": _NONE}}
-
-
-class Collection(NamedTuple):
-    """An opened collection.
-
-    Attributes:
-        info: what it was created with.
-        chroma: Chroma's own object.
-    """
-
-    info: CollectionInfo
-    chroma: Any
 
 
 class ChromaSteps(MarkedSteps[Collection, Where]):
@@ -92,6 +83,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         settings: of the vector index of new collections.
         shared: whether other processes write too.
     """
+
+    spare = 2
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -106,147 +99,129 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        def names(client: Client) -> list[str]:
-            found: list[str] = []
-            while True:
-                page = client.chroma.list_collections(limit=_PAGE, offset=len(found))
-                found += [item.name for item in page]
-                if len(page) < _PAGE:
-                    return found
-
-        found = yield from _ask(names)
-        mine = (name for name in found if name.startswith(self._prefix) and name.endswith(".x"))
-        return sorted(name[len(self._prefix) : -2] for name in mine)
+        found: list[str] = []
+        while True:
+            page = yield partial(_names, start=len(found))
+            found += page
+            if len(page) < _PAGE:
+                return own_names(found, self._prefix, ".x")
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
+        own = self._name(name)
         client: Client = yield lambda client: client
-        opened: Collection | None = client.opened.get(name)
-        if fresh or opened is None:
-            try:
-                found = yield lambda client: client.chroma.get_collection(self._name(name), embedding_function=None)
-            except GoneError:
-                client.opened.pop(name, None)
-                return None
-            opened = client.opened[name] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
-        return opened
+        if fresh or own not in client.opened:
+            found = yield lambda _: client.chroma.get_collection(own, embedding_function=None)
+            client.opened[own] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
+        return client.opened[own]  # type: ignore[no-any-return]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        index = {"ef_search": _WIDTH, **self._settings, "space": _SPACES[product_distance(info.distance)]}
         yield lambda client: client.chroma.create_collection(
             self._name(info.name),
             metadata={_FACTS: dumps(collection_facts(info, metadata))},
             embedding_function=None,
-            configuration={"hnsw": {**self._settings, "space": _SPACES[product_distance(info.distance)]}},
+            configuration={"hnsw": index},
         )
 
     def _drop(self, opened: Collection) -> Steps[None]:
-        def drop(client: Client) -> None:
-            client.opened.pop(opened.info.name, None)
-            client.chroma.delete_collection(self._name(opened.info.name))
-
-        yield drop
+        yield lambda client: client.chroma.delete_collection(opened.engine.name)
 
     # ------------------------------------------------------------------------------------------------------- documents
 
-    def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [key for key, _ in (yield from self._scan(opened, ids, None))]
+    def _entries(
+        self, opened: Collection, ids: Sequence[str] | None, expression: Where | None
+    ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
+        rows: list[tuple[str, Mapping[str, Any]]] = []
+        for some in [None] if ids is None else pages(ids, _PAGE):
+            found = yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=["metadatas"])
+            rows += zip(found["ids"], (json.loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
+        return rows
 
-    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._write_all(opened.chroma.upsert, opened.info, rows, None)
-
-    def _put_new(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        yield from self._write_all(opened.chroma.add, opened.info, rows, mark)
-
-    def _marked(self, opened: Collection, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
-        mine: list[str] = []
-        for some in pages(ids, _PAGE):
-            found = yield lambda _, some=some: opened.chroma.get(ids=some, include=["metadatas"])
-            entries = zip(found["ids"], found["metadatas"], strict=True)
-            mine += [key for key, entry in entries if json.loads(entry[_FACTS])["writer"] == mark]
-        return mine
-
-    def _write_all(
-        self, call: Callable[..., Any], info: CollectionInfo, rows: Sequence[DocumentRow], mark: str | None
-    ) -> Steps[None]:
+    def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        write = opened.engine.add if new else opened.engine.upsert
         most = yield lambda client: client.chroma.get_max_batch_size()
         for some in pages(rows, most):
-            yield lambda _, some=some: call(**_records(some, info, mark))
+            yield lambda _, some=some: write(**_records(some, opened.info, mark))
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Where | None
     ) -> Steps[Sequence[Candidate]]:
-        def rank(_: Client) -> list[Candidate]:
-            best = self._best(opened, query, limit, expression)
-            found = {row.id: row for row in _read(opened, best)}
-            return [found[key] for key in best if key in found]
+        def rank(client: Client) -> list[Candidate]:
+            # Where there are many documents, the width of the index is enough, and one request.
+            if limit < _WIDTH and self._is_large(client, opened):
+                found = _query(opened, query, limit, expression, _FULL)
+                if len(found["ids"]) == limit or not _has_more(opened, expression, len(found["ids"])):
+                    return _candidates(found)
+            best = _best(opened, query, limit, expression)
+            rows = {row.id: row for row in _read(opened, best)}
+            return [rows[key] for key in best if key in rows]
 
-        return (yield from _ask(rank))
+        return (yield rank)  # type: ignore[no-any-return]
 
-    def _best(self, opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
-        """Return the ids of the nearest documents, best first."""
-        import numpy as np
-
-        chroma = opened.chroma
-        wanted = max(limit, _WIDTH)
-        if limit > _WIDTH:
-            wanted = max(_WIDTH, min(wanted, chroma.count()))
-        vector = np.frombuffer(query, dtype=np.float32)
-        found: list[str] = chroma.query(
-            query_embeddings=[vector], n_results=wanted, where=expression, include=["distances"]
-        )["ids"][0]
-        if len(found) < wanted:
-            # An index may leave out documents, the more so under a filter. If it did, each of them is looked at.
-            every = chroma.get(where=expression, include=[], limit=len(found) + 1)["ids"]
-            if len(every) > len(found):
-                found = self._exhaustive(opened, vector, expression)
-        return found[:limit]
-
-    @staticmethod
-    def _exhaustive(opened: Collection, vector: Any, expression: Where | None) -> list[str]:
-        import numpy as np
-
-        found = opened.chroma.get(where=expression, include=["embeddings"])
-        vectors = np.asarray(found["embeddings"], dtype=np.float64)
-        if product_distance(opened.info.distance) == "dot":
-            ranks = -(vectors @ vector)
-        else:
-            ranks = np.linalg.norm(vectors - vector, axis=1)
-        return [found["ids"][number] for number in np.argsort(ranks, kind="stable")]
+    def _is_large(self, client: Client, opened: Collection) -> bool:
+        """Whether there are many documents, and the index is as wide however few it is asked for."""
+        if ((opened.engine.configuration_json.get("hnsw") or {}).get("ef_search") or 0) < _WIDTH:
+            return False
+        large = None if self._shared else client.large.get(opened.engine.id)
+        if not large:
+            # Who deletes documents takes the list away, also while they are counted here.
+            large = client.large[opened.engine.id] = []
+            large += [True] * (opened.engine.count() >= _WIDTH)
+        return bool(large)
 
     def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return (yield from _ask(lambda _: _read(opened, ids)))
-
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Where | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
-        def scan(_: Client) -> list[tuple[str, str | None]]:
-            rows: list[tuple[str, str | None]] = []
-            for some in [None] if ids is None else pages(ids, _PAGE):
-                found = opened.chroma.get(ids=some, where=expression, include=["metadatas"])
-                entries = (json.loads(entry[_FACTS]) for entry in found["metadatas"])
-                rows += zip(found["ids"], (entry["metadata"] for entry in entries), strict=True)
-            return rows
-
-        return (yield from _ask(scan))
+        return (yield lambda _: _read(opened, ids))  # type: ignore[no-any-return]
 
     def _count(self, opened: Collection, expression: Where | None) -> Steps[int]:
         if expression is None:
-            return (yield from _ask(lambda _: int(opened.chroma.count())))
-        return (yield from _ask(lambda _: len(opened.chroma.get(where=expression, include=[])["ids"])))
+            return int((yield lambda _: opened.engine.count()))
+        return len((yield lambda _: opened.engine.get(where=expression, include=[]))["ids"])
 
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Where | None) -> Steps[int]:
-        def remove(_: Client) -> int:
-            chroma = opened.chroma
-            if ids is None:
-                return int(chroma.delete(where=expression or {_TOKENS: {"$contains": _ANY}})["deleted"])
-            gone = 0
-            for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
-                found = chroma.get(ids=some, where=expression, include=[])["ids"]
-                if found:
-                    chroma.delete(ids=found)
-                gone += len(found)
-            return gone
+        def delete(client: Client, **chosen: Any) -> int:
+            try:
+                return int(opened.engine.delete(**chosen)["deleted"])
+            finally:
+                client.large.pop(opened.engine.id, None)
 
-        return (yield from _ask(remove))
+        if ids is None:
+            every = expression or {_TOKENS: {"$contains": _ANY}}
+            return int((yield lambda client: delete(client, where=every)))
+        gone = 0
+        for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
+            found = (yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=[]))["ids"]
+            if found:
+                yield lambda client, found=found: delete(client, ids=found)
+            gone += len(found)
+        return gone
+
+
+def _names(client: Client, start: int) -> list[str]:
+    return [item.name for item in client.chroma.list_collections(limit=_PAGE, offset=start)]
+
+
+def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
+    """Return the ids of the nearest documents, best first."""
+    wanted = _WIDTH if limit <= _WIDTH else max(_WIDTH, min(limit, opened.engine.count()))
+    found: list[str] = _query(opened, query, wanted, expression, ["distances"])["ids"]
+    if len(found) < wanted and _has_more(opened, expression, len(found)):
+        every = opened.engine.get(where=expression, include=["embeddings"])  # each document is looked at
+        found = [every["ids"][number] for number in rank_all(opened.info.distance, query, every["embeddings"])]
+    return found[:limit]
+
+
+def _query(opened: Collection, query: array[float], limit: int, where: Where | None, include: list[str]) -> Any:
+    """Return what Chroma finds nearest, best first, as its ``get`` would return it."""
+    import numpy as np
+
+    vector = np.frombuffer(query, dtype=np.float32)
+    found = opened.engine.query(query_embeddings=[vector], n_results=limit, where=where, include=include)
+    return {name: found[name][0] for name in ("ids", *include)}
+
+
+def _has_more(opened: Collection, where: Where | None, number: int) -> bool:
+    """Whether more documents match: an index may leave out some, the more so under a filter."""
+    return len(opened.engine.get(where=where, include=[], limit=number + 1)["ids"]) > number
 
 
 def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None) -> dict[str, Any]:
@@ -254,12 +229,11 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
     import numpy as np
 
     vectors, entries = [], []
-    for row, vector in zip(rows, ranked_vectors(info.distance, [row.embedding for row in rows]), strict=True):
-        values, items, keys, numbers = project(row.metadata)
+    for row, vector, (values, items, keys, numbers) in project_rows(info.distance, rows):
         vectors.append(np.frombuffer(vector, dtype=np.float32))
         entries.append(
             {
-                _FACTS: json.dumps(document_facts(row, vector, mark), ensure_ascii=False),
+                _FACTS: _encode(document_facts(row, vector, mark)),
                 _TOKENS: [_ANY, *values, *items, *keys],
                 **{f"n{name}": number for name, number in numbers.items()},
             }
@@ -274,19 +248,16 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
 
 def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
     """Return the documents that there are."""
-    rows: list[Candidate] = []
-    for some in pages(ids, _PAGE):
-        found = opened.chroma.get(ids=some, include=_FULL)
-        rows += map(_candidate, found["ids"], found["documents"], found["embeddings"], found["metadatas"])
-    return rows
+    found = (opened.engine.get(ids=some, include=_FULL) for some in pages(ids, _PAGE))
+    return [row for page in found for row in _candidates(page)]
 
 
-def _candidate(key: str, content: str | None, vector: Any, entry: dict[str, Any]) -> Candidate:
+def _candidates(found: Any) -> list[Candidate]:
     import numpy as np
 
-    facts = json.loads(entry[_FACTS])
-    return document_candidate(key, content or "", facts, lambda: unpack(np.asarray(vector, dtype="<f4").tobytes()))
-
-
-def _ask(request: Callable[[Client], T]) -> Steps[T]:
-    return (yield request)  # type: ignore[no-any-return]
+    vectors = np.asarray(found["embeddings"], dtype="<f4")
+    columns = zip(found["ids"], found["documents"], found["metadatas"], vectors, strict=True)
+    return [
+        document_candidate(key, content or "", json.loads(entry[_FACTS]), partial(unpack, vector.tobytes()))
+        for key, content, entry, vector in columns
+    ]

@@ -5,18 +5,25 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.payload import check_prefix
-from praisonai_persistence_lancedb._database import Database, wait
+from praisonai_persistence.stores.collection_folders import CollectionFolders
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence_lancedb.knowledge import Table
 
-__all__ = ["INDEXES", "LanceDriver", "LanceOptions"]
+__all__ = ["INDEXES", "Database", "LanceDriver", "LanceOptions", "wait"]
+
+T = TypeVar("T")
 
 INDEXES = ("ivf_flat", "ivf_hnsw_sq", "ivf_pq", "none")
 """Kinds of vector index; ``none``: every vector is looked at."""
@@ -41,6 +48,32 @@ class LanceOptions(Options):
     )
 
 
+_METADATA = 32 * 2**20  # bytes; LanceDB keeps what it knows of old versions, by itself up to a gigabyte
+
+
+def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of LanceDB's async API on the loop that its sync API has.
+
+    The sync API goes there and back several times for one search, and looks for a newer version each time.
+    """
+    from lancedb.background_loop import LOOP
+
+    if threading.current_thread() is LOOP.thread:
+        coroutine.close()
+        raise UnsupportedOperationError(
+            "a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
+        )
+    return LOOP.run(coroutine)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class Database(NamedTuple):
+    """The folders of a store's tables, LanceDB's connection, and the tables that were opened with it."""
+
+    folders: CollectionFolders
+    connection: Any
+    tables: dict[str, Table]
+
+
 class LanceDriver(Driver):
     """A folder. Writers come one by one, also those of other processes; readers wait for nobody.
 
@@ -51,40 +84,36 @@ class LanceDriver(Driver):
     imports = ("lancedb",)
     packages = ("lancedb", "lance_namespace", "pyarrow", "pydantic", "pydantic_core", "numpy", "pandas")
 
+    forks = "refuse"  # in the child of a process whose threads work with LanceDB it hangs or crashes
+
     def __init__(self, options: LanceOptions) -> None:
-        prefix = check_prefix(options.table_prefix) or "-"
-        folder = options.path or ""
         self.where = options.where
-        self.path = folder
-        self.forks = "refuse"  # in the child of a process whose threads work with LanceDB it hangs or crashes
-        self.lock_file = os.path.join(folder, f"{prefix}.lock")
+        self.path = options.path or ""
         self.lock_timeout = options.lock_timeout
-        self._prefix = prefix
+        prefix = check_prefix(options.table_prefix)
+        self.lock_file = os.path.join(self.path, f"{prefix or '-'}.lock")  # whoever writes holds it
+        self._folders = CollectionFolders(self.path, prefix, ".lance")
+        self._made = False
 
     def open(self, deadline: Deadline) -> Database:
-        folder = self.path or ""
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise ConnectionFailedError(f"cannot make the folder {folder}: {error.strerror}") from error
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            raise ConnectionFailedError(f"no permission to read and write in {folder}")
-        return Database(folder, self._prefix)
+        import lancedb
+
+        make_folder(self._folders.path, again=self._made)
+        self._made = True
+        connecting = lancedb.connect_async(
+            self._folders.path,
+            read_consistency_interval=timedelta(0),  # every read looks for a newer version first
+            session=lancedb.Session(metadata_cache_size_bytes=_METADATA),
+        )
+        return Database(self._folders, wait(connecting), {})
 
     def perform(self, on: Database, request: Any) -> Any:
-        from lancedb.background_loop import LOOP
-
-        if threading.current_thread() is LOOP.thread:
-            raise UnsupportedOperationError(
-                f"{self.where}: a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
-            )
         answer = request(on)
         return wait(answer) if inspect.iscoroutine(answer) else answer
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        if not os.path.isdir(self.path or ""):
-            return ConnectionFailedError(f"{self.path} is no folder, or not there")
-        return None
+        path = self._folders.path
+        return None if os.path.isdir(path) else ConnectionFailedError(f"{path} is no folder, or not there")
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         # Another process may have dropped or compacted what was being read.

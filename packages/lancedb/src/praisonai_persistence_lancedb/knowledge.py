@@ -1,23 +1,31 @@
-"""Knowledge in LanceDB: a table for each collection, searched by vector and by tokens of the metadata."""
+"""Knowledge in LanceDB: a table for each collection, searched by vector and by tokens of the metadata.
+
+What a collection was created with stands in the schema of its table.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import struct
-from array import array
+from dataclasses import dataclass
 from datetime import timedelta
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.errors import BackendError
+from praisonai_persistence.filters import SQLCompiler
+from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows
 from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_documents import vector_bytes
+from praisonai_persistence.stores.vector_documents import collection_facts, collection_info, vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_lancedb._database import Database, Table
+from praisonai_persistence_lancedb._driver import Database, wait
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -30,7 +38,8 @@ __all__ = ["LanceSteps"]
 
 _log = logging.getLogger("praisonai_persistence_lancedb")
 
-_RESULT = ["id", "content", "vector", "embedding", "metadata", "content_hash", "created_at"]
+_INFO = b"praisonai"  # in the metadata of a table's schema
+_RESULT = ["id", "content", "embedding", "metadata", "content_hash", "created_at", "vector"]
 _TOKENS = ("value_tokens", "item_tokens", "key_tokens")
 _METRICS = {"dot": "dot", "euclidean": "l2"}
 _MOST = 2**31 - 1  # LanceDB counts no further
@@ -39,8 +48,10 @@ _KEPT = timedelta(minutes=1)  # versions that others may read at this moment
 _EXACT = 10_000  # an index is passed by where there are no more documents: it would save nothing
 
 
-class SQLCompiler(TokenCompiler[str]):
+class SQLTokens(SQLCompiler, TokenCompiler[str]):
     """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
+
+    most_parts = 10_000  # the time that LanceDB takes grows with the square of more
 
     def has(self, tokens: Sequence[str]) -> str:
         if len(tokens) == 1:
@@ -59,18 +70,6 @@ class SQLCompiler(TokenCompiler[str]):
         found = f"split_part(numbers, '{name}:', 2)"  # the number, and those behind it; empty where there is none
         digits = _ordered(number)
         return f"({found} > '' AND {found} < '{digits}~')" if upper else f"{found} >= '{digits}'"
-
-    def all_of(self, parts: Sequence[str]) -> str:
-        return f"({' AND '.join(parts)})"
-
-    def any_of(self, parts: Sequence[str]) -> str:
-        return f"({' OR '.join(parts)})"
-
-    def negate(self, part: str) -> str:
-        return f"(NOT {part})"
-
-    def nothing(self) -> str:
-        return "false"
 
 
 def _literal(text: str) -> str:
@@ -93,77 +92,68 @@ def _where(ids: Sequence[str] | None, expression: str | None) -> str | None:
 def _schema(dimension: int) -> pa.Schema:
     import pyarrow as pa
 
+    text = pa.large_string()
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field("embedding", pa.binary()),  # where the vector is not the embedding itself: little-endian floats
-            pa.field("content", pa.large_string(), nullable=False),
-            pa.field("metadata", pa.large_string()),
-            pa.field("content_hash", pa.large_string()),
+            pa.field("content", text, nullable=False),
+            pa.field("metadata", text),
+            pa.field("content_hash", text),
             pa.field("created_at", pa.float64(), nullable=False),
             *[pa.field(name, pa.list_(pa.string()), nullable=False) for name in _TOKENS],
-            pa.field("numbers", pa.large_string(), nullable=False),
+            pa.field("numbers", text, nullable=False),
         ]
     )
 
 
 def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     """Return rows in the schema of a table."""
+    import numpy as np
     import pyarrow as pa
 
-    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
-    numbers = pa.Array.from_buffers(
-        pa.float32(), len(rows) * info.dimension, [None, pa.py_buffer(b"".join(vector.tobytes() for vector in vectors))]
-    )
-    projections = [project(row.metadata) for row in rows]
-    schema = _schema(info.dimension)
-    columns = [
-        [row.id for row in rows],
-        pa.FixedSizeListArray.from_arrays(numbers, info.dimension),
-        [None if v is row.embedding else vector_bytes(row.embedding) for v, row in zip(vectors, rows, strict=True)],
-        [row.content for row in rows],
-        [row.metadata for row in rows],
-        [row.content_hash for row in rows],
-        [row.created_at for row in rows],
-        [item.values for item in projections],
-        [item.items for item in projections],
-        [item.keys for item in projections],
-        ["".join(f"{name}:{_ordered(value)};" for name, value in item.numbers.items()) for item in projections],
+    entries = [
+        {
+            **row._asdict(),
+            "vector": np.frombuffer(vector, dtype=np.float32),
+            "embedding": None if vector is row.embedding else vector_bytes(row.embedding),
+            **dict(zip(_TOKENS, projection, strict=False)),
+            "numbers": "".join(f"{name}:{_ordered(value)};" for name, value in projection.numbers.items()),
+        }
+        for row, vector, projection in project_rows(info.distance, rows)
     ]
-    return pa.table(
-        [
-            column if isinstance(column, pa.Array) else pa.array(column, field.type)
-            for column, field in zip(columns, schema, strict=True)
-        ],
-        schema=schema,
-    )
+    return pa.Table.from_pylist(entries, _schema(info.dimension))
 
 
 def _candidates(found: pa.Table) -> list[Candidate]:
     """Return what a query found; see ``_RESULT``."""
-    vectors = memoryview(found.column("vector").combine_chunks().flatten().to_numpy()).cast("B")
-    size = len(vectors) // (found.num_rows or 1)
+    vectors = found.column("vector").combine_chunks()
+    floats = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
     columns = [found.column(name).to_pylist() for name in _RESULT if name != "vector"]
     return [
-        Candidate(
-            key,
-            content,
-            _floats(vectors[size * number : size * (number + 1)]) if embedding is None else unpack(embedding),
-            metadata,
-            content_hash,
-            created_at,
-        )
-        for number, (key, content, embedding, metadata, content_hash, created_at) in enumerate(
-            zip(*columns, strict=True)
-        )
+        Candidate(key, content, unpack(embedding or vector.tobytes()), *rest)
+        for vector, key, content, embedding, *rest in zip(floats, *columns, strict=True)
     ]
 
 
-def _floats(data: memoryview) -> array[float]:
-    values = array("f")
-    values.frombytes(data)
-    return values
+@dataclass
+class Table:
+    """An opened table.
+
+    Attributes:
+        info: what its collection was created with.
+        path: its folder.
+        lance: LanceDB's ``AsyncTable``.
+        replaces: whether the last upsert replaced a document.
+        tidied: the version at which a writer last looked after its files.
+    """
+
+    info: CollectionInfo
+    path: str
+    lance: Any
+    replaces: bool = False
+    tidied: int | None = None
 
 
 class LanceSteps(VectorSteps[Table, str]):
@@ -176,27 +166,42 @@ class LanceSteps(VectorSteps[Table, str]):
     """
 
     def __init__(self, index: str = "none", probes: int | None = None, refine: int = 30) -> None:
-        super().__init__(SQLCompiler())
+        super().__init__(SQLTokens())
         self._index = index
         self._probes = probes
         self._refine = refine
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        return (yield Database.names)  # type: ignore[no-any-return]
+        return sorted((yield lambda database: database.folders.all()))
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Table | None]:
-        # A look at the folder always tells.
-        return (yield lambda database: database.find(name))  # type: ignore[no-any-return]
+        async def find(database: Database) -> Table | None:
+            path = database.folders.all().get(name)
+            if path is None:
+                return None
+            lance = await database.connection.open_table(_name(path))
+            table = database.tables[name] = Table(_info(name, await lance.schema()), path, lance)
+            return table
+
+        def look(database: Database) -> Any:
+            table = database.tables.get(name)  # its folder has a name of its own, and tells whether it is still there
+            return table if table is not None and os.path.isdir(table.path) else find(database)
+
+        return (yield look)  # type: ignore[no-any-return]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        yield lambda database: database.create(info, metadata, _schema(info.dimension))
+        schema = _schema(info.dimension).with_metadata({_INFO: dumps(collection_facts(info, metadata)).encode()})
+        yield lambda database: database.folders.make(
+            info.name, lambda entry: wait(database.connection.create_table(_name(entry), schema=schema))
+        )
 
     def _drop(self, opened: Table) -> Steps[None]:
-        yield lambda database: database.drop(opened)
+        yield lambda database: database.folders.remove(opened.path)
 
     def _taken(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [row[0] for row in (yield from self._read(opened, ["id"], _where(ids, None)))]
+        found = yield from self._read(opened, ["id"], _where(ids, None))
+        return found.column("id").to_pylist()  # type: ignore[no-any-return]
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield lambda _: _tidy(opened)
@@ -227,16 +232,20 @@ class LanceSteps(VectorSteps[Table, str]):
         return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return _candidates((yield lambda _: _select(opened, _RESULT, _where(ids, None))))
+        return _candidates((yield from self._read(opened, _RESULT, _where(ids, None))))
 
     def _scan(
         self, opened: Table, ids: Sequence[str] | None, expression: str | None
     ) -> Steps[Sequence[tuple[str, str | None]]]:
-        return (yield from self._read(opened, ["id", "metadata"], _where(ids, expression)))
+        found = yield from self._read(opened, ["id", "metadata"], _where(ids, expression))
+        return list(zip(found.column("id").to_pylist(), found.column("metadata").to_pylist(), strict=True))
 
-    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[list[tuple[Any, ...]]]:
-        found = yield lambda _: _select(opened, columns, where)
-        return list(zip(*(found.column(name).to_pylist() for name in columns), strict=True))
+    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[pa.Table]:
+        async def read(_: Database) -> pa.Table:
+            found = opened.lance.query().select(columns).limit(_MOST)
+            return await (found if where is None else found.where(where)).to_arrow()
+
+        return (yield read)
 
     def _count(self, opened: Table, expression: str | None) -> Steps[int]:
         return int((yield lambda _: opened.lance.count_rows(expression)))
@@ -320,6 +329,12 @@ async def _are_new(opened: Table, ids: pa.ChunkedArray) -> bool:
     return True
 
 
-async def _select(opened: Table, columns: list[str], where: str | None) -> pa.Table:
-    found = opened.lance.query().select(columns).limit(_MOST)
-    return await (found if where is None else found.where(where)).to_arrow()
+def _name(path: str) -> str:
+    return os.path.basename(path).removesuffix(".lance")
+
+
+def _info(name: str, schema: Any) -> CollectionInfo:
+    text = (schema.metadata or {}).get(_INFO)
+    if text is None:
+        raise BackendError("a table with the name of a collection has another schema: it was not made by this project")
+    return collection_info(name, loads(text.decode()))

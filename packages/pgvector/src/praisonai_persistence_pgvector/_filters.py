@@ -19,12 +19,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import FilterError
-from praisonai_persistence.filters import Compiled, Compiler
+from praisonai_persistence.filters import Compiled, SQLCompiler
 from praisonai_persistence.payload import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from praisonai_persistence.filters import Compare, Filter
 
 __all__ = ["SQLFilter", "ordered_text", "searchable", "where"]
@@ -96,7 +94,7 @@ def where(filters: Filter | None, parameters: list[Any]) -> str:
     return _BOUND.sub(numbered, condition)
 
 
-class SQLFilter(Compiler[str]):
+class SQLFilter(SQLCompiler):
     """Conditions on the column ``fields``; keys and values are bound: see ``where``.
 
     None of them is ever NULL, so that ``NOT`` is the exact negation.
@@ -138,15 +136,3 @@ class SQLFilter(Compiler[str]):
         text, bound = f'(fields ->> {key}) COLLATE "C"', self._bind(ordered_text(value), "text")
         order = f"starts_with({text}, {bound})" if operator == "$startswith" else f"{text} {_SYMBOLS[operator]} {bound}"
         return f"(jsonb_typeof{stored} = 'string' AND {order}) IS TRUE"
-
-    def all_of(self, parts: Sequence[str]) -> str:
-        return f"({' AND '.join(parts)})"
-
-    def any_of(self, parts: Sequence[str]) -> str:
-        return f"({' OR '.join(parts)})"
-
-    def negate(self, part: str) -> str:
-        return f"NOT ({part})"
-
-    def nothing(self) -> str:
-        return "FALSE"

@@ -57,11 +57,11 @@ class QdrantDriver(Driver):
         self._options = options
         self.where = options.where
         self.given = options.client
-        self.asynchronous = asynchronous and not options.path is not None
+        self.asynchronous = asynchronous and options.path is None
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         if options.path is not None or self.given is not None:
-            # The local mode is not made for threads, and keeps what it has read in memory.
-            self.turns, self.forks = "all", "refuse"
+            # The local mode, which a client may be in too, is not made for threads, and keeps what it has read.
+            self.turns, self.forks = "none" if self.asynchronous else "all", "refuse"
         if options.path == ":memory:":
             self.interrupts = "keep"
         elif options.path is not None:

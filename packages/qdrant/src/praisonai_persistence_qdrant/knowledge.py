@@ -5,33 +5,35 @@ from __future__ import annotations
 import math
 import uuid
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import field, product_distance, project, ranked_vectors
-from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.stores.projection import Projection, field, product_distance, project_rows
 from praisonai_persistence.stores.vector_documents import (
     batches,
     collection_facts,
     collection_info,
     document_candidate,
     document_facts,
+    own_names,
     pages,
 )
-from praisonai_persistence.stores.vector_engine import MarkedSteps
+from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence_qdrant._filters import FilterCompiler, models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
 
 __all__ = ["QdrantSteps"]
 
 _FACTS = "praisonai"  # in the metadata of Qdrant's collection
 _RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
+_ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
 _PAGE = 1_000
 _REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 32 MB unless told otherwise
@@ -48,19 +50,7 @@ def _point(key: str) -> str:
     return str(uuid.uuid5(_WORKSPACE, key))
 
 
-class Opened(NamedTuple):
-    """A collection.
-
-    Attributes:
-        info: what it was created with.
-        name: Qdrant's name of it.
-    """
-
-    info: CollectionInfo
-    name: str
-
-
-class QdrantSteps(MarkedSteps[Opened, Any]):
+class QdrantSteps(MarkedSteps[Collection, Any]):
     """Knowledge in Qdrant.
 
     Args:
@@ -81,13 +71,13 @@ class QdrantSteps(MarkedSteps[Opened, Any]):
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = (yield lambda client: client.get_collections()).collections
-        return sorted(item.name[len(self._prefix) :] for item in found if item.name.startswith(self._prefix))
+        return own_names((item.name for item in found), self._prefix)
 
-    def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
+    def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         # Always asked for: Qdrant would work on a new collection of the same name without a word.
         own = self._prefix + name
         found = yield lambda client: client.get_collection(own)
-        return Opened(collection_info(name, (found.config.metadata or {})[_FACTS]), own)
+        return Collection(collection_info(name, (found.config.metadata or {})[_FACTS]), own)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         m = models()
@@ -111,46 +101,47 @@ class QdrantSteps(MarkedSteps[Opened, Any]):
             metadata={_FACTS: collection_facts(info, metadata)},
         )
 
-    def _drop(self, opened: Opened) -> Steps[None]:
-        yield lambda client: client.delete_collection(opened.name)
+    def _drop(self, opened: Collection) -> Steps[None]:
+        yield lambda client: client.delete_collection(opened.engine)
 
     # ------------------------------------------------------------------------------------------------------- documents
 
-    def _taken(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [key for key, _ in (yield from self._entries(opened, ids, []))]
-
-    def _entries(self, opened: Opened, ids: Sequence[str], payload: list[str]) -> Steps[list[tuple[str, Any]]]:
-        """Return ids and points, with parts of their payload, of the documents that there are."""
-        points = {_point(key): key for key in ids}
-        found: list[tuple[str, Any]] = []
-        for some in pages(list(points), _PAGE):
-            records = yield lambda client, some=some: client.retrieve(
-                opened.name, some, with_payload=payload or False, with_vectors=False
+    def _entries(
+        self, opened: Collection, ids: Sequence[str] | None, expression: Any | None
+    ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
+        found: list[Any] = []
+        if ids is not None and expression is None:  # a look at each of them, instead of at all documents
+            for some in pages([_point(key) for key in ids], _PAGE):
+                found += yield lambda client, some=some: client.retrieve(
+                    opened.engine, some, with_payload=_ENTRY, with_vectors=False
+                )
+            return [(record.payload["id"], record.payload) for record in found]
+        chosen, offset = _filter(ids, expression), None
+        while True:
+            records, offset = yield lambda client, offset=offset: client.scroll(
+                opened.engine,
+                scroll_filter=chosen,
+                limit=_PAGE,
+                offset=offset,
+                with_payload=_ENTRY,
+                with_vectors=False,
             )
-            found += [(points[str(record.id)], record) for record in records]
-        return found
+            found += [(record.payload["id"], record.payload) for record in records]
+            if offset is None:
+                return found
 
-    def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._upsert(opened, rows, None)
-
-    def _put_new(self, opened: Opened, rows: Sequence[DocumentRow], mark: str | None) -> Steps[None]:
-        yield from self._upsert(opened, rows, mark, update_mode=models().UpdateMode.INSERT_ONLY)
-
-    def _upsert(self, opened: Opened, rows: Sequence[DocumentRow], mark: str | None, **mode: Any) -> Steps[None]:
+    def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
         for some in batches(rows, _REQUEST, opened.info.dimension):
-            points = _points(some, opened.info, mark)
-            yield lambda client, points=points: client.upsert(opened.name, points, wait=True, **mode)
-
-    def _marked(self, opened: Opened, ids: Sequence[str], mark: str) -> Steps[Sequence[str]]:
-        entries = yield from self._entries(opened, ids, ["writer"])
-        return [key for key, record in entries if record.payload.get("writer") == mark]
+            points = [_make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
+            yield lambda client, points=points: client.upsert(opened.engine, points, wait=True, **mode)
 
     def _rank(
-        self, opened: Opened, query: array[float], limit: int, expression: Any | None
+        self, opened: Collection, query: array[float], limit: int, expression: Any | None
     ) -> Steps[Sequence[Candidate]]:
         parameters = models().SearchParams(exact=True) if self._exact else None
         found = yield lambda client: client.query_points(
-            opened.name,
+            opened.engine,
             query=_tamed(query) if opened.info.distance == "dot" else query.tolist(),
             query_filter=_filter(None, expression),
             search_params=parameters,
@@ -160,47 +151,29 @@ class QdrantSteps(MarkedSteps[Opened, Any]):
         )
         return [_candidate(point) for point in found.points]
 
-    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
         found: list[Candidate] = []
         for some in pages([_point(key) for key in ids], _PAGE):
             records = yield lambda client, some=some: client.retrieve(
-                opened.name, some, with_payload=_RESULT, with_vectors=True
+                opened.engine, some, with_payload=_RESULT, with_vectors=True
             )
             found += map(_candidate, records)
         return found
 
-    def _scan(
-        self, opened: Opened, ids: Sequence[str] | None, expression: Any | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
-        found: list[tuple[str, str | None]] = []
-        offset: Any = None
-        while True:
-            records, offset = yield lambda client, offset=offset: client.scroll(
-                opened.name,
-                scroll_filter=_filter(ids, expression),
-                limit=_PAGE,
-                offset=offset,
-                with_payload=["id", "metadata"],
-                with_vectors=False,
-            )
-            found += [(record.payload["id"], record.payload.get("metadata")) for record in records]
-            if offset is None:
-                return found
-
-    def _count(self, opened: Opened, expression: Any | None) -> Steps[int]:
+    def _count(self, opened: Collection, expression: Any | None) -> Steps[int]:
         return (yield from self._selected(opened, _filter(None, expression)))
 
-    def _selected(self, opened: Opened, chosen: Any) -> Steps[int]:
-        return int((yield lambda client: client.count(opened.name, count_filter=chosen, exact=True)).count)
+    def _selected(self, opened: Collection, chosen: Any) -> Steps[int]:
+        return int((yield lambda client: client.count(opened.engine, count_filter=chosen, exact=True)).count)
 
-    def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
+    def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
         gone = 0
         for some in [None] if ids is None else pages(ids, _PAGE):
             chosen = _filter(some, expression) or models().Filter(must=[])
             selector = models().FilterSelector(filter=chosen)
             found = yield from self._selected(opened, chosen)
             if found:
-                yield lambda client, selector=selector: client.delete(opened.name, selector, wait=True)
+                yield lambda client, selector=selector: client.delete(opened.engine, selector, wait=True)
             gone += found
         return gone
 
@@ -215,7 +188,7 @@ class QdrantSteps(MarkedSteps[Opened, Any]):
         fields |= {f"numbers.n{field(key)}": schema.FLOAT for key in keys}
         for name, kind in fields.items():
             yield lambda client, name=name, kind=kind: client.create_payload_index(
-                opened.name, field_name=name, field_schema=kind, wait=True
+                opened.engine, field_name=name, field_schema=kind, wait=True
             )
 
 
@@ -241,13 +214,8 @@ def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
     return m.Filter(must=parts) if parts else None
 
 
-def _points(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None) -> list[Any]:
-    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
-    return [_make_point(row, vector, mark) for row, vector in zip(rows, vectors, strict=True)]
-
-
-def _make_point(row: DocumentRow, vector: array[float], mark: str | None) -> Any:
-    values, items, keys, numbers = project(row.metadata)
+def _make_point(row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
+    values, items, keys, numbers = projection
     facts = document_facts(row, vector, mark)
     payload: dict[str, Any] = {
         "id": row.id,

@@ -1,0 +1,55 @@
+"""Folders of embedded engines."""
+
+from __future__ import annotations
+
+import os
+
+from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence.locks import FileLock, LockTimeoutError
+
+__all__ = ["make_folder", "take_folder"]
+
+
+def make_folder(path: str, *, again: bool = False) -> None:
+    """Make a folder, for its owner alone, unless it is there; see that it can be used.
+
+    Args:
+        path: the folder.
+        again: whether it was there before, so that it must be there now: a volume that is not mounted is no database
+            without collections.
+
+    Raises:
+        ConnectionFailedError: it cannot.
+    """
+    if again and not os.path.isdir(path):
+        raise ConnectionFailedError(f"{path} is no folder, or not there")
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConnectionFailedError(f"cannot make the folder {path}: {error.strerror}") from error
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConnectionFailedError(f"no permission to read and write in {path}")
+
+
+def take_folder(path: str, lock_file: str, instead: str) -> FileLock:
+    """Make a folder that one process at a time may use, and take its lock until ``release``.
+
+    Args:
+        path: the folder.
+        lock_file: the name of a file in it.
+        instead: what to do where more processes are wanted; stands in the error.
+
+    Raises:
+        ConnectionFailedError: another process has it, or it cannot be used.
+    """
+    make_folder(path)
+    lock = FileLock(os.path.join(path, lock_file))
+    try:
+        lock.acquire(0)
+    except LockTimeoutError as error:
+        raise ConnectionFailedError(
+            f"{path} is in use by another process, and it serves one only; {instead}"
+        ) from error
+    except OSError as error:
+        raise ConnectionFailedError(f"cannot use the folder {path}: {error.strerror}") from error
+    return lock
