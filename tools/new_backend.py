@@ -286,6 +286,7 @@ def _pyproject(made: Plan, common: Mapping[str, str]) -> str:
         licence='license = "MIT"\nlicense-files = ["LICENSE"]\n' if made.ours else "",
         authors='authors = [{ name = "PraisonAI persistence contributors" }]\n' if made.ours else "",
         testing="" if made.ours else testing,
+        urls="\n" + repo.toml_table("project.urls", repo.Dist(made.root, f"packages/{made.folder.name}").urls) if made.ours else "",
         entry_points="\n".join(groups),
     )
 
