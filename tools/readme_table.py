@@ -12,7 +12,7 @@ from pathlib import Path
 import repo
 
 WORDS = ("live", "emulator", "fake", "none")
-"""What the tests of a backend run on: the engine, its vendor's emulator, a server of our own that speaks its protocol."""
+"""What the tests of a backend run on: the engine, its vendor's emulator, our own server that speaks its protocol."""
 
 BEGIN, END = "<!-- backends:begin -->", "<!-- backends:end -->"
 
@@ -26,7 +26,7 @@ def _readme(dist: repo.Dist) -> str:
 
 
 def evidence(dist: repo.Dist) -> str:
-    """The words of `WORDS` after `**Evidence:**` in the README of a distribution, such as `live, fake`; empty if none."""
+    """The words after `**Evidence:**` in the README of a distribution, such as `live, fake`; empty without."""
     match = re.search(rf"^\*\*Evidence:\*\* ({_WORD}(?:, {_WORD})*)", _readme(dist), re.MULTILINE)
     return match[1] if match else ""
 

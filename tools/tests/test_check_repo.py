@@ -188,9 +188,10 @@ def test_a_package_without_backends_may_need_them(root: Path) -> None:
 
 
 def test_the_table_of_the_readme(root: Path) -> None:
+    evidence = "[live, fake](packages/db/README.md#evidence)"
     assert readme_table.table(root).splitlines()[2:] == [
         "| [`praisonai-persistence`](core) | state | `memory` |  | [live, fake](core/README.md#evidence) |",
-        "| [`praisonai-persistence-db`](packages/db) | state | `db` | `other` | [live, fake](packages/db/README.md#evidence) |",
+        f"| [`praisonai-persistence-db`](packages/db) | state | `db` | `other` | {evidence} |",
     ]
     path = root / DB
     extra = '[project.entry-points."praisonai.knowledge_stores"]\ndb = "praisonai_persistence_db:K"\n'
