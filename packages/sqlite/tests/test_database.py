@@ -31,8 +31,6 @@ from praisonai_persistence_sqlite import (
     SQLiteKnowledgeStore,
     SQLiteStateStore,
 )
-from praisonai_persistence_sqlite._database import Database, give_back, lend
-from praisonai_persistence_sqlite._location import locate
 
 
 @pytest.fixture
@@ -47,8 +45,13 @@ def store(path):
         yield store
 
 
+def runner_of(store):
+    runner = store._runner
+    return getattr(runner, "_runner", runner)  # of an async store: the one that does the work on threads
+
+
 def database_of(store):
-    return store._runner._database
+    return runner_of(store)._database
 
 
 def message(name):
@@ -58,10 +61,10 @@ def message(name):
 class Halt:
     """Keeps the database busy in a transaction of its own, until it is told to go on."""
 
-    def __init__(self, database):
+    def __init__(self, store):
         self._inside, self._go_on = threading.Event(), threading.Event()
-        self._database = database
-        self._thread = threading.Thread(target=database.write, args=(self._steps,))
+        self._database = database_of(store)
+        self._thread = threading.Thread(target=runner_of(store).run, args=(self._steps,))
 
     @writes
     def _steps(self):
@@ -117,7 +120,7 @@ def test_writers_that_meet_share_one_commit(store):
     store.add_message("s", message("first"))
     commits = []
     database._writer[0].set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-    with Halt(database) as halt:
+    with Halt(store) as halt:
         join = start(*(partial(store.add_message, "s", message(n)) for n in range(20)))
         halt.queued(20)
         halt.go_on()
@@ -128,7 +131,7 @@ def test_writers_that_meet_share_one_commit(store):
 
 
 def test_a_refusal_in_a_shared_commit_is_its_own(store):
-    with Halt(database_of(store)) as halt:
+    with Halt(store) as halt:
         join = start(
             partial(store.add_message, "s", message(1)),
             partial(store.add_messages, "s", [message(2), ConversationMessage("1", content="other")]),
@@ -149,7 +152,7 @@ def test_a_driver_error_in_a_shared_commit_undoes_only_its_own(store):
     def broken():
         yield Execute("INSERT INTO praison_sessions (session_id) VALUES ('half')")
 
-    with Halt(database_of(store)) as halt:
+    with Halt(store) as halt:
         join = start(
             partial(store.add_message, "s", message(1)),
             partial(store._runner.run, broken),
@@ -168,7 +171,7 @@ async def at_once(store, *calls):
     commits = []
     database = database_of(store)
     database._writer[0].set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-    with Halt(database) as halt:
+    with Halt(store) as halt:
         tasks = [asyncio.ensure_future(call) for call in calls]
         await asyncio.to_thread(halt.queued, 1)
         halt.go_on()
@@ -183,7 +186,7 @@ async def in_async_store(path, work):
 
 def test_tasks_that_meet_share_one_commit(path):
     async def work(store):
-        stored, commits = await at_once(store._runner, *(store.add_message("s", message(n)) for n in range(40)))
+        stored, commits = await at_once(store, *(store.add_message("s", message(n)) for n in range(40)))
         assert [item.seq for item in stored] == list(range(1, 41))
         assert commits == 3  # the one that kept them waiting, the first task's, and that of all others
         assert await store.count_messages("s") == 40
@@ -198,7 +201,7 @@ def test_a_failure_of_one_task_is_its_own(path):
 
     async def work(store):
         results, _ = await at_once(
-            store._runner,
+            store,
             store.add_message("s", message(1)),
             store.add_message("s", message(2)),
             store.add_message("nobody", message(3)),
@@ -217,7 +220,7 @@ def test_a_failure_of_one_task_is_its_own(path):
 
 def test_tasks_that_are_cancelled_while_they_wait_write_nothing(path):
     async def work(store):
-        with Halt(database_of(store._runner)) as halt:
+        with Halt(store) as halt:
             tasks = [asyncio.ensure_future(store.add_message("s", message(n))) for n in range(5)]
             await asyncio.to_thread(halt.queued, 1)
             tasks[2].cancel()
@@ -230,8 +233,7 @@ def test_tasks_that_are_cancelled_while_they_wait_write_nothing(path):
 
 
 def test_a_waiting_writer_that_is_interrupted_leaves_the_queue_in_order(store):
-    database = database_of(store)
-    with Halt(database) as halt:
+    with Halt(store) as halt:
 
         def interrupt():
             halt.queued(1)
@@ -255,7 +257,7 @@ def test_a_lone_writer_that_is_interrupted_writes_nothing_and_the_store_goes_on(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        database_of(store).write(interrupted)
+        runner_of(store).run(interrupted)
     assert store.get_session("s").name is None
     assert store.add_message("s", message("next")).seq == 1
 
@@ -471,8 +473,7 @@ def test_a_lent_database_is_the_same_by_any_name(tmp_path):
     link = tmp_path / "link.db"
     real.touch()
     link.symlink_to(real)
-    a, b = (lend(locate(None, name, "FULL", 1.0)) for name in (real, link))
-    assert a is b
-    give_back(a)
-    give_back(b)
-    assert isinstance(a, Database)
+    with SQLiteStateStore(path=real) as a, SQLiteStateStore(path=link) as b:
+        a.set("k", 1)
+        assert b.get("k") == 1
+        assert database_of(a) is database_of(b)

@@ -179,13 +179,17 @@ class KnowledgeSteps(ABC):
         """Remove what is named (each id once) and matches; with None and None: everything."""
 
 
+_MOST_DIMENSIONS = 2**31 - 1
+"""What engines can count; most take far fewer, and say so themselves."""
+
+
 def _collection(name: Any) -> str:
     return check_identifier(name, "collection")
 
 
 def _info(name: Any, dimension: Any, distance: Any, metadata: Any) -> tuple[CollectionInfo, str | None]:
-    if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < 1:
-        raise InvalidValueError("dimension must be a whole number of 1 or more")
+    if not isinstance(dimension, int) or isinstance(dimension, bool) or not 1 <= dimension <= _MOST_DIMENSIONS:
+        raise InvalidValueError(f"dimension must be a whole number from 1 to {_MOST_DIMENSIONS}")
     if distance not in DISTANCES:
         raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")
     if metadata is not None and not isinstance(metadata, dict):

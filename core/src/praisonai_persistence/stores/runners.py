@@ -19,7 +19,7 @@ from praisonai_persistence.steps import run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
@@ -155,21 +155,21 @@ class ThreadRunner(AsyncRunner):
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
 
-    def _executor(self) -> ThreadPoolExecutor:
+    def _submit(self, function: Callable[[], T]) -> Future[T]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with self._lock:
+        with self._lock:  # so that another loop's close comes before or after
             if self._closed:  # and no thread is started for it
                 raise StoreClosedError("this store is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
-            return self._pool
+            return self._pool.submit(function)
 
     async def _offload(self, function: Callable[[], T]) -> T:
         import asyncio
         import contextlib
 
-        job = self._executor().submit(function)
+        job = self._submit(function)
         answer = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(answer)

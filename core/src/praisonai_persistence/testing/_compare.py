@@ -77,9 +77,12 @@ def name_of(value: Any) -> str | None:
 
 def shorten(value: Any, length: int = LENGTH) -> str:
     """Return ``value`` in ASCII for a message, with its name in the corpus, cut to a readable length."""
-    text = ascii(value)
-    named = isinstance(value, str) or len(text) > 20
-    name = name_of(value) if named else None
+    try:
+        text = ascii(value)
+        named = isinstance(value, str) or len(text) > 20
+        name = name_of(value) if named else None
+    except Exception as error:  # a value may be nested deeper than Python goes
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
     prefix = f"<{name}> " if name else ""
     # Who knows the name needs no more than a glimpse.
     room = max((100 if name else length) - len(prefix) - 24, 24)

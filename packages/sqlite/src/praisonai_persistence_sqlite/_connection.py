@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
@@ -15,11 +17,12 @@ from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Any
 
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "open_connection", "translate"]
+__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "make_file", "open_connection", "translate"]
 
 _LOG = 250
 """Pages of the write-ahead log after which SQLite begins it anew, instead of its 1000.
@@ -35,16 +38,17 @@ Eight threads are about 5 % faster.
 """
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
 
+_making = threading.RLock()  # closing a file gives up the locks that SQLite holds on it in this process
+
 Opened = tuple[sqlite3.Connection, Callable[["Any"], "Any"]]
 """A connection of the driver, and the function that does a request on it and returns the answer."""
 
 
 class Define(NamedTuple):
-    """Give the connection an SQL function for the rest of the operation; the answer is None."""
+    """Give the connection an SQL function of one argument for the rest of the operation; the answer is None."""
 
     name: str
-    arguments: int
-    function: Callable[..., Any]
+    function: Callable[[Any], Any]
 
 
 class LoadVectors(NamedTuple):
@@ -90,33 +94,101 @@ def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
     return BackendError(f"sqlite: {error}")
 
 
-def _perform_on(connection: sqlite3.Connection) -> Callable[[Any], Any]:
+class _Functions:
+    """The SQL functions of a connection that are written in Python.
+
+    SQLite answers an exception in one of them by an error that says nothing of it, so it is kept for the caller: it may
+    be an interrupt. A generator is inside its ``try`` whenever it is entered; a function would not be yet.
+    """
+
+    __slots__ = ("connection", "failures")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.failures: list[BaseException] = []
+        self.define("praison_words", _words)
+
+    def define(self, name: str, function: Callable[[Any], Any]) -> None:
+        guarded = self._guard(function)
+        next(guarded)
+        self.connection.create_function(name, 1, guarded.send, deterministic=True)
+
+    def _guard(self, function: Callable[[Any], Any]) -> Generator[Any, Any, None]:
+        try:
+            value = yield
+            while True:
+                value = yield function(value)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failures.append(error)
+            raise
+
+    def raise_failure(self) -> None:
+        """Raise what was raised in one of them, if anything was."""
+        if self.failures:
+            failure = self.failures.pop()
+            self.failures.clear()
+            self.define("praison_words", _words)
+            raise failure
+
+
+def _perform_on(connection: sqlite3.Connection, functions: _Functions) -> Callable[[Any], Any]:
     execute = connection.execute
 
     def perform(request: Any) -> Any:
         kind = type(request)
-        if kind is Fetch:
-            return execute(request[0], request[1]).fetchall()
-        if kind is Execute:
-            return execute(request[0], request[1]).rowcount
-        if kind is ExecuteMany:
-            connection.executemany(request[0], request[1])
-        elif kind is Define:
-            connection.create_function(request.name, request.arguments, request.function, deterministic=True)
-        elif kind is Snapshot:
-            if not connection.in_transaction:
-                execute("BEGIN")
-        elif kind is LoadVectors:
-            return _load_vectors(connection)
-        else:
-            raise TypeError(f"sqlite cannot perform {kind.__name__}")
+        try:
+            if kind is Fetch:
+                return execute(request[0], request[1]).fetchall()
+            if kind is Execute:
+                return execute(request[0], request[1]).rowcount
+            if kind is ExecuteMany:
+                connection.executemany(request[0], request[1])
+            elif kind is Define:
+                functions.define(request.name, request.function)
+            elif kind is Snapshot:
+                if not connection.in_transaction:
+                    execute("BEGIN")
+            elif kind is LoadVectors:
+                return _load_vectors(connection)
+            else:
+                raise TypeError(f"sqlite cannot perform {kind.__name__}")
+        except sqlite3.OperationalError:
+            functions.raise_failure()
+            raise
         return None
 
     return perform
 
 
+def make_file(path: str) -> tuple[int, int]:
+    """Make the file if there is none, for its owner alone; SQLite gives its log the same rights.
+
+    Returns:
+        Its device and inode.
+
+    Raises:
+        ConnectionFailedError: it cannot be made, or the path is a link to a file that does not exist.
+    """
+    try:
+        with _making:
+            if not os.path.exists(path):
+                make = partial(os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL)  # which follows no link
+                try:  # noqa: SIM105 - contextlib takes long to import
+                    list(map(os.close, map(make, (0o600,))))  # one call, so that no interrupt leaves it open
+                except FileExistsError:  # another process was faster, or it is a link to nothing
+                    pass
+            found = os.stat(path)
+    except OSError as error:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise ConnectionFailedError(f"cannot open {path}: its directory does not exist") from error
+        raise ConnectionFailedError(f"cannot open {path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino
+
+
 def open_connection(location: Location) -> Opened:
-    """Open a connection in autocommit mode.
+    """Open a connection in autocommit mode, to a file that exists.
 
     Raises:
         ConnectionFailedError: it cannot be opened.
@@ -124,7 +196,8 @@ def open_connection(location: Location) -> Opened:
     path = location.path
     try:
         connection = sqlite3.connect(
-            ":memory:" if path is None else path,
+            ":memory:" if path is None else _uri(path),
+            uri=path is not None,
             timeout=location.lock_timeout,
             isolation_level=None,
             check_same_thread=False,
@@ -134,13 +207,22 @@ def open_connection(location: Location) -> Opened:
         raise _refused(error, path) from error
     try:
         _prepare(connection, location)
+        functions = _Functions(connection)
     except sqlite3.Error as error:
         connection.close()
         raise _refused(error, path) from error
     except BaseException:
         connection.close()
         raise
-    return connection, _perform_on(connection)
+    return connection, _perform_on(connection, functions)
+
+
+def _uri(path: str) -> str:
+    for character in "%?#":
+        path = path.replace(character, f"%{ord(character):02x}")
+    if os.name == "nt":
+        path = "/" + path.replace("\\", "/")
+    return f"file://{path}?mode=rw"
 
 
 def _prepare(connection: sqlite3.Connection, location: Location) -> None:
@@ -148,7 +230,6 @@ def _prepare(connection: sqlite3.Connection, location: Location) -> None:
         _enter_wal(connection, location)
         connection.execute(f"PRAGMA synchronous={location.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG}")
-    connection.create_function("praison_words", 1, _words, deterministic=True)
 
 
 def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
@@ -156,7 +237,9 @@ def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
     end = time.monotonic() + location.lock_timeout
     while True:
         try:
-            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            # One call: between the two of execute and fetchone the file would be locked, also for an inner call.
+            connection.executescript("PRAGMA journal_mode=WAL")
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > end:

@@ -1,12 +1,14 @@
-"""One database file in one process: the connections that all stores on it share.
+"""One database file in one process: the connections that all stores on it share, and the operations on them.
 
-**Writers share commits.** A write that arrives while another one is committing waits in a queue. Whoever finishes
-hands the whole queue to the first in it, who runs every operation in one transaction and commits once. Those who took
-part in the last commit are about to come back, so the first waits for them, no longer than that commit took
-itself: otherwise every second commit would be one of a single write. A lone writer pays for none of this: it finds the
-queue empty, expects nobody, and commits at once. A thread that brings the writes of many tasks is one writer.
+**Writers share commits**; see ``_commits``. **Readers** have connections of their own, so in WAL mode they neither wait
+nor make anybody wait.
 
-**Readers** have connections of their own, so in WAL mode they neither wait nor make anybody wait.
+**Inner calls**, from inside an operation of the same thread, work on a connection of their own, opened for them; see
+``_operations``. A database in memory is its one connection, so it refuses calls from inside operations in memory.
+
+**The file may be replaced.** Each read looks first, and each write before its commit, whether the file at the path is
+the one that is open. If not, operations come to a halt, all connections to it in this process are closed, and they
+start again on what is at the path now, beginning with its tables.
 
 **Forks**: SQLite keeps its locks in memory that a child would inherit in a false state, so a fork waits for a moment
 without an operation and closes the connections first; parent and child open their own when they go on.
@@ -19,51 +21,56 @@ import sqlite3
 import threading
 import time
 
-from praisonai_persistence.errors import BackendError, PersistenceError
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    PersistenceError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.steps import run
-from praisonai_persistence_sqlite._connection import SHARED_LOG, is_busy, open_connection
+from praisonai_persistence_sqlite._commits import Commits, Job, begin_patiently
+from praisonai_persistence_sqlite._operations import Gate, Moved, Operation, chain, inside, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence_sqlite._connection import Opened
     from praisonai_persistence_sqlite._location import Location
 
     T = TypeVar("T")
 
-__all__ = ["Database", "Job", "give_back", "lend"]
+    _Kind = tuple[Callable[["Database", Operation, Any], Any], Callable[["Database", Operation, Any], Any]]
+    """How an operation is run, and how if its thread is inside another one."""
+else:
+    Protocol = object
 
-_BATCH = 512  # writers in one transaction at the most, so that nobody waits long for a commit
+__all__ = ["READ", "WRITE", "WRITE_ALL", "Database", "Job", "User", "give_back", "lend"]
+
 _IDLE_READERS = 8
-_PATIENCE = (0.00005, 0.002)  # seconds: shorter waits for other writers are not worth while, longer ones never are
+_GLANCE = 0.001
+"""Seconds for which a read trusts that the file is still the same: looking takes half as long as a short read."""
+_MOVES = 20  # how often the file may be replaced during one call
+_get_ident = threading.get_ident
 
 
-class Job:
-    """A write operation, and what became of it."""
+class User(Protocol):
+    """A store's part in a database.
 
-    __slots__ = ("answer", "call", "error")
+    Attributes:
+        closed: whether its operations are refused.
+        epoch: of the database, when its tables were last found up to date.
+    """
 
-    def __init__(self, call: Callable[[], Steps[Any]]) -> None:
-        self.call = call
-        self.answer: Any = None
-        self.error: Exception | None = None
+    closed: bool
+    epoch: object
 
-
-class _Writer:
-    """A thread in the queue, and its operations."""
-
-    __slots__ = ("jobs", "leads", "wake")
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.leads = False
-        self.wake: threading.Lock | None = None  # held until all is done, or this thread has to lead
+    def prepare(self, database: Database) -> None:
+        """Bring the tables up to date and note the epoch."""
 
 
-class Database:
+class Database(Commits):
     """See the module. Made by [lend][], one for a location.
 
     Args:
@@ -71,382 +78,316 @@ class Database:
     """
 
     def __init__(self, location: Location) -> None:
-        self.location = location
-        self.users = 0
-        self._reset()
-        self._writer: Opened | None = None
-        self._shared: sqlite3.Connection | None = None  # the writer's, once several have shared a commit
-        self._readers: list[Opened] = []
-
-    def _reset(self) -> None:
-        self._mutex = threading.Lock()
-        self._quiet = threading.Condition(self._mutex)
-        self._queue: list[_Writer] = []
-        self._leading = False
-        self._expected = 1  # how many writers were there at the last commit
-        self._patience = 0.0  # how many seconds to wait for as many
-        self._gathering: threading.Lock | None = None  # held until they have come
-        self._running = 0
-        self._paused = False
-        self._generation = 0  # of the connections: those of an earlier one are not used again
+        super().__init__(location)
+        self.users: dict[User, None] = {}
+        self._gate: Gate | None = None
 
     # ------------------------------------------------------------------------------------------------------ operations
 
-    def read(self, call: Callable[[], Steps[T]]) -> T:
+    def run(self, user: User, what: Any, kind: _Kind, prepared: bool = True) -> Any:
+        """Run an operation of a store, or several.
+
+        Args:
+            user: the store's part.
+            what: makes the operation, and makes it again if it has to be started again; or jobs.
+            kind: READ, WRITE or WRITE_ALL; the last returns nothing, as what became of each stands in the jobs.
+            prepared: whether it needs the tables of the store.
+
+        Raises:
+            StoreClosedError: the store is closed.
+            sqlite3.Error: as the driver raised it.
+        """
+        me = _get_ident()
+        if me in inside:
+            return self._run_inside(me, user, what, kind, prepared)
+        moves = 0
+        while True:
+            here = Operation(self, user, me, None)
+            moved = gate = None
+            inside[me] = here
+            try:
+                with here.lock:
+                    if user.closed:
+                        raise StoreClosedError("this store is closed")
+                    gate = self._gate
+                    if gate is not None:
+                        if not gate.lock.locked():
+                            gate = None
+                        elif gate.thread == me:
+                            return self._run_inside(me, user, what, kind, prepared)
+                    if gate is None and (not prepared or user.epoch is self.epoch):
+                        return kind[0](self, here, what)
+            except Moved as error:
+                moved = error.epoch
+            finally:
+                del inside[me]
+                if not self.users:
+                    self._close_unused()
+            if moved is not None:
+                moves += 1
+                if moves > _MOVES:
+                    raise self._replaced()
+                _leave_behind(self, moved)
+            elif gate is None:
+                user.prepare(self)
+            else:
+                with gate.lock:
+                    pass
+
+    def _read(self, here: Operation, call: Callable[[], Steps[T]]) -> T:
         """Run an operation that changes nothing."""
         if self.location.path is None:  # one connection is all there is
-            return self.write(call)
-        self._enter()
+            return self.write(here, call)
+        now = time.monotonic()
+        if now - self._looked > _GLANCE:
+            self.check()
+            self._looked = now
+        generation = self._generation
+        readers = self._readers
         try:
-            try:
-                connection, perform = self._readers.pop()
-            except IndexError:
-                connection, perform = open_connection(self.location)
-            generation = self._generation
-            try:
-                return run(call(), perform)
-            except sqlite3.OperationalError as error:
-                self._suspect(error)
-                raise
-            finally:
+            reader = readers.pop()
+        except IndexError:
+            reader = self.open()
+        connection = reader[0]
+        kept = False
+        try:
+            answer = run(call(), reader[1])
+            kept = True
+            return answer
+        except PersistenceError:
+            kept = True
+            raise
+        except sqlite3.OperationalError as error:
+            connection.close()
+            self.suspect(error)
+            raise
+        finally:
+            if not kept:
+                connection.close()
+            else:
                 if connection.in_transaction:
-                    connection.rollback()
-                if generation == self._generation and len(self._readers) < _IDLE_READERS:
-                    self._readers.append((connection, perform))
+                    connection.execute("ROLLBACK")
+                if generation is self._generation and len(readers) < _IDLE_READERS:
+                    readers.append(reader)
                 else:
                     connection.close()
-        finally:
-            self._leave()
 
-    def write(self, call: Callable[[], Steps[T]]) -> T:
-        """Run an operation in a transaction, possibly together with others; return when it is durable."""
-        with self._mutex:
-            lone = not self._leading and not self._paused and self._expected == 1
-            if lone:
-                self._leading = True
-                self._running += 1
-        if lone:
-            start = time.monotonic()
+    # ----------------------------------------------------------------------------------------------------- inner calls
+
+    def _run_inside(self, me: int, user: User, what: Any, kind: _Kind, prepared: bool) -> Any:
+        """Run an operation while the thread is inside another one."""
+        outer = inside[me]
+        if user.closed:
+            raise StoreClosedError("this store is closed")
+        if self.location.path is None and [item for item in chain(outer) if item.database.location.path is None]:
+            raise UnsupportedOperationError(
+                "sqlite: a database in memory is one connection, so it cannot be called from inside another call (from "
+                "a __del__, a signal handler or a trace function); one in a file can"
+            )
+        here = Operation(self, user, me, outer)
+        inside[me] = here
+        try:
+            with here.lock:
+                if prepared and user.epoch is not self.epoch:
+                    user.prepare(self)
+                return kind[1](self, here, what)
+        except Moved as error:
+            raise self._replaced() from error
+        finally:
+            inside[me] = outer
+
+    def _read_inside(self, here: Operation, call: Callable[[], Steps[T]]) -> T:
+        if self.location.path is None:
+            return self._write_inside(here, call)
+        connection, perform = self.open()
+        try:
+            return run(call(), perform)
+        finally:
+            connection.close()
+
+    def _write_all_inside(self, here: Operation, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             try:
-                return self._alone(call)
-            finally:
-                with self._mutex:
-                    if self._queue:
-                        self._hand_over(1, start)
-                    else:
-                        self._leading = False
-                    self._running -= 1
-                    if self._paused:
-                        self._quiet.notify_all()
-        job = Job(call)
-        self.write_all((job,))
-        if job.error is not None:
-            raise job.error
-        return job.answer  # type: ignore[no-any-return]
-
-    def write_all(self, jobs: Sequence[Job]) -> None:
-        """Run operations, in order, in one transaction, possibly together with those of other threads.
-
-        When this returns, what became of each stands in the jobs. One that fails takes none of the others along.
-        """
-        writer = _Writer(jobs)
-        with self._mutex:
-            while self._paused:
-                self._quiet.wait()
-            self._running += 1
-            self._queue.append(writer)
-            if self._leading:
-                writer.wake = threading.Lock()
-                writer.wake.acquire()
-                if self._gathering is not None and len(self._queue) >= self._expected:
-                    self._gathering.release()
-                    self._gathering = None
-            else:
-                self._leading = writer.leads = True
-        try:
-            if writer.wake is not None:
-                self._wait(writer)
-            if writer.leads:
-                self._gather(writer)
-                self._lead()
-        finally:
-            self._leave()
-
-    def _wait(self, writer: _Writer) -> None:
-        try:
-            writer.wake.acquire()  # type: ignore[union-attr]
-        except BaseException:  # a signal: the caller goes away, the queue must not wait for it
-            with self._mutex:
-                if writer in self._queue:
-                    self._queue.remove(writer)
-                if writer.leads:
-                    self._promote()
-            raise
-
-    def _gather(self, writer: _Writer) -> None:
-        """Wait for the writers of the last commit, but not for long."""
-        if len(self._queue) >= self._expected or self._patience < _PATIENCE[0]:
-            return
-        gate = threading.Lock()
-        gate.acquire()
-        try:
-            with self._mutex:
-                if len(self._queue) >= self._expected:
-                    return
-                self._gathering = gate
-            gate.acquire(timeout=self._patience)
-        except BaseException:  # a signal: the caller goes away, the queue must not wait for it
-            with self._mutex:
-                self._queue.remove(writer)
-                self._promote()
-            raise
-        finally:
-            self._gathering = None
-
-    def _lead(self) -> None:
-        """Run everything that is queued in one transaction, then let the next in the queue lead."""
-        with self._mutex:
-            writers = self._queue[:_BATCH]
-            del self._queue[:_BATCH]
-        batch = writers[0].jobs if len(writers) == 1 else [job for writer in writers for job in writer.jobs]
-        start = time.monotonic()
-        try:
-            if len(batch) == 1:
-                batch[0].answer = self._alone(batch[0].call)
-            else:
-                self._together(batch)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                for job in batch:
-                    job.error = error
-            else:  # a signal in this thread is not theirs
-                for job in batch:
-                    job.error = BackendError("sqlite: the commit was interrupted by a signal in another thread")
-                raise
-        finally:
-            with self._mutex:
-                self._hand_over(len(writers), start)
-            for writer in writers:
-                if writer.wake is not None and not writer.leads:
-                    writer.wake.release()
-
-    def _hand_over(self, writers: int, start: float) -> None:
-        """Let the next in the queue lead, after a commit of so many; the caller has the mutex."""
-        self._patience = min(time.monotonic() - start, _PATIENCE[1])
-        self._expected = writers + len(self._queue)
-        self._promote()
-
-    def _promote(self) -> None:
-        if self._queue:
-            writer = self._queue[0]
-            writer.leads = True
-            if writer.wake is not None:
-                writer.wake.release()
-        else:
-            self._leading = False
-
-    def _alone(self, call: Callable[[], Steps[T]]) -> T:
-        """Run one operation in a transaction of its own."""
-        connection, perform = self._begin()
-        try:
-            answer = run(call(), perform)
-            connection.execute("COMMIT")
-        except BaseException as error:
-            self._undo(connection, error)
-            raise
-        return answer
-
-    def _together(self, batch: Sequence[Job]) -> None:
-        """Run several in one transaction; if that breaks, each in its own."""
-        connection, perform = self._begin()
-        try:
-            if connection is not self._shared:
-                connection.execute(SHARED_LOG)
-                self._shared = connection
-            for job in batch:
-                before = connection.total_changes
-                try:
-                    job.answer = run(job.call(), perform)
-                except PersistenceError as error:
-                    if connection.total_changes != before:
-                        raise  # a part of it is in the transaction of all
-                    job.error = error
-            connection.execute("COMMIT")
-            return
-        except BaseException as error:
-            self._undo(connection, error)
-            if not isinstance(error, Exception):
-                raise
-        for job in batch:
-            job.answer = job.error = None
-            try:
-                job.answer = self._alone(job.call)
-            except Exception as error:  # noqa: BLE001 - raised in the thread of the job
+                job.answer = self._write_inside(here, job.call)
+            except (sqlite3.Error, PersistenceError) as error:
                 job.error = error
 
-    def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
+    def _write_inside(self, here: Operation, call: Callable[[], Steps[T]]) -> T:
+        """Run an operation on a connection of its own, in the place of what this thread has under way."""
+        for item in chain(here.outer):
+            item.overtake()  # before waiting for anything
+        if self.location.path is None:
+            return self.write(here, call)
+        connection, perform = self.open()
         try:
-            connection.rollback()
-        except sqlite3.OperationalError as failed:
-            error = failed
-            raise
+            while True:
+                here.overtaken = False
+                here.connection = connection
+                connection.execute("PRAGMA busy_timeout=0")
+                try:
+                    try:
+                        connection.execute("BEGIN IMMEDIATE")
+                    except sqlite3.OperationalError as error:
+                        begin_patiently(connection, error, self.location.lock_timeout)
+                    answer = run(call(), perform)
+                    self.check()
+                    connection.execute("COMMIT")
+                    return answer
+                except (sqlite3.Error, PersistenceError):
+                    if not here.overtaken:
+                        raise
+                connection.close()
+                connection, perform = self.open()
         finally:
-            self._suspect(error, self._writer)
-
-    def _suspect(self, error: BaseException, writer: Opened | None = None) -> None:
-        """Give up the connections, those of readers and ``writer``, if this is an error of the file system.
-
-        What was opened while the files were read-only stays so, and so does what is opened beside it in this process:
-        SQLite shares the state of the write-ahead log's index. Readers at work close theirs when they are done.
-        """
-        if not isinstance(error, sqlite3.OperationalError) or is_busy(error) or self.location.path is None:
-            return
-        with self._mutex:
-            self._generation += 1
-        if writer is not None:
-            writer[0].close()
-            self._writer = None
-        while True:
-            try:
-                self._readers.pop()[0].close()
-            except IndexError:
-                return
-
-    def _begin(self) -> Opened:
-        """Start a write transaction, waiting for those of other processes, and return its connection."""
-        writer = self._writer
-        if writer is None:
-            writer = self._writer = open_connection(self.location)
-            if self.location.path is not None:
-                writer[0].execute("PRAGMA busy_timeout=0")  # _begin_patiently waits, and better
-        try:
-            writer[0].execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            self._begin_patiently(writer, error)
-        return writer
-
-    def _begin_patiently(self, writer: Opened, error: sqlite3.OperationalError) -> None:
-        import random
-
-        end = time.monotonic() + self.location.lock_timeout
-        pause = 0.0002
-        while is_busy(error) and time.monotonic() <= end:
-            # A short random wait: who has waited longest does not lose to who came last more often than by chance.
-            time.sleep(random.uniform(pause / 4, pause))
-            pause = min(pause * 1.5, 0.004)
-            try:
-                writer[0].execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as again:
-                error = again
-        self._suspect(error, writer)
-        raise error
-
-    # ----------------------------------------------------------------------------------------------------- connections
-
-    def _enter(self) -> None:
-        with self._mutex:
-            while self._paused:
-                self._quiet.wait()
-            self._running += 1
-
-    def _leave(self) -> None:
-        with self._mutex:
-            self._running -= 1
-            if self._paused:
-                self._quiet.notify_all()
-
-    def _close_connections(self) -> None:
-        for connection, _ in (*self._readers, *([] if self._writer is None else [self._writer])):
             connection.close()
-        self._readers.clear()
-        self._writer = self._shared = None
 
-    def close(self) -> None:
-        """Wait for the operations under way, then close every connection."""
-        with self._mutex:
-            self._paused = True
-            while self._running:
-                self._quiet.wait()
-            self._close_connections()
-            self._paused = False
-            self._quiet.notify_all()
+    def _replaced(self) -> ConnectionFailedError:
+        return ConnectionFailedError(f"{self.location.path} was removed or replaced during the call; call again")
 
-    # ----------------------------------------------------------------------------------------------------------- forks
+    # --------------------------------------------------------------------------------------------- closing and halting
 
-    def before_fork(self) -> None:
-        """Bring operations to a halt and close the connections to the file."""
-        self._mutex.acquire()
-        self._paused = True
-        while self._running:
-            self._quiet.wait()
-        if self.location.path is not None:
-            self._close_connections()
+    def release(self, user: User) -> None:
+        """Wait for the operations of a closed store; if no other has the database, close the connections."""
+        me = _get_ident()
+        if me not in inside:
+            wait_for(self, me, user)
+        self.users.pop(user, None)
+        if not self.users:
+            self._close_unused()
+            with _registry:  # last: if an interrupt comes before, the next close finds it
+                for key in [] if self.users else list(_databases):
+                    if _databases[key] is self:
+                        del _databases[key]
 
-    def after_fork(self, *, child: bool) -> None:
-        """Go on; connections are opened again when they are needed."""
-        if child:  # the threads that waited are not here
-            self._reset()
-        else:
-            self._paused = False
-            self._quiet.notify_all()
-            self._mutex.release()
+    def _close_unused(self) -> None:
+        """Close the connections when no store has the database; an operation that is under way does it at its end."""
+        me = _get_ident()
+        outer = inside.get(me)
+        if [item for item in chain(outer) if item.database is self]:
+            return
+        inside[me] = Operation(self, None, me, outer)  # a call from inside of this must not wait for the turn
+        try:
+            with self._turn:
+                self.close_connections()
+        finally:
+            if outer is None:
+                del inside[me]
+            else:
+                inside[me] = outer
+
+    def halt(self, gate: Gate) -> None:
+        """Keep new operations out from here on."""
+        self._gate = gate
+
+    def reset_in_child(self) -> None:
+        """Start anew in a child, where the parent's other threads are not, on connections of its own."""
+        self.renew_queue()
+        self._gate = None
+        self.abandon_connections()
 
 
-_shared: dict[Location, Database] = {}
-_shared_lock = threading.Lock()
+READ: _Kind = (Database._read, Database._read_inside)
+WRITE: _Kind = (Database.write, Database._write_inside)
+WRITE_ALL: _Kind = (Database.write_all, Database._write_all_inside)
+
+_databases: dict[object, Database] = {}
+_registry = threading.RLock()
+_halting = threading.RLock()
 
 
-def lend(location: Location) -> Database:
-    """Return the database of a location, which all stores of this process share; give it back with [give_back][].
+def lend(location: Location, user: User) -> Database:
+    """Return the database of a location, which all stores of this process share; [give_back][] ends it.
 
     A database in memory is not shared.
+
+    Raises:
+        ConnectionFailedError: the path is a link to a file that does not exist.
     """
-    if location.path is not None:
-        location = location._replace(path=os.path.realpath(location.path))
-    with _shared_lock:
-        database = _shared.get(location) if location.path is not None else None
-        if database is None:
-            database = Database(location)
-            if location.path is not None:
-                _shared[location] = database
-        database.users += 1
+    if location.path is None:
+        key: object = user
+    else:
+        if os.path.islink(location.path) and not os.path.exists(location.path):
+            raise ConnectionFailedError(
+                f"{location.path} is a link to a file that does not exist; no file is made through a link"
+            )
+        key = location = location._replace(path=os.path.realpath(location.path))
+    with _registry:
+        database = _databases.setdefault(key, Database(location))
+        database.users[user] = None
         return database
 
 
-def give_back(database: Database) -> None:
-    """Close the database if nobody else has it."""
-    with _shared_lock:
-        database.users -= 1
-        if database.users:
-            return
-        if _shared.get(database.location) is database:
-            del _shared[database.location]
-    database.close()
+def give_back(user: User) -> None:
+    """End a store's part in every database that it was lent; waits for its operations."""
+    for database in list(_databases.values()):
+        if user in database.users or not database.users:  # none: an interrupt came before all was closed
+            database.release(user)
 
 
-_halted: list[Database] = []
+def _leave_behind(found_by: Database, epoch: object) -> None:
+    """Close the connections to a file that is not at its path any more, and let operations start again there."""
+    me = _get_ident()
+    with _halting:
+        if found_by.epoch is not epoch:
+            return  # another thread has done it
+        databases = [item for item in list(_databases.values()) if item.location.path == found_by.location.path]
+        if found_by not in databases:
+            databases.append(found_by)
+        gate = Gate(me)
+        with gate.lock:
+            for database in databases:
+                database.halt(gate)
+            for database in databases:
+                wait_for(database, me)
+            epochs = [database.epoch for database in databases]
+            for database in databases:
+                database.leave_file()
+            for left in epochs:
+                found_by.remove_log_of(left)
+
+
+# --------------------------------------------------------------------------------------------------------------- forks
+
+_forking: list[Gate] = []
 
 
 def _before_fork() -> None:
-    _shared_lock.acquire()
-    _halted[:] = _shared.values()
-    for database in _halted:
-        database.before_fork()
+    me = _get_ident()
+    for operation in chain(inside.get(me)):
+        operation.overtake()
+    if me in inside:  # others may be waiting for this thread; the child leaves all connections to the parent
+        return
+    _halting.acquire()
+    gate = Gate(me)
+    gate.lock.acquire()
+    _forking.append(gate)
+    databases = list(_databases.values())
+    for database in databases:
+        database.halt(gate)
+    for database in databases:
+        wait_for(database, me)
+    for database in databases:
+        if database.location.path is not None:
+            database.close_connections()
 
 
 def _after_fork_in_parent() -> None:
-    for database in _halted:
-        database.after_fork(child=False)
-    _halted.clear()
-    _shared_lock.release()
+    while _forking:
+        _forking.pop().lock.release()
+    if _halting._is_owned():  # type: ignore[attr-defined]
+        _halting.release()
 
 
 def _after_fork_in_child() -> None:
-    for database in _halted:
-        database.after_fork(child=True)
-    _halted.clear()
-    _shared_lock.release()
+    global _halting, _registry
+    _forking.clear()
+    _halting, _registry = threading.RLock(), threading.RLock()
+    me = _get_ident()
+    for thread in list(inside):
+        if thread != me:
+            del inside[thread]
+    for database in list(_databases.values()):
+        database.reset_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from functools import partial
 
-from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError
-from praisonai_persistence.steps import is_write
+from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import Runner, ThreadRunner
-from praisonai_persistence_sqlite._connection import translate
-from praisonai_persistence_sqlite._database import Job, give_back, lend
+from praisonai_persistence_sqlite._connection import open_connection, translate
+from praisonai_persistence_sqlite._database import READ, WRITE, WRITE_ALL, Job, give_back, lend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +34,8 @@ _AT_ONCE = 256  # writes of one loop in one transaction at the most, so that nob
 class SQLiteRunner(Runner):
     """Runs operations on a file (or in memory), after migrating its tables.
 
+    It has no lock of its own: two threads that connect at once both migrate, and the second finds it done.
+
     Args:
         location: where.
         migrations: of the store's tables.
@@ -44,54 +44,52 @@ class SQLiteRunner(Runner):
     def __init__(self, location: Location, migrations: Migrations) -> None:
         self._location = location
         self._migrations = migrations
-        self._lent: Database | None = None
-        self._database: Database | None = None  # the same, once its tables are known to be up to date
-        self._closed = False
-        self._renew()
-        renew_in_child(self)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._database: Database | None = None
+        self.closed = False
+        self.epoch: object = None
 
     def connect(self) -> None:
         """See [Runner.connect][]."""
-        self._connected()
+        database = self._lent()
+        if self.epoch is not database.epoch:
+            self.prepare(database)
 
-    def _connected(self) -> Database:
-        if self._database is not None:
-            return self._database
-        with self._lock:
-            borrowed = self._lent is not None
-            database = self._borrowed()
-            if self._database is None:
-                try:
-                    self._migrate(database)
-                except BaseException:
-                    if not borrowed:
-                        self._lent = None
-                        give_back(database)
-                    raise
-                self._database = database
-            return self._database
+    def _lent(self) -> Database:
+        self._refuse_if_closed()
+        database = self._database
+        if database is None:
+            self._database = database = lend(self._location, self)
+            try:
+                self._refuse_if_closed()  # meanwhile
+            except StoreClosedError:
+                give_back(self)
+                raise
+        return database
 
-    def _borrowed(self) -> Database:
-        if self._closed:
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
             raise StoreClosedError("this store is closed")
-        if self._lent is None:
-            self._lent = lend(self._location)
-        return self._lent
 
-    def _migrate(self, database: Database) -> None:
+    def prepare(self, database: Database) -> None:
+        """Bring the tables up to date, unless they are, and note of which file this is known."""
+        migrations = self._migrations
+        epoch = database.epoch
         try:
             # The usual case takes no lock.
-            if database.read(self._migrations.current) != self._migrations.latest:
-                database.write(self._migrations.upgrade)
+            if database.run(self, migrations.current, READ, prepared=False) != migrations.latest:
+                database.run(self, migrations.upgrade, WRITE, prepared=False)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
+        self.epoch = epoch
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
-        return self._run(self._database or self._connected(), operation, partial(operation, *args, **kwargs))
+        database = self._database or self._lent()
+        try:
+            kind = WRITE if is_write(operation) else READ
+            return database.run(self, partial(operation, *args, **kwargs), kind)  # type: ignore[no-any-return]
+        except sqlite3.Error as error:
+            raise translate(error, self._location.path) from error
 
     def write_all(self, calls: Iterable[Callable[[], Steps[Any]]]) -> list[Outcome]:
         """Do writes in one transaction, and return what became of each; one that fails takes none of the others along.
@@ -104,47 +102,40 @@ class SQLiteRunner(Runner):
             StoreClosedError: after ``close``.
         """
         jobs = [Job(call) for call in calls]
-        (self._database or self._connected()).write_all(jobs)
+        (self._database or self._lent()).run(self, jobs, WRITE_ALL)
         return [self._outcome(job) for job in jobs]
 
     def _outcome(self, job: Job) -> Outcome:
-        from praisonai_persistence.stores.batching import Outcome
-
         error = job.error
         if isinstance(error, sqlite3.Error):
             job.error = translate(error, self._location.path)
             job.error.__cause__ = error
+        from praisonai_persistence.stores.batching import Outcome
+
         return Outcome(job.answer, job.error)
 
     def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do an operation on the schema itself: nothing is migrated first, and reading makes no file."""
-        with self._lock:
-            if self._lent is None and not self._closed and not is_write(operation) and _is_missing(self._location.path):
-                nothing = lend(self._location._replace(path=None))
+        write = is_write(operation)
+        call = partial(operation, *args, **kwargs)
+        try:
+            if not self.closed and not write and _is_missing(self._location.path):
+                connection, perform = open_connection(self._location._replace(path=None))
                 try:
-                    return self._run(nothing, operation, partial(operation, *args, **kwargs))
+                    return run(call(), perform)
                 finally:
-                    give_back(nothing)
-            database = self._borrowed()
-        try:
-            return self._run(database, operation, partial(operation, *args, **kwargs))
-        finally:
-            if is_write(operation):
-                self._database = None  # the next operation looks at the tables again
-
-    def _run(self, database: Database, operation: Callable[..., Any], call: Callable[[], Steps[T]]) -> T:
-        try:
-            return database.write(call) if is_write(operation) else database.read(call)
+                    connection.close()
+            return self._lent().run(self, call, WRITE if write else READ, prepared=False)  # type: ignore[no-any-return]
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
+        finally:
+            if write:
+                self.epoch = None  # the next operation looks at the tables again
 
     def close(self) -> None:
-        """See [Runner.close][]."""
-        with self._lock:
-            self._closed = True
-            database, self._lent, self._database = self._lent, None, None
-        if database is not None:
-            give_back(database)
+        """See [Runner.close][]: waits for the operations that are under way."""
+        self.closed = True
+        give_back(self)
 
 
 def _is_missing(path: str | None) -> bool:
@@ -162,9 +153,9 @@ class SQLiteThreadRunner(ThreadRunner):
     _runner: SQLiteRunner
 
     def __init__(self, runner: SQLiteRunner) -> None:
+        super().__init__(runner)
         from praisonai_persistence.stores.batching import Batching
 
-        super().__init__(runner)
         self._writes: Batching[None, Callable[[], Steps[Any]], Any] = Batching(
             self._write, self._write_all, lambda calls: min(len(calls), _AT_ONCE)
         )

@@ -151,7 +151,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         def rank(data: bytes) -> float:
             return -score(info.distance, query, unpack(data))
 
-        yield Define("praison_rank", 1, rank)
+        yield Define("praison_rank", rank)
         order = "praison_rank(embedding)"
         if _SAFE[0] < length < _SAFE[1] and (yield LoadVectors()):
             low, high = _SAFE
@@ -217,7 +217,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         def selected(metadata: str | None) -> bool:
             return matches(filters, None if metadata is None else loads(metadata))
 
-        yield Define("praison_filter", 1, selected)
+        yield Define("praison_filter", selected)
         return " WHERE praison_filter(metadata)"
 
 
