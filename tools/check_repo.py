@@ -17,7 +17,7 @@ import readme_table
 import repo
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-PACKAGE_PYPROJECT_LINES = 40
+PACKAGE_PYPROJECT_LINES = 48
 KIND_LINES = 250
 """Target for the code of one kind of store in a backend package."""
 
@@ -89,6 +89,8 @@ def check_pyproject(dist: repo.Dist) -> Iterator[str]:
     wanted = {f"Programming Language :: Python :: {version}" for version in PYTHONS} | {"Typing :: Typed"}
     if missing := sorted(wanted - set(classifiers)):
         yield f"{file}: classifiers lack {missing}"
+    if dist.project.get("urls") != dist.urls:
+        yield f"{file}: [project.urls] must be\n{repo.toml_table('project.urls', dist.urls)}"
 
 
 def check_entry_points(dist: repo.Dist) -> Iterator[str]:
@@ -165,8 +167,11 @@ def check_root(root: Path) -> Iterator[str]:
     if extra := sorted(set(pyproject) - {"tool"}):
         yield f"pyproject.toml: tables {extra}; the root holds tool configuration only"
     for dist in repo.dists(root):
-        if dist.kinds and not readme_table.evidence(dist):
-            yield f"{dist.folder}/README.md: no paragraph `**Evidence:** …` (what proves that the backend works)"
+        words = readme_table.evidence(dist)
+        if dist.kinds and not words:
+            yield f"{dist.folder}/README.md: no line `**Evidence:** …` that begins with one of {readme_table.WORDS}"
+        elif dist.kinds and words != "none" and not readme_table.has_details(dist):
+            yield f"{dist.folder}/README.md: no section `## Evidence` that says what the tests run on"
     readme = root / "README.md"
     shown = readme_table.current(readme.read_text(encoding="utf-8")) if readme.is_file() else None
     if shown is None:

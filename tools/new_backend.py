@@ -278,6 +278,7 @@ def _pyproject(made: Plan, common: Mapping[str, str]) -> str:
     for kind, points in entry_points(made).items():
         groups += [f'\n[project.entry-points."praisonai.{kind}_stores"]']
         groups += [f'{name} = "{reference}"' for name, (_, reference) in points.items()]
+    ours = repo.Dist(made.root, f"packages/{made.folder.name}")
     testing = f'optional-dependencies.testing = ["{core.name}[testing]{core.pin}"]\n'
     return _fill(
         "pyproject.toml",
@@ -286,6 +287,7 @@ def _pyproject(made: Plan, common: Mapping[str, str]) -> str:
         licence='license = "MIT"\nlicense-files = ["LICENSE"]\n' if made.ours else "",
         authors='authors = [{ name = "PraisonAI persistence contributors" }]\n' if made.ours else "",
         testing="" if made.ours else testing,
+        urls=f"\n{repo.toml_table('project.urls', ours.urls)}" if made.ours else "",
         entry_points="\n".join(groups),
     )
 

@@ -11,15 +11,29 @@ from pathlib import Path
 
 import repo
 
+WORDS = ("live", "emulator", "fake", "none")
+"""What the tests of a backend run on: the engine, its vendor's emulator, our own server that speaks its protocol."""
+
 BEGIN, END = "<!-- backends:begin -->", "<!-- backends:end -->"
 
 
-def evidence(dist: repo.Dist) -> str:
-    """What the README of a distribution says after `**Evidence:**`, up to the next blank line; empty without one."""
+_WORD = f"(?:{'|'.join(WORDS)})\\b"
+
+
+def _readme(dist: repo.Dist) -> str:
     path = dist.path / "README.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    match = re.search(r"^\*\*Evidence:\*\*\s*(.+?)\s*(?:\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(match[1].split()) if match else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def evidence(dist: repo.Dist) -> str:
+    """The words after `**Evidence:**` in the README of a distribution, such as `live, fake`; empty without."""
+    match = re.search(rf"^\*\*Evidence:\*\* ({_WORD}(?:, {_WORD})*)", _readme(dist), re.MULTILINE)
+    return match[1] if match else ""
+
+
+def has_details(dist: repo.Dist) -> bool:
+    """Whether the README of a distribution has a section `## Evidence` that is not empty."""
+    return re.search(r"^## Evidence\n\s*[^#\s]", _readme(dist), re.MULTILINE) is not None
 
 
 def _names(dist: repo.Dist, by_kind: dict[str, dict[str, str]]) -> str:
@@ -41,7 +55,7 @@ def table(root: Path = repo.ROOT) -> str:
                 ", ".join(dist.kinds),
                 _names(dist, {kind: dist.backends(kind) for kind in dist.kinds}),
                 _names(dist, {kind: dist.aliases(kind) for kind in dist.kinds}),
-                evidence(dist).replace("|", r"\|"),
+                f"[{evidence(dist)}]({dist.folder}/README.md#evidence)" if has_details(dist) else evidence(dist),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "praisonai-persistence"
 KINDS = ("conversation", "knowledge", "state")
+REPOSITORY = "https://github.com/praisonai-persistence/praisonai-persistence"
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([^;]*)")
 
@@ -87,6 +88,16 @@ class Dist:
         return str(self.project.get("version", ""))
 
     @property
+    def urls(self) -> dict[str, str]:
+        """What the table `[project.urls]` has to say, by the folder."""
+        return {
+            "Documentation": f"{REPOSITORY}/blob/main/{self.folder}/README.md",
+            "Source": f"{REPOSITORY}/tree/main/{self.folder}",
+            "Issues": f"{REPOSITORY}/issues",
+            "Changelog": f"{REPOSITORY}/releases",
+        }
+
+    @property
     def dependencies(self) -> dict[str, str]:
         """The runtime dependencies: normalised name to specifier, `{"praisonai-persistence": ">=0.1,<1"}`."""
         return requirements(self.project.get("dependencies", []))
@@ -127,6 +138,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         content: dict[str, Any] = tomllib.load(file)
     return content
+
+
+def toml_table(name: str, values: dict[str, str]) -> str:
+    """A TOML table of plain texts."""
+    return "\n".join([f"[{name}]", *(f'{key} = "{value}"' for key, value in values.items())]) + "\n"
 
 
 def normalise(name: str) -> str:

@@ -138,7 +138,7 @@ def test_every_clause_has_its_section():
     titles = [
         title for clauses in CLAUSES.values() for title in (f"{clause} {text}" for clause, text in clauses.items())
     ]
-    assert re.findall(r"^### ([CSK]\d\d .*)$", CONTRACT, re.MULTILINE) == titles
+    assert re.findall(r"^### ([CSKL]\d\d .*)$", CONTRACT, re.MULTILINE) == titles
 
 
 def test_every_clause_has_an_anchor():
@@ -180,7 +180,26 @@ def test_sessions_are_those_of_the_noxfile():
     sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = {name for line in re.findall(r"\./dev ([a-z' ()]+)", readme) for name in re.findall(r"[a-z]+", line)}
-    assert named - {"sqlite"} <= sessions
+    assert named - {"redis", "sqlite"} <= sessions
+
+
+def cells(document: str) -> list[list[str]]:
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_timeouts_are_those_of_the_packages():
+    # The packages' own tables stand beside the code; some are made from it.
+    rows = cells("README.md")
+    start = next(place for place, row in enumerate(rows) if "`connect_timeout`" in row)
+    head, rows = rows[start], rows[start + 2 : start + 8]
+    names = [row[0].strip("[").split("]")[0] for row in rows]
+    assert names == ["chroma", "mysql", "pgvector", "postgres", "qdrant", "redis"]
+    for row in rows:
+        document = row[0].partition("(")[2].partition("#")[0]
+        own = {cell[0].split("`")[1]: cell[1] for cell in cells(document) if cell[0].startswith("`")}
+        for name, shown in zip(head[1:5], row[1:5], strict=True):
+            assert (own.get(name.strip("`")) or "–").split(";")[0] == shown, f"{document}: {name}"
 
 
 # --------------------------------------------------------------------------------------------------------------- links

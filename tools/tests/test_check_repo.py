@@ -17,6 +17,7 @@ HOST = check_repo.REGISTRY_HOSTS[0]
 
 
 def pyproject(name: str, dependencies: str = "", tail: str = "") -> str:
+    folder = "core" if name == repo.CORE else f"packages/{name.removeprefix(f'{repo.CORE}-')}"
     return f"""\
 [build-system]
 requires = ["hatchling"]
@@ -29,7 +30,7 @@ license = "MIT"
 requires-python = ">=3.10"
 classifiers = {CLASSIFIERS}
 dependencies = [{dependencies}]
-{tail}"""
+{repo.toml_table("project.urls", repo.Dist(repo.ROOT, folder).urls)}{tail}"""
 
 
 def points(module: str, *, aliases: bool = False) -> str:
@@ -72,7 +73,7 @@ def root(tmp_path: Path) -> Path:
         name = "praisonai_persistence" + ("" if folder == "core" else f"_{Path(folder).name}")
         texts[f"{folder}/pyproject.toml"] = text
         texts[f"{folder}/LICENSE"] = "licence"
-        texts[f"{folder}/README.md"] = "# it\n\n**Evidence:** it\nworks | well.\n\nMore.\n"
+        texts[f"{folder}/README.md"] = "# it\n\n**Evidence:** live, fake ([details](#evidence))\n\n## Evidence\n\nIt.\n"
         texts[f"{folder}/tests/test_it.py"] = ""
         texts[f"{folder}/src/{name}/__init__.py"] = ""
         texts[f"{folder}/src/{name}/py.typed"] = ""
@@ -105,7 +106,7 @@ SQL = "packages/sql/pyproject.toml"
         (DB, '"0.1.0"', '"1"', "must be written out"),
         (DB, "Python :: 3.12", "Python :: 3.99", "classifiers lack ['Programming Language :: Python :: 3.12']"),
         (DB, "[project]", "[tool.ruff]\n[project]", "tables ['tool']"),
-        (DB, "[project]", "#\n" * 40 + "[project]", "at most 40"),
+        (DB, "[project]", "#\n" * 48 + "[project]", "at most 48"),
         (DB, "state_stores.aliases", "state_store.aliases", "is unknown; groups are"),
         (DB, "db = ", "Db = ", "Db must be lower case"),
         (DB, 'db = "praisonai_persistence_db:Store"', 'db = "a b"', "is no object reference"),
@@ -122,8 +123,12 @@ SQL = "packages/sql/pyproject.toml"
         ("core/pyproject.toml", "db = [", "bd = [", "core/pyproject.toml: is not what the packages say"),
         ("core/src/praisonai_persistence/_known.py", '"other"', '"another"', "_known.py: is not what the packages say"),
         ("pyproject.toml", "[tool.x]", "[project]", "tables ['project']"),
-        ("packages/db/README.md", "**Evidence:**", "Evidence:", "no paragraph `**Evidence:**"),
-        ("packages/db/README.md", "well", "badly", "README.md: is not what the packages say"),
+        (DB, "/issues", "/bugs", "[project.urls] must be"),
+        (SQL, "[project.urls]", "[project.scripts]", "[project.urls] must be"),
+        ("packages/db/README.md", "**Evidence:**", "Evidence:", "no line `**Evidence:**"),
+        ("packages/db/README.md", "live, fake", "well tested", "no line `**Evidence:**"),
+        ("packages/db/README.md", "## Evidence\n\nIt.", "## Evidence\n\n## More", "no section `## Evidence`"),
+        ("packages/db/README.md", "live, fake", "live", "README.md: is not what the packages say"),
         ("README.md", readme_table.BEGIN, "", "needs one <!-- backends:begin -->"),
         (".github/workflows/ci.yml", "0123456789abcdef0123456789abcdef01234567", "v1", "full commit SHA"),
         (".github/workflows/ci.yml", " # v1.2.3", "", "needs its version behind it"),
@@ -183,9 +188,10 @@ def test_a_package_without_backends_may_need_them(root: Path) -> None:
 
 
 def test_the_table_of_the_readme(root: Path) -> None:
+    evidence = "[live, fake](packages/db/README.md#evidence)"
     assert readme_table.table(root).splitlines()[2:] == [
-        "| [`praisonai-persistence`](core) | state | `memory` |  | it works \\| well. |",
-        "| [`praisonai-persistence-db`](packages/db) | state | `db` | `other` | it works \\| well. |",
+        "| [`praisonai-persistence`](core) | state | `memory` |  | [live, fake](core/README.md#evidence) |",
+        f"| [`praisonai-persistence-db`](packages/db) | state | `db` | `other` | {evidence} |",
     ]
     path = root / DB
     extra = '[project.entry-points."praisonai.knowledge_stores"]\ndb = "praisonai_persistence_db:K"\n'
