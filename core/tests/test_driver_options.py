@@ -9,7 +9,8 @@ import pytest
 
 from praisonai_persistence.drivers import Driver, Options, OptionsStore, option
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.memory import MemoryStateSteps, _Data
+from praisonai_persistence.memory._data import open_data
+from praisonai_persistence.memory.state import MemoryStateSteps
 from praisonai_persistence.stores import StepStateStore
 
 
@@ -134,7 +135,7 @@ class ToyStore(OptionsStore, StepStateStore):
     def _make(self, options):
         driver = Driver()
         driver.open = lambda deadline: object()
-        return MemoryStateSteps(_Data(), options.table_prefix), driver
+        return MemoryStateSteps(open_data(None, None), options.table_prefix), driver
 
 
 def test_the_signature_comes_from_the_options():
