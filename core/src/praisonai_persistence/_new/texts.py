@@ -57,6 +57,10 @@ _HOLDS = {
     "vector": "collections: dict[str, _Collection] = {}",
     "sql": 'connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)',
 }
+_SERVER_TESTS = """an engine
+        # may need a database or a prefix. Then override the fixtures unreachable_spec and spec_through, too."""
+_EMBEDDED_TESTS = """when the
+        # engine makes this file or folder, add a fixture `place` that returns its path, and more tests apply."""
 _ONE = r" *from [\w.]+ import (?:\([^)]*\)|[^\n(]+)\n"
 _IMPORTS = re.compile(rf"^(?:{_ONE}){{2,}}", re.MULTILINE)
 _IMPORT = re.compile(f"^{_ONE}", re.MULTILINE)
@@ -258,6 +262,7 @@ def _driver(made: Plan, common: Mapping[str, str]) -> str:
         ]
         parameters, arguments = ", migrations: Migrations", "\n        migrations: of the store's tables."
         settings = "\n        self._migrations = migrations"
+        settings += '\n        self.forks = "refuse"  # THE STAND-IN: a child cannot use its parent\'s SQLite in memory'
         begin = f"""
     def begin(self, client: {client}, *, write: bool) -> AbstractContextManager[Client]:
         # One transaction for an operation. A client that is a pool lends a connection here, so that callers need not
@@ -365,6 +370,6 @@ def _conformance(made: Plan, common: Mapping[str, str]) -> str:
     more = {
         "fixture": "" if made.server else ", tmp_path: Path",
         "options": f'"url": f"{made.name}://{{uuid.uuid4().hex}}"' if made.server else '"path": str(tmp_path / "data")',
-        "advice": "a server may need a prefix." if made.server else "the engine too.",
+        "advice": _SERVER_TESTS if made.server else _EMBEDDED_TESTS,
     }
     return text + "".join(_fill("test_suite.py", **_of(kind, common), **more) for kind in made.kinds)
