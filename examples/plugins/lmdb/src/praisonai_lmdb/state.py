@@ -21,9 +21,8 @@ __all__ = ["LMDBStateSteps"]
 
 
 class _Entry(NamedTuple):
-    """A key, when it ends, and its value as JSON text, or the fields of its hash."""
+    """A key: when it ends, and its value as JSON text, or the fields of its hash."""
 
-    key: str
     ends: float | None
     value: str | dict[str, str]
 
@@ -44,17 +43,16 @@ class LMDBStateSteps(StateSteps):
         text = yield lambda on: on.get(key_of(self._space, key))
         if text is None:
             return None
-        entry = _Entry(*json.loads(text))
+        head, _, value = text.partition(b"\n")  # a scan reads heads only
+        entry = _Entry(json.loads(head)[1], json.loads(value))
         return None if entry.ends is not None and entry.ends <= now else entry
 
     def _plain(self, key: str, now: float) -> Steps[tuple[str | None, float | None]]:
         """Return the value of a key, and when it ends."""
         entry = yield from self._live(key, now)
-        if entry is None:
-            return None, None
-        if not isinstance(entry.value, str):
+        if entry is not None and not isinstance(entry.value, str):
             raise WrongTypeError(f"key {key!r} holds a hash")
-        return entry.value, entry.ends
+        return (None, None) if entry is None else (str(entry.value), entry.ends)
 
     def _fields(self, key: str, now: float) -> Steps[tuple[dict[str, str], float | None]]:
         """Return the fields of a key, and when it ends."""
@@ -66,7 +64,7 @@ class LMDBStateSteps(StateSteps):
         return entry.value, entry.ends
 
     def _put(self, key: str, value: str | dict[str, str], ends: float | None) -> Steps[None]:
-        text = json.dumps(_Entry(key, ends, value)).encode()
+        text = f"{json.dumps([key, ends])}\n{json.dumps(value)}".encode()
         yield lambda on: on.put(key_of(self._space, key), text)
 
     @reads
@@ -113,8 +111,8 @@ class LMDBStateSteps(StateSteps):
     def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
         """See the base."""
         found = yield lambda on: page(on, prefix_of(self._space, prefix), cursor or b"", PAGE)
-        entries = (_Entry(*json.loads(text)) for _, text in found)
-        keys = [entry.key for entry in entries if entry.key.startswith(prefix) and not _is_over(entry.ends, now)]
+        heads = (json.loads(text[: text.index(b"\n")]) for _, text in found)
+        keys = [key for key, ends in heads if key.startswith(prefix) and not _is_over(ends, now)]
         return keys, found[-1][0] if len(found) == PAGE else None
 
     @writes
@@ -197,7 +195,7 @@ class LMDBStateSteps(StateSteps):
             found = yield lambda on: page(on, prefix_of(self._space, ""), b"", PAGE)
             for key, _ in found:
                 yield lambda on, key=key: on.delete(key)
-            count += sum(not _is_over(json.loads(text)[1], now) for _, text in found)
+            count += sum(not _is_over(json.loads(text[: text.index(b"\n")])[1], now) for _, text in found)
             if len(found) < PAGE:
                 return count
 
