@@ -35,12 +35,15 @@ SEARCH = [
 ]
 """Redis with its search module, for machines that cannot have the official image: ``RedisSearch`` in the engines."""
 XDIST = "pytest-xdist>=3.6"
+EXAMPLE = ["lmdb>=1.5", "-e", "examples/plugins/lmdb"]
+"""The plugin that shows how others write one, and its engine."""
 BUILD = Path("build")
 """Reports and other products of sessions; git ignores it."""
 
 ALL = repo.dists()
 INTEGRATION = repo.integration_tests()
-UNIT = [f"{dist.folder}/tests" for dist in ALL if any(dist.path.glob("tests/**/test_*.py"))] + ["tools/tests"]
+UNIT = [f"{dist.folder}/tests" for dist in ALL if any(dist.path.glob("tests/**/test_*.py"))]
+UNIT += ["tools/tests", "examples/plugins"]
 
 
 def install(session: nox.Session, dists: list[repo.Dist], *extra: str, testing: bool = True) -> None:
@@ -71,7 +74,7 @@ def tests(session: nox.Session) -> None:
 
     Engines that are missing are skipped and counted; `-- --conformance-tier=full` leaves nothing out.
     """
-    install(session, ALL, TOML, HATCHLING, XDIST, *ENGINES, *SEARCH)
+    install(session, ALL, TOML, HATCHLING, XDIST, RUFF, MYPY, *ENGINES, *SEARCH, *EXAMPLE)
     whole = [f"--conformance-full={place}" for place in affected.full_places()]
     pytest(session, "--numprocesses=auto", "--dist=loadfile", "--conformance-tier=quick", *whole)
 
@@ -79,7 +82,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The tests of the core, the packages and the tools, without the integration tests."""
-    install(session, ALL, TOML, HATCHLING)
+    install(session, ALL, TOML, HATCHLING, RUFF, MYPY, *EXAMPLE)
     pytest(session, *UNIT)
 
 
@@ -96,7 +99,7 @@ def integration(session: nox.Session, backend: str) -> None:
 def full(session: nox.Session, part: str) -> None:
     """Everything, nothing left out, in parts: `full(unit)` without engines, `full(redis)` one backend."""
     if part == "unit":
-        install(session, ALL, TOML, HATCHLING)
+        install(session, ALL, TOML, HATCHLING, RUFF, MYPY, *EXAMPLE)
         pytest(session, "--conformance-tier=full", *UNIT)
     else:
         install(session, INTEGRATION[part], *ENGINES, *(SEARCH if part == "redis" else []))
@@ -127,7 +130,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Runs the unit tests under coverage and prints what they miss."""
-    install(session, ALL, TOML, HATCHLING, "coverage[toml]>=7.6")
+    install(session, ALL, TOML, HATCHLING, "coverage[toml]>=7.6", *EXAMPLE)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *UNIT, *session.posargs)
     session.run("coverage", "combine", "--quiet")

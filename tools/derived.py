@@ -1,7 +1,7 @@
 """What is derived from the packages, and written by nobody: `python tools/derived.py --write` brings it up to date.
 
 * `core/src/praisonai_persistence/_known.py`: names and aliases of the backends, for the pip lines in errors;
-* the extras of the core in its `pyproject.toml`;
+* the extras of the core in its `pyproject.toml`, and `[project.urls]` in that of every package;
 * the tables of options in the packages' READMEs, between `<!-- options MODULE:CLASS -->` and `<!-- options end -->`;
 * the table of backends in the README.
 
@@ -33,6 +33,8 @@ __all__ = ["KNOWN"]
 KNOWN: dict[str, dict[str, tuple[str, str]]] = {
 '''
 _EXTRAS = re.compile(r"\[project\.optional-dependencies\]\n(?P<lines>(?:(?!\n?\[).*\n)*?)(?=\n*\[project\.|\Z)")
+_URLS = re.compile(r"\n\[project\.urls\]\n(?:(?!\[).*\n)*?(?=\n\[|\Z)")
+_TABLE = re.compile(r"\n\[project\.")
 _OPTIONS = re.compile(r"<!-- options (?P<of>[\w.]+:\w+) -->\n(?P<table>.*?)<!-- options end -->", re.DOTALL)
 
 
@@ -59,6 +61,16 @@ def extras(root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def urls(dist: repo.Dist, text: str) -> str:
+    """The text of a `pyproject.toml` with the table of the distribution's addresses, before its other tables."""
+    table = f"\n{repo.toml_table('project.urls', dist.urls)}"
+    if _URLS.search(text):
+        return _URLS.sub(lambda _: table, text, count=1)
+    other = _TABLE.search(text, text.index("[project]"))
+    place = other.start() if other else len(text)
+    return f"{text[:place]}{table}{text[place:]}"
+
+
 def options(root: Path, reference: str) -> str:
     """The table of an options class, which is imported from the sources."""
     for dist in repo.dists(root):
@@ -73,9 +85,12 @@ def derived(root: Path = repo.ROOT) -> Iterator[tuple[Path, str]]:
     """The files that hold something derived, and what they should hold."""
     core = repo.dists(root)[0]
     yield core.source / "_known.py", known(root)
-    path = core.path / "pyproject.toml"
-    text = path.read_text(encoding="utf-8")
-    yield path, _EXTRAS.sub(lambda match: match[0].replace(match["lines"], extras(root)), text, count=1)
+    for dist in repo.dists(root):
+        path = dist.path / "pyproject.toml"
+        text = path.read_text(encoding="utf-8")
+        if dist.is_core:
+            text = _EXTRAS.sub(lambda match: match[0].replace(match["lines"], extras(root)), text, count=1)
+        yield path, text if dist.is_core else urls(dist, text)
     for dist in repo.dists(root)[1:]:
         path = dist.path / "README.md"
         if not path.is_file():

@@ -103,7 +103,7 @@ def test_the_backend_in_the_plugin_guide_installs_and_conforms(tmp_path):
         "print(CONVERSATION_STORES.list_aliases()['strongroom'])\n"
         "with open_conversation_store('strongroom://here') as store:\n"
         "    store.create_session(ConversationSession('s'))\n"
-        "with create_conversation_store('async_vault', vault='here', mode='sync') as store:\n"
+        "with create_conversation_store('async_vault', host='here', mode='sync') as store:\n"
         "    print(type(store) is VaultConversationStore, store.get_session('s').version)\n"
     )
     ended = python("-c", use, folder=tmp_path)
@@ -123,7 +123,7 @@ def test_the_custom_store_conforms(tmp_path):
         .replace('    backend = "vault"\n', '    colours = ("async",)\n')
         .replace('            sync="praisonai_persistence_vault:VaultConversationStore",\n', "")
         .replace("praisonai_persistence_vault:AsyncVaultConversationStore", "custom_store:DictStore")
-        .replace('"vault":', '"title":'),
+        .replace('"host":', '"title":'),
         encoding="utf-8",
     )
     options = ("-q", "-p", "no:cacheprovider", "-c", os.devnull)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
 import os
@@ -15,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import check_repo
-import new_backend
 import pytest
 import repo
-from new_backend import RefusedError, plan
+
+from praisonai_persistence._new import RefusedError, create, plan
+from praisonai_persistence._new.planning import BASES, CORE, KINDS, LIBRARIES, LONGEST
 
 ALL = "conversation,knowledge,state"
 
@@ -107,19 +107,32 @@ def copy(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------- what it writes
 
 
+NEW = ("-m", "praisonai_persistence", "new")
+QUICK = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--conformance-tier=quick")
+COMBINATIONS = [
+    (base, ",".join(kinds), server, native)
+    for base, possible in BASES.items()
+    for kinds in sorted({*((kind,) for kind in possible), possible})
+    for server in (False, True)
+    for native in ((False, True) if server and base != "sql" else (False,))
+]
+"""Everything that can be asked for: base, kinds, whether a server, whether with an async client."""
+
+
 @pytest.mark.slow
 def test_a_project_of_its_own_installs_registers_and_passes_the_kit(tmp_path: Path) -> None:
-    options = ["--kinds", ALL, "--title", "ScaffoldedDB", "--async", "--into", tmp_path, "--dist", "Acme-Scaffolded"]
-    said = run(repo.ROOT / "tools/new_backend.py", "scaffolded", *options, cwd=tmp_path)
+    options = ["--kinds", ALL, "--title", "ScaffoldedDB", "--server", "--async", "--dist", "Acme-Scaffolded"]
+    said = run(*NEW, "scaffolded", *options, cwd=tmp_path)
     project, site = tmp_path / "Acme-Scaffolded", tmp_path / "site"
-    assert said.splitlines()[0] == f"written: {project}"
-    source = ["__init__.py", "_runner.py", "_standin.py", "py.typed", *(f"{kind}.py" for kind in ALL.split(","))]
-    tests = ["tests/test_conformance.py", "tests/test_package.py"]
+    assert said.splitlines()[0] == "written: Acme-Scaffolded"
+    source = ["__init__", "_driver", "_entries", "_standin", *ALL.split(",")]
     assert set(snapshot(project)) == {
         "README.md",
         "pyproject.toml",
-        *(f"src/acme_scaffolded/{name}" for name in source),
-        *tests,
+        "src/acme_scaffolded/py.typed",
+        *(f"src/acme_scaffolded/{name}.py" for name in source),
+        "tests/test_conformance.py",
+        "tests/test_package.py",
     }
     install(project, site)
     for kind, found in registered(site).items():
@@ -129,37 +142,35 @@ def test_a_project_of_its_own_installs_registers_and_passes_the_kit(tmp_path: Pa
 
     (example,) = re.findall(r"```python\n(.*?)```", (project / "README.md").read_text(), re.DOTALL)
     assert "content='Hello'" in run("-c", example, cwd=tmp_path, site=site)
-    # Values of many megabytes take half of the time; the test below has them.
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not size_limit"]
-    assert passed(run(*command, cwd=project, site=site)) > 500
+    assert passed(run(*QUICK, cwd=project, site=site)) > 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [False, True], ids=["embedded", "server"])
+@pytest.mark.parametrize(
+    ("base", "kinds"), [("document", "conversation,state"), ("vector", "knowledge"), ("sql", "state")]
+)
+def test_every_base_passes_the_kit_on_its_stand_in(tmp_path: Path, base: str, kinds: str, server: bool) -> None:
+    made = plan("scaffolded", kinds.split(","), base=base, server=server, into=tmp_path, dist="acme-scaffolded")
+    create(made)
+    install(made.folder, tmp_path / "site")
+    assert passed(run(*QUICK, cwd=made.folder, site=tmp_path / "site")) > 150
 
 
 @pytest.mark.slow
 def test_a_package_of_the_repository_keeps_its_rules_and_passes_the_kit(copy: Path, tmp_path: Path) -> None:
     problems = set(check_repo.problems(copy))
     before = snapshot(copy)
-    said = run("tools/new_backend.py", "scaf_folded", "--kinds", "state", cwd=copy)
+    said = run(*NEW, "scaf_folded", "--kinds", "state", cwd=copy / "docs")
     folder, name = "packages/scaf-folded", "praisonai-persistence-scaf-folded"
     written = set(snapshot(copy)) - set(before)
     assert {path for path in written if not path.startswith(f"{folder}/")} == {"tests/integration/test_scaf_folded.py"}
     assert (copy / folder / "LICENSE").read_bytes() == (repo.ROOT / "LICENSE").read_bytes()
 
-    # What is left are the lists that somebody has to look at; the tool says what to add to them.
-    left = sorted(problem.partition(":")[0] for problem in set(check_repo.problems(copy)) - problems)
-    known, core = "core/src/praisonai_persistence/_known.py", "core/pyproject.toml"
-    assert set(left) - {"README.md"} == {core, known}
-    entries, extras = re.search(r"add to KNOWN\n(.*)\n    all = \[\.\.\., (.*)\]\n", said, re.DOTALL)[1], said
-    entries = entries.partition(f"{core}:")[0]
-    more = ast.literal_eval("{" + entries.replace(":\n", ": {", 1) + "}}")
-    assert sorted(more["state"]) == ["async_scaf_folded", "scaf_folded"]
-    with (copy / known).open("a") as file:
-        file.write(f"\nKNOWN['state'].update({more['state']!r})\n")
-    (line,) = re.findall(r"^    (scaf-folded = \[.*\])$", extras, re.MULTILINE)
-    (pin,) = re.findall(r"^    all = \[\.\.\., (.*)\]$", extras, re.MULTILINE)
-    text = (copy / core).read_text()
-    assert text.count("\nall = [\n") == 1
-    (copy / core).write_text(text.replace("\nall = [\n", f"\n{line}\nall = [\n    {pin},\n"))
-    run("tools/readme_table.py", "--write", cwd=copy)
+    # What is left is derived from the packages; the command says how.
+    assert "\npython tools/derived.py --write\n" in said
+    assert set(check_repo.problems(copy)) - problems
+    run("tools/derived.py", "--write", cwd=copy)
     assert set(check_repo.problems(copy)) <= problems
     assert name in (copy / "README.md").read_text()
     assert repo.integration_tests(copy)["scaf_folded"] == repo.closure(
@@ -172,28 +183,55 @@ def test_a_package_of_the_repository_keeps_its_rules_and_passes_the_kit(copy: Pa
         site
     )["state"]
     tests = [f"{folder}/tests", "tests/integration/test_scaf_folded.py"]
-    assert passed(run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=copy, site=site)) > 100
+    assert passed(run(*QUICK, *tests, cwd=copy, site=site)) > 100
 
 
-@pytest.mark.parametrize("kinds", ["conversation", "knowledge", "state", "state,knowledge"])
-@pytest.mark.parametrize("native", [False, True])
-def test_every_combination_is_code(tmp_path: Path, kinds: str, native: bool) -> None:
-    longest = "b" * new_backend.LONGEST
-    for name in ("z", longest):
-        made = plan(name, kinds.split(","), native=native, into=tmp_path)
-        new_backend.create(made)
-        for path, content in snapshot(made.folder).items():
-            text = content.decode()
-            assert "$" not in text.replace(r"\$", ""), path
-            assert text == "" or text.endswith("\n"), path
-            assert not text.endswith("\n\n"), path
-            if path.endswith(".py"):
-                compile(text, path, "exec")
-                assert max(map(len, text.splitlines())) <= 120, path
-        project = repo.read_toml(made.folder / "pyproject.toml")["project"]
-        assert set(project["entry-points"]) == {f"praisonai.{kind}_stores" for kind in kinds.split(",")}
-        runner = (made.folder / "src" / made.package / "_runner.py").read_text()
-        assert ("AsyncRunner" in runner) == native
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for each combination, under a short name before ours, a long one, and one behind ours."""
+    root = tmp_path_factory.mktemp("everything")
+    for number, (base, kinds, server, native) in enumerate(COMBINATIONS):
+        long = "b" * (LONGEST - 2) + f"{number:02}"
+        for name, dist in (
+            (f"a{number}", f"acme-a{number}"),
+            (long, "m" * (2 * LONGEST - 3) + f"-{number:02}"),
+            (f"z{number}", f"zeta-z{number}"),
+        ):
+            create(plan(name, kinds.split(","), base=base, server=server, native=native, into=root, dist=dist))
+    return root
+
+
+def test_every_combination_is_code(everything: Path) -> None:
+    files = snapshot(everything)
+    assert len({path.split("/")[0] for path in files}) == 3 * len(COMBINATIONS)
+    for path, content in files.items():
+        text = content.decode()
+        assert "$" not in text, path
+        assert text == "" or text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+
+
+def test_every_combination_keeps_our_rules_of_style(everything: Path) -> None:
+    pytest.importorskip("ruff")
+    run("-m", "ruff", "check", "--no-cache", ".", cwd=everything)
+    run("-m", "ruff", "format", "--no-cache", "--check", ".", cwd=everything)
+
+
+def test_the_rules_of_style_are_ours(everything: Path) -> None:
+    ours = repo.read_toml(repo.ROOT / "pyproject.toml")["tool"]["ruff"]
+    theirs = repo.read_toml(everything / "acme-a0/pyproject.toml")["tool"]["ruff"]
+    assert (theirs["target-version"], theirs["line-length"]) == (ours["target-version"], ours["line-length"])
+    assert theirs["lint"]["select"] == ours["lint"]["select"]
+    assert theirs["lint"]["ignore"] == ours["lint"]["ignore"]
+
+
+@pytest.mark.slow
+def test_every_combination_has_types(everything: Path) -> None:
+    pytest.importorskip("mypy")
+    sources = [str(path) for path in sorted(everything.glob("acme-*/src"))]
+    run("-m", "mypy", "--strict", "--cache-dir", os.devnull, "--config-file", os.devnull, *sources, cwd=everything)
 
 
 def test_kinds_in_any_order_and_twice(tmp_path: Path) -> None:
@@ -202,6 +240,22 @@ def test_kinds_in_any_order_and_twice(tmp_path: Path) -> None:
     assert made.words == "Conversations and state"
     assert plan("my_own_db", ["state"], into=tmp_path).title == "MyOwnDb"
     assert plan("my_own_db", ["state"], into=tmp_path).dist == "praisonai-persistence-my-own-db"
+
+
+def test_libraries_and_kinds_are_those_of_the_repository() -> None:
+    assert sorted(dist.short for dist in repo.dists()[1:] if not dist.kinds) == sorted(LIBRARIES)
+    assert (CORE, KINDS) == (repo.CORE, repo.KINDS)
+
+
+def test_the_wheel_holds_the_templates(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    build = "import sys, hatchling.build; hatchling.build.build_wheel(sys.argv[1])"
+    run("-c", build, tmp_path, cwd=repo.ROOT / "core")
+    (wheel,) = tmp_path.iterdir()
+    folder = "praisonai_persistence/_new/templates"
+    names = {path.name for path in (repo.ROOT / "core/src" / folder).iterdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"{folder}/{name}" for name in names} <= set(archive.namelist())
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals
@@ -219,7 +273,7 @@ def test_kinds_in_any_order_and_twice(tmp_path: Path) -> None:
         ("1db", "cannot be a backend's name"),
         ("dbß", "cannot be a backend's name"),
         ("../db", "cannot be a backend's name"),
-        ("d" * (new_backend.LONGEST + 1), "cannot be a backend's name"),
+        ("d" * (LONGEST + 1), "cannot be a backend's name"),
         ("lambda", "is a word of the language Python"),
         ("async_db", "leave out async_"),
         ("testing", "would be confused with what the core calls so"),
@@ -233,32 +287,30 @@ def test_kinds_in_any_order_and_twice(tmp_path: Path) -> None:
 def test_names_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
     for into in (tmp_path, None):
         with pytest.raises(RefusedError, match=re.escape(message)):
-            plan(name, ["state"], into=into)
+            plan(name, ["state"], into=into, clone=repo.ROOT)
+    with pytest.raises(RefusedError, match=re.escape(message)):
+        plan(name, ["state"], into=tmp_path)
 
 
 def test_names_of_installed_and_of_known_backends_are_taken(tmp_path: Path) -> None:
-    site, empty = tmp_path / "site", tmp_path / "empty"
+    site = tmp_path / "site"
     info = site / "theirs-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "entry_points.txt").write_text(
         "[praisonai.state_stores]\nasync_theirs = a:b\nother = a:c\n[praisonai.state_stores.aliases]\nalias = a:c\n"
     )
-    (empty / "core/src").mkdir(parents=True)
-    (empty / "core/pyproject.toml").write_text('[project]\nname = "praisonai-persistence"\nversion = "0.1.0"\n')
     code = """if True:
-        import sys
         from pathlib import Path
-        sys.path.append(sys.argv[1])
-        from new_backend import RefusedError, plan
+        from praisonai_persistence._new import RefusedError, plan
         for name in ("theirs", "other", "alias", "sqlite", "free"):
             try:
-                plan(name, ["state"], into=Path(), root=Path(sys.argv[2]))
+                plan(name, ["state"], into=Path())
             except RefusedError as error:
                 print(error)
             else:
                 print(name, "is free")
     """
-    assert run("-c", code, repo.ROOT / "tools", empty, cwd=tmp_path, site=site).splitlines() == [
+    assert run("-c", code, cwd=tmp_path, site=site).splitlines() == [
         "the name 'async_theirs' is taken by an installed state backend",
         "the name 'other' is taken by an installed state backend",
         "the name 'alias' is taken by an installed state backend",
@@ -272,6 +324,10 @@ def test_names_of_installed_and_of_known_backends_are_taken(tmp_path: Path) -> N
     [
         ({"kinds": []}, "kinds are some of conversation,knowledge,state"),
         ({"kinds": ["state", "cache"]}, "kinds are some of conversation,knowledge,state"),
+        ({"base": "tables"}, "a base is one of entries, document, vector, sql"),
+        ({"base": "vector"}, "the base vector makes knowledge stores; for state take entries or document or sql"),
+        ({"native": True}, "--async is for clients of a server"),
+        ({"native": True, "server": True, "base": "sql"}, "async SQL drivers have pools of their own"),
         ({"title": "my db"}, "cannot be a title"),
         ({"title": "myDB"}, "cannot be a title"),
         ({"title": "M" * 40}, "cannot be a title"),
@@ -279,7 +335,7 @@ def test_names_of_installed_and_of_known_backends_are_taken(tmp_path: Path) -> N
         ({"dist": "a/b"}, "cannot be the name of a distribution"),
         ({"dist": "lambda"}, "cannot be the name of a distribution"),
         ({"dist": "json"}, "json can be imported already; the distribution needs another name"),
-        ({"dist": "mine", "into": None}, "in this repository the folder names the distribution"),
+        ({"dist": "mine", "into": None, "clone": repo.ROOT}, "in this repository the folder names the distribution"),
         ({"into": Path("/no/such/folder")}, "there is no folder /no/such/folder"),
     ],
 )
@@ -295,11 +351,11 @@ def test_nothing_is_overwritten(copy: Path, tmp_path: Path) -> None:
         plan("mydb", ["state"], into=tmp_path)
     (copy / "packages/mydb").mkdir()
     with pytest.raises(RefusedError, match="mydb exists"):
-        plan("mydb", ["state"], root=copy)
+        plan("mydb", ["state"], clone=copy)
     (copy / "packages/mydb").rmdir()
     (copy / "tests/integration/test_mydb.py").write_text("mine")
     with pytest.raises(RefusedError, match=r"test_mydb\.py exists"):
-        plan("mydb", ["state"], root=copy)
+        plan("mydb", ["state"], clone=copy)
 
 
 def failing(number: int, patch: pytest.MonkeyPatch) -> None:
@@ -319,36 +375,38 @@ def failing(number: int, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("number", [1, 5, 9])
 def test_nothing_half_written_is_left(copy: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = plan("mydb", ["conversation", "state"], root=copy)
+    made = plan("mydb", ["conversation", "state"], clone=copy)
     before = snapshot(copy)
     with monkeypatch.context() as patch:
         failing(number, patch)
         with pytest.raises(OSError, match="no space left"):
-            new_backend.create(made)
+            create(made)
     assert snapshot(copy) == before
-    new_backend.create(made)
-    assert len(snapshot(copy)) == len(before) + 11
+    create(made)
+    assert len(snapshot(copy)) == len(before) + 12
 
 
 @pytest.mark.parametrize("obstacle", [lambda made: made.folder.mkdir(), lambda made: made.integration.touch()])
 def test_what_appears_meanwhile_is_kept_and_nothing_else_is_left(copy: Path, obstacle: Callable[..., None]) -> None:
-    made = plan("mydb", ["state"], root=copy)
+    made = plan("mydb", ["state"], clone=copy)
     obstacle(made)
     if made.folder.is_dir():
         (made.folder / "theirs").touch()
     before = snapshot(copy)
     with pytest.raises(OSError, match="exist|empty"):
-        new_backend.create(made)
+        create(made)
     assert snapshot(copy) == before
 
 
 def test_the_command_refuses_in_one_line_and_says_how_to_call_it(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, repo.ROOT / "tools/new_backend.py", "My", "--kinds", "state", "--into", tmp_path],
+        [sys.executable, *NEW, "My", "--kinds", "state", "--into", tmp_path],
         stderr=subprocess.PIPE,
         encoding="utf-8",
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("new_backend.py: error: 'My' cannot be a backend's name: ")
+    assert done.stderr.splitlines()[-1].startswith(
+        "python -m praisonai_persistence new: error: 'My' cannot be a backend's name: "
+    )
     assert list(tmp_path.iterdir()) == []
