@@ -7,12 +7,14 @@ import os
 import select
 import struct
 import sys
+import time
 from array import array
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import sql
+from psycopg import generators, sql
 from psycopg.adapt import Dumper
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
@@ -143,6 +145,34 @@ else:  # Windows
 
     def _readable(descriptor: int) -> bool:
         return bool(select.select([descriptor], [], [], 0)[0])
+
+
+_LIBPQ_LEAST = 2.0
+"""Seconds: psycopg, as libpq, takes a shorter ``connect_timeout`` for this one."""
+
+
+def _connected(settings: Settings) -> psycopg.Connection[Any]:
+    """Return a new connection.
+
+    Raises:
+        psycopg.errors.ConnectionTimeout: nobody answered within ``connect_timeout``.
+        psycopg.OperationalError: the server, or the network, refused it.
+    """
+    arguments = settings.for_psycopg()
+    if settings.connect_timeout >= _LIBPQ_LEAST:
+        return psycopg.connect(**arguments)
+    threshold = arguments.pop("prepare_threshold", 5)
+    end = time.monotonic() + settings.connect_timeout
+    steps = generators.connect(make_conninfo(**arguments))
+    try:
+        descriptor, wanted = next(steps)
+        while ready := _poller(descriptor)(wanted, max(0.0, end - time.monotonic())):
+            descriptor, wanted = steps.send(ready)
+    except StopIteration as stop:
+        raw: psycopg.Connection[Any] = psycopg.Connection(stop.value)
+        raw.prepare_threshold = threshold
+        return raw
+    raise psycopg.errors.ConnectionTimeout("connection timeout expired")
 
 
 class PsycopgConnection(Connection):
@@ -286,11 +316,8 @@ class OwnPool(OwnConnections, _Errors):
 
     def _connect(self) -> PsycopgConnection:
         try:
-            if self._factory is not None:
-                raw = self._factory()
-                raw.autocommit = True
-            else:
-                raw = psycopg.connect(**self._settings.for_psycopg(), autocommit=True)
+            raw = _connected(self._settings) if self._factory is None else self._factory()
+            raw.autocommit = True
         except psycopg.errors.ConnectionTimeout:
             raise self._no_answer() from None
         except psycopg.OperationalError as error:
