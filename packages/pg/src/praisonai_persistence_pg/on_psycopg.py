@@ -335,11 +335,7 @@ class OwnPool(OwnConnections, _Errors):
         return connection
 
     def lend(self) -> Loan[PsycopgConnection]:
-        return Loan(self._lender.acquire, self._settle)
-
-    def _settle(self, loan: Loan[PsycopgConnection], broken: bool) -> None:
-        connection = loan.connection
-        self._lender.release(loan, broken or connection is None or connection.raw.closed)
+        return Loan(self._lender.acquire, self._lender.release)  # what is closed is not ``alive`` when it is wanted next
 
     def close(self) -> None:
         self._lender.close()
