@@ -72,22 +72,27 @@ class _Wait:
         pgconn: libpq's connection.
         seconds: without a sign of the server, after which it is given up.
         where: the server, for messages.
+
+    Attributes:
+        ready: returns what the connection is ready for, of what is wanted, within so many seconds; 0: nothing.
+        seconds: as above, for the next request.
+        silent: whether it was given up.
     """
 
-    __slots__ = ("_limit", "_pgconn", "_poll", "_where", "seconds", "silent")
+    __slots__ = ("_limit", "_pgconn", "_where", "ready", "seconds", "silent")
 
     def __init__(self, pgconn: psycopg.pq.abc.PGconn, seconds: float, where: str) -> None:
         self._pgconn = pgconn
         self._limit = self.seconds = seconds
         self._where = where
-        self._poll = _poller(pgconn.socket)
+        self.ready = _poller(pgconn.socket)
         self.silent = False
 
     def reset(self) -> None:
         self.seconds = self._limit
 
     def __call__(self, steps: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
-        poll = self._poll
+        poll = self.ready
         try:
             wanted = next(steps)
             while not self.silent:
@@ -126,11 +131,6 @@ if hasattr(select, "poll"):
 
         return ready
 
-    def _readable(descriptor: int) -> bool:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
 else:  # Windows
 
     def _poller(descriptor: int) -> Any:
@@ -142,9 +142,6 @@ else:  # Windows
             return ((inputs and _READ) or 0) | ((outputs and _WRITE) or 0)
 
         return ready
-
-    def _readable(descriptor: int) -> bool:
-        return bool(select.select([descriptor], [], [], 0)[0])
 
 
 _LIBPQ_LEAST = 2.0
@@ -271,7 +268,7 @@ class PsycopgConnection(Connection):
         """Whether the server has not said anything while this lay idle: usually that it ends the session."""
         if self.raw.closed:
             return False
-        if not _readable(self.raw.fileno()):
+        if not self._wait.ready(_READ, 0):
             return True
         try:
             self._cursor.execute("SELECT 1")
@@ -335,7 +332,9 @@ class OwnPool(OwnConnections, _Errors):
         return connection
 
     def lend(self) -> Loan[PsycopgConnection]:
-        return Loan(self._lender.acquire, self._lender.release)  # what is closed is not ``alive`` when it is wanted next
+        return Loan(
+            self._lender.acquire, self._lender.release
+        )  # what is closed is not ``alive`` when it is wanted next
 
     def close(self) -> None:
         self._lender.close()
