@@ -33,7 +33,7 @@ __all__ = ["KNOWN"]
 KNOWN: dict[str, dict[str, tuple[str, str]]] = {
 '''
 _EXTRAS = re.compile(r"\[project\.optional-dependencies\]\n(?P<lines>(?:(?!\n?\[).*\n)*?)(?=\n*\[project\.|\Z)")
-_URLS = re.compile(r"\n\[project\.urls\]\n(?:(?!\[).*\n)*?(?=\n\[|\Z)")
+_URLS = re.compile(r"\n\[project\.urls\]\n(?:[^\[#\n].*\n)*")
 _TABLE = re.compile(r"\n\[project\.")
 _OPTIONS = re.compile(r"<!-- options (?P<of>[\w.]+:\w+) -->\n(?P<table>.*?)<!-- options end -->", re.DOTALL)
 

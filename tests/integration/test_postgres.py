@@ -215,8 +215,10 @@ class TestTrouble:
     def test_a_full_pool(self, open_sync, options):
         store = open_sync(max_size=1, pool_timeout=0.3)
         store.connect()
-        with store._runner._pool.lend(), pytest.raises(ConnectionFailedError, match="pool_timeout"):
-            store.get_session("s")
+        with ThreadPoolExecutor(1) as another, store._runner._pool.lend():
+            late = another.submit(store.get_session, "s")
+            assert isinstance(late.exception(), ConnectionFailedError)
+            assert "pool_timeout" in str(late.exception())
         assert store.get_session("s") is None
 
         async def body(store):
@@ -576,12 +578,14 @@ def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options)
     store = open_sync(max_size=1)
     store.create_session(ConversationSession("s"))
     sent = []
-    with store._runner._pool.lend() as connection:
+    loan = store._runner._pool.lend()
+    with loan as connection:
         cursor = connection._cursor
         connection._cursor = type("Spy", (), {
             "execute": lambda self, sql, *rest, **more: (sent.append(sql), cursor.execute(sql, *rest, **more))[1],
             "fetchall": lambda self: cursor.fetchall(),
         })()  # fmt: skip
+        loan.end()
     store.add_message("s", ConversationMessage(content="x"))
     assert len(sent) == 1
     assert sent[0].startswith("WITH s AS (UPDATE")

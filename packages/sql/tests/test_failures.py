@@ -67,15 +67,41 @@ def test_what_a_handler_raised_is_found_in_the_drivers_error():
 
 def test_what_the_caller_was_busy_with_is_nobodys_business():
     module = driver("def read(): raise ValueError('of the driver')")
-    call = {"__name__": "somebody", "read": module["read"]}
-    exec("def call():\n    try: {}['x']\n    except KeyError: read()\n", call)
     with pytest.raises(ValueError, match="of the driver") as caught:
         try:
             handlers["handler"](KeyError)
         except KeyError:
             module["read"]()
     assert isinstance(caught.value.__context__, KeyError)
-    assert from_outside(caught.value, {"thedriver", HERE}) is None
+    assert from_outside(caught.value, {"thedriver"}) is None  # this module is the caller here, not part of the driver
+
+
+def test_a_timeout_of_the_drivers_own_is_no_cancellation():
+    read = driver("async def read(event): await event.wait()")["read"]
+
+    async def main() -> BaseException | None:
+        with pytest.raises(asyncio.TimeoutError) as caught:
+            await asyncio.wait_for(read(asyncio.Event()), 0.01)
+        return from_outside(caught.value, {"thedriver", HERE})
+
+    assert asyncio.run(main()) is None
+
+
+def test_a_cancellation_is_found_in_the_drivers_error():
+    module = driver(
+        "async def read(event):\n    try: await event.wait()\n    except BaseException: raise DriverError('lost')\n"
+    )
+    module["DriverError"] = DriverError
+
+    async def main() -> BaseException | None:
+        task = asyncio.ensure_future(module["read"](asyncio.Event()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(DriverError) as caught:
+            await task
+        return from_outside(caught.value, {"thedriver", HERE})
+
+    assert isinstance(asyncio.run(main()), asyncio.CancelledError)
 
 
 # -------------------------------------------------------------------------------------------------------- the runner

@@ -340,7 +340,8 @@ def _operations(made: Plan, common: Mapping[str, str]) -> dict[str, str]:
                 **common,
                 base="MarkedSteps" if made.server else "VectorSteps",
                 shared=", shared=True" if made.server else "",
-                marked=_fill("marked") if made.server else "",
+                writing=_fill("marked" if made.server else "unmarked"),
+                collections="Mapping, Sequence" if made.server else "Sequence",
                 imports="\n".join(imports),
             ),
         }

@@ -6,6 +6,7 @@ client's own errors become ours.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def outsider(error: BaseException, packages: Collection[str], *, located: bool =
         located: also count what was raised by code of any other package, whatever its class.
     """
     found: BaseException | None = error
-    hidden, seen = False, set()
+    hidden, expired, seen = False, False, set()
     while found is not None and id(found) not in seen:
         seen.add(id(found))
         if isinstance(found, PersistenceError):
@@ -39,10 +40,13 @@ def outsider(error: BaseException, packages: Collection[str], *, located: bool =
         # What the caller was handling when it called us is part of the chain, but was not raised in the call.
         if hidden and not any(_is_inside(frame, packages) for frame in frames):
             return None
+        if isinstance(found, asyncio.CancelledError) and expired:  # how asyncio ends what it waited for in vain
+            return None
         if _is_foreign(type(found), packages) or _is_handlers(frames):
             return found
         if located and frames and not _is_inside(frames[-1], packages):
             return found
+        expired = isinstance(found, asyncio.TimeoutError)
         found, hidden = found.__cause__ or found.__context__, True
     return None
 

@@ -41,6 +41,8 @@ __all__ = ["AsyncpgConnection", "InjectedPool", "OwnPool"]
 
 _CANCEL_TIMEOUT = 10.0
 """Seconds, at the most, that a cancelled call waits to know that its request has ended."""
+_CLOSE_TIMEOUT = 2.0
+"""Seconds, at the most, for the server to take notice that a connection ends."""
 
 
 class AsyncpgConnection(AsyncConnection):
@@ -146,7 +148,7 @@ class AsyncpgConnection(AsyncConnection):
         """Close it, whatever state it is in."""
         self._watch.end()
         try:
-            await self.raw.close(timeout=5)
+            await self.raw.close(timeout=min(self._timeout, _CLOSE_TIMEOUT))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
             self.abandon()
 

@@ -7,12 +7,14 @@ import os
 import select
 import struct
 import sys
+import time
 from array import array
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import sql
+from psycopg import generators, sql
 from psycopg.adapt import Dumper
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
@@ -70,22 +72,27 @@ class _Wait:
         pgconn: libpq's connection.
         seconds: without a sign of the server, after which it is given up.
         where: the server, for messages.
+
+    Attributes:
+        ready: returns what the connection is ready for, of what is wanted, within so many seconds; 0: nothing.
+        seconds: as above, for the next request.
+        silent: whether it was given up.
     """
 
-    __slots__ = ("_limit", "_pgconn", "_poll", "_where", "seconds", "silent")
+    __slots__ = ("_limit", "_pgconn", "_where", "ready", "seconds", "silent")
 
     def __init__(self, pgconn: psycopg.pq.abc.PGconn, seconds: float, where: str) -> None:
         self._pgconn = pgconn
         self._limit = self.seconds = seconds
         self._where = where
-        self._poll = _poller(pgconn.socket)
+        self.ready = _poller(pgconn.socket)
         self.silent = False
 
     def reset(self) -> None:
         self.seconds = self._limit
 
     def __call__(self, steps: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
-        poll = self._poll
+        poll = self.ready
         try:
             wanted = next(steps)
             while not self.silent:
@@ -124,11 +131,6 @@ if hasattr(select, "poll"):
 
         return ready
 
-    def _readable(descriptor: int) -> bool:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
 else:  # Windows
 
     def _poller(descriptor: int) -> Any:
@@ -141,8 +143,33 @@ else:  # Windows
 
         return ready
 
-    def _readable(descriptor: int) -> bool:
-        return bool(select.select([descriptor], [], [], 0)[0])
+
+_LIBPQ_LEAST = 2.0
+"""Seconds: psycopg, as libpq, takes a shorter ``connect_timeout`` for this one."""
+
+
+def _connected(settings: Settings) -> psycopg.Connection[Any]:
+    """Return a new connection.
+
+    Raises:
+        psycopg.errors.ConnectionTimeout: nobody answered within ``connect_timeout``.
+        psycopg.OperationalError: the server, or the network, refused it.
+    """
+    arguments = settings.for_psycopg()
+    if settings.connect_timeout >= _LIBPQ_LEAST:
+        return psycopg.connect(**arguments)
+    threshold = arguments.pop("prepare_threshold", 5)
+    end = time.monotonic() + settings.connect_timeout
+    steps = generators.connect(make_conninfo(**arguments))
+    try:
+        descriptor, wanted = next(steps)
+        while ready := _poller(descriptor)(wanted, max(0.0, end - time.monotonic())):
+            descriptor, wanted = steps.send(ready)
+    except StopIteration as stop:
+        raw: psycopg.Connection[Any] = psycopg.Connection(stop.value)
+        raw.prepare_threshold = threshold
+        return raw
+    raise psycopg.errors.ConnectionTimeout("connection timeout expired")
 
 
 class PsycopgConnection(Connection):
@@ -241,7 +268,7 @@ class PsycopgConnection(Connection):
         """Whether the server has not said anything while this lay idle: usually that it ends the session."""
         if self.raw.closed:
             return False
-        if not _readable(self.raw.fileno()):
+        if not self._wait.ready(_READ, 0):
             return True
         try:
             self._cursor.execute("SELECT 1")
@@ -286,11 +313,8 @@ class OwnPool(OwnConnections, _Errors):
 
     def _connect(self) -> PsycopgConnection:
         try:
-            if self._factory is not None:
-                raw = self._factory()
-                raw.autocommit = True
-            else:
-                raw = psycopg.connect(**self._settings.for_psycopg(), autocommit=True)
+            raw = _connected(self._settings) if self._factory is None else self._factory()
+            raw.autocommit = True
         except psycopg.errors.ConnectionTimeout:
             raise self._no_answer() from None
         except psycopg.OperationalError as error:
@@ -308,11 +332,9 @@ class OwnPool(OwnConnections, _Errors):
         return connection
 
     def lend(self) -> Loan[PsycopgConnection]:
-        return Loan(self._lender.acquire, self._settle)
-
-    def _settle(self, loan: Loan[PsycopgConnection], broken: bool) -> None:
-        connection = loan.connection
-        self._lender.release(loan, broken or connection is None or connection.raw.closed)
+        return Loan(
+            self._lender.acquire, self._lender.release
+        )  # what is closed is not ``alive`` when it is wanted next
 
     def close(self) -> None:
         self._lender.close()

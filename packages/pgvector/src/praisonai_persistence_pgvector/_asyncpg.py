@@ -13,6 +13,7 @@ __all__ = ["InjectedPool", "OwnPool", "VectorConnection"]
 _SCHEMA = (
     "SELECT n.nspname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = 'vector'::regtype"
 )
+_ARRAY = "SELECT NULL::vector[]"  # the driver looks the type up now, not within the first write
 
 
 class VectorConnection(AsyncpgConnection):
@@ -35,7 +36,10 @@ class VectorConnection(AsyncpgConnection):
             return await super()._perform(request)
         if not self._taught:
             schema = await self.raw.fetchval(_SCHEMA)
+            self._watch.start()  # each of these is a request with several round trips
             await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+            self._watch.start()
+            await self.raw.fetchval(_ARRAY)
             self._taught = True
         return None
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     )
     from praisonai_persistence_sql.adoption import ConversationMigrations
     from praisonai_persistence_sql.appends import AsyncSQLConversationStore
+    from praisonai_persistence_sql.async_pooling import AsyncLender, AsyncLoan
     from praisonai_persistence_sql.conversation import SQLConversationSteps
     from praisonai_persistence_sql.dialect import Dialect, LegacySQL
     from praisonai_persistence_sql.failures import PATIENCE, SilentError, Watch
     from praisonai_persistence_sql.migrations import Migration, Migrations
-    from praisonai_persistence_sql.pooling import AsyncLender, AsyncLoan, Lender, Loan
+    from praisonai_persistence_sql.pooling import Lender, Loan
     from praisonai_persistence_sql.requests import (
         Alone,
         Execute,
@@ -54,7 +55,8 @@ _MODULES = {
     "dialect": ("Dialect", "LegacySQL"),
     "failures": ("PATIENCE", "SilentError", "Watch"),
     "migrations": ("Migration", "Migrations"),
-    "pooling": ("AsyncLender", "AsyncLoan", "Lender", "Loan"),
+    "async_pooling": ("AsyncLender", "AsyncLoan"),
+    "pooling": ("Lender", "Loan"),
     "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"),
     "runners": ("AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"),
     "server": ("CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"),

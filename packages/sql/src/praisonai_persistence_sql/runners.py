@@ -207,15 +207,15 @@ class _Attempts:
     def wait(self, error: Exception) -> float:
         """Return how long to wait before the operation is done once more, in seconds.
 
-        A server that stays silent is asked twice at the most: so a call lasts no longer than twice the timeout.
+        A server that stays silent is asked twice at the most, and once for a connection: so a call lasts no longer than
+        ``timeout`` and ``connect_timeout`` together, or twice ``timeout``.
 
         Raises:
             PersistenceError: it is not to be done again.
             BaseException: what was raised from outside, as it was.
         """
         if isinstance(error, SilentError):
-            failure: Failure = "lost" if error.sent else "repeat"
-            if self._silent or not _may_repeat(failure, self._operation):
+            if self._silent or not error.sent or not _may_repeat("lost", self._operation):
                 raise ConnectionFailedError(str(error)) from error
             self._silent = True
             return 0.0
