@@ -127,8 +127,7 @@ class Hooks:
             session_id=session_id, user_id=user_id or None, agent_id=agent_name or None, metadata=metadata or None
         )
         payload.encode_session(session)
-        if len(self._starts) >= _STARTS:
-            self._starts.pop(next(iter(self._starts), ""), None)
+        _make_room(self._starts)
         self._starts[session_id] = session
         yield from self._ensure(session)
         self._starts.pop(session_id, None)
@@ -280,7 +279,7 @@ class Hooks:
             if given.text == content:
                 inputs.pop(run_id, None)
                 return given.message_id
-        inputs.pop(next(iter(list(inputs)), ""), None)  # told in other words
+        inputs.pop(next(iter(list(inputs)), ""), None)  # the agent stores it in other words
         return None
 
     def _make_up_for_inputs(self, session_id: str) -> Steps[None]:
@@ -304,8 +303,7 @@ class Hooks:
         """Record that a run has begun. Without a state store nothing is recorded, of runs and of traces."""
         key = run_key(session_id, run_id)
         if isinstance(input_content, str) and input_content:
-            if len(self._inputs) >= _STARTS:
-                self._inputs.pop(next(iter(self._inputs), ""), None)
+            _make_room(self._inputs)
             self._inputs.setdefault(session_id, {})[run_id] = _Input(input_content, f"input-{digest(run_id)}")
         if not (yield Has("state")):
             return
@@ -640,6 +638,12 @@ def _no_session(session_id: str) -> SessionNotFoundError:
 
 
 # -------------------------------------------------------------------------------------------------------- runs, traces
+
+
+def _make_room(remembered: dict[str, Any]) -> None:
+    """Forget the oldest entry when there are too many; other threads may add and remove some meanwhile."""
+    if len(remembered) >= _STARTS:
+        remembered.pop(next(iter(list(remembered)), ""), None)
 
 
 def _without(record: DbRun | DbTrace, *names: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Stores:
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call the adapter while this thread opens a store
 
     def get(self, kind: str) -> Any:
         """Return the store of a kind, or None.
@@ -180,7 +180,11 @@ class Stores:
             if self._closed:  # meanwhile
                 raise StoreClosedError("this adapter is closed")
             if kind not in self._stores:
-                self._stores[kind] = source.open(self._mode)
+                store = source.open(self._mode)
+                if self._closed:  # by a call inside of this one
+                    raise StoreClosedError("this adapter is closed")
+                # Such a call may also have opened one: then that is used, and this one, which holds nothing yet, is not.
+                return self._stores.setdefault(kind, store)
             return self._stores[kind]
 
     @property
@@ -197,18 +201,22 @@ class Stores:
 
     def close(self) -> Steps[None]:
         """Close what was opened here, and let nothing be opened any more; asks for functions to be called."""
-        with self._lock:
-            self._closed = True
-            stores, self._stores = self._stores, {}
-        errors = []
-        for kind, store in stores.items():
+        self._closed = True
+        with self._lock:  # whoever opens a store has ended
+            kinds = list(self._stores)
+        errors: list[Exception] = []
+        for kind in kinds:
+            store = self._stores.get(kind)
             if store is not None and isinstance(self._sources[kind], Source):
                 try:
                     yield store.close
                 except Exception as error:  # noqa: BLE001  the others are closed first
                     errors.append(error)
+            # Only now: if this call is interrupted, the next one closes what is left.
+            self._stores.pop(kind, None)
         if errors:
-            raise errors[0]
+            # What was raised into this call from outside goes before what a store raised.
+            raise next((error for error in errors if not isinstance(error, PersistenceError)), errors[0])
 
     def answer(self, request: Ask | Has) -> Steps[Any]:
         """Do what the hooks ask for; asks for functions to be called, and for numbers of seconds to be waited."""

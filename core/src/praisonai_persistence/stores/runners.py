@@ -9,17 +9,18 @@ What only async callers need, asyncio and pools of threads, is imported by them:
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from functools import partial
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import StoreClosedError
+from praisonai_persistence.errors import StoreClosedError, UnsupportedOperationError
 from praisonai_persistence.steps import run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
+
+_GRACE = 10.0
+"""Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
 
 
 class Runner(ABC):
@@ -137,7 +141,7 @@ class ThreadRunner(AsyncRunner):
     """Runs whole operations of a sync runner on threads of its own, for engines that have no async driver.
 
     An operation that has begun cannot be stopped, so a cancelled caller gets its ``CancelledError`` once it has ended:
-    what was cancelled is done or not done, but never still going on.
+    what was cancelled is done or not done. After 10 seconds the error is raised while the operation still goes on.
 
     Args:
         runner: does the work; closed with this one.
@@ -155,29 +159,33 @@ class ThreadRunner(AsyncRunner):
         self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
 
-    def _executor(self) -> ThreadPoolExecutor:
+    def _submit(self, function: Callable[[], T]) -> Future[T]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with self._lock:
-            if self._closed:  # and no thread is started for it
+        with self._lock:  # which ``close`` takes before the threads end
+            if self._closed:
                 raise StoreClosedError("this store is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
-            return self._pool
+            try:
+                return self._pool.submit(function)
+            except RuntimeError as error:
+                raise UnsupportedOperationError("no thread can be started: the process is about to end") from error
 
     async def _offload(self, function: Callable[[], T]) -> T:
         import asyncio
         import contextlib
 
-        job = self._executor().submit(function)
+        job = self._submit(function)
         answer = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
             job.cancel()  # if it has not begun
-            while not answer.done():
+            end = time.monotonic() + _GRACE
+            while not answer.done() and (left := end - time.monotonic()) > 0:
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([answer])
+                    await asyncio.wait([answer], timeout=left)
             raise
 
     async def connect(self) -> None:
