@@ -288,7 +288,7 @@ def test_calls_on_threads_that_meet_the_close_get_typed_errors():
             try:
                 asyncio.run(calls(runner, errors))
             except BaseException as error:
-                raw.append(error)
+                raw.append(error)  # noqa: B023  the name of the handler itself
 
         threads = [threading.Thread(target=loop) for _ in range(3)]
         for thread in threads:

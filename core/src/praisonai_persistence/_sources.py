@@ -1,4 +1,4 @@
-"""Where an adapter's stores come from, and how its steps are run on them, in both colours."""
+"""Where an adapter's stores come from, and how its steps are run on them, sync and async."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence._hooks import Ask, Has, Hooks
 from praisonai_persistence._reach import Reach
+from praisonai_persistence._requests import Has, StoreCall
+from praisonai_persistence._run_hooks import RunHooks
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.bridge import as_async, as_sync
 from praisonai_persistence.errors import (
@@ -59,7 +60,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
-H = TypeVar("H", bound=Hooks)
+H = TypeVar("H", bound=RunHooks)
 
 _CREATE: dict[str, Callable[..., Any]] = {
     "conversation": create_conversation_store,
@@ -141,7 +142,7 @@ class Given(NamedTuple):
 
 
 class Stores:
-    """The stores of an adapter in one colour: constructed once, by the first of many threads that need one.
+    """The stores of an adapter, sync or async: constructed once, by the first of many threads that need one.
 
     Args:
         mode: ``sync`` or ``async``.
@@ -183,7 +184,7 @@ class Stores:
                 store = source.open(self._mode)
                 if self._closed:  # by a call inside of this one
                     raise StoreClosedError("this adapter is closed")
-                # Such a call may also have opened one: then that is used, and this one, which holds nothing yet, is not.
+                # Such a call may also have opened one: then that is used. This one holds nothing yet.
                 return self._stores.setdefault(kind, store)
             return self._stores[kind]
 
@@ -218,7 +219,7 @@ class Stores:
             # What was raised into this call from outside goes before what a store raised.
             raise next((error for error in errors if not isinstance(error, PersistenceError)), errors[0])
 
-    def answer(self, request: Ask | Has) -> Steps[Any]:
+    def answer(self, request: StoreCall | Has) -> Steps[Any]:
         """Do what the hooks ask for; asks for functions to be called, and for numbers of seconds to be waited."""
         store = self.get(request.kind)
         if isinstance(request, Has):
@@ -245,7 +246,7 @@ class Stores:
                 return found
 
 
-def answer_now(stores: Stores, request: Ask | Has) -> Any:
+def answer_now(stores: Stores, request: StoreCall | Has) -> Any:
     """Do what the hooks ask for, on sync stores."""
 
     def perform(wanted: Any) -> Any:
@@ -257,7 +258,7 @@ def answer_now(stores: Stores, request: Ask | Has) -> Any:
     return run(stores.answer(request), perform)
 
 
-async def answer_later(stores: Stores, request: Ask | Has) -> Any:
+async def answer_later(stores: Stores, request: StoreCall | Has) -> Any:
     """Do what the hooks ask for, on async stores."""
 
     async def perform(wanted: Any) -> Any:

@@ -77,10 +77,10 @@ class _Loop:
                 thread = threading.Thread(target=_serve, args=(loop,), name="praisonai-persistence-bridge", daemon=True)
                 try:
                     thread.start()
-                    if self._loop is None:
-                        self._thread, self._loop = thread, loop
-                    else:  # a finalizer's call inside of this one was first
+                    if self._thread is not None:  # a finalizer's call inside of this one was first
                         loop.call_soon_threadsafe(loop.stop)
+                    else:
+                        self._thread, self._loop = thread, loop
                 except RuntimeError as error:
                     loop.close()
                     raise UnsupportedOperationError(
@@ -89,7 +89,7 @@ class _Loop:
                 except BaseException:  # an interrupt; if the thread has started, it ends
                     loop.call_soon_threadsafe(loop.stop)
                     raise
-            return self._loop
+            return cast("asyncio.AbstractEventLoop", self._loop)
 
     def _stop(self) -> None:
         with self._lock:
