@@ -1,98 +1,40 @@
-"""What an agent's adapter does, as steps that ask stores for something; ``adapter`` has the two colours.
+"""What an agent's adapter does, as steps that ask stores for something.
 
-Keys in the state store: ``run:<session>:<run>``, ``trace:<trace>``, ``span:<span>``, and the hash ``spans:<trace>``,
-whose fields are the ids of the trace's spans. Ids stand in keys as ``key_part`` writes them.
+``adapter`` makes of each operation a sync and an async method.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import is_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
-from praisonai_persistence._resume import digest, made_up_call, resumable
+from praisonai_persistence._exported import ExportedSession
+from praisonai_persistence._requests import KINDS, Has, StoreCall, conversation, state
+from praisonai_persistence._resume import made_up_call, resumable
+from praisonai_persistence._run_hooks import RunHooks, make_room
 from praisonai_persistence.errors import (
     ConflictError,
     InvalidValueError,
     SchemaError,
     SessionExistsError,
     SessionNotFoundError,
-    UnsupportedOperationError,
-    WrongTypeError,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
-from praisonai_persistence.runs import DbMessage, DbRun, DbSpan, DbTrace
 
 if TYPE_CHECKING:
+    from praisonai_persistence.runs import DbMessage
     from praisonai_persistence.schema import SchemaChange, SchemaStatus
     from praisonai_persistence.steps import Steps
 
-__all__ = ["KINDS", "Ask", "Has", "Hooks", "conversation", "state"]
-
-T = TypeVar("T")
-
-KINDS = ("conversation", "knowledge", "state")
-_ABSENT = object()
-_STARTS = 1000
-"""How many sessions are remembered whose start could not be stored."""
-_MERGED = ("attributes", "metadata", "metrics")
+__all__ = ["Hooks"]
 
 
-class Ask(NamedTuple):
-    """Call a method of the store of a kind; what it iterates over comes back as a list."""
-
-    kind: str
-    method: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = {}
-
-
-class Has(NamedTuple):
-    """Whether there is a store of a kind, with a capability if one is named."""
-
-    kind: str
-    capability: str | None = None
-
-
-def conversation(method: str, *args: Any, **kwargs: Any) -> Ask:
-    """Ask the conversation store."""
-    return Ask("conversation", method, args, kwargs)
-
-
-def state(method: str, *args: Any) -> Ask:
-    """Ask the state store."""
-    return Ask("state", method, args)
-
-
-def key_part(text: str) -> str:
-    """Return an id as a part of a key: no colon in it, and short enough for all parts to fit."""
-    part = text.replace("%", "%25").replace(":", "%3A")
-    if len(part.encode()) <= 400:
-        return part
-    return f"%{hashlib.sha256(text.encode()).hexdigest()}"  # a hash of hex digits; no escape looks like it
-
-
-@dataclass(slots=True)
-class _Input:
-    """What a run was given.
-
-    Attributes:
-        text: what the user said.
-        message_id: for the message that holds it.
-        stored: whether it was stored in place of the agent.
-    """
-
-    text: str
-    message_id: str
-    stored: bool = False
-
-
-class Hooks:
+class Hooks(RunHooks):
     """The operations. Arguments are those of PraisonAI's adapter protocol, more by keyword.
 
     Args:
@@ -100,11 +42,10 @@ class Hooks:
     """
 
     def __init__(self, history_limit: int | None = None) -> None:
+        super().__init__()
         self._history_limit = None if history_limit is None else payload.check_count(history_limit, "history_limit")
         # Sessions whose start could not be stored: the first message that can be will make up for it.
         self._starts: dict[str, ConversationSession] = {}
-        # What the runs that are going on were given, until the agent stores it: session -> run -> text.
-        self._inputs: dict[str, dict[str, _Input]] = {}
 
     # ---------------------------------------------------------------------------------------------------- messages
 
@@ -127,13 +68,13 @@ class Hooks:
             session_id=session_id, user_id=user_id or None, agent_id=agent_name or None, metadata=metadata or None
         )
         payload.encode_session(session)
-        if len(self._starts) >= _STARTS:
-            self._starts.pop(next(iter(self._starts), ""), None)
+        make_room(self._starts)
         self._starts[session_id] = session
         yield from self._ensure(session)
         self._starts.pop(session_id, None)
-        found: list[ConversationMessage] = yield conversation("get_messages", session_id, limit=self._history_limit)
-        return resumable(found, cut=self._history_limit is not None and len(found) == self._history_limit)
+        limit = self._history_limit
+        messages: list[ConversationMessage] = yield conversation("get_messages", session_id, limit=limit)
+        return resumable(messages, cut=limit is not None and len(messages) == limit)
 
     def on_user_message(
         self,
@@ -280,7 +221,7 @@ class Hooks:
             if given.text == content:
                 inputs.pop(run_id, None)
                 return given.message_id
-        inputs.pop(next(iter(list(inputs)), ""), None)  # told in other words
+        inputs.pop(next(iter(list(inputs)), ""), None)  # the agent stores it in other words
         return None
 
     def _make_up_for_inputs(self, session_id: str) -> Steps[None]:
@@ -291,169 +232,6 @@ class Hooks:
             if not (latest and (latest[0].role, latest[0].content) == ("user", given.text)):
                 yield from self._append(session_id, [_message(session_id, given.message_id, "user", given.text, None)])
             given.stored = True
-
-    # ------------------------------------------------------------------------------------------------ runs, traces
-
-    def on_run_start(
-        self,
-        session_id: str,
-        run_id: str,
-        input_content: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> Steps[None]:
-        """Record that a run has begun. Without a state store nothing is recorded, of runs and of traces."""
-        key = run_key(session_id, run_id)
-        if isinstance(input_content, str) and input_content:
-            if len(self._inputs) >= _STARTS:
-                self._inputs.pop(next(iter(self._inputs), ""), None)
-            self._inputs.setdefault(session_id, {})[run_id] = _Input(input_content, f"input-{digest(run_id)}")
-        if not (yield Has("state")):
-            return
-        told = {"input_content": input_content, "metadata": metadata or {}}
-        yield from self._merge(key, _run(session_id, run_id), told)
-
-    def on_run_end(
-        self,
-        session_id: str,
-        run_id: str,
-        output_content: str | None = None,
-        status: str = "completed",
-        metrics: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> Steps[None]:
-        """Record how a run has ended, also of one whose start was not recorded."""
-        key = run_key(session_id, run_id)
-        inputs = self._inputs.get(session_id, {})
-        inputs.pop(run_id, None)
-        if not inputs:
-            self._inputs.pop(session_id, None)
-        if not (yield Has("state")):
-            return
-        ended: dict[str, Any] = {
-            "ended_at": time.time(),
-            "status": status,
-            "output_content": output_content,
-            "metrics": metrics or {},
-            "metadata": metadata or {},
-        }
-        yield from self._merge(key, _run(session_id, run_id), ended)
-
-    def get_runs(self, session_id: str, limit: int | None = None) -> Steps[list[DbRun]]:
-        """Return the runs of a session, newest first.
-
-        Raises:
-            UnsupportedOperationError: there is no state store.
-        """
-        most = None if limit is None else payload.check_count(limit, "limit")
-        yield from self._need_state("runs")
-        found = yield from self._values(f"run:{key_part(payload.check_id(session_id))}:")
-        runs = [_run_of(value) for value in found if value.get("session_id") == session_id]
-        runs.sort(key=lambda run: (-run.started_at, run.run_id))
-        return runs[:most]
-
-    def on_trace_start(
-        self,
-        trace_id: str,
-        session_id: str | None = None,
-        run_id: str | None = None,
-        agent_name: str | None = None,
-        user_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> Steps[None]:
-        """Record that a trace has begun."""
-        if not (yield Has("state")):
-            return
-        trace = _without(DbTrace(trace_id, session_id, run_id, agent_name, user_id), "spans")
-        named = {name: value for name, value in trace.items() if name.endswith(("_id", "_name")) and value is not None}
-        yield from self._merge(trace_key(trace_id), trace, {**named, "metadata": metadata or {}})
-
-    def on_trace_end(self, trace_id: str, status: str = "ok", metadata: dict[str, Any] | None = None) -> Steps[None]:
-        """Record how a trace has ended."""
-        if not (yield Has("state")):
-            return
-        ended = {"ended_at": time.time(), "status": status, "metadata": metadata or {}}
-        yield from self._merge(trace_key(trace_id), _without(DbTrace(trace_id), "spans"), ended)
-
-    def on_span_start(
-        self,
-        span_id: str,
-        trace_id: str,
-        name: str,
-        parent_span_id: str | None = None,
-        attributes: dict[str, Any] | None = None,
-    ) -> Steps[None]:
-        """Record that a span has begun; its trace may be recorded later."""
-        if not (yield Has("state")):
-            return
-        span = DbSpan(span_id, payload.check_id(trace_id, "trace_id"), name, parent_span_id=parent_span_id)
-        yield from self._merge(
-            span_key(span_id),
-            span.to_dict(),
-            {"trace_id": trace_id, "name": name, "parent_span_id": parent_span_id, "attributes": attributes or {}},
-        )
-        yield state("hset", f"spans:{key_part(trace_id)}", key_part(span_id), True)
-
-    def on_span_end(self, span_id: str, status: str = "ok", attributes: dict[str, Any] | None = None) -> Steps[None]:
-        """Record how a span has ended."""
-        if not (yield Has("state")):
-            return
-        ended = {"ended_at": time.time(), "status": status, "attributes": attributes or {}}
-        yield from self._merge(span_key(span_id), DbSpan(span_id, "").to_dict(), ended)
-
-    def get_traces(
-        self, session_id: str | None = None, user_id: str | None = None, limit: int | None = None
-    ) -> Steps[list[DbTrace]]:
-        """Return the traces that match, newest first, with their spans. All traces are looked through.
-
-        Raises:
-            UnsupportedOperationError: there is no state store.
-        """
-        most = None if limit is None else payload.check_count(limit, "limit")
-        yield from self._need_state("traces")
-        found = yield from self._values("trace:")
-        traces = [
-            DbTrace.from_dict(value)
-            for value in found
-            if (session_id is None or value.get("session_id") == session_id)
-            and (user_id is None or value.get("user_id") == user_id)
-        ]
-        traces.sort(key=lambda trace: (-trace.started_at, trace.trace_id))
-        for trace in traces[:most]:
-            ids = yield state("hgetall", f"spans:{key_part(trace.trace_id)}")
-            spans = yield state("get_many", [f"span:{id_}" for id_ in ids])
-            trace.spans = sorted(
-                map(DbSpan.from_dict, spans.values()), key=lambda span: (span.started_at, span.span_id)
-            )
-        return traces[:most]
-
-    def _need_state(self, what: str) -> Steps[None]:
-        if not (yield Has("state")):
-            raise UnsupportedOperationError(
-                f"there are no {what}: the database of the conversations keeps no state; name another as state_url"
-            )
-
-    def _values(self, prefix: str) -> Steps[list[dict[str, Any]]]:
-        """Return the objects under a prefix."""
-        keys: list[str] = yield state("scan_prefix", prefix)
-        values: dict[str, Any] = yield state("get_many", keys)
-        return [value for value in values.values() if isinstance(value, dict)]
-
-    def _merge(self, key: str, new: dict[str, Any], changes: dict[str, Any]) -> Steps[None]:
-        """Apply changes to the object under a key, or to ``new`` if there is none; nothing of another's is lost."""
-        while True:
-            old = yield state("get", key, _ABSENT)
-            if old is _ABSENT:
-                if (yield state("set_if_absent", key, {**new, **changes})):
-                    return
-                continue
-            if not isinstance(old, dict):
-                raise WrongTypeError(f"the key {key!r} holds something that is not a record")
-            merged = {**old, **changes}
-            for name in _MERGED:
-                if isinstance(old.get(name), dict) and isinstance(changes.get(name), dict):
-                    merged[name] = {**old[name], **changes[name]}
-            if payload.equal(merged, old) or (yield state("compare_and_set", key, old, merged)):
-                return
 
     # -------------------------------------------------------------------------------------------- export and import
 
@@ -490,7 +268,7 @@ class Hooks:
             SessionExistsError: there is another session of that id; it is untouched.
             DuplicateMessageError: two messages in it have one id.
         """
-        document = _Document(data)
+        document = ExportedSession(data)
         session = document.session
         try:
             yield conversation("create_session", session)
@@ -504,7 +282,7 @@ class Hooks:
                 yield state("hset", key, span, True)
         return session.session_id
 
-    def _continues(self, document: _Document) -> Steps[None]:
+    def _continues(self, document: ExportedSession) -> Steps[None]:
         """Raise unless what is stored is the beginning of the document."""
         session = document.session
         stored: ConversationSession | None = yield conversation("get_session", session.session_id)
@@ -565,7 +343,7 @@ class Hooks:
                 continue
             if before is not None and kind == KINDS[0] and status.version != before:
                 raise SchemaError(f"the tables of the conversations have version {status.version}, not {before}")
-            change: SchemaChange = yield Ask(kind, "migrate_schema", (target,))
+            change: SchemaChange = yield StoreCall(kind, "migrate_schema", (target,))
             if change.after != (status.latest if target is None else target):
                 return False
         return True
@@ -573,23 +351,8 @@ class Hooks:
     def _status(self, kind: str) -> Steps[SchemaStatus | None]:
         if not (yield Has(kind, "schema")):
             return None
-        status: SchemaStatus = yield Ask(kind, "schema_status")
+        status: SchemaStatus = yield StoreCall(kind, "schema_status")
         return status
-
-
-def run_key(session_id: str, run_id: str) -> str:
-    """Return the key of a run."""
-    return f"run:{key_part(payload.check_id(session_id))}:{key_part(payload.check_id(run_id, 'run_id'))}"
-
-
-def trace_key(trace_id: str) -> str:
-    """Return the key of a trace."""
-    return f"trace:{key_part(payload.check_id(trace_id, 'trace_id'))}"
-
-
-def span_key(span_id: str) -> str:
-    """Return the key of a span."""
-    return f"span:{key_part(payload.check_id(span_id, 'span_id'))}"
 
 
 # ------------------------------------------------------------------------------------------------------------ messages
@@ -637,108 +400,6 @@ def _as_text(value: Any) -> str:
 
 def _no_session(session_id: str) -> SessionNotFoundError:
     return SessionNotFoundError(f"there is no session {session_id!r}")
-
-
-# -------------------------------------------------------------------------------------------------------- runs, traces
-
-
-def _without(record: DbRun | DbTrace, *names: str) -> dict[str, Any]:
-    return {name: value for name, value in record.to_dict().items() if name not in names}
-
-
-def _run(session_id: str, run_id: str) -> dict[str, Any]:
-    return _without(DbRun(run_id, session_id), "agent_name", "messages", "tool_calls")
-
-
-def _run_of(value: dict[str, Any]) -> DbRun:
-    run = DbRun.from_dict(value)
-    metadata: Any = run.metadata
-    name = metadata.get("agent_name") if isinstance(metadata, dict) else None
-    return replace(run, agent_name=name) if isinstance(name, str) and not run.agent_name else run
-
-
-# -------------------------------------------------------------------------------------------------------------- import
-
-
-class _Document:
-    """A document of an export, checked.
-
-    Attributes:
-        session: as it is to be stored.
-        messages: in order.
-        records: runs, traces and spans, by their keys.
-        spans: keys of hashes, and their fields.
-    """
-
-    def __init__(self, data: Any) -> None:
-        document = _object(data, "the document")
-        self.session = _record(ConversationSession, document, "the session", skip=("updated_at", "version"))
-        row = payload.encode_session(self.session)
-        self.messages = [
-            _record(ConversationMessage, item, f"message {number}", skip=("seq", "session_id"))
-            for number, item in _items(document, "messages")
-        ]
-        payload.encode_messages(row.session_id, self.messages)
-        self.records: dict[str, dict[str, Any]] = {}
-        self.spans: list[tuple[str, str]] = []
-        for number, item in _items(document, "runs"):
-            named = {**_named(item, f"run {number}", "run_id"), "session_id": row.session_id}
-            run = _run_of(named)
-            self._add(run_key(row.session_id, run.run_id), run.to_dict(), f"run {number}")
-        for number, item in _items(document, "traces"):
-            what = f"trace {number}"
-            trace = DbTrace.from_dict(_named(item, what, "trace_id"))
-            value = {**_without(trace, "spans"), "session_id": row.session_id}
-            self._add(trace_key(trace.trace_id), value, what)
-            for place, part in _items(item, "spans"):
-                span = DbSpan.from_dict(
-                    {**_named(part, f"span {place} of {what}", "span_id"), "trace_id": trace.trace_id}
-                )
-                self._add(span_key(span.span_id), span.to_dict(), f"span {place} of {what}")
-                self.spans.append((f"spans:{key_part(trace.trace_id)}", key_part(span.span_id)))
-
-    def _add(self, key: str, value: dict[str, Any], what: str) -> None:
-        _number(value["started_at"], f"started_at of {what}")
-        payload.dumps(value, what)
-        self.records[key] = value
-
-
-R = TypeVar("R", ConversationSession, ConversationMessage)
-
-
-def _record(kind: type[R], data: Any, what: str, skip: tuple[str, ...]) -> R:
-    """Build a record; encoding it checks the values of its fields."""
-    given = {name: value for name, value in _object(data, what).items() if name not in skip}
-    for name in ("id", "session_id", "created_at"):
-        if given.get(name, "") is None:
-            del given[name]  # and take the default
-    return kind.from_dict(given)
-
-
-def _object(data: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        raise InvalidValueError(f"{what} must be a JSON object, not {type(data).__name__}")
-    return data
-
-
-def _items(document: Mapping[str, Any], name: str) -> list[tuple[int, Mapping[str, Any]]]:
-    found = document.get(name)
-    if found is None:
-        return []
-    if not isinstance(found, list | tuple):
-        raise InvalidValueError(f"{name} must be a list, not {type(found).__name__}")
-    return [(number, _object(item, f"{name}[{number}]")) for number, item in enumerate(found)]
-
-
-def _named(data: Mapping[str, Any], what: str, name: str) -> dict[str, Any]:
-    if not isinstance(data.get(name), str):
-        raise InvalidValueError(f"{what} lacks its {name}")
-    return dict(data)
-
-
-def _number(value: Any, what: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidValueError(f"{what} must be a number of seconds, not {type(value).__name__}")
 
 
 def _version(value: Any, what: str) -> int | None:

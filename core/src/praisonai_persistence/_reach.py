@@ -56,7 +56,7 @@ class Reach:
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call the same server in the middle of this thread's call
 
     def begin(self) -> int:
         """Return a number for [failed][Reach.failed]; called before each try.

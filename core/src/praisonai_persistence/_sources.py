@@ -1,4 +1,4 @@
-"""Where an adapter's stores come from, and how its steps are run on them, in both colours."""
+"""Where an adapter's stores come from, and how its steps are run on them, sync and async."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence._hooks import Ask, Has, Hooks
 from praisonai_persistence._reach import Reach
+from praisonai_persistence._requests import Has, StoreCall
+from praisonai_persistence._run_hooks import RunHooks
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.bridge import as_async, as_sync
 from praisonai_persistence.errors import (
@@ -59,7 +60,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
-H = TypeVar("H", bound=Hooks)
+H = TypeVar("H", bound=RunHooks)
 
 _CREATE: dict[str, Callable[..., Any]] = {
     "conversation": create_conversation_store,
@@ -141,7 +142,7 @@ class Given(NamedTuple):
 
 
 class Stores:
-    """The stores of an adapter in one colour: constructed once, by the first of many threads that need one.
+    """The stores of an adapter, sync or async: constructed once, by the first of many threads that need one.
 
     Args:
         mode: ``sync`` or ``async``.
@@ -161,7 +162,7 @@ class Stores:
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call the adapter while this thread opens a store
 
     def get(self, kind: str) -> Any:
         """Return the store of a kind, or None.
@@ -180,7 +181,11 @@ class Stores:
             if self._closed:  # meanwhile
                 raise StoreClosedError("this adapter is closed")
             if kind not in self._stores:
-                self._stores[kind] = source.open(self._mode)
+                store = source.open(self._mode)
+                if self._closed:  # by a call inside of this one
+                    raise StoreClosedError("this adapter is closed")
+                # Such a call may also have opened one: then that is used. This one holds nothing yet.
+                return self._stores.setdefault(kind, store)
             return self._stores[kind]
 
     @property
@@ -197,20 +202,24 @@ class Stores:
 
     def close(self) -> Steps[None]:
         """Close what was opened here, and let nothing be opened any more; asks for functions to be called."""
-        with self._lock:
-            self._closed = True
-            stores, self._stores = self._stores, {}
-        errors = []
-        for kind, store in stores.items():
+        self._closed = True
+        with self._lock:  # whoever opens a store has ended
+            kinds = list(self._stores)
+        errors: list[Exception] = []
+        for kind in kinds:
+            store = self._stores.get(kind)
             if store is not None and isinstance(self._sources[kind], Source):
                 try:
                     yield store.close
                 except Exception as error:  # noqa: BLE001  the others are closed first
                     errors.append(error)
+            # Only now: if this call is interrupted, the next one closes what is left.
+            self._stores.pop(kind, None)
         if errors:
-            raise errors[0]
+            # What was raised into this call from outside goes before what a store raised.
+            raise next((error for error in errors if not isinstance(error, PersistenceError)), errors[0])
 
-    def answer(self, request: Ask | Has) -> Steps[Any]:
+    def answer(self, request: StoreCall | Has) -> Steps[Any]:
         """Do what the hooks ask for; asks for functions to be called, and for numbers of seconds to be waited."""
         store = self.get(request.kind)
         if isinstance(request, Has):
@@ -237,7 +246,7 @@ class Stores:
                 return found
 
 
-def answer_now(stores: Stores, request: Ask | Has) -> Any:
+def answer_now(stores: Stores, request: StoreCall | Has) -> Any:
     """Do what the hooks ask for, on sync stores."""
 
     def perform(wanted: Any) -> Any:
@@ -249,7 +258,7 @@ def answer_now(stores: Stores, request: Ask | Has) -> Any:
     return run(stores.answer(request), perform)
 
 
-async def answer_later(stores: Stores, request: Ask | Has) -> Any:
+async def answer_later(stores: Stores, request: StoreCall | Has) -> Any:
     """Do what the hooks ask for, on async stores."""
 
     async def perform(wanted: Any) -> Any:

@@ -149,9 +149,11 @@ class Db(_Adapter, EitherClosing):
 
     _mode = "sync"
 
-    @functools.cached_property
+    @property
     def _threads(self) -> Threads:
-        return Threads()
+        # One for all callers, also when several are the first at the same time.
+        threads: Threads = self.__dict__.get("_own_threads") or self.__dict__.setdefault("_own_threads", Threads())
+        return threads
 
     def _run(self, steps: Steps[T]) -> T:
         return run(steps, functools.partial(answer_now, self._stores))

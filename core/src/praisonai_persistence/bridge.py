@@ -20,6 +20,7 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
+from praisonai_persistence._closing import AsyncClosing
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._loops import drain
 from praisonai_persistence._store import AsyncStore, SyncStore
@@ -41,6 +42,8 @@ _PART = 100
 """How many items of an iteration cross the bridge at a time."""
 _LAST_WAIT = 5.0
 """Seconds that the end of the process waits for the end of the loop."""
+_GRACE = 10.0
+"""Seconds at the most that an interrupted call waits for the end of what it began (L04)."""
 
 
 # -------------------------------------------------------------------------------------------------- the loop's thread
@@ -61,7 +64,7 @@ class _Loop:
         if self._loop is not None:
             # Its thread is the parent's, and so is what its selector watches: it is neither used nor closed here.
             self._left_behind.append(self._loop)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may call while this thread starts the loop
         self._loop = self._thread = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -74,14 +77,19 @@ class _Loop:
                 thread = threading.Thread(target=_serve, args=(loop,), name="praisonai-persistence-bridge", daemon=True)
                 try:
                     thread.start()
+                    if self._thread is not None:  # a finalizer's call inside of this one was first
+                        loop.call_soon_threadsafe(loop.stop)
+                    else:
+                        self._thread, self._loop = thread, loop
                 except RuntimeError as error:
                     loop.close()
                     raise UnsupportedOperationError(
                         "no thread can be started for the bridge: the process is about to end"
                     ) from error
-                self._thread = thread
-                self._loop = loop
-            return self._loop
+                except BaseException:  # an interrupt; if the thread has started, it ends
+                    loop.call_soon_threadsafe(loop.stop)
+                    raise
+            return cast("asyncio.AbstractEventLoop", self._loop)
 
     def _stop(self) -> None:
         with self._lock:
@@ -110,9 +118,9 @@ class _Loop:
             if call.answer.done() and call.answer.exception() is error:
                 raise
             # An interrupted wait: KeyboardInterrupt, or a signal handler that raises. What was begun is called off and
-            # waited for: afterwards it is done or not done, and not still going on.
+            # waited for: afterwards it is done or not done, unless it does not end in the time that there is for that.
             loop.call_soon_threadsafe(call.cancel)
-            concurrent.futures.wait([call.answer])
+            concurrent.futures.wait([call.answer], _GRACE)
             raise
 
 
@@ -173,7 +181,7 @@ def run_sync(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.
     """Run a coroutine function on the bridge's loop and return what it returns.
 
     Works in any thread, also inside a running event loop. It sees a copy of the caller's context variables; its
-    exceptions are raised here. An interrupted wait cancels it, and returns once it has ended.
+    exceptions are raised here. An interrupted wait cancels it, and returns once it has ended, or after 10 seconds.
 
     Raises:
         UnsupportedOperationError: called on the bridge's own loop, where waiting would never end; or when the process
@@ -201,10 +209,11 @@ class _Calls(Runner):
         self._on_close()
 
 
-class Threads:
+class Threads(AsyncClosing):
     """Runs sync functions for async callers on threads of its own, with the caller's context variables.
 
-    A function that has begun cannot be stopped: a cancelled caller gets its ``CancelledError`` once it has ended.
+    A function that has begun cannot be stopped: a cancelled caller gets its ``CancelledError`` once it has ended, or
+    after 10 seconds.
 
     Args:
         threads: how many may run at the same time.

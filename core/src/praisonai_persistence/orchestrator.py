@@ -1,6 +1,6 @@
 """The orchestrator: the three stores of an application behind one object, for programs that drive their agents.
 
-Each operation exists in two colours: ``on_message(...)``, and ``await aon_message(...)``. On a given store,
+Each operation is there sync and async: ``on_message(...)``, and ``await aon_message(...)``. On a given store,
 ``isinstance`` decides: an async store is awaited by the awaited methods and bridged by the others, a sync store runs on
 threads for the awaited ones.
 """
@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence._closing import EitherClosing
-from praisonai_persistence._hooks import Ask, Has, Hooks, conversation, state
+from praisonai_persistence._hooks import Hooks
+from praisonai_persistence._requests import Has, StoreCall, conversation, state
 from praisonai_persistence._sources import (
     Source,
     Stores,
@@ -150,7 +151,7 @@ class _Operations(Hooks):
         filters: Mapping[str, Any] | None = None,
     ) -> Steps[list[KnowledgeDocument]]:
         """Return the documents nearest to an embedding, best first; none without a knowledge store."""
-        search = Ask("knowledge", "search", (collection, query_embedding, limit, filters))
+        search = StoreCall("knowledge", "search", (collection, query_embedding, limit, filters))
         return (yield from self._optional([], search))
 
     def add_knowledge(self, documents: Sequence[KnowledgeDocument], collection: str = "default") -> Steps[list[str]]:
@@ -160,7 +161,7 @@ class _Operations(Hooks):
             UnsupportedOperationError: there is no knowledge store.
             CollectionNotFoundError: no collection of that name.
         """
-        ids: list[str] = yield Ask("knowledge", "upsert", (collection, documents))
+        ids: list[str] = yield StoreCall("knowledge", "upsert", (collection, documents))
         return ids
 
     def build_context(
@@ -183,8 +184,8 @@ class _Operations(Hooks):
 
     current_session_id: str | None = None
 
-    def _optional(self, otherwise: T, request: Ask) -> Steps[T]:
-        """Ask, if there is a store of that kind."""
+    def _optional(self, otherwise: T, request: StoreCall) -> Steps[T]:
+        """Make a call, if there is a store of that kind."""
         if not (yield Has(request.kind)):
             return otherwise
         found: T = yield request

@@ -444,7 +444,7 @@ class _Default:
         renew_in_child(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may ask while this thread makes the store
 
     def get(self) -> SessionStoreProtocol:
         if self.chosen is not None:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import StoreClosedError
+from praisonai_persistence.errors import StoreClosedError, UnsupportedOperationError
 from praisonai_persistence.steps import run
 
 TYPE_CHECKING = False
@@ -137,7 +137,7 @@ class ThreadRunner(AsyncRunner):
     """Runs whole operations of a sync runner on threads of its own, for engines that have no async driver.
 
     An operation that has begun cannot be stopped, so a cancelled caller gets its ``CancelledError`` once it has ended:
-    what was cancelled is done or not done, but never still going on.
+    what was cancelled is done or not done, and never still under way. The deadlines are those of the sync client.
 
     Args:
         runner: does the work; closed with this one.
@@ -158,12 +158,15 @@ class ThreadRunner(AsyncRunner):
     def _submit(self, function: Callable[[], T]) -> Future[T]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with self._lock:  # so that another loop's close comes before or after
-            if self._closed:  # and no thread is started for it
+        with self._lock:  # which ``close`` takes before the threads end
+            if self._closed:
                 raise StoreClosedError("this store is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="praisonai-persistence")
-            return self._pool.submit(function)
+            try:
+                return self._pool.submit(function)
+            except RuntimeError as error:
+                raise UnsupportedOperationError("no thread can be started: the process is about to end") from error
 
     async def _offload(self, function: Callable[[], T]) -> T:
         import asyncio
