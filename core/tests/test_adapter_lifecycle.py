@@ -250,28 +250,6 @@ class Direct(Runner):
         return
 
 
-def test_a_cancelled_call_on_a_thread_is_waited_for_until_its_deadline(monkeypatch):
-    monkeypatch.setattr("praisonai_persistence.stores.runners._GRACE", 0.05)
-    release, begun = threading.Event(), threading.Event()
-
-    def stubborn():
-        begun.set()
-        release.wait(10)
-
-    async def main():
-        runner = ThreadRunner(Direct())
-        task = asyncio.create_task(runner.run(stubborn))
-        await asyncio.to_thread(begun.wait, 10)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(asyncio.shield(task), 5)
-        assert not release.is_set()
-        release.set()
-        await runner.close()
-
-    asyncio.run(main())
-
-
 def test_calls_on_threads_that_meet_the_close_get_typed_errors():
     async def calls(runner, errors):
         for _ in range(200):

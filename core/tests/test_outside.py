@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import signal
 
@@ -41,7 +42,14 @@ def hide(error):
 def test_classes_that_no_client_raises(kind):
     error = kind()
     assert outsider(caught(lambda: fail(error)), ()) is error
-    assert outsider(caught(lambda: hide(error)), (HERE,)) is error
+    assert outsider(caught(lambda: hide(error)), (HERE,), located=True) is error
+
+
+def test_what_a_library_below_the_client_raised_is_the_clients():
+    assert outsider(caught(lambda: hide(Limit())), (HERE,)) is None
+    assert outsider(caught(lambda: hide(asyncio.CancelledError())), (HERE,)) is None
+    interrupt = KeyboardInterrupt()
+    assert outsider(caught(lambda: hide(interrupt)), (HERE,)) is interrupt
 
 
 @pytest.mark.parametrize("kind", [ValueError, TimeoutError, KeyError])

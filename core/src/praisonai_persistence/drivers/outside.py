@@ -23,12 +23,14 @@ def outsider(error: BaseException, packages: Collection[str], *, located: bool =
     """Return the exception that came from outside: this one, or one that it hides. None: it is the client's own.
 
     An exception came from outside if it is no ``Exception``, if its class belongs neither to Python's library nor to
-    the client's packages, or if a signal handler of the program raised it.
+    the client's packages, or if a signal handler of the program raised it. Of what another error hides, only what a
+    signal handler raised counts, Ctrl-C and the end of the program among it.
 
     Args:
         error: what arrived.
         packages: names of the packages whose exceptions the client raises.
-        located: also count what was raised by code of any other package, whatever its class.
+        located: also count what was raised by code of any other package, whatever its class, and hidden or not: for
+            clients that call nothing beyond their packages and Python's library.
     """
     found: BaseException | None = error
     hidden, expired, seen = False, False, set()
@@ -42,13 +44,20 @@ def outsider(error: BaseException, packages: Collection[str], *, located: bool =
             return None
         if isinstance(found, asyncio.CancelledError) and expired:  # how asyncio ends what it waited for in vain
             return None
-        if _is_foreign(type(found), packages) or _is_handlers(frames):
+        if _is_handlers(frames):
+            return found
+        # A client has libraries of its own below it, whose errors it hides; their classes say nothing.
+        if _is_foreign(type(found), packages) if located or not hidden else _ends_a_program(found):
             return found
         if located and frames and not _is_inside(frames[-1], packages):
             return found
         expired = isinstance(found, asyncio.TimeoutError)
         found, hidden = found.__cause__ or found.__context__, True
     return None
+
+
+def _ends_a_program(error: BaseException) -> bool:
+    return isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
 def _is_foreign(kind: type[BaseException], packages: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class QdrantDriver(Driver):
         from qdrant_client import QdrantClient
 
         path = self._options.path
+        if self.path is not None:
+            make_folder(self.path)  # for its owner alone: the client gives its files no rights
         try:
             # The turn that every operation takes is what the check of threads is for.
             return QdrantClient(path=path, force_disable_check_same_thread=True) if self.path else QdrantClient(path)
