@@ -1,13 +1,14 @@
 """Runners: connecting once, closing once, threads."""
 
 import asyncio
+import gc
 import threading
 import time
 
 import pytest
 
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
-from praisonai_persistence.steps import done
+from praisonai_persistence.steps import done, reads
 from praisonai_persistence.stores import DirectRunner, ThreadRunner
 
 
@@ -266,3 +267,35 @@ def test_a_thread_runner_works_in_one_loop_after_the_other():
     assert asyncio.run(runner.run(done, 1)) == 1
     assert asyncio.run(runner.run(done, 2)) == 2
     asyncio.run(runner.close())
+
+
+def test_the_error_of_a_cancelled_call_is_not_reported_as_forgotten():
+    inside, go = threading.Event(), threading.Event()
+
+    @reads
+    def fail():
+        inside.set()
+        go.wait(10)
+        raise ConnectionFailedError("after the caller had gone")
+        yield
+
+    reported = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        runner = ThreadRunner(DirectRunner())
+        task = asyncio.create_task(runner.run(fail))
+        while not inside.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        gc.collect()
+        await runner.close()
+
+    asyncio.run(main())
+    gc.collect()
+    assert reported == []

@@ -181,6 +181,8 @@ class ThreadRunner(AsyncRunner):
             while not answer.done():
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([answer])
+            if not answer.cancelled():
+                answer.exception()  # so that nobody complains that it was not looked at
             raise
 
     async def connect(self) -> None:
