@@ -8,9 +8,7 @@ from here, ``DefaultSessionStore`` and ``HierarchicalSessionStore``, whose files
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from praisonai_persistence import payload
@@ -26,6 +24,7 @@ from praisonai_persistence.errors import (
     SessionNotFoundError,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.stores._session_records import RESERVED_KEY, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
@@ -58,9 +57,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-RESERVED_KEY = "praisonai_session"
-"""Where [StoreBackedSessionStore][] keeps, in metadata, what sessions and messages have no field for."""
-
 
 @runtime_checkable
 class SessionStoreProtocol(Protocol):
@@ -91,7 +87,6 @@ _PAGE = 500
 _OWN_FIELDS = frozenset(
     ("session_id", "user_id", "agent_id", "title", "state", "metadata", "created_at", "updated_at", "messages")
 )
-_MESSAGE_FIELDS = frozenset({"role", "content", "timestamp", "metadata", "tool_calls", "tool_call_id"})
 _DEFAULTS = {key: value for key, value in new_document("", hierarchy=True).items() if key not in _OWN_FIELDS}
 
 
@@ -164,7 +159,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
         if session.state is not None:
             document["state"] = session.state
         if messages is not None:
-            document["messages"] = [_message_of(message) for message in messages]
+            document["messages"] = [message_of(message) for message in messages]
         return document
 
     def _session(self, document: Document, old: ConversationSession | None = None) -> ConversationSession:
@@ -181,7 +176,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
             document["title"],
             document.get("state"),
             metadata or (old.metadata if old and not old.metadata else None),
-            _seconds(document.get("created_at")),
+            seconds(document.get("created_at")),
         )
 
     # What the base asks for.
@@ -202,15 +197,15 @@ class StoreBackedSessionStore(HierarchicalSessions):
             return []
         # One more than asked for: whether something is left out decides what may begin the history.
         found = self._store.get_messages(session_id, limit=None if limit is None else limit + 1)
-        messages = [_message_of(message) for message in found]
+        messages = [message_of(message) for message in found]
         if limit is None or len(messages) <= limit:
             return messages
         if unanswered(messages):  # the call may be further back, so this cannot be decided from here
-            messages = [_message_of(message) for message in self._store.get_messages(session_id)]
+            messages = [message_of(message) for message in self._store.get_messages(session_id)]
         return latest(messages, limit)
 
     def _append(self, session_id: str, message: Message) -> None:
-        record = _record_of(message)
+        record = record_of(message)
         while True:
             try:
                 self._store.add_message(session_id, record)
@@ -232,7 +227,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
                 self._store.delete_session(kept_in)
             raise
         if document["messages"]:
-            self._store.add_messages(session_id, [_record_of(message) for message in document["messages"]])
+            self._store.add_messages(session_id, [record_of(message) for message in document["messages"]])
 
     def _edit(
         self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
@@ -254,7 +249,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
             document = self._document(session, stored)
             result = change(document)
             after = self._session(document, session)
-            if not _same(before, after):
+            if not same(before, after):
                 try:
                     self._store.update_session(after, expected_version=session.version)
                 except (ConflictError, SessionNotFoundError):
@@ -266,10 +261,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
     def _replace(self, session_id: str, old: Sequence[ConversationMessage], new: Sequence[Message]) -> None:
         """Leave what both begin with, append the rest of the new ones, and only then delete that of the old ones."""
         same = 0
-        while same < min(len(old), len(new)) and payload.equal(_message_of(old[same]), new[same]):
+        while same < min(len(old), len(new)) and payload.equal(message_of(old[same]), new[same]):
             same += 1
         if new[same:]:
-            self._store.add_messages(session_id, [_record_of(message) for message in new[same:]])
+            self._store.add_messages(session_id, [record_of(message) for message in new[same:]])
         if old[same:]:
             self._store.delete_messages(session_id, [message.id for message in old[same:]])
 
@@ -381,54 +376,6 @@ class StoreBackedSessionStore(HierarchicalSessions):
         for snapshot in document["snapshots"]:
             del snapshot["kept_in"]
         return document
-
-
-def _message_of(record: ConversationMessage) -> Message:
-    metadata = dict(record.metadata or {})
-    own = metadata.pop(RESERVED_KEY, None)
-    message: Message = {
-        "role": record.role,
-        "content": record.content,
-        "timestamp": record.created_at,
-        "metadata": metadata,
-        **(own if isinstance(own, dict) else {}),
-    }
-    if record.tool_calls is not None:
-        message["tool_calls"] = record.tool_calls
-    if record.tool_call_id is not None:
-        message["tool_call_id"] = record.tool_call_id
-    return message
-
-
-def _record_of(message: Message) -> ConversationMessage:
-    metadata = message.get("metadata") or {}
-    if RESERVED_KEY in metadata:
-        raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
-    own = {key: value for key, value in message.items() if key not in _MESSAGE_FIELDS}
-    if own:
-        metadata = {**metadata, RESERVED_KEY: own}
-    return ConversationMessage(
-        role=message["role"],
-        content=message["content"],
-        tool_calls=message.get("tool_calls"),
-        tool_call_id=message.get("tool_call_id"),
-        metadata=metadata or None,
-        created_at=message["timestamp"],
-    )
-
-
-def _seconds(moment: Any) -> float:
-    """Return ISO 8601 as Unix seconds; now, where it is something else."""
-    try:
-        found = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # which Python 3.10 does not read
-    except (AttributeError, ValueError):
-        return time.time()
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def _same(a: ConversationSession, b: ConversationSession) -> bool:
-    names = ("user_id", "agent_id", "name", "state", "metadata")
-    return all(payload.equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
 # ------------------------------------------------------------------------------------------------------ one per process
