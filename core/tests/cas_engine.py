@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
+from praisonai_persistence.drivers import AsyncDriverRunner, Driver, DriverRunner
+from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.payload import check_prefix
-from praisonai_persistence.steps import Pause, run, run_async
 from praisonai_persistence.stores import (
-    AsyncRunner,
     AsyncStepConversationStore,
     AsyncStepStateStore,
     DocumentConversationSteps,
     DocumentEngine,
     DocumentStateSteps,
     MovedError,
-    Runner,
     StepConversationStore,
     StepStateStore,
     ThreadRunner,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
 
@@ -103,6 +104,9 @@ class SQLiteClient:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        if not os.path.exists(path):
+            os.close(os.open(path, os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        self.threads = ThreadPoolExecutor(8)
         with self._open() as connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, text TEXT, version INTEGER)"
@@ -115,6 +119,9 @@ class SQLiteClient:
         with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=OFF")  # processes are killed here, not machines
             yield connection
+
+    def close(self) -> None:
+        self.threads.shutdown()
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -284,63 +291,48 @@ def perform(client: Any, request: Any) -> Any:
     return function(client)
 
 
-class CasRunner(Runner):
-    """Performs requests on a client that ``open_client`` makes."""
+class MemoryDriver(Driver):
+    """Documents of a name, in the memory of the process."""
 
-    def __init__(self, open_client: Callable[[], Any]) -> None:
-        self._open_client = open_client
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._closed = False
+    where = "the documents in memory"
+    forks = "refuse"  # another thread may have held their lock
+    interrupts = "keep"
 
-    def connect(self) -> None:
-        with self._lock:
-            if self._closed:
-                raise StoreClosedError("this store is closed")
-            if self._client is None:
-                try:
-                    self._client = self._open_client()
-                except sqlite3.OperationalError as error:
-                    raise ConnectionFailedError("the file cannot be opened") from error
+    def __init__(self, name: str, *, asynchronous: bool = False) -> None:
+        self.asynchronous = asynchronous
+        self._name = name
 
-    def run(self, operation: Callable[..., Steps[Any]], *args: Any, **kwargs: Any) -> Any:
-        self.connect()
-        return run(operation(*args, **kwargs), self._perform)
+    def open(self, deadline: Deadline) -> Client:
+        return named(self._name)
 
-    def _perform(self, request: Any) -> Any:
-        if isinstance(request, Pause):
-            return time.sleep(request.seconds)
-        return perform(self._client, request)
+    def perform(self, on: Client, request: Any) -> Any:
+        return self._later(on, request) if self.asynchronous else perform(on, request)
 
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
+    async def _later(self, on: Client, request: Any) -> Any:
+        await asyncio.sleep(0)  # other tasks go on between any two requests
+        return perform(on, request)
 
 
-class AsyncCasRunner(AsyncRunner):
-    """The same for async callers: other tasks go on between any two requests."""
+class FileDriver(Driver):
+    """Documents in a file."""
 
-    def __init__(self, open_client: Callable[[], Any]) -> None:
-        self._sync = CasRunner(open_client)
+    def __init__(self, path: str) -> None:
+        self.where = f"the documents in {path}"
+        self.forks = "refuse"
+        self.place = self.path = path
 
-    async def connect(self) -> None:
-        self._sync.connect()
-
-    async def run(self, operation: Callable[..., Steps[Any]], *args: Any, **kwargs: Any) -> Any:
-        self._sync.connect()
-        steps = asyncio.ensure_future(run_async(operation(*args, **kwargs), self._perform))
+    def open(self, deadline: Deadline) -> SQLiteClient:
         try:
-            return await asyncio.shield(steps)
-        except asyncio.CancelledError:
-            await asyncio.wait([steps])
-            raise
+            return SQLiteClient(self.path)
+        except sqlite3.OperationalError as error:
+            raise ConnectionFailedError("the file cannot be opened") from error
 
-    async def _perform(self, request: Any) -> Any:
-        await asyncio.sleep(request.seconds if isinstance(request, Pause) else 0)
-        return None if isinstance(request, Pause) else self._sync._perform(request)
+    def close(self, client: SQLiteClient) -> None:
+        client.close()
 
-    async def close(self) -> None:
-        self._sync.close()
+    def perform(self, on: SQLiteClient, request: Any) -> Any:
+        # On threads that no exception from outside reaches.
+        return on.threads.submit(perform, on, request).result()
 
 
 # -------------------------------------------------------------------------------------------------------------- stores
@@ -367,7 +359,7 @@ class MemoryConversations(_Memory, StepConversationStore):
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
-        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), CasRunner(lambda: named(name)))
+        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), DriverRunner(MemoryDriver(name)))
 
 
 class AsyncMemoryConversations(_Memory, AsyncStepConversationStore):
@@ -376,7 +368,10 @@ class AsyncMemoryConversations(_Memory, AsyncStepConversationStore):
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
-        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), AsyncCasRunner(lambda: named(name)))
+        super().__init__(
+            DocumentConversationSteps(_ENGINES[engine](), space),
+            AsyncDriverRunner(MemoryDriver(name, asynchronous=True)),
+        )
 
 
 class FileConversations(_File, StepConversationStore):
@@ -385,7 +380,7 @@ class FileConversations(_File, StepConversationStore):
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
-        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), CasRunner(lambda: SQLiteClient(path)))
+        super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), DriverRunner(FileDriver(path)))
 
 
 class AsyncFileConversations(_File, AsyncStepConversationStore):
@@ -394,7 +389,7 @@ class AsyncFileConversations(_File, AsyncStepConversationStore):
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
-        runner = ThreadRunner(CasRunner(lambda: SQLiteClient(path)))
+        runner = ThreadRunner(DriverRunner(FileDriver(path)))
         super().__init__(DocumentConversationSteps(_ENGINES[engine](), space), runner)
 
 
@@ -403,7 +398,7 @@ class MemoryState(_Memory, StepStateStore):
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
-        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), CasRunner(lambda: named(name)))
+        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), DriverRunner(MemoryDriver(name)))
 
 
 class AsyncMemoryState(_Memory, AsyncStepStateStore):
@@ -411,7 +406,9 @@ class AsyncMemoryState(_Memory, AsyncStepStateStore):
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
-        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), AsyncCasRunner(lambda: named(name)))
+        super().__init__(
+            DocumentStateSteps(_ENGINES[engine](), space), AsyncDriverRunner(MemoryDriver(name, asynchronous=True))
+        )
 
 
 class FileState(_File, StepStateStore):
@@ -419,7 +416,7 @@ class FileState(_File, StepStateStore):
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
-        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), CasRunner(lambda: SQLiteClient(path)))
+        super().__init__(DocumentStateSteps(_ENGINES[engine](), space), DriverRunner(FileDriver(path)))
 
 
 class AsyncFileState(_File, AsyncStepStateStore):
@@ -427,5 +424,5 @@ class AsyncFileState(_File, AsyncStepStateStore):
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}state"
-        runner = ThreadRunner(CasRunner(lambda: SQLiteClient(path)))
+        runner = ThreadRunner(DriverRunner(FileDriver(path)))
         super().__init__(DocumentStateSteps(_ENGINES[engine](), space), runner)
