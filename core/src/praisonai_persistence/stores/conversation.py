@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 
+_MOST_WORDS = 10_000
+"""Of one query: engines plan for each word, some in more than linear time."""
+
+
 def query_words(query: str) -> list[str]:
     """Return the words of a full-text query: runs of letters and digits, in lower case, each once, in order."""
     return list(dict.fromkeys(_word().findall(query.lower())))
@@ -397,7 +401,12 @@ def _ids(message_ids: Sequence[str] | None) -> list[str] | None:
 def _search(query: Any, user_id: Any, limit: Any) -> tuple[list[str], str | None, int]:
     if not isinstance(query, str):
         raise InvalidValueError(f"query must be text, not {type(query).__name__}")
-    return query_words(query), check_optional_id(user_id, "user_id"), check_count(limit, "limit")
+    words = query_words(query)
+    if len(words) > _MOST_WORDS:
+        raise InvalidValueError(
+            f"the query has {len(words)} different words; at most {_MOST_WORDS} can be searched for"
+        )
+    return words, check_optional_id(user_id, "user_id"), check_count(limit, "limit")
 
 
 def _fork(session_id: Any, up_to_seq: Any, new_session_id: Any) -> tuple[str, int | None, str]:

@@ -132,6 +132,12 @@ class Optional:
         for query in HOSTILE_TEXTS:
             await store.search_messages(query)
 
+    async def test_c27_search_for_too_many_words_is_refused(self, store: Any, unsupported: Unsupported) -> None:
+        if await self._cannot_search(store, unsupported):
+            return
+        with pytest.raises(InvalidValueError):
+            await store.search_messages(" ".join(f"w{number}" for number in range(10_001)))
+
     async def test_c27_search_in_sessions_of_a_user(self, store: Any, unsupported: Unsupported) -> None:
         if await self._cannot_search(store, unsupported):
             return
