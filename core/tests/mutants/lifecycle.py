@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 import pytest
 from mutants.running import Mutant
 
-from praisonai_persistence import memory
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError
 from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
+from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import (
@@ -114,7 +114,7 @@ class Sound(StepStateStore):
     steps: ClassVar[type[MemoryStateSteps]] = MemoryStateSteps
 
     def __init__(self, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        super().__init__(self.steps(memory._open(None, name), check_prefix(table_prefix)), self.runner())
+        super().__init__(self.steps(open_data(None, name), check_prefix(table_prefix)), self.runner())
 
 
 class AsyncSound(AsyncStepStateStore):
@@ -126,7 +126,7 @@ class AsyncSound(AsyncStepStateStore):
     runner: ClassVar[Any] = ThreadRunner
 
     def __init__(self, *, name: str | None = None, table_prefix: str = "praison_") -> None:
-        steps = MemoryStateSteps(memory._open(None, name), check_prefix(table_prefix))
+        steps = MemoryStateSteps(open_data(None, name), check_prefix(table_prefix))
         super().__init__(steps, self.runner(DirectRunner()))
 
 
@@ -345,7 +345,7 @@ class QuadraticPattern(Sound):
     def get_many(self, keys: Any) -> Any:
         found: list[str] = []
         for number, key in enumerate(keys):
-            if number % 40 or key not in found:
+            if number % 10 or key not in found:
                 found.append(key)
         return super().get_many(found)
 
