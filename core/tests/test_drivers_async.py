@@ -382,3 +382,25 @@ def test_a_forked_child_is_refused_where_the_engine_does_not_survive(toy):
     runner._renew()  # what a forked child does
     with pytest.raises(UnsupportedOperationError, match="spawn"):
         asyncio.run(runner.run(ask))
+
+
+def test_a_client_whose_closing_is_cancelled_is_let_go(toy):
+    closing = asyncio.Event()
+
+    async def close(client):
+        closing.set()
+        await asyncio.Event().wait()
+
+    toy.close = close
+
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        await runner.run(ask)
+        task = asyncio.create_task(runner.close())
+        await closing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert toy.abandoned == toy.clients
+
+    run(main)

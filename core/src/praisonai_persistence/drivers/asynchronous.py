@@ -373,6 +373,9 @@ class AsyncDriverRunner(AsyncRunner):
                 closing = self._driver.close(client)
                 if inspect.isawaitable(closing):
                     await asyncio.wait_for(closing, _FAREWELL)
+            except (asyncio.CancelledError, GeneratorExit):  # this loop ends in the middle of it
+                let_go(self._driver, client, abandon=True)
+                raise
             except Exception as error:
                 if from_outside(self._driver, error):
                     raise
