@@ -372,7 +372,7 @@ class AsyncDriverRunner(AsyncRunner):
             try:
                 closing = self._driver.close(client)
                 if inspect.isawaitable(closing):
-                    await asyncio.wait_for(closing, _FAREWELL)
+                    await self._within(held, _FAREWELL, closing)
             except (asyncio.CancelledError, GeneratorExit):  # this loop ends in the middle of it
                 let_go(self._driver, client, abandon=True)
                 raise
