@@ -1,8 +1,8 @@
 """Restarts a database server under eight writers and looks for anything that was lost, doubled, or left out.
 
-    python benchmarks/restarts.py [--engine postgres|mariadb] [--colour sync|async] [--seconds 30] [--restarts 3]
+    python benchmarks/restarts.py [--engine postgres|mariadb] [--mode sync|async] [--seconds 30] [--restarts 3]
 
-Without `--engine` and `--colour`: both engines, threads with the sync store and tasks with the async one. Half of the
+Without `--engine` and `--mode`: both engines, threads with the sync store and tasks with the async one. Half of the
 writers share a session, the others have one each. A writer appends messages with known ids, every tenth time a batch of
 three, and notes what was acknowledged; the server ends and comes back in equal intervals meanwhile. Then another store
 reads everything back:
@@ -128,9 +128,9 @@ async def in_tasks(store: Any, writers: list[Writer], disturb: Callable[[], None
         writer.failed = result if isinstance(result, BaseException) else None
 
 
-def opened(name: str, url: str, colour: str, **options: Any) -> Any:
-    """Return a store of that colour."""
-    return create_conversation_store(name, url, mode="async" if colour == "async" else "sync", **options)
+def opened(name: str, url: str, mode: str, **options: Any) -> Any:
+    """Return a store of that mode."""
+    return create_conversation_store(name, url, mode=mode, **options)
 
 
 def check(store: Any, writers: list[Writer]) -> Counter[str]:
@@ -149,7 +149,7 @@ def check(store: Any, writers: list[Writer]) -> Counter[str]:
     return faults
 
 
-def run(engine: Any, colour: str, seconds: float, restarts: int) -> Counter[str]:
+def run(engine: Any, mode: str, seconds: float, restarts: int) -> Counter[str]:
     """Do it once and print a line."""
     name = _BACKENDS[engine.name]
     downtime: list[float] = []
@@ -169,15 +169,15 @@ def run(engine: Any, colour: str, seconds: float, restarts: int) -> Counter[str]
         with opened(name, engine.url, "sync", **options) as store:
             for session in {writer.session for writer in writers}:
                 store.create_session(ConversationSession(session))
-            if colour == "sync":
+            if mode == "sync":
                 in_threads(store, writers, disturb)
-        if colour == "async":
+        if mode == "async":
             asyncio.run(_async(name, engine.url, options, writers, disturb))
         with opened(name, engine.url, "sync", table_prefix=prefix) as store:
             faults = check(store, writers)
     acknowledged = sum(len(writer.acknowledged) for writer in writers)
     print(
-        f"{engine.name} ({engine.version.partition(' (')[0]}), {colour}: "
+        f"{engine.name} ({engine.version.partition(' (')[0]}), {mode}: "
         f"{acknowledged:,} acknowledged in {seconds:g} s, "
         f"{len(downtime)} restarts of {', '.join(f'{away:.1f}' for away in downtime)} s, "
         f"slowest call {max(writer.slowest for writer in writers):.1f} s; "
@@ -201,7 +201,7 @@ def main() -> int:
     """Run what was asked for; 1 when there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=sorted(_BACKENDS), action="append")
-    parser.add_argument("--colour", choices=["sync", "async"], action="append")
+    parser.add_argument("--mode", choices=["sync", "async"], action="append")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--restarts", type=int, default=3)
     arguments = parser.parse_args()
@@ -211,8 +211,8 @@ def main() -> int:
             engine = engines.engine(name)
             if not engine.restartable:
                 parser.error(f"the {name} server of the environment's URL is not ours to restart")
-            for colour in arguments.colour or ["sync", "async"]:
-                total += run(engine, colour, arguments.seconds, arguments.restarts)
+            for mode in arguments.mode or ["sync", "async"]:
+                total += run(engine, mode, arguments.seconds, arguments.restarts)
     finally:
         engines.shut_down()
     return 1 if total.total() else 0

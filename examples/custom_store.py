@@ -7,7 +7,7 @@ This one keeps sessions in a dict; put your engine in its place. It takes some w
 * `payload` checks and encodes records (all of what the contract refuses is refused there),
 * `WholeSession` is the contract for engines that hold a session as a whole.
 
-For an engine with transactions, and for both colours from one piece of code, see docs/plugins.md.
+For an engine with transactions, and for both modes from one piece of code, see docs/plugins.md.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ from praisonai_persistence.schema import SchemaChange, SchemaStatus
 
 
 class Both:
-    """Calls an adapter of either colour in the same way."""
+    """Calls an adapter of either mode in the same way."""
 
     def __init__(self, made, awaited):
         self.adapter = made
@@ -619,7 +619,7 @@ def test_what_is_given_and_named():
         one.on_user_message("s", "x")
 
 
-def test_stores_of_the_other_colour_and_of_all_kinds():
+def test_stores_of_the_other_mode_and_of_all_kinds():
     conversation, state = AsyncMemoryConversationStore(), AsyncMemoryStateStore()
     with db(conversation_store=conversation, state_store=state, knowledge_store=MemoryKnowledgeStore()) as one:
         one.on_user_message("s", "x")

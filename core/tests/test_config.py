@@ -114,8 +114,8 @@ def test_stores_of_a_configuration() -> None:
     assert not other.exists("key")
 
 
-def test_stores_of_one_colour() -> None:
-    urls = ["memory://test-config-colours"] * 3
+def test_stores_of_one_mode() -> None:
+    urls = ["memory://test-config-modes"] * 3
     stores = create_stores_from_config(PersistenceConfig(*urls), "async")
     assert isinstance(stores.conversation, AsyncConversationStore)
     assert isinstance(stores.knowledge, AsyncKnowledgeStore)

@@ -39,8 +39,8 @@ WEAK = {
     "walkless": "def test_model_agrees_with_the_reference(self): pass",
     "skipped": "@pytest.mark.skip(reason='never mind')\n    async def test_c03_an_unknown_session_is_none(self): pass",
     "unexplained": "@pytest.mark.xfail\n    async def test_c03_an_unknown_session_is_none(self): assert 0",
-    "colourless": "colours = ()",
-    "blue": "colours = ('blue',)",
+    "without a mode": "modes = ()",
+    "blue": "modes = ('blue',)",
 }
 
 
@@ -51,7 +51,7 @@ def test_a_weakened_subclass_is_refused(run, tmp_path):
         )
     output = run("class TestFine(Memory): pass", "-k", "c03")
     for name in WEAK:
-        reason = "'colours' must name" if name in {"colourless", "blue"} else "deletes or overrides"
+        reason = "'modes' must name" if name in {"without a mode", "blue"} else "deletes or overrides"
         assert any(f"Test{name}" in line and reason in line for line in output.splitlines()), name
     assert f"{len(WEAK)} errors" in output
     assert "TestFine" not in output
@@ -96,8 +96,8 @@ def test_pytest_asyncio_in_auto_mode_is_refused(run):
 def test_a_spec_that_does_not_fit_is_refused(run):
     output = run(
         """
-        class TestColours(Memory):
-            colours = ("sync",)
+        class TestModes(Memory):
+            modes = ("sync",)
 
         class TestKind(Memory):
             @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_spec_that_does_not_fit_is_refused(run):
         "-k",
         "c03",
     )
-    assert "this class needs 'colours = ('sync', 'async')'" in output
+    assert "this class needs 'modes = ('sync', 'async')'" in output
     assert "this suite tests conversation stores" in output
     assert "TestNothing must override the fixture 'spec'" in output
     assert "passed" not in output.splitlines()[-1]
@@ -128,7 +128,7 @@ def test_the_matrix(run, tmp_path):
 
         class TestRenamed(Memory):
             backend = "another name"
-            colours = ("async",)
+            modes = ("async",)
 
             @pytest.fixture
             def spec(self):
@@ -155,14 +155,14 @@ def test_the_matrix(run, tmp_path):
     assert list(tree["memory"]) == ["sync", "async"]
     assert list(tree["another name"]) == ["async"]
     assert list(tree["memory"]["sync"]) == [*CLAUSES["conversation"], *CLAUSES["lifecycle"], "model"]
-    for colour in ("sync", "async"):
-        cells = tree["memory"][colour]
+    for mode in ("sync", "async"):
+        cells = tree["memory"][mode]
         assert cells["C03"] == {"outcome": "holds"}
         assert cells["C20"] == {"outcome": "holds", "unsupported": ["two processes"]}
         assert cells["C24"] == {"outcome": "unsupported", "unsupported": ["durable"]}
         assert cells["C26"] == {"outcome": "holds", "not applicable": ["server", "unreachable_spec"]}
         assert cells["C01"] == {"outcome": "not run"}
-        assert tree["absent"][colour]["C03"]["outcome"] == "not run"
+        assert tree["absent"][mode]["C03"]["outcome"] == "not run"
     assert tree["broken"]["sync"]["C03"]["outcome"] == "fails"
     assert tree["broken"]["async"]["C03"]["outcome"] == "holds"
     text = (tmp_path / "report" / "matrix.md").read_text(encoding="utf-8")
@@ -232,7 +232,7 @@ def test_engines_that_can_be_out_of_reach(run, tmp_path):
                 up = True
 
         class Remotely(ConversationStoreSuite):
-            colours = ("sync",)
+            modes = ("sync",)
 
             @pytest.fixture
             def spec(self):
@@ -300,8 +300,8 @@ class TestHarness(StoreSuite):
     def spec(self):
         return MEMORY.with_options(name=str(uuid.uuid4()))
 
-    async def test_stores_are_awaited_whatever_their_colour(self, store, open_store, colour):
-        assert type(raw(store)).__name__ == ("Async" if colour == "async" else "") + "MemoryConversationStore"
+    async def test_stores_are_awaited_whatever_their_mode(self, store, open_store, mode):
+        assert type(raw(store)).__name__ == ("Async" if mode == "async" else "") + "MemoryConversationStore"
         assert declares(store, "fork")
         await store.create_session(ConversationSession("s"))
         assert (await open_store().get_session("s")).session_id == "s"
@@ -386,14 +386,14 @@ class TestHarness(StoreSuite):
         return "some_bodies"
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_portal_calls_stores_from_sync_code(colour):
-    portal = Portal(MEMORY.with_options(name=str(uuid.uuid4())), colour)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_portal_calls_stores_from_sync_code(mode):
+    portal = Portal(MEMORY.with_options(name=str(uuid.uuid4())), mode)
     one, other = portal.open(), portal.open()
     portal.run(one.create_session(ConversationSession("s")))
     assert portal.run(other.get_session("s")).session_id == "s"
     portal.close()
-    another = Portal(MEMORY, colour)
+    another = Portal(MEMORY, mode)
     with pytest.raises(StoreClosedError):
         another.run(one.connect())
     another.close()

@@ -21,7 +21,7 @@ MISTAKES = """
             return [*found[1:], *found[-1:]]
 
     class TestBroken(Memory):
-        colours = ("sync",)
+        modes = ("sync",)
 
         @pytest.fixture
         def spec(self):

@@ -20,16 +20,16 @@ def outcomes(tmp_path_factory):
 
 @pytest.mark.parametrize("mutant", knowledge.ALL, ids=lambda mutant: f"{mutant.clause}-{mutant.name}")
 def test_a_mutant_is_caught(mutant, outcomes):
-    for colour in mutant.colours:
-        ran = outcomes[mutant.name][colour]
+    for mode in mutant.modes:
+        ran = outcomes[mutant.name][mode]
         assert ran["broken"] == []
-        assert ran["failed"], f"{mutant.name} passes all {len(ran['passed'])} {colour} tests of {mutant.clause}"
+        assert ran["failed"], f"{mutant.name} passes all {len(ran['passed'])} {mode} tests of {mutant.clause}"
 
 
 @pytest.mark.parametrize("right", knowledge.RIGHT, ids=lambda right: right.name)
 def test_a_store_without_a_mistake_passes_the_same_tests(right, outcomes):
-    for colour in right.colours:
-        ran = outcomes[right.name][colour]
+    for mode in right.modes:
+        ran = outcomes[right.name][mode]
         assert ran["failed"] == ran["broken"] == []
         assert len(ran["passed"]) > (5 if right.clause else 80)
 

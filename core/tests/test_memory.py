@@ -51,8 +51,8 @@ def test_stores_of_one_name_share_their_data():
     assert not MemoryStateStore("memory://Shared").exists("key")
 
 
-def test_both_colours_of_one_name_share_their_data():
-    one, other = MemoryStateStore(name="colours"), AsyncMemoryStateStore(name="colours")
+def test_both_modes_of_one_name_share_their_data():
+    one, other = MemoryStateStore(name="modes"), AsyncMemoryStateStore(name="modes")
     one.set("key", 1)
     coroutine = other.get("key")
     with pytest.raises(StopIteration) as ended:  # nothing in memory waits

@@ -1,4 +1,4 @@
-"""The orchestrator over stores of both colours: who is awaited, who runs on a thread, what a missing store means."""
+"""The orchestrator over stores of both modes: who is awaited, who runs on a thread, what a missing store means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AGENT = SimpleNamespace(name="Assistant")
 
 
 class Calls:
-    """Calls an orchestrator's methods in one colour."""
+    """Calls an orchestrator's methods in one mode."""
 
     def __init__(self, orchestrator, awaited):
         self.orchestrator = orchestrator
@@ -53,25 +53,25 @@ class Calls:
 
 
 @pytest.fixture(params=["sync", "awaited"])
-def colour(request):
+def mode(request):
     made = []
 
-    def colour(orchestrator):
+    def mode(orchestrator):
         made.append(Calls(orchestrator, request.param == "awaited"))
         return made[-1]
 
-    yield colour
+    yield mode
     for calls in made:
         calls.end()
 
 
 @pytest.fixture(params=["sync stores", "async stores"])
-def calls(request, colour):
+def calls(request, mode):
     if request.param == "sync stores":
         stores = MemoryConversationStore(), MemoryKnowledgeStore(), MemoryStateStore()
     else:
         stores = AsyncMemoryConversationStore(), AsyncMemoryKnowledgeStore(), AsyncMemoryStateStore()
-    return colour(PersistenceOrchestrator(*stores))
+    return mode(PersistenceOrchestrator(*stores))
 
 
 def test_a_conversation(calls):
@@ -123,8 +123,8 @@ def test_a_context():
     assert one.build_context("s")["knowledge"] == []
 
 
-def test_without_stores(colour):
-    calls = colour(PersistenceOrchestrator())
+def test_without_stores(mode):
+    calls = mode(PersistenceOrchestrator())
     assert calls.on_agent_start(AGENT, "s") == []
     assert calls.on_message("s", "user", "x") is None
     assert calls.on_agent_end(AGENT, "s") is None

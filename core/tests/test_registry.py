@@ -57,8 +57,8 @@ GROUPS = [f"praisonai.{kind}_stores{suffix}" for kind in KNOWN for suffix in (""
 # A third party's plugin, as PraisonAI's documentation shows it.
 FACTORY = """
 class Store:
-    def __init__(self, colour, url, options):
-        self.colour, self.url, self.options = colour, url, options
+    def __init__(self, mode, url, options):
+        self.mode, self.url, self.options = mode, url, options
 
 def create_store(url=None, **kwargs):
     return Store("sync", url, kwargs)
@@ -260,11 +260,11 @@ def test_a_third_partys_plugin(bare_site: Site) -> None:
     assert "my_pkg" not in sys.modules  # so far nothing was imported
 
     made = STATE_STORES.create("mb", url="mb://x", size=3)
-    assert (made.colour, made.url, made.options) == ("sync", "mb://x", {"size": 3})
+    assert (made.mode, made.url, made.options) == ("sync", "mb://x", {"size": 3})
     assert STATE_STORES.create("mybackend").options == {}
-    assert open_state_store("amb://host").colour == "async"
-    made = KNOWLEDGE_STORES.create("mybackend", colour="red", url=None, options=1)  # the class itself
-    assert (type(made).__name__, made.colour) == ("Store", "red")
+    assert open_state_store("amb://host").mode == "async"
+    made = KNOWLEDGE_STORES.create("mybackend", mode="red", url=None, options=1)  # the class itself
+    assert (type(made).__name__, made.mode) == ("Store", "red")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_the_empty_path_is_the_current_folder(site: Site, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "path", ["", *sys.path[1:]])
     monkeypatch.chdir(site.path)
     STATE_STORES.refresh()
-    assert STATE_STORES.create("here").colour == "sync"
+    assert STATE_STORES.create("here").mode == "sync"
 
 
 def test_refresh_finds_what_was_installed_meanwhile(site: Site) -> None:
@@ -331,7 +331,7 @@ def test_a_registry_of_another_group(site: Site) -> None:
     )
     registry = StoreRegistry("state", "praisonai.my_stores")
     assert registry.list_registered() == ["mine"]
-    assert registry.create("mine").colour == "sync"
+    assert registry.create("mine").mode == "sync"
 
 
 # ---------------------------------------------------------------------------------------------- plugins that are broken
@@ -520,11 +520,11 @@ def test_two_distributions_with_one_name_are_listed_and_refused(two: Site, name:
 
 def test_the_way_out_of_two_distributions(two: Site) -> None:
     for name in ("twin@Twin.Dist-2", "tw@twin-dist-2", "tw2", "tw2@TWIN_DIST.2"):
-        assert STATE_STORES.create(name).colour == "sync 2"
+        assert STATE_STORES.create(name).mode == "sync 2"
         assert STATE_STORES.has(name)
         assert STATE_STORES.canonical(name) == "twin"
-    assert create_state_store("twin@twin-dist-1", mode="async").colour == "async 1"
-    assert create_state_store("async_twin@twin-dist-1", mode="sync").colour == "sync 1"
+    assert create_state_store("twin@twin-dist-1", mode="async").mode == "async 1"
+    assert create_state_store("async_twin@twin-dist-1", mode="sync").mode == "sync 1"
     for name in ("tw1@twin-dist-2", "twin@somebody", "twin@"):
         assert not STATE_STORES.has(name)
     with pytest.raises(UnknownBackendError) as caught:
@@ -537,7 +537,7 @@ def test_the_name_of_one_that_is_an_alias_of_another_is_ambiguous_too(site: Site
     site.install("valkey-dist", points, {"other_twin": FACTORY})
     with pytest.raises(AmbiguousBackendError, match="'memory@praisonai-persistence'"):
         STATE_STORES.create("memory")
-    assert STATE_STORES.create("memory@valkey-dist").colour == "sync"
+    assert STATE_STORES.create("memory@valkey-dist").mode == "sync"
     assert isinstance(STATE_STORES.create("memory@praisonai-persistence"), MemoryStateStore)
 
 
@@ -551,7 +551,7 @@ def test_a_distribution_that_is_found_twice_is_one(site: Site, tmp_path: Any, mo
     monkeypatch.setattr(sys, "path", [str(site.path), str(second.path), str(site.path), *sys.path[1:]])
     STATE_STORES.refresh()
     assert [info.version for info in STATE_STORES.backends() if info.name == "again"] == ["2.0"]
-    assert STATE_STORES.create("again").colour == "sync"
+    assert STATE_STORES.create("again").mode == "sync"
 
 
 def test_within_a_distribution_a_backend_comes_before_an_alias(site: Site) -> None:
@@ -559,7 +559,7 @@ def test_within_a_distribution_a_backend_comes_before_an_alias(site: Site) -> No
     site.install(
         "both", {**points, "state.aliases": {"one": "both_plugin:create_async_store"}}, {"both_plugin": FACTORY}
     )
-    assert STATE_STORES.create("one").colour == "sync"
+    assert STATE_STORES.create("one").mode == "sync"
     assert STATE_STORES.canonical("one@both") == "one"
 
 
@@ -572,7 +572,7 @@ def test_aliases_belong_to_the_entry_of_their_own_distribution_with_an_equal_val
     aliases = STATE_STORES.list_aliases()
     assert aliases["ow"] == "owner"
     assert not {"stolen", "lost"} & set(aliases)
-    assert STATE_STORES.create("ow").colour == "sync"  # two names of one object are not two distributions
+    assert STATE_STORES.create("ow").mode == "sync"  # two names of one object are not two distributions
     with pytest.raises(UnknownBackendError):
         STATE_STORES.create("stolen")
 
@@ -586,7 +586,7 @@ def test_what_was_registered_at_run_time_wins_over_plugins(two: Site) -> None:
     assert registry.create("twin") == ("own", None)
     assert registry.create("tw", url="x") == ("own", "x")  # an installed alias of the name follows it
     assert registry.create("memory") == ("own", None)
-    assert registry.create("twin@Twin.Dist-1").colour == "sync 1"
+    assert registry.create("twin@Twin.Dist-1").mode == "sync 1"
     assert isinstance(registry.create("memory@praisonai-persistence"), MemoryStateStore)
     assert "memory" not in registry.list_registered()
     assert registry.list_aliases()["memory"] == registry.list_aliases()["tw"] == "twin"
@@ -634,7 +634,7 @@ def test_threads_register_create_and_list_at_once(site: Site) -> None:
             assert registry.create(name) == registry.create(f"alias-{worker}-{turn}") == name
             assert registry.create(f"last-{worker}") == name
             assert registry.create("same") in range(workers)
-            assert registry.create("raced").colour == "sync"
+            assert registry.create("raced").mode == "sync"
             names = registry.list_registered()
             assert names == sorted(names)
             assert {name, "raced"} <= set(names)
@@ -703,7 +703,7 @@ def test_a_lock_of_another_thread_does_not_stay_locked_in_a_forked_child() -> No
 # ---------------------------------------------------------------------------------------------------------------- modes
 
 
-def test_modes_take_the_variant_of_that_colour() -> None:
+def test_modes_take_the_variant_of_that_mode() -> None:
     sync, other = StateStore, AsyncStateStore
     for backend, mode, expected in (
         ("memory", "auto", sync),
@@ -919,7 +919,7 @@ def test_what_is_no_folder_is_left_to_importlib(two: Site, tmp_path: Any, monkey
     STATE_STORES.refresh()
     assert ours() == theirs()
     assert BackendInfo("zipped", (), "zipped", "7", "zipped_plugin:create_store") in STATE_STORES.backends()
-    assert STATE_STORES.create("zipped").colour == "sync"
+    assert STATE_STORES.create("zipped").mode == "sync"
 
 
 def test_finders_of_other_tools_are_asked(bare_site: Site, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,17 +204,17 @@ def test_what_records_have_no_field_for_is_under_one_key(
     store: StoreBackedSessionStore, conversations: MemoryConversationStore
 ) -> None:
     store.set_agent_info("s", agent_name="helper", user_id="ada")
-    store.update_session_metadata("s", colour="red", agent_id="a-1")
+    store.update_session_metadata("s", mode="red", agent_id="a-1")
     session = conversations.get_session("s")
     assert session is not None
     assert (session.user_id, session.agent_id) == ("ada", "a-1")
     own = session.metadata.pop(RESERVED_KEY) if session.metadata else None
-    assert (session.metadata, own) == ({"colour": "red", "agent_id": "a-1"}, {"agent_name": "helper"})
+    assert (session.metadata, own) == ({"mode": "red", "agent_id": "a-1"}, {"agent_name": "helper"})
     with pytest.raises(InvalidValueError):
         store.update_session_metadata("s", **{RESERVED_KEY: 1})
     with pytest.raises(InvalidValueError):
         store.add_message("s", "user", "x", {RESERVED_KEY: 1})
-    assert store.get_session("s").metadata == {"colour": "red", "agent_id": "a-1"}
+    assert store.get_session("s").metadata == {"mode": "red", "agent_id": "a-1"}
 
 
 def test_a_limit_reads_no_more_than_it_needs(conversations: MemoryConversationStore) -> None:

@@ -1,4 +1,4 @@
-"""One logic, two colours: the two loops behave the same."""
+"""One logic for sync and async: the two loops behave the same."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from praisonai_persistence.steps import done, is_write, reads, run, run_async, w
 
 @pytest.fixture(params=["sync", "async"])
 def drive(request):
-    """Run steps with a plain function as driver, in both colours."""
+    """Run steps with a plain function as driver, in both modes."""
     if request.param == "sync":
         return run
 

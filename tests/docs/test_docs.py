@@ -120,7 +120,7 @@ def test_the_backend_in_the_plugin_guide_installs_and_conforms(tmp_path):
 def test_the_custom_store_conforms(tmp_path):
     (tmp_path / "test_custom.py").write_text(
         files("docs/plugins.md")["test_vault.py"]
-        .replace('    backend = "vault"\n', '    colours = ("async",)\n')
+        .replace('    backend = "vault"\n', '    modes = ("async",)\n')
         .replace('            sync="praisonai_persistence_vault:VaultConversationStore",\n', "")
         .replace("praisonai_persistence_vault:AsyncVaultConversationStore", "custom_store:DictStore")
         .replace('"host":', '"title":'),

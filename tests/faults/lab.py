@@ -65,9 +65,9 @@ class Outcome:
 class Process:
     """One process with a few writers, who live on when it is killed and started anew."""
 
-    def __init__(self, spec: StoreSpec, colour: str, names: list[str], heard: threading.Condition) -> None:
+    def __init__(self, spec: StoreSpec, mode: str, names: list[str], heard: threading.Condition) -> None:
         self.spec = spec
-        self.colour = colour
+        self.mode = mode
         self.names = names
         self.tries: dict[str, list[Tried]] = {name: [] for name in names}
         self.errors = 0
@@ -86,7 +86,7 @@ class Process:
             if tries and tries[-1]["answer"] is None and tries[-1]["repeatable"]:
                 left = tries[-1]["item"]
             seats.append({"writer": name, "next": len(tries), "left": left})
-        job = {"spec": self.spec.to_json(), "colour": self.colour, "seats": seats}
+        job = {"spec": self.spec.to_json(), "mode": self.mode, "seats": seats}
         self.silent = False
         pipe, theirs = _children.Pipe(duplex=False)
         self._process = _children.Process(target=writer.work, args=(job, theirs), daemon=True)
@@ -150,11 +150,11 @@ class Crew:
 
     def __init__(self, spec: StoreSpec, processes: int, writers: int) -> None:
         self._heard = threading.Condition()
-        colours = [colour for colour in ("sync", "async") if spec.has(colour)]
+        modes = [mode for mode in ("sync", "async") if spec.has(mode)]
         self.processes = [
             Process(
                 spec,
-                colours[number % len(colours)],
+                modes[number % len(modes)],
                 [f"p{number}w{writer}" for writer in range(writers)],
                 self._heard,
             )

@@ -101,7 +101,7 @@ def work(job: dict[str, Any], pipe: Connection) -> None:
     """Write until killed.
 
     Args:
-        job: the ``spec`` of the store, the ``colour`` to take, and for each writer a seat: its name, the number of its
+        job: the ``spec`` of the store, the ``mode`` to take, and for each writer a seat: its name, the number of its
             next item, and the item that its predecessor left undone.
         pipe: to the laboratory.
     """
@@ -109,7 +109,7 @@ def work(job: dict[str, Any], pipe: Connection) -> None:
     _pipe = pipe
     try:
         spec = StoreSpec.from_json(job["spec"])
-        write = _write_in_tasks if job["colour"] == "async" else _write_in_threads
+        write = _write_in_tasks if job["mode"] == "async" else _write_in_threads
         write(job["seats"], spec, WORKLOADS[spec.kind]())
     except BaseException:
         tell({"fatal": traceback.format_exc(), "writer": None})

@@ -180,7 +180,7 @@ class AdoptionTests(ABC):
 
     @pytest.fixture(params=["sync", "async"])
     def store(self, request, place):
-        """Call methods of a store of each colour."""
+        """Call methods of a store of each mode."""
 
         def call(method: str, *arguments: Any, **keywords: Any) -> Any:
             options = {**place, **keywords.pop("options", {})}

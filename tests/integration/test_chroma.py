@@ -37,7 +37,7 @@ class TestChromaServer(Networked, KnowledgeStoreSuite):
 
 class TestChromaFolder(Embedded, KnowledgeStoreSuite):
     backend = "chroma (folder)"
-    colours = ("sync",)
+    modes = ("sync",)
 
     @pytest.fixture
     def spec(self, tmp_path: Path) -> StoreSpec:
@@ -52,7 +52,7 @@ class TestChromaFolder(Embedded, KnowledgeStoreSuite):
 
 class TestChromaMemory(KnowledgeStoreSuite):
     backend = "chroma (memory)"
-    colours = ("async",)
+    modes = ("async",)
 
     @pytest.fixture
     def spec(self) -> StoreSpec:

@@ -239,8 +239,8 @@ def test_restarts_under_load_lose_and_double_nothing(options, mariadb):
 # ---------------------------------------------------------------------------------------------------------- bad input
 
 
-def _in_both_colours(options: dict[str, Any], call: str, *arguments: Any) -> list[BaseException | None]:
-    """Call a method of a new store of each colour; return what each raised."""
+def _in_both_modes(options: dict[str, Any], call: str, *arguments: Any) -> list[BaseException | None]:
+    """Call a method of a new store of each mode; return what each raised."""
     raised: list[BaseException | None] = []
     with MySQLConversationStore(**options) as store:
         try:
@@ -263,7 +263,7 @@ def _in_both_colours(options: dict[str, Any], call: str, *arguments: Any) -> lis
 
 def test_a_wrong_password(options, mariadb):
     options["url"] = re.sub(r":[^:@]*@", ":wr0ng-S3cret@", mariadb.url)
-    for error in _in_both_colours(options, "connect"):
+    for error in _in_both_modes(options, "connect"):
         assert isinstance(error, ConnectionFailedError)
         assert "wrong user or password" in str(error)
         assert "wr0ng" not in str(error)
@@ -272,7 +272,7 @@ def test_a_wrong_password(options, mariadb):
 def test_an_unknown_database(options, account):
     url = account("ALL")
     options["url"] = url.rpartition("/")[0] + "/nothing_here"
-    for error in _in_both_colours(options, "connect"):
+    for error in _in_both_modes(options, "connect"):
         assert isinstance(error, ConnectionFailedError)
         assert "database" in str(error)
 
@@ -281,7 +281,7 @@ def test_a_refused_port(options):
     port = free_port()
     options["url"] = f"mysql://u:s3cret@127.0.0.1:{port}/agents"
     start = time.monotonic()
-    for error in _in_both_colours(options, "connect"):
+    for error in _in_both_modes(options, "connect"):
         assert isinstance(error, ConnectionFailedError)
         assert str(port) in str(error)
         assert "s3cret" not in str(error)
@@ -291,7 +291,7 @@ def test_a_refused_port(options):
 @pytest.mark.parametrize("name", ["a`b", "a'b", 'a"b; --'])
 def test_a_database_name_with_quotes(options, mariadb, name):
     options["url"] = f"{mariadb.url.rpartition('/')[0]}/{quote(name)}"
-    for error in _in_both_colours(options, "connect"):
+    for error in _in_both_modes(options, "connect"):
         assert isinstance(error, ConnectionFailedError)
         assert "no such database" in str(error)
 
@@ -300,7 +300,7 @@ def test_a_host_that_never_answers(options):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options["url"] = f"mysql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/agents"
         start = time.monotonic()
-        for error in _in_both_colours({**options, "connect_timeout": 1.0}, "connect"):
+        for error in _in_both_modes({**options, "connect_timeout": 1.0}, "connect"):
             assert isinstance(error, ConnectionFailedError)
             assert "s3cret" not in str(error)
         assert time.monotonic() - start < 10
@@ -308,7 +308,7 @@ def test_a_host_that_never_answers(options):
 
 def test_a_name_that_nobody_knows(options):
     options["url"] = "mysql://u:s3cret@nowhere.invalid/agents"
-    for error in _in_both_colours({**options, "connect_timeout": 2.0}, "connect"):
+    for error in _in_both_modes({**options, "connect_timeout": 2.0}, "connect"):
         assert isinstance(error, ConnectionFailedError)
 
 
@@ -316,14 +316,14 @@ def test_a_role_that_may_only_read(options, account):
     with MySQLConversationStore(**options) as store:
         store.create_session(ConversationSession("s"))
     options["url"] = account("SELECT")
-    assert _in_both_colours(options, "get_session", "s") == [None, None]
-    for error in _in_both_colours(options, "create_session", ConversationSession("t")):
+    assert _in_both_modes(options, "get_session", "s") == [None, None]
+    for error in _in_both_modes(options, "create_session", ConversationSession("t")):
         assert isinstance(error, BackendError)
         assert "right" in str(error)
 
 
 def test_tables_that_are_not_there_and_may_not_be_made(options):
-    for error in _in_both_colours({**options, "create_schema": False}, "connect"):
+    for error in _in_both_modes({**options, "create_schema": False}, "connect"):
         assert isinstance(error, SchemaError)
         assert "create_schema" in str(error)
 
@@ -332,7 +332,7 @@ def test_tables_of_a_newer_release(options, mariadb):
     with MySQLConversationStore(**options) as store:
         store.connect()
     mariadb.execute(f"UPDATE `{options['table_prefix']}schema` SET version = 99")
-    for error in _in_both_colours(options, "connect"):
+    for error in _in_both_modes(options, "connect"):
         assert isinstance(error, SchemaError)
         assert "99" in str(error)
 
@@ -370,7 +370,7 @@ def test_a_value_that_the_server_would_not_take(options, mariadb):
         ("add_messages", "s", [_message("small"), large]),
         ("update_session", ConversationSession("s", name="'" * (packet // 2))),
     ):
-        for error in _in_both_colours(options, call, *arguments):
+        for error in _in_both_modes(options, call, *arguments):
             assert isinstance(error, SerializationError)
             assert "max_allowed_packet" in str(error)
     with MySQLConversationStore(**options) as store:
@@ -387,11 +387,11 @@ def test_statements_end_at_their_time_limit(options):
 
 def test_tls(options, mariadb):
     if mariadb.execute("SHOW VARIABLES LIKE 'have_ssl'")[0][1] != "YES":
-        for error in _in_both_colours({**options, "tls": "require"}, "connect"):
+        for error in _in_both_modes({**options, "tls": "require"}, "connect"):
             assert isinstance(error, ConnectionFailedError)
             assert "TLS" in str(error)
         return
-    for error in _in_both_colours({**options, "tls": "verify"}, "connect"):  # its certificate is its own
+    for error in _in_both_modes({**options, "tls": "verify"}, "connect"):  # its certificate is its own
         assert isinstance(error, ConnectionFailedError)
     cipher = Fetch("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
     with MySQLConversationStore(**options, tls="require") as store, store._runner._pool.lend() as connection:

@@ -209,8 +209,8 @@ class TestAServer:
                 store.count("others")
         client.close()
 
-    @pytest.mark.parametrize("colour", ["sync", "async"])
-    def test_a_server_that_stops_in_a_batch(self, qdrant, options, monkeypatch, colour):
+    @pytest.mark.parametrize("mode", ["sync", "async"])
+    def test_a_server_that_stops_in_a_batch(self, qdrant, options, monkeypatch, mode):
         """What was acknowledged is there; the batch in between is reported, and can be repeated."""
         if not qdrant.restartable:
             pytest.skip("the server of the environment's URL is not ours to restart")
@@ -238,7 +238,7 @@ class TestAServer:
 
         def work():
             with pytest.raises(ConnectionFailedError):
-                asyncio.run(in_loop() if colour == "async" else waited(store))
+                asyncio.run(in_loop() if mode == "async" else waited(store))
             ended.append(True)
 
         ended = []

@@ -146,7 +146,7 @@ def url_with(url: str, **changes: Any) -> str:
 
 
 def both(options: dict[str, Any], expected: type[Exception], words: str, secret: str | None = None) -> None:
-    """Both colours: connecting, and writing, raise an error of that type with those words and without the secret."""
+    """Both modes: connecting, and writing, raise an error of that type with those words and without the secret."""
 
     async def body(store: Any) -> list[Exception]:
         errors = []
@@ -535,7 +535,7 @@ class TestHandedIn:
 
         asyncio.run(main())
 
-    def test_a_client_of_the_other_colour_is_refused(self, options):
+    def test_a_client_of_the_other_mode_is_refused(self, options):
         with (
             driver.Redis.from_url(options["url"]) as client,
             pytest.raises(ConfigurationError, match=r"redis\.asyncio"),

@@ -426,7 +426,7 @@ def as_sync(store: Any) -> Any:
     Raises:
         InvalidValueError: ``store`` is no store.
     """
-    return _coloured(store, SyncStore, _SYNC, ())
+    return _in_mode(store, SyncStore, _SYNC, ())
 
 
 @overload
@@ -449,10 +449,10 @@ def as_async(store: Any, threads: int = 8) -> Any:
     Raises:
         InvalidValueError: ``store`` is no store, or ``threads`` is not above 0.
     """
-    return _coloured(store, AsyncStore, _ASYNC, (threads,))
+    return _in_mode(store, AsyncStore, _ASYNC, (threads,))
 
 
-def _coloured(store: Any, wanted: type[Any], classes: dict[Any, type[Any]], arguments: Any) -> Any:
+def _in_mode(store: Any, wanted: type[Any], classes: dict[Any, type[Any]], arguments: Any) -> Any:
     if isinstance(store, wanted):
         return store
     for interface, over in classes.items():

@@ -39,11 +39,11 @@ def _create(kind: str, backend: str, url: str | None, mode: str, registry: Store
         options["url"] = url
     if mode == "auto":
         return stores._create(backend, options)
-    store = stores._create(_coloured(stores, backend, mode), options)
+    store = stores._create(_in_mode(stores, backend, mode), options)
     return _bridged(store, mode)
 
 
-def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
+def _in_mode(stores: StoreRegistry, backend: str, mode: str) -> str:
     """Return the name of the backend's sync or async variant, by the naming rule ``async_<name>``; its own without."""
     name = stores.canonical(backend)
     at = "@" + backend.partition("@")[2] if "@" in backend else ""
@@ -55,7 +55,7 @@ def _coloured(stores: StoreRegistry, backend: str, mode: str) -> str:
 
 
 def _bridged(store: Any, mode: str) -> Any:
-    """Return the store in the colour of the mode: itself, or over the bridge."""
+    """Return the store as the mode wants it: itself, or over the bridge."""
     from praisonai_persistence._store import AsyncStore, SyncStore
 
     if isinstance(store, SyncStore if mode == "sync" else AsyncStore):
@@ -103,7 +103,7 @@ def create_conversation_store(
     Args:
         backend: a name or an alias, or ``name@distribution``.
         url: where it stores; what it looks like is the backend's business.
-        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that colour, or, where it
+        mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that mode, or, where it
             has none, the backend itself behind a bridge (see ``praisonai_persistence.bridge``).
         registry: another than the process-wide one.
         **options: the backend's own.

@@ -1,4 +1,4 @@
-"""One logic, two colours.
+"""One logic for sync and async.
 
 An operation on a store is written once, as a generator: it yields what it wants done (a query, a command, a call on a
 vendor's client) and gets the answer back at the yield. [run][] drives it with a plain function, [run_async][] with a

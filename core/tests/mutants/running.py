@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def place(item):
-    return item.cls.__name__, item.callspec.params["colour"]
+    return item.cls.__name__, item.callspec.params["mode"]
 
 
 def pytest_runtest_setup(item):
@@ -64,9 +64,9 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed or report.when == "call":
-        name, colour = place(item)
+        name, mode = place(item)
         mine = outcomes.setdefault(name.removeprefix("Test"), {}).setdefault(
-            colour, {"passed": [], "failed": [], "broken": [], "printed": []}
+            mode, {"passed": [], "failed": [], "broken": [], "printed": []}
         )
         if report.passed:
             mine["passed"].append(item.name)
@@ -96,7 +96,7 @@ from praisonai_persistence.testing import {suite}, StoreSpec
 
 def suite_of(name, clause, sync, async_):
     class Suite({suite}):
-        colours = tuple(colour for colour, store in (("sync", sync), ("async", async_)) if store)
+        modes = tuple(mode for mode, store in (("sync", sync), ("async", async_)) if store)
 
         @pytest.fixture
         def spec(self):
@@ -136,9 +136,9 @@ class Mutant:
     async_: str = ""
 
     @property
-    def colours(self) -> list[str]:
+    def modes(self) -> list[str]:
         """Where it has to be caught."""
-        return [colour for colour, store in (("sync", self.sync), ("async", self.async_)) if store]
+        return [mode for mode, store in (("sync", self.sync), ("async", self.async_)) if store]
 
 
 def pause() -> None:
@@ -147,7 +147,7 @@ def pause() -> None:
 
 
 Outcomes = dict[str, dict[str, dict[str, list[str]]]]
-"""Name of a mutant, colour, ``passed``, ``failed`` or ``broken``: names of tests, with what they said.
+"""Name of a mutant, mode, ``passed``, ``failed`` or ``broken``: names of tests, with what they said.
 
 ``printed`` is what pytest prints of those that failed.
 """

@@ -125,7 +125,7 @@ def on_a_terminal(process, *arguments, prompt="", keys="", **environment):
 
 
 @POSIX
-def test_tables_and_colours_on_a_terminal_only(process, fill):
+def test_tables_and_colors_on_a_terminal_only(process, fill):
     fill()
     arguments = ("doctor", "--conversation-url", "a.db")
     code, shown = on_a_terminal(process, *arguments, NO_COLOR="")

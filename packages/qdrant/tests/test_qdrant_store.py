@@ -1,4 +1,4 @@
-"""What the conformance kit does not ask of Qdrant's store: options, the clients' two colours, races on a server."""
+"""What the conformance kit does not ask of Qdrant's store: options, the clients' two modes, races on a server."""
 
 from __future__ import annotations
 

@@ -127,10 +127,10 @@ def test_only_conversations_adopt():
     migrations().adopt_on_connect(False)
 
 
-@pytest.mark.parametrize("colour", [SQLRunner, AsyncSQLRunner])
-def test_administration_migrates_nothing_and_the_next_operation_looks_again(path, colour):
+@pytest.mark.parametrize("mode", [SQLRunner, AsyncSQLRunner])
+def test_administration_migrates_nothing_and_the_next_operation_looks_again(path, mode):
     steps = migrations()
-    runner = colour((SyncPool if colour is SQLRunner else AwaitedPool)(path), steps)
+    runner = mode((SyncPool if mode is SQLRunner else AwaitedPool)(path), steps)
 
     def call(method, *arguments):
         answer = method(*arguments)

@@ -22,8 +22,8 @@ from praisonai_persistence_sql import AsyncSQLRunner, Execute, Fetch, Retry, SQL
 CREATE = "CREATE TABLE IF NOT EXISTS t (a INTEGER)"
 
 
-class Colour:
-    """A runner of either colour, called alike."""
+class Caller:
+    """A runner of either caller, called alike."""
 
     def __init__(self, name, path, **options):
         self.pool = SyncPool(path) if name == "sync" else AwaitedPool(path)
@@ -67,79 +67,79 @@ def count():
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request, tmp_path):
-    colour = Colour(request.param, str(tmp_path / "x.db"), retry=Retry(2.0, first=0.001, longest=0.002))
-    colour.connect()
-    colour.faults.attempts = 0
-    yield colour
-    colour.close()
-    colour.loop.close()
+def caller(request, tmp_path):
+    caller = Caller(request.param, str(tmp_path / "x.db"), retry=Retry(2.0, first=0.001, longest=0.002))
+    caller.connect()
+    caller.faults.attempts = 0
+    yield caller
+    caller.close()
+    caller.loop.close()
 
 
-def test_an_operation_is_one_transaction(colour):
-    assert colour.run(insert, 1) == 1
+def test_an_operation_is_one_transaction(caller):
+    assert caller.run(insert, 1) == 1
     with pytest.raises(SessionNotFoundError):
-        colour.run(insert, -1)
-    assert colour.count() == 1
+        caller.run(insert, -1)
+    assert caller.count() == 1
 
 
-def test_an_undone_transaction_is_repeated(colour):
-    colour.faults.before_commit = [Deadlock(), Deadlock()]
-    assert colour.run(insert, 1) == 1
-    assert colour.faults.attempts == 3
-    assert colour.count() == 1
+def test_an_undone_transaction_is_repeated(caller):
+    caller.faults.before_commit = [Deadlock(), Deadlock()]
+    assert caller.run(insert, 1) == 1
+    assert caller.faults.attempts == 3
+    assert caller.count() == 1
 
 
-def test_a_write_is_not_repeated_when_its_commit_may_have_happened(colour):
-    colour.faults.after_commit = [Gone()]
+def test_a_write_is_not_repeated_when_its_commit_may_have_happened(caller):
+    caller.faults.after_commit = [Gone()]
     with pytest.raises(BackendError, match="Gone") as caught:
-        colour.run(insert, 1)
+        caller.run(insert, 1)
     assert isinstance(caught.value.__cause__, Gone)
-    assert colour.count() == 1
+    assert caller.count() == 1
 
 
-def test_one_that_says_it_is_repeatable_is(colour):
-    colour.faults.after_commit = [Gone()]
-    colour.run(insert_again, 1)
-    assert colour.faults.attempts == 2
+def test_one_that_says_it_is_repeatable_is(caller):
+    caller.faults.after_commit = [Gone()]
+    caller.run(insert_again, 1)
+    assert caller.faults.attempts == 2
 
 
-def test_a_read_is_repeated_on_a_lost_connection(colour):
-    colour.run(insert, 1)
-    colour.faults.before_commit = [Gone()]
-    colour.faults.after_commit = []
-    assert colour.count() == 1
+def test_a_read_is_repeated_on_a_lost_connection(caller):
+    caller.run(insert, 1)
+    caller.faults.before_commit = [Gone()]
+    caller.faults.after_commit = []
+    assert caller.count() == 1
 
 
 def test_the_budget_ends_the_retries(tmp_path):
-    colour = Colour("sync", str(tmp_path / "y.db"), retry=Retry(0.05, first=0.001, longest=0.005))
-    colour.faults.before_commit = [Deadlock() for _ in range(100_000)]
+    caller = Caller("sync", str(tmp_path / "y.db"), retry=Retry(0.05, first=0.001, longest=0.005))
+    caller.faults.before_commit = [Deadlock() for _ in range(100_000)]
     begun = time.monotonic()
     with pytest.raises(BackendError, match="Deadlock"):
-        colour.run(insert, 1)
-    assert colour.faults.attempts > 1
+        caller.run(insert, 1)
+    assert caller.faults.attempts > 1
     assert time.monotonic() - begun < 5
-    colour.close()
-    colour.loop.close()
+    caller.close()
+    caller.loop.close()
 
 
-def test_other_errors_are_wrapped_at_once(colour):
+def test_other_errors_are_wrapped_at_once(caller):
     @writes
     def broken():
         yield Execute("NO SUCH STATEMENT")
 
     with pytest.raises(BackendError) as caught:
-        colour.run(broken)
+        caller.run(broken)
     assert caught.value.__cause__ is not None
-    assert colour.run(insert, 1) == 1
+    assert caller.run(insert, 1) == 1
 
 
-def test_closed(colour):
-    colour.run(insert, 1)
-    colour.close()
-    colour.close()
-    assert colour.faults.closed == 1
-    for call in (colour.connect, lambda: colour.run(insert, 1)):
+def test_closed(caller):
+    caller.run(insert, 1)
+    caller.close()
+    caller.close()
+    assert caller.faults.closed == 1
+    for call in (caller.connect, lambda: caller.run(insert, 1)):
         with pytest.raises(StoreClosedError):
             call()
 
@@ -155,7 +155,7 @@ def test_the_schema_is_made_once(tmp_path):
     runner.close()
 
 
-def test_the_shared_sql_serves_a_store_of_either_colour(tmp_path):
+def test_the_shared_sql_serves_a_store_of_either_mode(tmp_path):
     """The statements that engines override for speed keep the contract as they are, too."""
     steps = SQLConversationSteps(PlainSQLite(), "p_")
     path = str(tmp_path / "s.db")

@@ -180,7 +180,7 @@ class ConversationSteps(ABC):
 
 
 class _Declared:
-    """What both colours declare."""
+    """What both modes declare."""
 
     max_message_bytes: ClassVar[int] = MAX_BYTES
     """Largest message or session, in bytes of UTF-8."""

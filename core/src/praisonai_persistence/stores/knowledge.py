@@ -231,7 +231,7 @@ def _deletion(ids: Sequence[str] | None, filters: Any) -> tuple[list[str] | None
 
 
 class _Declared:
-    """What both colours declare."""
+    """What both modes declare."""
 
     max_document_bytes: ClassVar[int] = MAX_BYTES
     """Largest document without its embedding, in bytes of UTF-8."""

@@ -134,7 +134,7 @@ def _storable(prefix: str) -> bool:
 
 
 class _Declared:
-    """What both colours declare, and how they write values."""
+    """What both modes declare, and how they write values."""
 
     max_value_bytes: ClassVar[int] = MAX_BYTES
     """Largest value of a key or of a field, in bytes of its JSON text in UTF-8."""

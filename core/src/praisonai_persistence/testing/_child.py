@@ -7,6 +7,7 @@ the body and reports by lines of JSON on what was its standard output; whatever 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import sys
@@ -48,6 +49,7 @@ class Parent:
 
 def main() -> None:
     """Do one job."""
+    faulthandler.enable()  # what a crash of the interpreter or of a driver was in the middle of
     reports = os.dup(1)
     os.dup2(2, 1)
     parent = Parent(reports, sys.stdin)
@@ -67,10 +69,10 @@ def _work(parent: Parent, job: dict[str, Any]) -> Any:
 
     module, _, path = job["body"].partition(":")
     body: Any = reduce(getattr, path.split("."), import_module(module))
-    spec, colour = StoreSpec.from_json(job["spec"]), job["colour"]
+    spec, mode = StoreSpec.from_json(job["spec"]), job["mode"]
 
     async def work() -> Any:
-        store = awaitable(spec.open(colour))
+        store = awaitable(spec.open(mode))
         try:
             parent._write({"ready": os.getpid()})
             parent.receive()
@@ -78,7 +80,7 @@ def _work(parent: Parent, job: dict[str, Any]) -> Any:
         finally:
             await store.close()
 
-    return drive(work()) if colour == "sync" else asyncio.run(work())
+    return drive(work()) if mode == "sync" else asyncio.run(work())
 
 
 if __name__ == "__main__":

@@ -74,13 +74,13 @@ _messages = st.builds(
 )
 
 
-def run_conversation_model(spec: StoreSpec, colour: str, *, examples: int, steps: int) -> None:
+def run_conversation_model(spec: StoreSpec, mode: str, *, examples: int, steps: int) -> None:
     """Take ``examples`` walks of at most ``steps`` operations; the same ones in every run.
 
     Raises:
         AssertionError: the store and the reference differ; Hypothesis prints the shortest walk that shows it.
     """
-    portal = Portal(spec, colour)
+    portal = Portal(spec, mode)
     stores = [portal.open(), portal.open()]
     options = settings(
         max_examples=examples,

@@ -48,7 +48,7 @@ def situation(item: pytest.Function, error: BaseException) -> list[str]:
         found = {
             name: value
             for name, value in frame.f_locals.items()
-            if isinstance(value, _PLAIN) and not name.startswith(("_", "@")) and name != "colour"
+            if isinstance(value, _PLAIN) and not name.startswith(("_", "@")) and name != "mode"
         }
         lines += [f"  {name} = {shorten(value, 120)}" for name, value in list(found.items())[-_SHOWN:]]
     return lines

@@ -1,4 +1,4 @@
-"""One way to call stores of both colours: everything is awaited. Imports nothing heavy, for child processes."""
+"""One way to call stores of both modes: everything is awaited. Imports nothing heavy, for child processes."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def drive(steps: Coroutine[Any, Any, T]) -> T:
 
 
 class Portal:
-    """Calls stores of both colours from sync code, as a stateful test needs it; an async store gets a loop of its own.
+    """Calls stores of both modes from sync code, as a stateful test needs it; an async store gets a loop of its own.
 
     Args:
         spec: the store.
-        colour: ``sync`` or ``async``.
+        mode: ``sync`` or ``async``.
     """
 
-    def __init__(self, spec: StoreSpec, colour: str) -> None:
+    def __init__(self, spec: StoreSpec, mode: str) -> None:
         self._spec = spec
-        self._colour = colour
-        self._loop = asyncio.new_event_loop() if colour == "async" else None
+        self._mode = mode
+        self._loop = asyncio.new_event_loop() if mode == "async" else None
         self._opened: list[Any] = []
 
     def open(self) -> Any:
@@ -91,7 +91,7 @@ class Portal:
         return store
 
     async def _construct(self) -> Any:
-        return awaitable(self._spec.open(self._colour))
+        return awaitable(self._spec.open(self._mode))
 
     def run(self, steps: Coroutine[Any, Any, T]) -> T:
         """Run one call of a store, ``portal.run(store.get("key"))``."""

@@ -72,7 +72,7 @@ class NetworkTests(StoreSuite, suite=True):
         return work_on(spec.kind)
 
     @pytest.fixture
-    async def network(self, spec_through: Endpoint, colour: str) -> AsyncIterator[Network]:
+    async def network(self, spec_through: Endpoint, mode: str) -> AsyncIterator[Network]:
         """Put a proxy between the store and its server."""
         host, port, spec_at = spec_through
         opened: list[Any] = []
@@ -80,7 +80,7 @@ class NetworkTests(StoreSuite, suite=True):
             spec = spec_at("127.0.0.1", proxy.port).with_options(connect_timeout=TIMEOUT, timeout=TIMEOUT)
 
             def open_store() -> Any:
-                opened.append(awaitable(spec.open(colour)))
+                opened.append(awaitable(spec.open(mode)))
                 return opened[-1]
 
             yield Network(proxy, open_store)
@@ -94,14 +94,14 @@ class NetworkTests(StoreSuite, suite=True):
 
     @needs_fixture("spec_through")
     async def test_l02_close_waits_for_a_call_that_is_under_way(
-        self, network: Network, store: Any, work: Work, colour: str
+        self, network: Network, store: Any, work: Work, mode: str
     ) -> None:
         """The answer is on its way when close() is called: the call returns it, or says that the store is closed."""
         await work.prepare(store)
         one = network.open()
         await work.known(one)
         network.proxy.delay(0.2)
-        if colour == "sync":
+        if mode == "sync":
             calling = Worker().start(lambda: drive(work.write(one, "late")))
             calling.ended.wait(0.1)
             await within(one, one.close, GIVEN_UP)
@@ -221,14 +221,14 @@ class NetworkTests(StoreSuite, suite=True):
 
     @needs_fixture("spec_through")
     async def test_l05_callers_do_not_wait_in_a_queue_for_a_silent_server(
-        self, network: Network, store: Any, work: Work, colour: str
+        self, network: Network, store: Any, work: Work, mode: str
     ) -> None:
         """Each of several callers has its deadline, not the sum of those of the others before it."""
         await work.prepare(store)
         one = network.open()
         await work.known(one)
         network.proxy.hold()
-        if colour == "sync":
+        if mode == "sync":
             begin = time.monotonic()
             calls = [Worker().start(lambda: drive(work.known(one))) for _ in range(4)]
             for call in calls:

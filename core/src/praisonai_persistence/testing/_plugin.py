@@ -80,8 +80,8 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
             f"{name} is a conformance suite, and pytest-asyncio with asyncio_mode=auto runs its fixtures on another "
             "event loop than its tests: set asyncio_mode=strict"
         )
-    if not obj.colours or not {"sync", "async"}.issuperset(obj.colours):  # type: ignore[attr-defined]
-        raise collector.CollectError(f'{name}: \'colours\' must name "sync", "async", or both')
+    if not obj.modes or not {"sync", "async"}.issuperset(obj.modes):  # type: ignore[attr-defined]
+        raise collector.CollectError(f'{name}: \'modes\' must name "sync", "async", or both')
     weakened = {
         test
         for suite in suites
@@ -134,16 +134,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (later if tiers.leaves_out(item, suites) else rest).append(item)
             continue
         needed = getattr(item.function, "_needs_fixture", None)
-        only = getattr(item.function, "_only_colour", None)
-        if (needed and _defined(cls, needed) is _defined(suites[0], needed)) or only not in {None, *cls.colours}:
+        only = getattr(item.function, "_only_mode", None)
+        if (needed and _defined(cls, needed) is _defined(suites[0], needed)) or only not in {None, *cls.modes}:
             gone.append(item)
         elif tiers.leaves_out(item, suites):
             later.append(item)
         else:
             rest.append(item)
-        colour = item.callspec.params.get("colour", "") if hasattr(item, "callspec") else ""
+        mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""
         clauses = ",".join(_clauses(item))
-        item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{colour}/{clauses}"))
+        item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{mode}/{clauses}"))
     for item in gone:
         # Its clause is tested by others too: what does not apply is noted there.
         place, needed = item.user_properties[-1], getattr(item.function, "_needs_fixture", None)
@@ -236,7 +236,7 @@ def _backend(cls: Any) -> str:
 
 
 class Matrix:
-    """Outcomes by kind, backend, colour and clause; a plugin of its own, in the process that prints the results."""
+    """Outcomes by kind, backend, mode and clause; a plugin of its own, in the process that prints the results."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -248,12 +248,12 @@ class Matrix:
         place = next((str(value) for name, value in reversed(properties) if name == "conformance"), None)
         if place is None or (report.when != "call" and report.outcome == "passed"):
             return
-        kind, backend, colour, clauses = place.split("/")
+        kind, backend, mode, clauses = place.split("/")
         unsupported = [str(value) for name, value in properties if name == "unsupported"]
         inapplicable = [str(value) for name, value in properties if name == "not applicable"]
         for clause in clauses.split(",") if clauses else []:
             cell = self._cells.setdefault(
-                (kind, backend, colour, clause),
+                (kind, backend, mode, clause),
                 {"passed": 0, "failed": [], "skipped": [], "unsupported": [], "not applicable": []},
             )
             cell["not applicable"] = sorted({*cell["not applicable"], *inapplicable})
@@ -267,14 +267,14 @@ class Matrix:
                 cell["passed"] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return kind -> backend -> colour -> clause -> cell."""
+        """Return kind -> backend -> mode -> clause -> cell."""
         from praisonai_persistence.testing.clauses import CLAUSES, MODEL
 
         tree: dict[str, Any] = {}
-        for kind, backend, colour, _ in sorted(self._cells, key=lambda key: (*key[:2], key[2] != "sync")):
-            cells = tree.setdefault(kind, {}).setdefault(backend, {}).setdefault(colour, {})
+        for kind, backend, mode, _ in sorted(self._cells, key=lambda key: (*key[:2], key[2] != "sync")):
+            cells = tree.setdefault(kind, {}).setdefault(backend, {}).setdefault(mode, {})
             for clause in (*CLAUSES.get(kind, {}), *CLAUSES["lifecycle"], MODEL):
-                cells[clause] = _cell(self._cells.get((kind, backend, colour, clause)))
+                cells[clause] = _cell(self._cells.get((kind, backend, mode, clause)))
         return tree
 
     def pytest_sessionfinish(self) -> None:
@@ -307,17 +307,15 @@ def _markdown(tree: dict[str, Any]) -> Iterator[str]:
         yield f"| clause | | {' | '.join(backends)} |"
         yield f"|---|---|{'---|' * len(backends)}"
         for clause, title in {**CLAUSES.get(kind, {}), **CLAUSES["lifecycle"], MODEL: MODEL_TITLE}.items():
-            words = [
-                _words({colour: cells[clause] for colour, cells in colours.items()}) for colours in backends.values()
-            ]
+            words = [_words({mode: cells[clause] for mode, cells in modes.items()}) for modes in backends.values()]
             yield f"| {clause} | {title} | {' | '.join(words)} |"
 
 
 def _words(cells: dict[str, dict[str, Any]]) -> str:
-    texts = {colour: _word(cell) for colour, cell in cells.items()}
+    texts = {mode: _word(cell) for mode, cell in cells.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
-    return ", ".join(f"{colour} {text}" for colour, text in texts.items())
+    return ", ".join(f"{mode} {text}" for mode, text in texts.items())
 
 
 def _word(cell: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ An author of a backend overrides one fixture::
 
 ``spec`` gives fresh data for every test, and removes it afterwards if need be (``yield``). What the store can beyond
 the required it declares itself, in its class (``capabilities``). Where there is no sync, or no async store, the
-subclass says so: ``colours = ("async",)``. An engine that can be out of reach also overrides ``unreachable_spec``, one
+subclass says so: ``modes = ("async",)``. An engine that can be out of reach also overrides ``unreachable_spec``, one
 that can be restarted ``server``. A test that a backend cannot pass is overridden with
 ``@pytest.mark.xfail(reason=...)`` and stands as failing in the matrix; nothing else makes a suite smaller.
 
@@ -60,9 +60,9 @@ An author of a suite writes each body once, async; it runs on the sync store and
 
 ``store`` is the async store itself, or the sync one behind a facade that makes its calls awaitable; ``scan_prefix`` is
 an async iterator on both. ``raw(store)`` is the object that was constructed. A test that is not ``async`` (a random
-walk of Hypothesis) gets no ``store`` and no ``open_store``; it opens its own with ``_facade.Portal(spec, colour)``.
+walk of Hypothesis) gets no ``store`` and no ``open_store``; it opens its own with ``_facade.Portal(spec, mode)``.
 ``@needs_fixture("server")`` marks a test that only subclasses with that fixture run, ``@only("async")`` one for one
-colour, ``@full_only`` one that takes long and is left out of the tier ``quick``.
+mode, ``@full_only`` one that takes long and is left out of the tier ``quick``.
 
 A clause of which a store lacks a part that it need not have is never skipped: the test asserts that the undeclared
 operation is refused (or does not work), then calls ``unsupported(part)``, and the matrix says so.
@@ -114,7 +114,7 @@ OpenStore = Callable[..., Any]
 Race = Callable[..., Coroutine[Any, Any, list[Any]]]
 """``await race(body, workers=8)``: run ``body(0)`` to ``body(workers - 1)`` at once; what each returned or raised."""
 Spawn = Callable[..., Coroutine[Any, Any, "Child"]]
-"""``await spawn("module:body", *, spec=None, **arguments)``: another interpreter with a store of the test's colour."""
+"""``await spawn("module:body", *, spec=None, **arguments)``: another interpreter with a store of the test's mode."""
 Moments = list[tuple[int, float]]
 """Moments to kill a child at: so many reports, then so many seconds."""
 Unsupported = Callable[[str], None]
@@ -165,11 +165,11 @@ def needs_fixture(name: str) -> Callable[[F], F]:
     return mark
 
 
-def only(colour: str) -> Callable[[F], F]:
-    """Run a test on one colour alone, where the other has nothing of the kind (cancelling a task)."""
+def only(mode: str) -> Callable[[F], F]:
+    """Run a test on one mode alone, where the other has nothing of the kind (cancelling a task)."""
 
     def mark(function: F) -> F:
-        function._only_colour = colour  # type: ignore[attr-defined]
+        function._only_mode = mode  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -230,12 +230,12 @@ class Child:
 
     Args:
         spec: the store that it opens.
-        colour: ``sync`` or ``async``.
+        mode: ``sync`` or ``async``.
         body: ``"module:function"``.
         arguments: its keyword arguments; JSON.
     """
 
-    def __init__(self, spec: StoreSpec, colour: str, body: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, spec: StoreSpec, mode: str, body: str, arguments: dict[str, Any]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in end()
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
@@ -246,7 +246,7 @@ class Child:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.send({"spec": spec.to_json(), "colour": colour, "body": body, "arguments": arguments, "path": sys.path})
+        self.send({"spec": spec.to_json(), "mode": mode, "body": body, "arguments": arguments, "path": sys.path})
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -261,7 +261,8 @@ class Child:
         except queue.Empty:
             pytest.fail(f"the child process said nothing for {TIME_LIMIT:.0f} seconds")
         if message is None:
-            pytest.fail(f"the child process ended before it was done:\n{self._stderr()}")
+            printed = self._stderr()
+            pytest.fail(f"the child process ended ({self._ended()}) before it was done:\n{printed}")
         if "error" in message:
             last = message["error"].strip().rpartition("\n")[2]
             pytest.fail(f"the child process failed: {last}\n{message['error']}\n{self._stderr()}")
@@ -271,6 +272,10 @@ class Child:
         self._process.wait(TIME_LIMIT)
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
+
+    def _ended(self) -> str:
+        code = self._process.wait(TIME_LIMIT)
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     async def ready(self) -> None:
         """Wait until the child has opened its store."""
@@ -339,7 +344,7 @@ class StoreSuite:
     """``conversation``, ``knowledge`` or ``state``; empty where that is taken from the spec."""
     backend: ClassVar[str] = ""
     """The name in the matrix; by default the name of the class: ``TestMyDB`` is ``mydb``."""
-    colours: ClassVar[tuple[str, ...]] = ("sync", "async")
+    modes: ClassVar[tuple[str, ...]] = ("sync", "async")
     """Which stores the spec names."""
     crash_trials: ClassVar[int] = 5
     """How many children each crash test kills."""
@@ -357,10 +362,10 @@ class StoreSuite:
     _full_tests: ClassVar[frozenset[str]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run every test on each colour."""
-        if "colour" in metafunc.fixturenames:
-            wanted = getattr(metafunc.function, "_only_colour", None)
-            metafunc.parametrize("colour", [name for name in self.colours if wanted in {None, name}], scope="function")
+        """Run every test on each mode."""
+        if "mode" in metafunc.fixturenames:
+            wanted = getattr(metafunc.function, "_only_mode", None)
+            metafunc.parametrize("mode", [name for name in self.modes if wanted in {None, name}], scope="function")
 
     @pytest.fixture
     def anyio_backend(self) -> str:
@@ -389,21 +394,21 @@ class StoreSuite:
         return None
 
     @pytest.fixture(autouse=True)
-    def _spec_and_colours_agree(self, spec: StoreSpec, colour: str) -> None:
+    def _spec_and_modes_agree(self, spec: StoreSpec, mode: str) -> None:
         named = tuple(name for name in ("sync", "async") if spec.has(name))
-        if set(named) != set(self.colours):
-            pytest.fail(f"the spec names {named} stores, so this class needs 'colours = {named!r}'")
+        if set(named) != set(self.modes):
+            pytest.fail(f"the spec names {named} stores, so this class needs 'modes = {named!r}'")
         if self.kind and spec.kind != self.kind:
             pytest.fail(f"the spec is one of a {spec.kind} store; this suite tests {self.kind} stores")
 
     @pytest.fixture
-    async def open_store(self, spec: StoreSpec, colour: str) -> AsyncIterator[OpenStore]:
+    async def open_store(self, spec: StoreSpec, mode: str) -> AsyncIterator[OpenStore]:
         """Open stores; see [OpenStore][]."""
         opened: list[Any] = []
 
         def open_store(other: StoreSpec | None = None, **options: Any) -> Any:
             target = (other or spec).with_options(**options)
-            store = awaitable(target.open(colour))
+            store = awaitable(target.open(mode))
             opened.append(store)
             return store
 
@@ -417,22 +422,22 @@ class StoreSuite:
         return open_store()
 
     @pytest.fixture
-    def race(self, colour: str) -> Race:
+    def race(self, mode: str) -> Race:
         """Run bodies at once, in threads on a sync store, in tasks on an async one; see [Race][]."""
 
         async def race(body: Callable[[int], Coroutine[Any, Any, Any]], workers: int = 8) -> list[Any]:
-            return await (_race_threads if colour == "sync" else _race_tasks)(body, workers)
+            return await (_race_threads if mode == "sync" else _race_tasks)(body, workers)
 
         return race
 
     @pytest.fixture
-    def spawn(self, spec: StoreSpec, colour: str) -> Iterator[Spawn]:
+    def spawn(self, spec: StoreSpec, mode: str) -> Iterator[Spawn]:
         """Start child processes; see [Spawn][]. They are ready when the call returns, and wait for ``go()``."""
         children: list[Child] = []
         default = spec
 
         async def spawn(body: str, *, spec: StoreSpec | None = None, **arguments: Any) -> Child:
-            child = Child(spec or default, colour, body, arguments)
+            child = Child(spec or default, mode, body, arguments)
             children.append(child)
             await child.ready()
             return child

@@ -100,23 +100,23 @@ class LifecycleSuite(NetworkTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------ L01: constructing
 
-    async def test_l01_a_constructor_opens_nothing(self, spec: StoreSpec, colour: str) -> None:
+    async def test_l01_a_constructor_opens_nothing(self, spec: StoreSpec, mode: str) -> None:
         """No file, no socket, no thread, no event loop; what the store declares can be read all the same."""
         with Watch(everything=True) as watch:
-            one = spec.open(colour)
+            one = spec.open(mode)
             assert isinstance(one.capabilities, frozenset)
             assert isinstance(one.backend, str)
             assert one.kind == spec.kind
         assert watch.events == [], f"the constructor did: {watch.events}"
         before = descriptors(), thread_count()
-        kept = [spec.open(colour) for _ in range(5)]
+        kept = [spec.open(mode) for _ in range(5)]
         assert (descriptors(), thread_count()) == before, "constructing left descriptors or threads behind"
         for store in (one, *kept):
             await awaitable(store).close()
 
-    async def test_l01_a_store_that_was_never_used_can_be_dropped(self, spec: StoreSpec, colour: str) -> None:
+    async def test_l01_a_store_that_was_never_used_can_be_dropped(self, spec: StoreSpec, mode: str) -> None:
         """There is nothing to close, and nobody warns."""
-        spec.open(colour)
+        spec.open(mode)
         gc.collect()
 
     # ----------------------------------------------------------------------------------------------------- L02: closing
@@ -408,7 +408,7 @@ class LifecycleSuite(NetworkTests, suite=True):
             await work.prepare(store)
 
     async def test_l10_no_secret_is_shown(
-        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, colour: str, caplog: pytest.LogCaptureFixture
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Not by the store, its errors, their causes or the log; also when the URL is malformed."""
         caplog.set_level(logging.DEBUG)
@@ -417,7 +417,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         shown: list[str] = []
         for one in [*specs, *malformed(specs[-1])]:
             try:
-                store = awaitable(one.open(colour))
+                store = awaitable(one.open(mode))
             except PersistenceError as error:
                 shown += shown_by(error)
                 continue
@@ -435,13 +435,11 @@ class LifecycleSuite(NetworkTests, suite=True):
 
     @needs_posix
     @needs_fixture("place")
-    async def test_l10_files_are_their_owners_alone(
-        self, spec: StoreSpec, colour: str, work: Work, place: Path
-    ) -> None:
+    async def test_l10_files_are_their_owners_alone(self, spec: StoreSpec, mode: str, work: Work, place: Path) -> None:
         """Nobody else can read what a store made, whatever the umask."""
         before = os.umask(0)
         try:
-            store = awaitable(spec.open(colour))
+            store = awaitable(spec.open(mode))
             await work.prepare(store)
             await work.write(store, "one")
             await work.batch(store, "more")

@@ -37,15 +37,15 @@ class StoreSpec:
         """Return the spec with some options changed or added."""
         return replace(self, options={**self.options, **changes})
 
-    def has(self, colour: str) -> bool:
-        """Whether there is a store of that colour, ``sync`` or ``async``."""
-        return self._reference(colour) is not None
+    def has(self, mode: str) -> bool:
+        """Whether there is a store of that mode, ``sync`` or ``async``."""
+        return self._reference(mode) is not None
 
-    def open(self, colour: str) -> Any:
-        """Construct a new store object of that colour; it is the caller's to close."""
-        reference = self._reference(colour)
+    def open(self, mode: str) -> Any:
+        """Construct a new store object of that mode; it is the caller's to close."""
+        reference = self._reference(mode)
         if reference is None:
-            raise ValueError(f"this spec names no {colour} store")
+            raise ValueError(f"this spec names no {mode} store")
         return _load(reference)(**self.options)
 
     def open_sync(self) -> Any:
@@ -65,8 +65,8 @@ class StoreSpec:
         """Return the spec that [to_json][StoreSpec.to_json] wrote."""
         return cls(**json.loads(text))
 
-    def _reference(self, colour: str) -> str | None:
-        return {"sync": self.sync, "async": self.async_}[colour]
+    def _reference(self, mode: str) -> str | None:
+        return {"sync": self.sync, "async": self.async_}[mode]
 
 
 class Endpoint(NamedTuple):

@@ -113,7 +113,7 @@ def show_command(session_id: str, limit: int | None, conversation_url: str | Non
 def print_history(messages: Iterable[ConversationMessage]) -> None:
     """Print messages to be read by people."""
     bold, dim, reset = ("", "", "")
-    if terminal() and _colours():
+    if terminal() and _colors():
         bold, dim, reset = "\x1b[1m", "\x1b[2m", "\x1b[0m"
     for message in messages:
         line()
@@ -128,7 +128,7 @@ def print_history(messages: Iterable[ConversationMessage]) -> None:
             line(f"calls {json.dumps(call)}")
 
 
-def _colours() -> bool:
+def _colors() -> bool:
     import os
 
     return not os.environ.get("NO_COLOR")

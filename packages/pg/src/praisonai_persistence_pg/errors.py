@@ -89,7 +89,7 @@ def translate(state: str | None, message: str, where: str, *, connection_error: 
 
 
 class Errors:
-    """What a driver's errors mean: the part of a pool that is the same in both colours, mixed in before it.
+    """What a driver's errors mean: the part of a pool that is the same in both modes, mixed in before it.
 
     Args:
         where: the address, without secrets.

@@ -42,7 +42,7 @@ class ServerStore:
             raise ConfigurationError("max_size must be a whole number from 1 to 10000")
 
     def _assemble(self, steps: Any, pool: Any, *, retry_timeout: Any, create_schema: bool, adopt_legacy: bool) -> None:
-        """Become the store of these steps, on a pool of the colour.
+        """Become the store of these steps, on a pool of the store's mode.
 
         Raises:
             ConfigurationError: an option that cannot be.

@@ -26,10 +26,10 @@ class ConversationStoreSuite(
 
     kind = "conversation"
     model_examples: ClassVar[int] = 30
-    """How many random walks the model test takes on each colour."""
+    """How many random walks the model test takes on each mode."""
     model_steps: ClassVar[int] = 40
     """How many operations a walk has at most."""
 
     @full_only
-    def test_model_agrees_with_the_reference(self, spec: StoreSpec, colour: str) -> None:
-        run_conversation_model(spec, colour, examples=self.model_examples, steps=self.model_steps)
+    def test_model_agrees_with_the_reference(self, spec: StoreSpec, mode: str) -> None:
+        run_conversation_model(spec, mode, examples=self.model_examples, steps=self.model_steps)

@@ -33,15 +33,15 @@ class SessionStoreSuite(Methods, Tools, Hierarchy, StoreSuite, suite=True):
     """What session stores promise; see the module."""
 
     kind: ClassVar[str] = "session"
-    colours: ClassVar[tuple[str, ...]] = ("sync",)
+    modes: ClassVar[tuple[str, ...]] = ("sync",)
 
     @pytest.fixture
-    async def open_store(self, spec: StoreSpec, colour: str) -> AsyncIterator[OpenStore]:
+    async def open_store(self, spec: StoreSpec, mode: str) -> AsyncIterator[OpenStore]:
         """Open stores; those that can be closed are closed afterwards."""
         opened: list[Any] = []
 
         def open_store(other: StoreSpec | None = None, **options: Any) -> Any:
-            store = awaitable((other or spec).with_options(**options).open(colour))
+            store = awaitable((other or spec).with_options(**options).open(mode))
             opened.append(store)
             return store
 

@@ -103,13 +103,13 @@ class Finding:
             found = await collect(store.scan_prefix(prefix))
             assert sorted(found) == wanted, f"scan_prefix({shorten(prefix)})"
 
-    async def test_s05_a_scan_is_an_iterator_that_can_be_left(self, store: Any, colour: str) -> None:
+    async def test_s05_a_scan_is_an_iterator_that_can_be_left(self, store: Any, mode: str) -> None:
         """The store works on as if it had never been."""
         keys = {f"key-{number}" for number in range(2_500)}
         await store.set_many(dict.fromkeys(keys, 1))
         iterator = raw(store).scan_prefix("key-")
-        assert hasattr(iterator, "__next__" if colour == "sync" else "__anext__")
-        if colour == "sync":
+        assert hasattr(iterator, "__next__" if mode == "sync" else "__anext__")
+        if mode == "sync":
             assert next(iterator) in keys
             if hasattr(iterator, "close"):
                 iterator.close()

@@ -357,11 +357,11 @@ class Sharing:
                 pytest.fail(f"the prefix {shorten(prefix)} was taken")
             assert watch.events == []
 
-    def test_s12_constructing_touches_nothing(self, spec: StoreSpec, colour: str) -> None:
+    def test_s12_constructing_touches_nothing(self, spec: StoreSpec, mode: str) -> None:
         """No connection, no file, no folder."""
-        spec.open(colour)  # what is imported with the first one does not count
+        spec.open(mode)  # what is imported with the first one does not count
         with Watch() as watch:
-            spec.open(colour)
+            spec.open(mode)
         assert watch.events == []
 
     @needs_fixture("unreachable_spec")
