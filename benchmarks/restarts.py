@@ -130,7 +130,7 @@ async def in_tasks(store: Any, writers: list[Writer], disturb: Callable[[], None
 
 def opened(name: str, url: str, mode: str, **options: Any) -> Any:
     """Return a store of that mode."""
-    return create_conversation_store(name, url, mode=mode, **options)
+    return create_conversation_store(name, url, mode="async" if mode == "async" else "sync", **options)
 
 
 def check(store: Any, writers: list[Writer]) -> Counter[str]:

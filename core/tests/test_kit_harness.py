@@ -39,7 +39,7 @@ WEAK = {
     "walkless": "def test_model_agrees_with_the_reference(self): pass",
     "skipped": "@pytest.mark.skip(reason='never mind')\n    async def test_c03_an_unknown_session_is_none(self): pass",
     "unexplained": "@pytest.mark.xfail\n    async def test_c03_an_unknown_session_is_none(self): assert 0",
-    "without a mode": "modes = ()",
+    "modeless": "modes = ()",
     "blue": "modes = ('blue',)",
 }
 
@@ -51,7 +51,7 @@ def test_a_weakened_subclass_is_refused(run, tmp_path):
         )
     output = run("class TestFine(Memory): pass", "-k", "c03")
     for name in WEAK:
-        reason = "'modes' must name" if name in {"without a mode", "blue"} else "deletes or overrides"
+        reason = "'modes' must name" if name in {"modeless", "blue"} else "deletes or overrides"
         assert any(f"Test{name}" in line and reason in line for line in output.splitlines()), name
     assert f"{len(WEAK)} errors" in output
     assert "TestFine" not in output
