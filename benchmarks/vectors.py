@@ -187,7 +187,9 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
     from praisonai_persistence_chroma import ChromaKnowledgeStore
 
     client: Any = chromadb.PersistentClient(str(folder / "bare"), Settings(anonymized_telemetry=False))
-    collection = client.create_collection("docs", embedding_function=None, configuration={"hnsw": {"space": "cosine"}})
+    # As wide as ours: with Chroma's own width (100) a search does not look at every vector.
+    index = {"space": "cosine", "ef_search": 1_001}
+    collection = client.create_collection("docs", embedding_function=None, configuration={"hnsw": index})
 
     def upsert(batch: Sequence[KnowledgeDocument]) -> None:
         collection.upsert(
