@@ -97,6 +97,8 @@ TABLE = [
     Row("C18", "AppendDoesNotTouch", "a message does not raise updated_at"),
     Row("C18", "DeletingDoesNotTouch", "deleting messages does not raise updated_at"),
     Row("C18", "UpdatedAtFollowsTheClock", "updated_at goes back to a clock that is behind it"),
+    Row("C18", "UpdatedAtStandsStill", "a microsecond is added also where floats are further apart"),
+    Row("C18", "ACallersTimeIsALastWrite", "a created_at in the future makes updated_at one"),
     Row("C18", "UpdatedAtIsTheMessages", "updated_at follows created_at of the message"),
     Row("C19", "OneCursorForAllThreads", "the arguments of a call lie where another thread overwrites them"),
     Row("C19", "ConnectsTwice", "two first calls open the engine twice"),

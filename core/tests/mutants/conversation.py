@@ -683,6 +683,25 @@ class UpdatedAtFollowsTheClock(Broken):
             return stored
 
 
+class UpdatedAtStandsStill(Broken):
+    class Steps(MemoryConversationSteps):
+        def add_messages(self, session_id, rows, now):
+            before = self._sessions[session_id].row.updated_at if session_id in self._sessions else now
+            stored = yield from super().add_messages(session_id, rows, now)
+            session = self._sessions[session_id]
+            session.row = session.row._replace(updated_at=max(now, before + 1e-6))
+            return stored
+
+
+class ACallersTimeIsALastWrite(Broken):
+    def create_session(self, session):
+        created = super().create_session(session)
+        if session.updated_at > created.updated_at:
+            row = self._steps._sessions[session.session_id].row
+            self._steps._sessions[session.session_id].row = row._replace(updated_at=float(session.updated_at))
+        return self.get_session(session.session_id)
+
+
 class UpdatedAtIsTheMessages(Broken):
     class Steps(MemoryConversationSteps):
         def add_messages(self, session_id, rows, now):

@@ -46,7 +46,7 @@ class MySQLConversationSteps(SQLConversationSteps):
         self.migrations = MySQLConversationMigrations(dialect, prefix, "conversation", names, CONVERSATION)
         self._raise_seq = self._sql(
             "UPDATE {sessions} SET last_seq = LAST_INSERT_ID(last_seq + 1), "
-            "updated_at = GREATEST(?, updated_at + 1e-6) WHERE session_id = ?"
+            f"updated_at = {dialect.next_updated_at('updated_at', '?')} WHERE session_id = ?"
         )
         # Only if the statement before raised the number. When the client is gone the server does the rest of the packet
         # all the same, but ROW_COUNT() is -1 then: to ask for more than 0 would commit a number without its message.

@@ -11,6 +11,7 @@ session's row still sees the messages of before.)
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.payload import decode_message, decode_messages, decode_session, decode_text
@@ -57,9 +58,9 @@ class PostgresConversationSteps(SQLConversationSteps):
         super().__init__(dialect, prefix, tables=("messages_by_word", "messages_to_index"))
         self._lock_schema = dialect.migration_lock(prefix)
         self._indexed = False
-        created = "GREATEST({}, s.updated_at + 1e-6::float8)"
+        raise_to = partial(dialect.next_updated_at, "s.updated_at")
         self._append = self._sql(
-            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + 1, updated_at = {created.format('$9')} "
+            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + 1, updated_at = {raise_to('$9')} "
             "WHERE session_id = $1 "
             f"RETURNING last_seq) INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
             "SELECT $1, $2, $3::text, $4::text, $5::text, $6::text, $7::text, $8::float8, last_seq FROM s RETURNING seq"
@@ -67,14 +68,14 @@ class PostgresConversationSteps(SQLConversationSteps):
         texts = [f"string_to_array(${n}::text, E'\\x1a|', E'\\x1aN')" for n in range(4, 10)]
         self._append_many = self._sql(
             f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, "
-            f"updated_at = {created.format('$3')} WHERE session_id = $1 "
+            f"updated_at = {raise_to('$3')} WHERE session_id = $1 "
             "RETURNING last_seq - $2::int8 AS base), "
             f"i AS (INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) SELECT $1, {_TEXTS}, created_at, base + n "
             f"FROM s, unnest({', '.join(texts)}, $10::float8[]) "
             f"WITH ORDINALITY AS u({_TEXTS}, created_at, n)) SELECT base FROM s"
         )
         self._raise_seq = self._sql(
-            f"UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, updated_at = {created.format('$3')} "
+            f"UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, updated_at = {raise_to('$3')} "
             "WHERE session_id = $1 RETURNING last_seq - $2::int8"
         )
         self._messages = dialect.schema, f"{prefix}messages", ("session_id", *MESSAGE_COLUMNS.split(", "))
@@ -85,12 +86,12 @@ class PostgresConversationSteps(SQLConversationSteps):
         raised = "created_at, updated_at, version"
         changes = (
             "user_id = excluded.user_id, agent_id = excluded.agent_id, name = excluded.name, state = excluded.state, "
-            f"metadata = excluded.metadata, updated_at = {created.format('$10')}, version = s.version + 1"
+            f"metadata = excluded.metadata, updated_at = {raise_to('$10')}, version = s.version + 1"
         )
         self._upsert = self._sql(f"{insert}UPDATE SET {changes} RETURNING {raised}")
         self._update = self._sql(
             "UPDATE {sessions} AS s SET user_id = $2, agent_id = $3, name = $4, state = $5, metadata = $6, "
-            f"updated_at = {created.format('$7')}, version = s.version + 1 "
+            f"updated_at = {raise_to('$7')}, version = s.version + 1 "
             f"WHERE session_id = $1 AND ($8::int8 IS NULL OR s.version = $8) RETURNING {raised}"
         )
         self._find_index = dialect.find_table(prefix, "messages_by_word")

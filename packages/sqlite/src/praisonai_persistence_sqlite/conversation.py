@@ -52,7 +52,8 @@ class SQLiteConversationSteps(SQLConversationSteps):
         # The driver takes longer to bind a None than to bind text, and most messages have three.
         self._append_text = self._sql(append.format("id, role, content, created_at, seq", "?, ?, ?, ?, ?"))
         self._appended = self._sql(
-            "UPDATE {sessions} SET last_seq = ?, updated_at = max(?, updated_at + 1e-6) WHERE session_id = ?"
+            f"UPDATE {{sessions}} SET last_seq = ?, updated_at = {dialect.next_updated_at('updated_at', '?')} "
+            "WHERE session_id = ?"
         )
         self._find_index = Fetch(*dialect.find_table(prefix, "search"))
         self._make_index = (
