@@ -12,8 +12,8 @@ from praisonai_persistence.testing.corpus import (
 
 __all__ = [
     "BODIES",
-    "EVERYTHING",
     "CLOCKS",
+    "EVERYTHING",
     "FAR_FUTURE",
     "FAR_TIMES",
     "NOW",
