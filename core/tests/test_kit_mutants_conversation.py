@@ -125,6 +125,7 @@ TABLE = [
     Row("C25", "TakesAnyId", "what is no id is an unknown session"),
     Row("C26", "WritesOnConstruction", "the constructor opens a file"),
     Row("C27", "SearchesParts", "finds parts of words"),
+    Row("C27", "SearchesTheBeginning", "of a long message only what comes first is indexed"),
     Row("C27", "SearchesAnyWord", "one word of the query is enough"),
     Row("C27", "SearchIgnoresTheUser", "finds what another user wrote"),
     Row("C27", "SearchesUndeclared", "an undeclared search answers with an empty list"),

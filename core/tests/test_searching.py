@@ -56,11 +56,11 @@ def test_the_longest_word_is_taken_for_the_rarest():
 
 def test_a_budget_is_spent_by_items_and_by_characters():
     budget = Budget(10, 2)
-    assert not budget.spent
+    assert not budget.spent()
     budget.spend(3)
-    assert not budget.spent
+    assert not budget.spent()
     budget.spend()
-    assert budget.spent
+    assert budget.spent()
     budget = Budget(10, 2)
     budget.spend(10)
-    assert budget.spent
+    assert budget.spent()

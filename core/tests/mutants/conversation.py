@@ -970,6 +970,19 @@ class SearchesParts(Broken):
             return done(sorted(found, key=lambda message: -message.created_at)[:limit])
 
 
+class SearchesTheBeginning(Broken):
+    class Steps(MemoryConversationSteps):
+        def search_messages(self, words, user_id, limit):
+            found = [
+                decode_message(session.row.session_id, row)
+                for session in self._sessions.values()
+                if user_id is None or session.row.user_id == user_id
+                for row in session.messages
+                if row.content is not None and set(words) <= set(query_words(decode_text(row.content[:300_000])))
+            ]
+            return done(sorted(found, key=lambda m: (-m.created_at, m.session_id, -m.seq))[:limit])
+
+
 class SearchesAnyWord(Broken):
     class Steps(MemoryConversationSteps):
         def search_messages(self, words, user_id, limit):

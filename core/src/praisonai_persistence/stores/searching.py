@@ -38,7 +38,6 @@ class Budget:
         self._characters -= characters
         self._items -= 1
 
-    @property
     def spent(self) -> bool:
         """Whether the step has to end."""
         return self._characters <= 0 or self._items <= 0

@@ -67,7 +67,8 @@ class IndexedConversationSteps(SQLConversationSteps):
         self._drop_progress = self._sql("DELETE FROM {search_progress} WHERE session_id = ?")
         self._behind = [
             self._sql(
-                "SELECT s.session_id, s.last_seq FROM {sessions} s LEFT JOIN {search_progress} k ON k.session_id = s.session_id "
+                "SELECT s.session_id, s.last_seq FROM {sessions} s "
+                "LEFT JOIN {search_progress} k ON k.session_id = s.session_id "
                 f"WHERE s.last_seq > COALESCE(k.up_to, 0) AND s.session_id > ?{user} "
                 f"ORDER BY s.session_id LIMIT {_SESSIONS}"
             )
@@ -116,7 +117,7 @@ class IndexedConversationSteps(SQLConversationSteps):
     @repeatable
     @writes
     def update_index(self, user_id: str | None, place: Any) -> Steps[Any]:
-        """See [ConversationSteps.update_index][]; a place is the last session listed, and what is left of the list."""
+        """See [ConversationSteps.update_index][]; a place is where to go on listing (None: not), and what is left."""
         user = [] if user_id is None else [user_id]
         first = self._first if self._indexed else Fetch
         if not (yield from self._has_index()):
@@ -127,13 +128,16 @@ class IndexedConversationSteps(SQLConversationSteps):
             sessions = yield first(self._behind[len(user)], (last, *user))
             if not sessions:
                 return None
-            last = sessions[-1][0]
+            last = sessions[-1][0] if len(sessions) == _SESSIONS else None
         budget = Budget(_CHARACTERS, _ITEMS)
         for number, (session_id, wanted) in enumerate(sessions):
             done = yield from self._index_session(session_id, wanted, budget)
-            if budget.spent:
-                return last, sessions[number + done :]
-        return last, []
+            if budget.spent():
+                sessions = sessions[number + done :]
+                break
+        else:
+            sessions = []
+        return None if last is None and not sessions else (last, sessions)
 
     def _index_session(self, session_id: str, wanted: int, budget: Budget) -> Steps[bool]:
         """Index a session up to that seq, as far as the budget goes; return whether that was all."""
@@ -144,21 +148,21 @@ class IndexedConversationSteps(SQLConversationSteps):
             yield Execute(self._drop_progress, (session_id,))
             return True
         last, words, many = min(found[0][0], wanted), [], 1  # a session made anew may have fewer
-        while up_to < last and not budget.spent:
+        while up_to < last and not budget.spent():
             messages = yield Fetch(self._to_index, (session_id, up_to, last, many))
             for seq, created_at, content in messages:
                 if seq != up_to + 1:
                     start = part = 0  # a number that is missing belongs to a message that was deleted
                 end: int | None = start
-                while end is not None and not budget.spent:
+                while end is not None and not budget.spent():
                     text, end = self._part(content or "", start)
                     if text:
                         words.append((session_id, seq, part, created_at, text))
                     budget.spend((end or len(content or "")) - start)
                     up_to, start, part = (seq, 0, 0) if end is None else (seq - 1, end, part + 1)
-                if budget.spent:
+                if budget.spent():
                     break
-            if len(messages) < many and not budget.spent:
+            if len(messages) < many and not budget.spent():
                 up_to, start, part = last, 0, 0
             many = _FEW
         if words:
@@ -171,9 +175,11 @@ class IndexedConversationSteps(SQLConversationSteps):
 
         Until the transaction ends nobody else indexes the session or deletes its messages.
         """
-        while not (rows := (yield Fetch(self._lock_progress, (session_id,)))):
+        while True:
+            rows = yield Fetch(self._lock_progress, (session_id,))
+            if rows:
+                return rows[0]  # type: ignore[no-any-return]
             yield Execute(self._begin_progress, (session_id, 0, 0, 0))
-        return rows[0]  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------------------------------------------------- asking it
 

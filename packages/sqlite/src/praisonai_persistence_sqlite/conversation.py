@@ -125,7 +125,7 @@ class SQLiteConversationSteps(SQLConversationSteps):
         if place is None:
             place = (yield Fetch(self._newest))[0][0]
         budget, end = Budget(_CHARACTERS, _MESSAGES), time.monotonic() + _SECONDS
-        while up_to < place and not budget.spent and time.monotonic() < end:
+        while up_to < place and not budget.spent() and time.monotonic() < end:
             rows = yield Fetch(self._next, (up_to, place))
             if not rows:  # the last ones were deleted since
                 place = up_to
@@ -169,12 +169,12 @@ class SQLiteConversationSteps(SQLConversationSteps):
         if ids is None:
             seq = 0
             while rows := (yield Fetch(self._next_indexed, (session_id, last, seq))):
-                seq = rows[0][0]
-                progress = yield from self._drop_row(*rows[0][1:], progress)
+                seq, row_id, content = rows[0]
+                progress = yield from self._drop_row(row_id, content, progress)
         else:
             for item in ids:
-                for row in (yield Fetch(self._one_indexed, (session_id, last, item))):
-                    progress = yield from self._drop_row(*row[1:], progress)
+                for _, row_id, content in (yield Fetch(self._one_indexed, (session_id, last, item))):
+                    progress = yield from self._drop_row(row_id, content, progress)
         gone = yield from super()._delete_rows(session_id, ids)
         # SQLite gives the numbers of its newest rows again once they are deleted
         newest = (yield Fetch(self._newest))[0][0]
