@@ -104,7 +104,7 @@ class SearchTests:
         between(store, write)
         assert ids(store.search_messages("last7")) == {"7"}
 
-    @pytest.mark.parametrize("steps", [1, 2, 3, 4])
+    @pytest.mark.parametrize("steps", [1, 3])
     def test_an_index_that_was_left_half_way_is_filled_by_the_next_search(
         self, open_store: Callable[[], Store], steps: int
     ) -> None:
@@ -121,7 +121,7 @@ class SearchTests:
             assert ids(store.search_messages(f"start{n} last{n} start4")) == {"long"}
         assert ids(store.search_messages("filler")) == {"0", "1", "2", "3", "long"}
 
-    @pytest.mark.parametrize("steps", [1, 2, 3, 4])
+    @pytest.mark.parametrize("steps", [1, 3])
     def test_what_is_half_indexed_can_be_deleted(self, open_store: Callable[[], Store], steps: int) -> None:
         store, other = open_store(), open_store()
         store.create_session(ConversationSession("s"))
