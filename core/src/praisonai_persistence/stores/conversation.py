@@ -167,7 +167,10 @@ class ConversationSteps(ABC):
         raise NotImplementedError
 
     index_pause: ClassVar[float] = 0.0
-    """Seconds between two steps of ``update_index``, for engines whose writers would not get a turn without."""
+    """Seconds between two steps of ``update_index``, for engines whose writers would not get a turn without.
+
+    After a long step it is a quarter of the time that the step took: on a busy machine those who wait are late, too.
+    """
 
     @reads
     def update_index(self, user_id: str | None, place: Any) -> Steps[Any]:
@@ -280,9 +283,11 @@ class StepConversationStore(_Declared, ConversationStore):
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return self._nothing()
+        start = time.monotonic()
         place = self._runner.run(self._steps.update_index, user, None)
         while place is not None:
-            time.sleep(self._steps.index_pause)
+            time.sleep(_pause(self._steps, start))
+            start = time.monotonic()
             place = self._runner.run(self._steps.update_index, user, place)
         return self._runner.run(self._steps.search_messages, words, user, most)
 
@@ -382,12 +387,13 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return await self._nothing()
+        start = time.monotonic()
         place = await self._runner.run(self._steps.update_index, user, None)
         while place is not None:
-            if self._steps.index_pause:
-                import asyncio  # a running loop has it loaded
+            import asyncio  # a running loop has it loaded
 
-                await asyncio.sleep(self._steps.index_pause)
+            await asyncio.sleep(_pause(self._steps, start))
+            start = time.monotonic()
             place = await self._runner.run(self._steps.update_index, user, place)
         return await self._runner.run(self._steps.search_messages, words, user, most)
 
@@ -428,6 +434,12 @@ def _search(query: Any, user_id: Any, limit: Any) -> tuple[list[str], str | None
             f"the query has {len(words)} different words; at most {_MOST_WORDS} can be searched for"
         )
     return words, check_optional_id(user_id, "user_id"), check_count(limit, "limit")
+
+
+def _pause(steps: ConversationSteps, start: float) -> float:
+    """Return how many seconds to wait after a step of the index that began at that time."""
+    least = steps.index_pause
+    return least and max(least, (time.monotonic() - start) / 4)
 
 
 def _fork(session_id: Any, up_to_seq: Any, new_session_id: Any) -> tuple[str, int | None, str]:
