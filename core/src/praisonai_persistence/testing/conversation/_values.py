@@ -250,10 +250,10 @@ class Values:
 
     async def test_c18_whatever_time_a_caller_gave(self, store: Any) -> None:
         for number, moment in enumerate(FAR_TIMES):
-            for make in (store.create_session, store.upsert_session):
-                session_id = f"{number} {make.__name__}"
+            for make in ("create_session", "upsert_session"):
+                session_id = f"{number} {make}"
                 for session in (
-                    await make(Session(session_id, created_at=moment)),
+                    await getattr(store, make)(Session(session_id, created_at=moment)),
                     await store.get_session(session_id),
                 ):
                     assert session.created_at == moment
