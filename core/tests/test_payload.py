@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+import time
 
 import pytest
 from hypothesis import example, given
@@ -415,7 +417,23 @@ def test_times_to_live():
 def test_updated_at_always_rises():
     assert payload.next_updated_at(100.0, 200.0) == 200.0
     for stored, now in [(1.8e9, 1.8e9), (1.8e9, 1.7e9), (0.0, -5.0)]:
-        assert payload.next_updated_at(stored, now) > stored
+        assert stored + 1e-6 < payload.next_updated_at(stored, now) < stored + 1e-5
+
+
+@given(st.floats(-1e300, 2.0**1022) | st.integers(0, 1022).map(lambda n: 2.0**n))
+def test_updated_at_rises_however_large_it_is(stored):
+    for value in (stored, math.nextafter(stored, 0.0), math.nextafter(stored, math.inf)):
+        assert value < payload.next_updated_at(value, 0.0) < math.inf
+
+
+def test_updated_at_is_never_infinite():
+    assert payload.next_updated_at(sys.float_info.max, 1.8e9) == sys.float_info.max
+
+
+def test_updated_at_is_no_later_than_now():
+    for moment in (time.time() + 1_000, 1.8e12, 1e300):
+        row = payload.encode_session(ConversationSession("s", created_at=moment))
+        assert (row.created_at, row.updated_at) == (moment, pytest.approx(time.time(), abs=60))
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
@@ -429,7 +447,7 @@ SESSIONS = st.builds(
     state=st.none() | st.dictionaries(ANY_TEXT, JSON, max_size=3),
     metadata=st.none() | st.dictionaries(ANY_TEXT, JSON, max_size=3),
     created_at=st.floats(0, 4e9),
-    updated_at=st.floats(0, 4e9),
+    updated_at=st.floats(0, 1.7e9),
 )
 MESSAGES = st.builds(
     ConversationMessage,

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "UPDATED_AT_STEP",
     "check_bound",
     "check_count",
     "check_id",
@@ -199,12 +200,20 @@ def check_seconds(value: Any, what: str) -> float:
     return number
 
 
+UPDATED_AT_STEP = (2.0**33, 4e307, 2.0**-52)
+"""What ``updated_at`` rises by when the clock is behind it: the third part of itself, but of no less than the first
+and of no more than the second number. All three are above what a float loses by rounding."""
+
+
 def next_updated_at(stored: float, now: float) -> float:
     """Return the next ``updated_at``: ``now``, or just above ``stored`` when the clock is behind it.
 
-    A microsecond is the smallest step that a double holds at today's Unix times.
+    The result is above ``stored``, however large that is (up to ``2**1023``, half of the largest float, and never
+    infinite): the step grows with the number, and is 2 microseconds, a few of the smallest steps, at today's times.
+    Engines that compute it themselves use the same numbers; see ``UPDATED_AT_STEP``.
     """
-    return max(now, stored + 1e-6)
+    least, most, part = UPDATED_AT_STEP
+    return max(now, stored + min(max(stored, least), most) * part)
 
 
 def check_record(record: Any, kind: type) -> None:

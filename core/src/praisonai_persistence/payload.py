@@ -14,10 +14,13 @@ Everything here raises before anything is written. Errors name the argument, nev
 
 from __future__ import annotations
 
+import time
+
 from praisonai_persistence._checks import (
     MAX_ID_CHARACTERS,
     MAX_INTEGER,
     MAX_KEY_BYTES,
+    UPDATED_AT_STEP,
     check_bound,
     check_count,
     check_id,
@@ -48,6 +51,7 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "UPDATED_AT_STEP",
     "MessageRow",
     "SessionRow",
     "check_bound",
@@ -312,6 +316,9 @@ def _encode_object(value: Any, what: str, limit: int) -> str:
 def encode_session(session: ConversationSession, limit: int = MAX_BYTES) -> SessionRow:
     """Check a session and return its row (version 1).
 
+    ``updated_at`` is not later than now: it tells when a session was last written to, and the writes to come, whose
+    times have to be later, are made by the clock.
+
     Raises:
         InvalidValueError: an id or a time that cannot be one.
         SerializationError: a value that is not JSON, or a session larger than ``limit`` bytes.
@@ -325,7 +332,7 @@ def encode_session(session: ConversationSession, limit: int = MAX_BYTES) -> Sess
         None if session.state is None else _encode_object(session.state, "state", limit),
         None if session.metadata is None else _encode_object(session.metadata, "metadata", limit),
         check_time(session.created_at, "created_at"),
-        check_time(session.updated_at, "updated_at"),
+        min(check_time(session.updated_at, "updated_at"), time.time()),
     )
     check_size("the session", limit, row.name, row.state, row.metadata)
     return row

@@ -60,7 +60,8 @@ class ConversationSession(_Record):
         state: a JSON object, or None.
         metadata: a JSON object, or None.
         created_at: Unix seconds; kept as given.
-        updated_at: Unix seconds; ``created_at`` unless given. Stores raise it with every write, it never goes back.
+        updated_at: Unix seconds; ``created_at`` unless given. Stores raise it with every write, it never goes back. One
+            that is later than now is stored as now.
         version: set by the store: 1 for a new session, one more with every ``update_session``.
     """
 

@@ -683,6 +683,25 @@ class UpdatedAtFollowsTheClock(Broken):
             return stored
 
 
+class UpdatedAtStandsStill(Broken):
+    class Steps(MemoryConversationSteps):
+        def add_messages(self, session_id, rows, now):
+            before = self._sessions[session_id].row.updated_at if session_id in self._sessions else now
+            stored = yield from super().add_messages(session_id, rows, now)
+            session = self._sessions[session_id]
+            session.row = session.row._replace(updated_at=max(now, before + 1e-6))
+            return stored
+
+
+class ACallersTimeIsALastWrite(Broken):
+    def create_session(self, session):
+        created = super().create_session(session)
+        if session.updated_at > created.updated_at:
+            row = self._steps._sessions[session.session_id].row
+            self._steps._sessions[session.session_id].row = row._replace(updated_at=float(session.updated_at))
+        return self.get_session(session.session_id)
+
+
 class UpdatedAtIsTheMessages(Broken):
     class Steps(MemoryConversationSteps):
         def add_messages(self, session_id, rows, now):
@@ -949,6 +968,19 @@ class SearchesParts(Broken):
                 if row.content is not None and all(word in row.content.lower() for word in words)
             ]
             return done(sorted(found, key=lambda message: -message.created_at)[:limit])
+
+
+class SearchesTheBeginning(Broken):
+    class Steps(MemoryConversationSteps):
+        def search_messages(self, words, user_id, limit):
+            found = [
+                decode_message(session.row.session_id, row)
+                for session in self._sessions.values()
+                if user_id is None or session.row.user_id == user_id
+                for row in session.messages
+                if row.content is not None and set(words) <= set(query_words(decode_text(row.content[:300_000])))
+            ]
+            return done(sorted(found, key=lambda m: (-m.created_at, m.session_id, -m.seq))[:limit])
 
 
 class SearchesAnyWord(Broken):

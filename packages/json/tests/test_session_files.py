@@ -9,9 +9,11 @@ import signal
 import stat
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -279,6 +281,32 @@ def test_without_syncs_nothing_is_synced(folder: Path, monkeypatch: pytest.Monke
 
 
 # ------------------------------------------------------------------------------------------------------------- listing
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["9999-12-31T23:59:58+00:00", "9999-12-31T23:59:59.999998+00:00", "2200-01-01T00:00:00", "2200-01-01T05:00:00Z"],
+)
+def test_a_stored_time_of_change_rises_also_when_it_is_ahead(
+    store: DefaultSessionStore, folder: Path, stored: str
+) -> None:
+    folder.mkdir()
+    path = folder / "s.json"
+    path.write_text(json.dumps({"session_id": "s", "updated_at": stored}), encoding="utf-8")
+    store.add_user_message("s", "one")
+    assert read(path)["updated_at"] > stored.rstrip("Z")
+    assert read(path)["updated_at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("stored", [None, 17, "", "yesterday", "2001-01-01T00:00:00+00:00"])
+def test_what_is_no_time_of_change_or_an_old_one_becomes_now(
+    store: DefaultSessionStore, folder: Path, stored: object
+) -> None:
+    folder.mkdir()
+    path = folder / "s.json"
+    path.write_text(json.dumps({"session_id": "s", "updated_at": stored}), encoding="utf-8")
+    store.add_user_message("s", "one")
+    assert abs(datetime.fromisoformat(read(path)["updated_at"]).timestamp() - time.time()) < 600
 
 
 def test_sessions_are_listed_last_changed_first(store: DefaultSessionStore, folder: Path) -> None:

@@ -13,7 +13,7 @@ from praisonai_persistence.payload import encode_text
 from praisonai_persistence_mysql._dialect import CONVERSATION, STATE, MySQL
 from praisonai_persistence_mysql._errors import UndoneError, classify, refused, translate
 from praisonai_persistence_mysql._options import settings_of
-from praisonai_persistence_mysql._search import codes_of, has_words, match_of
+from praisonai_persistence_mysql._search import codes_of, match_of
 from praisonai_persistence_mysql._session import Traits, check_statement
 from praisonai_persistence_mysql.conversation import MySQLConversationSteps
 
@@ -116,8 +116,6 @@ def test_words_of_the_index():
     codes = codes_of(encode_text("The the THE\0 snake_case Müller's")).split()
     assert len(codes) == 5  # the, snake, case, müller, s
     assert all(len(code) == 10 and code.isascii() and code.isalnum() for code in codes)
-    assert has_words(encode_text("The quick\0fox"), ["the", "fox"])
-    assert not has_words("foxes", ["fox"])
     assert match_of(["fox"]) == f"(+{codes_of('FOX')}) {codes_of(' '.join(map(str, range(20_001))))}"
 
 

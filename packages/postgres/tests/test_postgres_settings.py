@@ -12,7 +12,7 @@ from praisonai_persistence_pg.dialect import Postgres
 from praisonai_persistence_pg.errors import classify, state_of, translate
 from praisonai_persistence_pg.settings import FOLLOWS, settings
 from praisonai_persistence_postgres import AsyncPostgresStateStore, PostgresConversationStore
-from praisonai_persistence_postgres.conversation import _lexeme, _tsvector
+from praisonai_persistence_postgres.conversation import PostgresConversationSteps, _lexeme
 
 
 def _settings(url=None, connect_timeout=None, statement_timeout=None, cockroach=None, **address):
@@ -74,11 +74,11 @@ def test_serverless_hosts_are_not_spoken_to_in_the_clear(mode):
 
 
 def test_tables_have_their_schema_and_new_indexes_none():
-    names = Postgres("agents").tables("p_", ["sessions", "sessions_by_user", "messages_by_word"])
+    names = Postgres("agents").tables("p_", ["sessions", "sessions_by_user", "search_by_word"])
     assert names == {
         "sessions": '"agents"."p_sessions"',
         "sessions_by_user": '"p_sessions_by_user"',
-        "messages_by_word": '"p_messages_by_word"',
+        "search_by_word": '"p_search_by_word"',
     }
     assert Postgres().tables("p_", ["sessions"]) == {"sessions": '"p_sessions"'}
 
@@ -109,10 +109,24 @@ def test_errors_in_our_words():
 
 
 def test_words_of_the_full_text_index():
-    assert _tsvector(["a", "b1"]) == "'a' 'b1'"
+    steps = PostgresConversationSteps(Postgres(), "p_")
+    assert steps._part("B1, a b1", 0) == ("'b1' 'a'", None)
+    assert steps._query(["a"]) == "'a'"
+    assert steps._query(["a", "bc"]) == "('a' & 'bc') | ('_' & 'bc')"
     assert len(_lexeme("x" * 10_000).encode()) <= 255
     assert _lexeme("x" * 10_000) != _lexeme("x" * 10_001)
-    assert len(_tsvector(str(number) for number in range(10**6))) < 2**21
+
+
+def test_each_part_of_a_long_content_fits_into_a_tsvector():
+    steps = PostgresConversationSteps(Postgres(), "p_")
+    content = " ".join(f"\U0001d7d8\U00020000{number}" for number in range(100_000))  # letters of four bytes
+    start, number = 0, 0
+    while start is not None:
+        text, start = steps._part(content, start)
+        number += text.count("' '")  # every row but for the last word has one, which marks it
+        assert text.endswith(" '_'")
+        assert len(text.encode()) < 2**20
+    assert number == 100_000
 
 
 def test_nothing_is_opened_or_imported_before_it_is_needed():

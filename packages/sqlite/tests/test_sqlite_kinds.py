@@ -80,7 +80,7 @@ def test_the_full_text_index_follows_appends_deletes_and_numbers_given_again(sto
     store.close()
     connection = sqlite3.connect(path)
     connection.execute("VACUUM")
-    connection.execute("INSERT INTO praison_search_text (praison_search_text) VALUES ('integrity-check')")
+    connection.execute("INSERT INTO praison_search_words (praison_search_words) VALUES ('integrity-check')")
     connection.close()
     with SQLiteConversationStore(path=path) as again:
         assert texts(again, "apple") == ["apple again"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ __all__ = [
     "metadata_of",
     "new_document",
     "newest",
+    "next_updated_at",
     "owner",
     "unanswered",
 ]
@@ -60,12 +61,33 @@ _HIERARCHY: Document = {
 }
 
 
+_STEP = timedelta(microseconds=1)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
+
+
 def iso(seconds: float) -> str:
     """Return Unix seconds as ISO 8601 in UTC; empty text for a time that no calendar has."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     except (OSError, OverflowError, ValueError):
         return ""
+
+
+def next_updated_at(stored: Any) -> str:
+    """Return now, or a microsecond above the stored time when the clock is behind it, as ISO 8601 in UTC.
+
+    The last microsecond of the year 9999 is the latest time.
+
+    Args:
+        stored: ISO 8601, without an offset in UTC; anything else counts as no time.
+    """
+    now = datetime.fromtimestamp(time.time(), timezone.utc)
+    try:
+        last = datetime.fromisoformat(stored.replace("Z", "+00:00"))
+        last = last.replace(tzinfo=timezone.utc) if last.tzinfo is None else last.astimezone(timezone.utc)
+    except (AttributeError, OverflowError, ValueError):
+        return now.isoformat()
+    return max(now, last + min(_STEP, _LAST - last)).isoformat()
 
 
 def new_document(session_id: str, hierarchy: bool = False) -> Document:

@@ -43,6 +43,7 @@ __all__ = [
     "page_of",
     "query_words",
     "search_in",
+    "word_pattern",
 ]
 
 
@@ -52,11 +53,12 @@ _MOST_WORDS = 10_000
 
 def query_words(query: str) -> list[str]:
     """Return the words of a full-text query: runs of letters and digits, in lower case, each once, in order."""
-    return list(dict.fromkeys(_word().findall(query.lower())))
+    return list(dict.fromkeys(word_pattern().findall(query.lower())))
 
 
 @cache
-def _word() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
+    """Return the pattern of a word in lower-case text."""
     import re  # for who searches
 
     return re.compile(r"[^\W_]+")
@@ -164,13 +166,28 @@ class ConversationSteps(ABC):
         """Find messages with all of one or more lower-case words. Only for stores that declare ``search``."""
         raise NotImplementedError
 
-    @reads
-    def update_index(self, user_id: str | None) -> Steps[bool]:
-        """Add some of what the full-text index lacks (of this user's sessions); return whether it may lack more.
+    index_pause: ClassVar[float] = 0.0
+    """Seconds between two steps of ``update_index``, for engines whose writers would not get a turn without.
 
-        For engines whose appends do not pay for the index: done before every search, until it lacks nothing.
+    After a long step it is a quarter of the time that the step took: on a busy machine those who wait are late, too.
+    """
+
+    @reads
+    def update_index(self, user_id: str | None, place: Any) -> Steps[Any]:
+        """Add some of what the full-text index lacks (of this user's sessions).
+
+        For engines whose appends do not pay for the index: done before every search, until the index lacks nothing
+        that was there when the search began. A step is a transaction. It is short, whatever there is to index: other
+        writers wait for it. So it stops after so many messages and so many characters, also within a message.
+
+        Args:
+            user_id: whose sessions are searched; None: everybody's.
+            place: what the step before returned; None: this is the first step of a search.
+
+        Returns:
+            Where to go on, as the engine pleases; None: it lacks nothing.
         """
-        return done(False)
+        return done(None)
 
     def fork_session(
         self, session_id: str, up_to_seq: int | None, new_session_id: str, now: float
@@ -266,8 +283,12 @@ class StepConversationStore(_Declared, ConversationStore):
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return self._nothing()
-        while self._runner.run(self._steps.update_index, user):
-            pass
+        start = time.monotonic()
+        place = self._runner.run(self._steps.update_index, user, None)
+        while place is not None:
+            time.sleep(_pause(self._steps, start))
+            start = time.monotonic()
+            place = self._runner.run(self._steps.update_index, user, place)
         return self._runner.run(self._steps.search_messages, words, user, most)
 
     def fork_session(
@@ -366,8 +387,14 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return await self._nothing()
-        while await self._runner.run(self._steps.update_index, user):
-            pass
+        start = time.monotonic()
+        place = await self._runner.run(self._steps.update_index, user, None)
+        while place is not None:
+            import asyncio  # a running loop has it loaded
+
+            await asyncio.sleep(_pause(self._steps, start))
+            start = time.monotonic()
+            place = await self._runner.run(self._steps.update_index, user, place)
         return await self._runner.run(self._steps.search_messages, words, user, most)
 
     async def fork_session(
@@ -407,6 +434,12 @@ def _search(query: Any, user_id: Any, limit: Any) -> tuple[list[str], str | None
             f"the query has {len(words)} different words; at most {_MOST_WORDS} can be searched for"
         )
     return words, check_optional_id(user_id, "user_id"), check_count(limit, "limit")
+
+
+def _pause(steps: ConversationSteps, start: float) -> float:
+    """Return how many seconds to wait after a step of the index that began at that time."""
+    least = steps.index_pause
+    return least and max(least, (time.monotonic() - start) / 4)
 
 
 def _fork(session_id: Any, up_to_seq: Any, new_session_id: Any) -> tuple[str, int | None, str]:

@@ -37,6 +37,7 @@ from praisonai_persistence.stores._session_documents import (
     iso,
     latest,
     new_document,
+    next_updated_at,
     unanswered,
 )
 from praisonai_persistence.stores._session_hierarchy import HierarchicalSessions
@@ -55,5 +56,6 @@ __all__ = [
     "iso",
     "latest",
     "new_document",
+    "next_updated_at",
     "unanswered",
 ]

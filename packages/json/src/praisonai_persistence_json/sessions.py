@@ -12,7 +12,6 @@ import os
 import re
 import time
 from contextlib import suppress
-from datetime import datetime, timezone
 from json.encoder import encode_basestring
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +26,7 @@ from praisonai_persistence.stores.sessions import (
     SessionStoreBase,
     first_kept,
     new_document,
+    next_updated_at,
 )
 from praisonai_persistence_json._document import converted
 from praisonai_persistence_json._errors import CorruptDocumentError
@@ -319,7 +319,7 @@ class DefaultSessionStore(SessionStoreBase):
 
     def _write(self, path: str, document: Document, before: list[Message], step: Change) -> None:
         _invalidate_positions(document, before)
-        document["updated_at"] = datetime.now(timezone.utc).isoformat()
+        document["updated_at"] = next_updated_at(document.get("updated_at"))
         # PraisonAI looks for these in both places.
         document.update({name: document["metadata"][name] for name in MIRRORED if name in document["metadata"]})
         step.replace(path, _serialise(document))

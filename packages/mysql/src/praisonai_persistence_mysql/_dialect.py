@@ -17,6 +17,7 @@ from praisonai_persistence_sql import (
     Migrations,
     Patiently,
 )
+from praisonai_persistence_sql.schema import NO_SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +151,7 @@ class MySQLConversationMigrations(MySQLMigrations, ConversationMigrations):
         made = {self._prefix + name: f"{self._prefix}{self._MADE}{name}" for name in ("sessions", "messages")}
         of_made = self._dialect.tables(self._prefix, [f"{self._MADE}{name}" for name in ("sessions", "messages")])
         tables = {**self._tables, **{name.removeprefix(self._MADE): table for name, table in of_made.items()}}
-        for sql in (*_NO_INDEX, *(sql for step in self._steps for sql in step.up)):
+        for sql in (*NO_SEARCH, *(sql for step in self._steps for sql in step.up)):
             yield Execute(self._dialect.prepare(sql, tables))
         copy = self._copy(legacy, legacy.prefix, made=self._MADE)
         yield from copy.order()
@@ -203,7 +204,6 @@ def _mark(legacy: LegacyTables, kept: Mapping[str, str]) -> str:
     return f"adopting {legacy.sessions}, {legacy.messages} as {', '.join(kept.values())}"
 
 
-_NO_INDEX = ("DROP TABLE IF EXISTS {search}", "DROP TABLE IF EXISTS {search_marks}")  # of other messages
 CONVERSATION = (
     Migration(
         1,
@@ -237,7 +237,7 @@ CONVERSATION = (
                 UNIQUE KEY {messages_by_id} (session_id, id)
             ) ENGINE=InnoDB""",
         ),
-        down=(*_NO_INDEX, "DROP TABLE IF EXISTS {messages}", "DROP TABLE IF EXISTS {sessions}"),
+        down=(*NO_SEARCH, "DROP TABLE IF EXISTS {messages}", "DROP TABLE IF EXISTS {sessions}"),
         drops=("sessions",),
     ),
 )

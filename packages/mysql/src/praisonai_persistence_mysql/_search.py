@@ -12,13 +12,12 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from praisonai_persistence.payload import decode_text
-from praisonai_persistence.stores.conversation import query_words
+from praisonai_persistence.stores.searching import words_of_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["codes_of", "has_words", "match_of"]
+__all__ = ["codes_of", "match_of"]
 
 _MANY = 20_000  # different words of one message
 _ANY = "zzzzzzzzzz9"  # of a message with more; 9 stands in no code
@@ -32,15 +31,16 @@ def _code(word: str) -> str:
 
 def codes_of(content: str) -> str:
     """Return what the index holds of a stored content."""
-    words = query_words(decode_text(content))
-    return _ANY if len(words) > _MANY else " ".join(map(_code, words))
+    words: dict[str, None] = {}
+    start: int | None = 0
+    while start is not None:
+        some, start = words_of_part(content, start)
+        words.update(dict.fromkeys(some))
+        if len(words) > _MANY:
+            return _ANY
+    return " ".join(map(_code, words))
 
 
 def match_of(words: Sequence[str]) -> str:
     """Return the boolean expression that finds all contents with these words, and hardly any other."""
     return f"({' '.join('+' + _code(word) for word in words[:_SEARCHED])}) {_ANY}"
-
-
-def has_words(content: str, words: Iterable[str]) -> bool:
-    """Whether a stored content has all of these words."""
-    return set(words).issubset(query_words(decode_text(content)))

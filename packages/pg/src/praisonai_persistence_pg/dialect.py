@@ -25,7 +25,7 @@ class Postgres(Dialect):
 
     name: ClassVar[str] = "postgres"
     paramstyle: ClassVar[Literal["qmark", "format", "numeric"]] = "numeric"
-    indexes: ClassVar[frozenset[str]] = INDEXES | {"messages_by_word", "messages_to_index"}
+    indexes: ClassVar[frozenset[str]] = INDEXES | {"search_by_word"}
 
     def __init__(self, schema: str | None = None, *, cockroach: bool = False) -> None:
         self.schema = None if schema is None else check_identifier(schema, "schema")
@@ -33,7 +33,6 @@ class Postgres(Dialect):
         self.types = {  # type: ignore[misc]  # the class variable of the shared dialect
             **Dialect.types,
             "id": "TEXT" if cockroach else 'TEXT COLLATE "C"',
-            "row": "words TSVECTOR,",  # of the content; NULL until a search fills it
         }
         key = "{}::text" if cockroach else '{}::text COLLATE "C"'
         # Where a row lies is when it was written, as long as no row was deleted before.

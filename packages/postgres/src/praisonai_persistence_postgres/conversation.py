@@ -11,17 +11,19 @@ session's row still sees the messages of before.)
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.payload import decode_message, decode_messages, decode_session, decode_text
-from praisonai_persistence.steps import Steps, reads, writes
-from praisonai_persistence.stores.conversation import query_words
+from praisonai_persistence.payload import decode_message, decode_messages, decode_session
+from praisonai_persistence.steps import Steps, writes
+from praisonai_persistence.stores.searching import rarest, words_of_part
 from praisonai_persistence_pg.requests import CopyIn
-from praisonai_persistence_sql import Alone, Execute, Fetch, SQLConversationSteps, Undo, repeatable
+from praisonai_persistence_sql import Alone, Execute, Fetch, IndexedConversationSteps, Undo, repeatable
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS, SESSION_COLUMNS
+from praisonai_persistence_sql.schema import INDEXED_CONVERSATION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgresConversationSteps"]
 
 _UNIQUE_VIOLATION = "23505"
-_INDEX_AT_ONCE = 200  # messages that one transaction adds to the full-text index
 _LONGEST_WORD = 255  # bytes; of longer words the index has a digest
-_MOST_BYTES = 1_000_000  # of words of one message; a tsvector takes 1 MiB
+_OF_SEVERAL = "'_'"  # in each row of the index that has a part of a message only; stands in no word
 # A batch up to this is sent as one statement; of larger ones COPY is the faster way, in spite of its round trips.
 _FEW_MESSAGES, _FEW_CHARACTERS = 100, 1_000_000
 
@@ -42,24 +43,26 @@ _ESCAPE, _SEPARATOR, _NULL = "\x1a", "\x1a|", "\x1aN"
 _TEXTS = "id, role, content, tool_calls, tool_call_id, metadata"
 
 
-class PostgresConversationSteps(SQLConversationSteps):
+class PostgresConversationSteps(IndexedConversationSteps):
     """Conversations in PostgreSQL.
 
-    Appends do not pay for the full-text index before somebody searches: the first search makes it, and every search
-    fills the ``words`` of the messages that came since, which a partial index finds, before it looks.
+    Appends do not pay for the full-text index: its tables are made by the first search, and every search first adds
+    what came since.
 
     Args:
         dialect: with the schema of the tables.
         prefix: the ``table_prefix``.
     """
 
+    _match = "f.words @@ ?::text::tsquery"
+    _first = Alone
+
     def __init__(self, dialect: Postgres, prefix: str) -> None:
-        super().__init__(dialect, prefix, tables=("messages_by_word", "messages_to_index"))
+        super().__init__(dialect, prefix, INDEXED_CONVERSATION, ("search_by_word",))
         self._lock_schema = dialect.migration_lock(prefix)
-        self._indexed = False
-        created = "GREATEST({}, s.updated_at + 1e-6::float8)"
+        raise_to = partial(dialect.next_updated_at, "s.updated_at")
         self._append = self._sql(
-            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + 1, updated_at = {created.format('$9')} "
+            f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + 1, updated_at = {raise_to('$9')} "
             "WHERE session_id = $1 "
             f"RETURNING last_seq) INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) "
             "SELECT $1, $2, $3::text, $4::text, $5::text, $6::text, $7::text, $8::float8, last_seq FROM s RETURNING seq"
@@ -67,14 +70,14 @@ class PostgresConversationSteps(SQLConversationSteps):
         texts = [f"string_to_array(${n}::text, E'\\x1a|', E'\\x1aN')" for n in range(4, 10)]
         self._append_many = self._sql(
             f"WITH s AS (UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, "
-            f"updated_at = {created.format('$3')} WHERE session_id = $1 "
+            f"updated_at = {raise_to('$3')} WHERE session_id = $1 "
             "RETURNING last_seq - $2::int8 AS base), "
             f"i AS (INSERT INTO {{messages}} (session_id, {MESSAGE_COLUMNS}) SELECT $1, {_TEXTS}, created_at, base + n "
             f"FROM s, unnest({', '.join(texts)}, $10::float8[]) "
             f"WITH ORDINALITY AS u({_TEXTS}, created_at, n)) SELECT base FROM s"
         )
         self._raise_seq = self._sql(
-            f"UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, updated_at = {created.format('$3')} "
+            f"UPDATE {{sessions}} AS s SET last_seq = s.last_seq + $2::int8, updated_at = {raise_to('$3')} "
             "WHERE session_id = $1 RETURNING last_seq - $2::int8"
         )
         self._messages = dialect.schema, f"{prefix}messages", ("session_id", *MESSAGE_COLUMNS.split(", "))
@@ -85,36 +88,24 @@ class PostgresConversationSteps(SQLConversationSteps):
         raised = "created_at, updated_at, version"
         changes = (
             "user_id = excluded.user_id, agent_id = excluded.agent_id, name = excluded.name, state = excluded.state, "
-            f"metadata = excluded.metadata, updated_at = {created.format('$10')}, version = s.version + 1"
+            f"metadata = excluded.metadata, updated_at = {raise_to('$10')}, version = s.version + 1"
         )
         self._upsert = self._sql(f"{insert}UPDATE SET {changes} RETURNING {raised}")
         self._update = self._sql(
             "UPDATE {sessions} AS s SET user_id = $2, agent_id = $3, name = $4, state = $5, metadata = $6, "
-            f"updated_at = {created.format('$7')}, version = s.version + 1 "
+            f"updated_at = {raise_to('$7')}, version = s.version + 1 "
             f"WHERE session_id = $1 AND ($8::int8 IS NULL OR s.version = $8) RETURNING {raised}"
         )
-        self._find_index = dialect.find_table(prefix, "messages_by_word")
-        self._make_indexes = (
-            self._sql("CREATE INDEX IF NOT EXISTS {messages_by_word} ON {messages} USING gin (words)"),
+        self._make_tables = (
             self._sql(
-                "CREATE INDEX IF NOT EXISTS {messages_to_index} ON {messages} (session_id, seq) "
-                "WHERE words IS NULL AND content IS NOT NULL"
+                "CREATE TABLE IF NOT EXISTS {search_words} (session_id {t_id}, seq {t_int}, part {t_int}, "
+                "created_at {t_real} NOT NULL, words TSVECTOR NOT NULL, PRIMARY KEY (session_id, seq, part))"
             ),
-        )
-        wanting = "FROM {messages} WHERE words IS NULL AND content IS NOT NULL ORDER BY session_id, seq LIMIT"
-        self._wanting = self._sql(f"SELECT 1 {wanting} 1")
-        self._some_wanting = self._sql(f"SELECT session_id, seq, content {wanting} {_INDEX_AT_ONCE} FOR UPDATE")
-        self._set_words = self._sql(
-            "UPDATE {messages} AS m SET words = u.words::tsvector "
-            "FROM unnest($1::text[], $2::int8[], $3::text[]) AS u(session_id, seq, words) "
-            "WHERE m.session_id = u.session_id AND m.seq = u.seq"
-        )
-        found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
-        self._search = self._sql(
-            f"SELECT m.session_id, {found} FROM {{messages}} m WHERE m.words @@ $1::text::tsquery "
-            "AND ($2::text IS NULL OR EXISTS "
-            "(SELECT 1 FROM {sessions} s WHERE s.session_id = m.session_id AND s.user_id = $2)) "
-            "ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT $3::int8"
+            self._sql("CREATE INDEX IF NOT EXISTS {search_by_word} ON {search_words} USING gin (words)"),
+            self._sql(
+                "CREATE TABLE IF NOT EXISTS {search_progress} (session_id {t_id} PRIMARY KEY, "
+                "up_to {t_int} NOT NULL, start {t_int} NOT NULL, part {t_int} NOT NULL)"
+            ),
         )
 
     # ------------------------------------------------------------------------------------------------------- sessions
@@ -187,31 +178,22 @@ class PostgresConversationSteps(SQLConversationSteps):
 
     # --------------------------------------------------------------------------------------------------------- search
 
-    @repeatable
-    @writes
-    def update_index(self, user_id: str | None) -> Steps[bool]:
-        """See [ConversationSteps.update_index][]; sessions of all users are indexed."""
-        if self._indexed and not (yield Alone(self._wanting)):
-            return False
-        if not self._indexed:
-            if not (yield Fetch(*self._find_index)):
-                for sql in (*self._lock_schema, *self._make_indexes):
-                    yield Execute(sql) if isinstance(sql, str) else sql
-            self._indexed = True
-        rows = yield Fetch(self._some_wanting)
-        if not rows:
-            return False
-        words = [_tsvector(query_words(decode_text(content))) for _, _, content in rows]
-        yield Execute(self._set_words, ([row[0] for row in rows], [row[1] for row in rows], words))
-        return True
+    def _make_index(self) -> Steps[None]:
+        for sql in (*self._lock_schema, *self._make_tables):
+            yield Execute(sql) if isinstance(sql, str) else sql
 
-    @reads
-    def search_messages(
-        self, words: Sequence[str], user_id: str | None, limit: int
-    ) -> Steps[list[ConversationMessage]]:
-        query = " & ".join(f"'{_lexeme(word)}'" for word in words)
-        rows = yield Fetch(self._search, (query, user_id, limit))
-        return [decode_messages(row[0], (row[1:],))[0] for row in rows]
+    def _part(self, content: str, start: int) -> tuple[str, int | None]:
+        words, end = words_of_part(content, start)
+        lexemes = [f"'{_lexeme(word)}'" for word in words]
+        if start or end is not None:
+            lexemes.append(_OF_SEVERAL)
+        return " ".join(lexemes), end
+
+    def _query(self, words: Sequence[str]) -> str:
+        lexemes = [f"'{_lexeme(word)}'" for word in words]
+        if len(lexemes) == 1:
+            return lexemes[0]
+        return f"({' & '.join(lexemes)}) | ({_OF_SEVERAL} & '{_lexeme(rarest(words))}')"
 
 
 def _once(rows: Sequence[MessageRow]) -> Sequence[MessageRow]:
@@ -236,15 +218,3 @@ def _lexeme(word: str) -> str:
     """Return a word as the index has it. Words are letters and digits, so nothing needs quoting."""
     data = word.encode()
     return word if len(data) <= _LONGEST_WORD else f"{word[:40]}_{hashlib.sha256(data).hexdigest()}"
-
-
-def _tsvector(words: Iterable[str]) -> str:
-    """Return the words of a message as a tsvector in text form, as many as one takes."""
-    lexemes, size = [], 0
-    for word in words:
-        lexeme = _lexeme(word)
-        size += len(lexeme.encode())
-        if size > _MOST_BYTES:
-            break
-        lexemes.append(f"'{lexeme}'")
-    return " ".join(lexemes)

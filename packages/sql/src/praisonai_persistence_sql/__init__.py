@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Retry,
         SQLRunner,
     )
+    from praisonai_persistence_sql.searching import IndexedConversationSteps
     from praisonai_persistence_sql.server import CONVERSATION_CAPABILITIES, STATE_CAPABILITIES, ServerStore
     from praisonai_persistence_sql.state import SQLStateSteps
 
@@ -59,6 +60,7 @@ _MODULES = {
     "pooling": ("Lender", "Loan"),
     "requests": ("Alone", "Execute", "ExecuteMany", "Fetch", "Patiently", "Request", "Snapshot", "Undo", "repeatable"),
     "runners": ("AsyncConnection", "AsyncPool", "AsyncSQLRunner", "Connection", "Pool", "Retry", "SQLRunner"),
+    "searching": ("IndexedConversationSteps",),
     "server": ("CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"),
     "state": ("SQLStateSteps",),
 }
@@ -84,6 +86,7 @@ __all__ = [
     "Execute",
     "ExecuteMany",
     "Fetch",
+    "IndexedConversationSteps",
     "LegacySQL",
     "Lender",
     "Loan",

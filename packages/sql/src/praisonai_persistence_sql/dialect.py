@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import count
 
 from praisonai_persistence._declare import NamedTuple
-from praisonai_persistence.payload import check_prefix
+from praisonai_persistence.payload import UPDATED_AT_STEP, check_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class Dialect:
     """Behind a SELECT that must lock its rows until the transaction ends."""
     max_parameters: ClassVar[int] = 500
     """How many values an ``IN`` list is given at a time."""
+    greatest: ClassVar[str] = "GREATEST"
+    least: ClassVar[str] = "LEAST"
+    """The functions that return one of their arguments."""
     legacy: LegacySQL = LegacySQL()
 
     def quote(self, identifier: str) -> str:
@@ -95,6 +98,17 @@ class Dialect:
 
     def _insert(self, table: str, columns: Sequence[str]) -> str:
         return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+    def next_updated_at(self, stored: str, now: str) -> str:
+        """Return ``payload.next_updated_at`` as SQL.
+
+        Args:
+            stored: the column.
+            now: the placeholder of the clock.
+        """
+        least, most, part = (f"{number:.16e}" for number in UPDATED_AT_STEP)
+        step = f"{self.least}({self.greatest}({stored}, {least}), {most}) * {part}"
+        return f"{self.greatest}({now}, {stored} + {step})"
 
     def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
         """Return a query, and its parameters, that has a row if this table exists."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from praisonai_persistence_sql.migrations import Migration
 
-__all__ = ["CONVERSATION", "CONVERSATION_TABLES", "INDEXES", "STATE", "STATE_TABLES"]
+__all__ = [
+    "CONVERSATION",
+    "CONVERSATION_TABLES",
+    "INDEXED_CONVERSATION",
+    "INDEXES",
+    "NO_SEARCH",
+    "SEARCH_TABLES",
+    "STATE",
+    "STATE_TABLES",
+]
 
 CONVERSATION_TABLES = ("sessions", "messages", "sessions_by_user", "sessions_by_time", "messages_by_id")
 """Names, without prefix, of the tables and of the indexes of ``CONVERSATION``."""
@@ -46,6 +55,18 @@ CONVERSATION = (
         drops=("sessions",),
     ),
 )
+
+SEARCH_TABLES = ("search_progress", "search_words")
+"""Names, without prefix, of the tables of a full-text index, which the first search makes."""
+
+NO_SEARCH = ("DROP TABLE IF EXISTS {search_words}", "DROP TABLE IF EXISTS {search_progress}")
+"""Before messages are made or dropped: an index that is there is of other messages."""
+
+INDEXED_CONVERSATION = tuple(
+    Migration(step.version, step.name, (*NO_SEARCH, *step.up), (*NO_SEARCH, *(step.down or ())), step.drops)
+    for step in CONVERSATION
+)
+"""``CONVERSATION`` of engines with such an index."""
 
 STATE_TABLES = ("state", "state_fields", "state_by_end")
 """Names, without prefix, of the tables and of the indexes of ``STATE``."""

@@ -11,8 +11,6 @@ from functools import partial
 
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
-from praisonai_persistence.payload import decode_text
-from praisonai_persistence.stores.conversation import query_words
 from praisonai_persistence_sql.requests import Execute, ExecuteMany, Fetch, Snapshot
 
 TYPE_CHECKING = False
@@ -106,7 +104,6 @@ class _Functions:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.failures: list[BaseException] = []
-        self.define("praison_words", _words)
 
     def define(self, name: str, function: Callable[[Any], Any]) -> None:
         guarded = self._guard(function)
@@ -129,7 +126,6 @@ class _Functions:
         if self.failures:
             failure = self.failures.pop()
             self.failures.clear()
-            self.define("praison_words", _words)
             raise failure
 
 
@@ -260,8 +256,3 @@ def _refused(error: sqlite3.Error, path: str | None) -> PersistenceError:
     if "unable to open" in str(error):
         return ConnectionFailedError(f"cannot open {path}: {error}; is it a file that this user may write?")
     return translate(error, path)
-
-
-def _words(text: str) -> str:
-    """Return message text as the full-text index reads it: the words of the contract, between blanks."""
-    return " ".join(query_words(decode_text(text)))

@@ -24,6 +24,8 @@ class SQLite(Dialect):
         "key": "UNIQUE",
     }
     for_update: ClassVar[str] = ""
+    greatest: ClassVar[str] = "max"
+    least: ClassVar[str] = "min"
     # A text column may hold anything there, also what is no UTF-8.
     legacy: LegacySQL = LegacySQL(
         text="CAST({} AS BLOB)", key="CAST({} AS BLOB)", session_row="rowid", message_row="rowid", order="rowid"

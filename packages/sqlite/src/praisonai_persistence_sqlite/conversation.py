@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from praisonai_persistence.errors import UnsupportedOperationError
 from praisonai_persistence.payload import decode_message, decode_messages
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql import Execute, Fetch, SQLConversationSteps
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
-from praisonai_persistence_sql.migrations import Migration
-from praisonai_persistence_sql.schema import CONVERSATION
+from praisonai_persistence_sql.schema import INDEXED_CONVERSATION, SEARCH_TABLES
 from praisonai_persistence_sqlite._dialect import SQLite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from praisonai_persistence.payload import MessageRow
     from praisonai_persistence.records import ConversationMessage
@@ -23,28 +24,29 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteConversationSteps"]
 
-_FIRST, _OTHERS = CONVERSATION[0], CONVERSATION[1:]
-_NO_INDEX = ("DROP TABLE IF EXISTS {search_text}", "DROP TABLE IF EXISTS {search}")  # of other messages
-_MIGRATIONS = (
-    Migration(1, _FIRST.name, (*_NO_INDEX, *_FIRST.up), (*_NO_INDEX, *(_FIRST.down or ())), _FIRST.drops),
-    *_OTHERS,
-)
-_INDEX_AT_ONCE = 2000  # messages that one transaction adds to the full-text index
+_CHARACTERS, _MESSAGES = 1_000_000, 2000  # that one transaction adds to the full-text index, at the most
+_SECONDS = 0.05  # after which it ends all the same
+_OF_SEVERAL = "\u2060part"  # in each row of the index that has a part of a message only; stands in no word
+_PART_BITS = 20  # of the number of such a row
 
 
 class SQLiteConversationSteps(SQLConversationSteps):
     """Conversations in SQLite.
 
     Appends do not pay for the full-text index: it is made by the first search, and every search adds what came since
-    (rows above the mark in ``<prefix>search``) before it looks.
+    (rows above those that ``<prefix>search_progress`` tells of) before it looks. A row of the index has the number of
+    its message; a long message has several, with numbers below 0.
 
     Args:
         prefix: the ``table_prefix``.
     """
 
+    # Writers of other processes look every few milliseconds, at random, whether nobody writes.
+    index_pause = 0.01
+
     def __init__(self, prefix: str) -> None:
         dialect = SQLite()
-        super().__init__(dialect, prefix, _MIGRATIONS, tables=("search", "search_text"))
+        super().__init__(dialect, prefix, INDEXED_CONVERSATION, SEARCH_TABLES)
         # Three statements are faster than two: INSERT ... SELECT ... RETURNING costs more than it saves.
         self._last_seq = self._sql("SELECT last_seq FROM {sessions} WHERE session_id = ?")
         append = "INSERT INTO {{messages}} (session_id, {}) VALUES (?, {}) ON CONFLICT (session_id, id) DO NOTHING"
@@ -52,37 +54,40 @@ class SQLiteConversationSteps(SQLConversationSteps):
         # The driver takes longer to bind a None than to bind text, and most messages have three.
         self._append_text = self._sql(append.format("id, role, content, created_at, seq", "?, ?, ?, ?, ?"))
         self._appended = self._sql(
-            "UPDATE {sessions} SET last_seq = ?, updated_at = max(?, updated_at + 1e-6) WHERE session_id = ?"
+            f"UPDATE {{sessions}} SET last_seq = ?, updated_at = {dialect.next_updated_at('updated_at', '?')} "
+            "WHERE session_id = ?"
         )
-        self._find_index = Fetch(*dialect.find_table(prefix, "search"))
+        self._find_index = Fetch(*dialect.find_table(prefix, "search_progress"))
         self._make_index = (
-            self._sql("CREATE TABLE IF NOT EXISTS {search} (id INTEGER PRIMARY KEY CHECK (id = 1), up_to INTEGER)"),
-            self._sql("INSERT INTO {search} VALUES (1, 0) ON CONFLICT DO NOTHING"),
             self._sql(
-                "CREATE VIRTUAL TABLE IF NOT EXISTS {search_text} USING fts5(content, content='', tokenize='ascii')"
+                "CREATE TABLE IF NOT EXISTS {search_progress} (id INTEGER PRIMARY KEY CHECK (id = 1), "
+                "up_to INTEGER, start INTEGER, part INTEGER)"
+            ),
+            self._sql("INSERT INTO {search_progress} VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING"),
+            self._sql(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS {search_words} USING fts5(content, content='', tokenize='ascii')"
             ),
         )
-        self._mark = self._sql("SELECT up_to FROM {search}")
-        self._set_mark = self._sql("UPDATE {search} SET up_to = ?")
+        self._progress = self._sql("SELECT up_to, start, part FROM {search_progress}")
+        self._set_progress = self._sql("UPDATE {search_progress} SET up_to = ?, start = ?, part = ?")
         self._newest = self._sql("SELECT coalesce(MAX(row_id), 0) FROM {messages}")
-        self._end_of_part = self._sql(
-            f"SELECT MAX(row_id) FROM (SELECT row_id FROM {{messages}} WHERE row_id > ? ORDER BY row_id "
-            f"LIMIT {_INDEX_AT_ONCE})"
+        self._next = self._sql(
+            "SELECT row_id, content FROM {messages} WHERE row_id > ? AND row_id <= ? ORDER BY row_id LIMIT 1"
         )
-        self._add_text = self._sql(
-            "INSERT INTO {search_text} (rowid, content) SELECT row_id, praison_words(content) FROM {messages} "
-            "WHERE row_id > ? AND row_id <= ? AND content IS NOT NULL"
+        self._add_words = self._sql("INSERT INTO {search_words} (rowid, content) VALUES (?, ?)")
+        self._drop_words = self._sql(
+            "INSERT INTO {search_words} ({search_words}, rowid, content) VALUES ('delete', ?, ?)"
         )
-        self._drop_text = self._sql(
-            "INSERT INTO {search_text} ({search_text}, rowid, content) "
-            "SELECT 'delete', row_id, praison_words(content) FROM {messages}"
-        )
+        indexed = "SELECT seq, row_id, content FROM {messages} WHERE session_id = ? AND row_id <= ? AND "
+        self._next_indexed = self._sql(f"{indexed} seq > ? ORDER BY seq LIMIT 1")
+        self._one_indexed = self._sql(f"{indexed} id = ?")
         found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
         self._search = [
             self._sql(
-                f"SELECT m.session_id, {found} FROM {{search_text}} f JOIN {{messages}} m ON m.row_id = f.rowid "
-                f"{user} WHERE f.{{search_text}} MATCH ? "
-                "ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT ?"
+                f"SELECT m.session_id, {found} FROM (SELECT DISTINCT "
+                f"CASE WHEN rowid < 0 THEN -rowid >> {_PART_BITS} ELSE rowid END AS row_id "
+                "FROM {search_words} WHERE {search_words} MATCH ?) f JOIN {messages} m ON m.row_id = f.row_id "
+                f"{user} ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT ? OFFSET ?"
             )
             for user in ("", "JOIN {sessions} s ON s.session_id = m.session_id AND s.user_id = ?")
         ]
@@ -102,8 +107,10 @@ class SQLiteConversationSteps(SQLConversationSteps):
         return (yield from super().add_message(session_id, row, now))  # no such session, or it is there already
 
     @writes
-    def update_index(self, user_id: str | None) -> Steps[bool]:
-        """See [ConversationSteps.update_index][]; sessions of all users are indexed."""
+    def update_index(self, user_id: str | None, place: Any) -> Steps[Any]:
+        """See [ConversationSteps.update_index][]; sessions of all users are indexed. A place is the last row to do."""
+        from praisonai_persistence.stores.searching import Budget  # for who searches
+
         if not (yield self._find_index):
             try:
                 for sql in self._make_index:
@@ -114,34 +121,87 @@ class SQLiteConversationSteps(SQLConversationSteps):
                 raise UnsupportedOperationError(
                     "this Python's SQLite was built without FTS5, so messages cannot be searched"
                 ) from error
-        mark = (yield Fetch(self._mark))[0][0]
-        end = (yield Fetch(self._end_of_part, (mark,)))[0][0]
-        if end is None:
-            return False
-        yield Execute(self._add_text, (mark, end))
-        yield Execute(self._set_mark, (end,))
-        return True
+        before = up_to, start, part = (yield Fetch(self._progress))[0]
+        if place is None:
+            place = (yield Fetch(self._newest))[0][0]
+        budget, end = Budget(_CHARACTERS, _MESSAGES), time.monotonic() + _SECONDS
+        while up_to < place and not budget.spent() and time.monotonic() < end:
+            rows = yield Fetch(self._next, (up_to, place))
+            if not rows:  # the last ones were deleted since
+                place = up_to
+                break
+            row_id, content = rows[0]
+            if row_id != up_to + 1:
+                start = part = 0
+            number, text, after = _row(row_id, content or "", start, part)
+            if text:
+                yield Execute(self._add_words, (number, text))
+            budget.spend((after or len(content or "")) - start)
+            up_to, start, part = (row_id, 0, 0) if after is None else (row_id - 1, after, part + 1)
+        if (up_to, start, part) != before:
+            yield Execute(self._set_progress, (up_to, start, part))
+        return place if up_to < place else None
 
     @reads
     def search_messages(
         self, words: Sequence[str], user_id: str | None, limit: int
     ) -> Steps[list[ConversationMessage]]:
-        match = " ".join(f'"{word}"' for word in words)
+        from praisonai_persistence.stores.searching import has_words, rarest
+
+        query = " ".join(f'"{word}"' for word in words)
+        if len(words) > 1:
+            query = f'({query}) OR ("{_OF_SEVERAL}" "{rarest(words)}")'
         user = [] if user_id is None else [user_id]
-        rows = yield Fetch(self._search[len(user)], (*user, match, limit))
-        return [decode_messages(row[0], (row[1:],))[0] for row in rows]
+        found: list[ConversationMessage] = []
+        offset = 0
+        while True:
+            rows = yield Fetch(self._search[len(user)], (query, *user, limit, offset))
+            found += [decode_messages(row[0], (row[1:],))[0] for row in rows if has_words(row[3], words)]
+            offset += limit
+            if len(found) >= limit or len(rows) < limit:
+                return found[:limit]
 
     def _delete_rows(self, session_id: str, ids: Sequence[str] | None) -> Steps[int]:
         if not (yield self._find_index):
             return (yield from super()._delete_rows(session_id, ids))
-        mark = (yield Fetch(self._mark))[0][0]
-        indexed = f"{self._drop_text} WHERE session_id = ? AND row_id <= ? AND content IS NOT NULL"
+        progress = up_to, start, _ = (yield Fetch(self._progress))[0]
+        last = up_to + 1 if start else up_to
         if ids is None:
-            yield Execute(indexed, (session_id, mark))
+            seq = 0
+            while rows := (yield Fetch(self._next_indexed, (session_id, last, seq))):
+                seq, row_id, content = rows[0]
+                progress = yield from self._drop_row(row_id, content, progress)
         else:
             for item in ids:
-                yield Execute(f"{indexed} AND id = ?", (session_id, mark, item))
+                for _, row_id, content in (yield Fetch(self._one_indexed, (session_id, last, item))):
+                    progress = yield from self._drop_row(row_id, content, progress)
         gone = yield from super()._delete_rows(session_id, ids)
         # SQLite gives the numbers of its newest rows again once they are deleted
-        yield Execute(self._set_mark, (min(mark, (yield Fetch(self._newest))[0][0]),))
+        newest = (yield Fetch(self._newest))[0][0]
+        yield Execute(self._set_progress, progress if progress[0] <= newest else (newest, 0, 0))
         return gone
+
+    def _drop_row(
+        self, row_id: int, content: str | None, progress: tuple[int, int, int]
+    ) -> Steps[tuple[int, int, int]]:
+        """Take a message out of the index; return the progress, where this message's own may have gone with it."""
+        up_to, done, _ = progress
+        start: int | None = 0
+        part = 0
+        while content is not None and start is not None and (row_id <= up_to or start < done):
+            number, text, start = _row(row_id, content, start, part)
+            if text:
+                yield Execute(self._drop_words, (number, text))
+            part += 1
+        return progress if row_id <= up_to else (up_to, 0, 0)
+
+
+def _row(row_id: int, content: str, start: int, part: int) -> tuple[int, str, int | None]:
+    """Return the number and the text of a row of the index, and where the next part of the message starts."""
+    from praisonai_persistence.stores.searching import words_of_part
+
+    words, end = words_of_part(content, start)
+    if part or end is not None:
+        words.append(_OF_SEVERAL)
+        row_id = -(row_id << _PART_BITS | part)
+    return row_id, " ".join(words), end

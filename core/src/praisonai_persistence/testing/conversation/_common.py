@@ -12,8 +12,10 @@ from praisonai_persistence.testing.corpus import (
 
 __all__ = [
     "BODIES",
+    "CLOCKS",
     "EVERYTHING",
     "FAR_FUTURE",
+    "FAR_TIMES",
     "NOW",
     "Message",
     "Session",
@@ -30,6 +32,10 @@ __all__ = [
 BODIES = "praisonai_persistence.testing._conversation_bodies"
 NOW = 1_700_000_000.25
 FAR_FUTURE = 4_102_444_800.0  # the year 2100
+CLOCKS = (253_402_000_000.0, NOW * 1000, 1e15)
+"""What a clock may have said: the year 9999, milliseconds for seconds, more."""
+FAR_TIMES = (FAR_FUTURE, *CLOCKS, 1e300, -1e300, 5e-324)
+"""Times that callers give a record."""
 EVERYTHING = 10_000
 
 Message = ConversationMessage

@@ -132,6 +132,28 @@ class Optional:
         for query in HOSTILE_TEXTS:
             await store.search_messages(query)
 
+    async def test_c27_search_finds_the_words_of_long_messages(self, store: Any, unsupported: Unsupported) -> None:
+        if await self._cannot_search(store, unsupported):
+            return
+        await store.create_session(Session("s"))
+        # Many different words, as encoded pictures and logs have them.
+        filler = " ".join(f"{number}picture" for number in range(100_000, 125_000))
+        await store.add_message(
+            "s", Message(id="long", content=f"first {filler} middle\0{filler} last", created_at=1.0)
+        )
+        await store.add_message("s", Message(id="short", content="first and last", created_at=2.0))
+        expected = {
+            "first": ["short", "long"],
+            "first middle last": ["long"],
+            "100000picture 124999picture last": ["long"],
+            "first nowhere": [],
+        }
+        for query, found in expected.items():
+            assert ids_of(await store.search_messages(query)) == found, query
+        await store.delete_messages("s", ["long"])
+        assert ids_of(await store.search_messages("first")) == ["short"]
+        assert await store.search_messages("100000picture") == []
+
     async def test_c27_search_for_too_many_words_is_refused(self, store: Any, unsupported: Unsupported) -> None:
         if await self._cannot_search(store, unsupported):
             return

@@ -15,8 +15,10 @@ from praisonai_persistence.errors import (
     SerializationError,
 )
 from praisonai_persistence.testing.conversation._common import (
+    CLOCKS,
     EVERYTHING,
     FAR_FUTURE,
+    FAR_TIMES,
     NOW,
     Message,
     Session,
@@ -219,22 +221,22 @@ class Values:
 
     # ----------------------------------------------------------------------------------------------------- updated_at
 
-    async def _each_write(self, store: Any) -> list[float]:
-        """Do every kind of write to the messages of s; return updated_at before, between and after."""
-        moments = [(await store.get_session("s")).updated_at]
+    async def _each_write(self, store: Any, session_id: str = "s") -> list[float]:
+        """Do every kind of write to a session and its messages; return updated_at before, between and after."""
+        moments = [(await store.get_session(session_id)).updated_at]
         writes: list[tuple[Any, ...]] = [
-            (store.add_message, "s", Message(id="a", created_at=1.0)),
-            (store.add_messages, "s", [Message(id="b", created_at=1.0), Message(id="c")]),
-            (store.delete_messages, "s", ["b"]),
-            (store.delete_messages, "s"),
-            (store.add_message, "s", Message(id="d", created_at=FAR_FUTURE + 1_000_000)),
-            (store.update_session, Session("s", updated_at=1.0)),
-            (store.upsert_session, Session("s", updated_at=1.0)),
-            (store.add_message, "s", Message(id="e")),
+            (store.add_message, session_id, Message(id="a", created_at=1.0)),
+            (store.add_messages, session_id, [Message(id="b", created_at=1.0), Message(id="c")]),
+            (store.delete_messages, session_id, ["b"]),
+            (store.delete_messages, session_id),
+            (store.add_message, session_id, Message(id="d", created_at=FAR_FUTURE + 1_000_000)),
+            (store.update_session, Session(session_id, updated_at=1.0)),
+            (store.upsert_session, Session(session_id, updated_at=1.0)),
+            (store.add_message, session_id, Message(id="e")),
         ]
         for write, *arguments in writes:
             await write(*arguments)
-            moments.append((await store.get_session("s")).updated_at)
+            moments.append((await store.get_session(session_id)).updated_at)
         return moments
 
     async def test_c18_each_write_raises_updated_at(self, store: Any) -> None:
@@ -246,12 +248,33 @@ class Values:
         assert moments[1] >= start - 1, "updated_at is not the time of the write"
         assert (await store.get_session("s")).created_at == NOW
 
-    async def test_c18_it_never_goes_back(self, store: Any) -> None:
-        await store.create_session(Session("s", created_at=NOW, updated_at=FAR_FUTURE))
-        moments = await self._each_write(store)
-        assert moments[0] == FAR_FUTURE
-        for number, (before, after) in enumerate(itertools.pairwise(moments), 1):
-            assert before < after, f"write {number} did not raise updated_at"
+    async def test_c18_whatever_time_a_caller_gave(self, store: Any) -> None:
+        for number, moment in enumerate(FAR_TIMES):
+            for make in ("create_session", "upsert_session"):
+                session_id = f"{number} {make}"
+                for session in (
+                    await getattr(store, make)(Session(session_id, created_at=moment)),
+                    await store.get_session(session_id),
+                ):
+                    assert session.created_at == moment
+                    assert session.updated_at <= time.time() + 60, f"created_at={moment!r} is no time of a write"
+            moments = await self._each_write(store, session_id)
+            for write, (before, after) in enumerate(itertools.pairwise(moments), 1):
+                assert before < after, f"write {write} did not raise updated_at, created_at is {moment!r}"
+
+    async def test_c18_whatever_the_clock_says(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        await store.connect()
+        for number, moment in enumerate((time.time() + 1_000, *CLOCKS)):
+            session_id = str(number)
+            with monkeypatch.context() as clock:
+                clock.setattr(time, "time", lambda moment=moment: moment)
+                await store.create_session(Session(session_id, created_at=NOW, updated_at=moment))
+                moments = await self._each_write(store, session_id)
+            for last in ("f", "g"):
+                await store.add_message(session_id, Message(id=last))
+                moments.append((await store.get_session(session_id)).updated_at)
+            for write, (before, after) in enumerate(itertools.pairwise(moments), 1):
+                assert before < after, f"write {write} did not raise updated_at, the clock was at {moment!r}"
 
     async def test_c18_also_under_racing_writers(self, store: Any, open_store: OpenStore, race: Race) -> None:
         await store.create_session(Session("s"))

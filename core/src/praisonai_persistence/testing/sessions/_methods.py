@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -77,6 +78,25 @@ class Methods:
         await fill(store, "s", "three")
         assert texts_of(await store.get_chat_history("s")) == ["three"]
         assert texts_of(await store.get_chat_history("other")) == ["stays"]
+
+    async def test_each_write_raises_updated_at(
+        self, store: Any, unsupported: Unsupported, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not hasattr(raw(store), "list_sessions"):
+            assert not declares(store, "hierarchy")
+            unsupported("hierarchy")
+            return
+        clocks = [0.0, 1_000.0, 1_000.0, 253_402_000_000.0 - time.time(), 0.0, 0.0, -1_000.0]
+        moments = [""]
+        for number, ahead in enumerate(clocks):
+            with monkeypatch.context() as clock:
+                now = time.time() + ahead
+                clock.setattr(time, "time", lambda now=now: now)
+                await fill(store, "s", str(number))
+                await fill(store, "other", str(number))
+            moments.append(next(s["updated_at"] for s in await store.list_sessions() if s["session_id"] == "s"))
+            assert moments[-2] < moments[-1], f"write {number} did not raise updated_at, the clock was {ahead} s ahead"
+        assert [item["session_id"] for item in await store.list_sessions(1)] == ["other"], "it was written to last"
 
     async def test_deleting_removes_the_session(self, store: Any) -> None:
         await fill(store, "s", "one", "two")
