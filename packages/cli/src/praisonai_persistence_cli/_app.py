@@ -136,7 +136,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if "--debug" in given:
                 import traceback
 
-                click.echo(hide(traceback.format_exc()), err=True, nl=False)
+                from praisonai_persistence_cli._output import plain
+
+                click.echo(plain(hide(traceback.format_exc()), multiline=True), err=True, nl=False)
             raise
     except (KeyboardInterrupt, click.exceptions.Abort):  # Abort: the same, at a question
         complain("interrupted")
