@@ -239,7 +239,7 @@ def _guard_logs() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             complain(f"{record.levelname.lower()}: {record.getMessage()}")
 
-    logging.lastResort = Complaining(logging.WARNING)  # type: ignore[assignment]  # any handler will do
+    logging.lastResort = Complaining(logging.WARNING)
 
 
 def configured(kind: str, url: str | None, prefix: str | None = None) -> Target | None:

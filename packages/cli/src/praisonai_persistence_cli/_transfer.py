@@ -75,7 +75,8 @@ def export_command(
             if not wanted:
                 point_out_old(store)
                 complain("note: there are no such sessions, so there is nothing to export")
-        progress = stack.enter_context(bar("export:", "sessions", len(wanted)))
+        mixed = output == "-" and sys.stdout.isatty()  # the sessions would stand between the parts of the bar
+        progress = stack.enter_context(bar("export:", "sessions", len(wanted), hidden=mixed))
         writer = Writer(stack.enter_context(_output(output)), {"kind": "conversation", "exported_at": time.time()})
         for item in wanted:
             session = store.get_session(item)

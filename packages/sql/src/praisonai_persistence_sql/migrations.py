@@ -236,15 +236,15 @@ class Migrations:
         for step in undone:
             if step.down is None:
                 raise SchemaError(
-                    f"step {step.version} ({step.name}) of {self._component} cannot be undone: take the data along with "
-                    f"'praisonai-persistence export --output FILE', and import them with the older release"
+                    f"step {step.version} ({step.name}) of {self._component} cannot be undone: take the data along "
+                    f"with 'praisonai-persistence export --output FILE', and import them with the older release"
                 )
         for name in (name for step in undone for name in step.drops):
             if (yield Fetch(self._sql(f"SELECT 1 FROM {{{name}}} LIMIT 1"))):
                 raise SchemaError(
                     f"undoing the {self._component} tables with prefix {self._prefix!r} would drop "
-                    f"{self._tables[name]}, which has rows: take them along with 'praisonai-persistence copy --from URL "
-                    f"--to URL --kind all', and delete them first"
+                    f"{self._tables[name]}, which has rows: take them along with 'praisonai-persistence copy "
+                    f"--from URL --to URL --kind all', and delete them first"
                 )
         steps = [step.down or () for step in undone] or [step.up for step in self._steps[version:goal]]
         return [self._sql(sql) for statements in steps for sql in statements]
