@@ -158,6 +158,20 @@ def test_all_kinds_that_both_have_are_copied(cli, fill, read):
     )
 
 
+def test_a_kind_whose_backend_is_not_installed_is_left_out_aloud(cli, fill, monkeypatch):
+    fill()
+    known = {"state": {"json": ("praisonai-persistence-vault", "x:Y")}}
+    monkeypatch.setattr("praisonai_persistence._known.KNOWN", known)
+    with open_state_store("a.db") as store:
+        store.set("key", 1)
+    for way in (("a.db", "json:///files"), ("json:///files", "b.db")):
+        result = cli("copy", "--from", way[0], "--to", way[1], "--kind", "all")
+        assert result.code == 1
+        assert "conversation: 3 sessions" in result.out
+        assert "Error: state left out: " in result.err
+        assert "pip install praisonai-persistence-vault" in result.err
+
+
 def test_all_kinds_of_nothing(cli, tmp_path):
     result = cli("copy", "--from", "mistyped.db", "--to", "b.db", "--kind", "all")
     assert (result.code, result.out) == (1, "")

@@ -8,7 +8,12 @@ from typing import Any
 
 import click
 
-from praisonai_persistence.errors import PersistenceError, StoreNotFoundError, UnknownBackendError
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    PersistenceError,
+    StoreNotFoundError,
+    UnknownBackendError,
+)
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, point_out_old, url_option
 from praisonai_persistence_cli._output import document, line, size
@@ -91,6 +96,10 @@ def _left_out(ways: list[tuple[Target, Target]]) -> dict[str, dict[str, Any]]:
     for source, target in ways:
         try:
             source.open().close()
+        except BackendNotInstalledError as error:  # so nobody knows what is there
+            first = first or error
+            found[source.kind] = {"ok": False, "reason": str(error)}
+            continue
         except UnknownBackendError as error:
             first = first or error
             found[source.kind] = {"ok": True, "reason": f"{source.shown} has no {source.kind} store"}
@@ -107,11 +116,10 @@ def _left_out(ways: list[tuple[Target, Target]]) -> dict[str, dict[str, Any]]:
             target.open().close()
         except UnknownBackendError as error:
             first = first or error
-            found[source.kind] = {
-                "ok": empty,
-                "reason": f"{target.shown} has no {source.kind} store"
-                + (", and the source has nothing of it" if empty else ", so this part of the source was not copied"),
-            }
+            lacks = isinstance(error, BackendNotInstalledError)
+            why = str(error) if lacks else f"{target.shown} has no {source.kind} store"
+            so = "the source has nothing of it" if empty else "so this part of the source was not copied"
+            found[source.kind] = {"ok": empty, "reason": f"{why}, {so}"}
     if len(found) == len(ways) and first is not None:
         raise first
     return found
