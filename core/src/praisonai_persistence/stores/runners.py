@@ -147,7 +147,7 @@ class DirectRunner(Runner):
                 raise StoreClosedError("this store is closed")
             if not self._connected:  # another thread may have been first
                 if self.must_exist and self._exists is not None and not self._exists():
-                    raise StoreNotFoundError(f"there is nothing in {self._where}")
+                    raise StoreNotFoundError(f"there is no store yet: {self._where}")
                 if self._on_connect is not None:
                     self._on_connect()
                 self._connected = True

@@ -116,6 +116,7 @@ def url_option(name: str, parameter: str, text: str, *, required: bool = False) 
             f"{name}-file",
             f"{parameter}_file",
             metavar="FILE",
+            type=click.Path(allow_dash=True),
             help="A file that holds this URL, for one with a password; - is stdin.",
             expose_value=False,
             is_eager=True,  # before the option that it stands in for

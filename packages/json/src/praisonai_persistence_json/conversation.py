@@ -292,7 +292,7 @@ class _Runner(DirectRunner):
     """A direct runner whose callers see our errors instead of the operating system's."""
 
     def __init__(self, directory: Directory) -> None:
-        super().__init__(directory.connect, exists=directory.exists, where=directory.path)
+        super().__init__(directory.connect, exists=directory.exists, where=f"JSON documents in {directory.path}")
         self._directory = directory
 
     def connect(self) -> None:
