@@ -74,6 +74,7 @@ def test_a_file_without_the_tables_stays_as_it_is(cli, tmp_path, make):
     for arguments in READING:
         assert cli(*arguments, *URL).error == "there are no conversation tables with prefix 'praison_' yet"
     assert file.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [file]
 
 
 def test_import_and_run_may_begin_a_store(cli, fill, read):

@@ -427,6 +427,7 @@ def test_the_integrity_of_a_file(path):
             store.set(f"key {number}", "x" * 100)
         assert store.check_integrity() == Integrity()
         assert store.check_integrity(1e-9) == Integrity(complete=False)
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
     with pytest.raises(StoreClosedError):
         store.check_integrity()
     with SQLiteStateStore(path=":memory:") as memory:

@@ -227,13 +227,13 @@ def open_connection(location: Location) -> Opened:
     return connection, _perform_on(connection, functions)
 
 
-def file_uri(path: str, mode: str = "rw") -> str:
-    """Return the URI of a file that exists, to open it for reading (``ro``) or also for writing (``rw``)."""
+def file_uri(path: str) -> str:
+    """Return the URI of a file that exists."""
     for character in "%?#":
         path = path.replace(character, f"%{ord(character):02x}")
     if os.name == "nt":
         path = "/" + path.replace("\\", "/")
-    return f"file://{path}?mode={mode}"
+    return f"file://{path}?mode=rw"
 
 
 def _prepare(connection: sqlite3.Connection, location: Location) -> None:

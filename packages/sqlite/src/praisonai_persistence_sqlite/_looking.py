@@ -1,4 +1,4 @@
-"""Looking into a database file through a connection of its own that can only read: nothing is made or changed."""
+"""Looking into a database file through a connection of its own that only reads: nothing is made or changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _INSTRUCTIONS = 10_000  # of SQLite's machine between two looks at the clock: we
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(file_uri(path, "ro"), uri=True, isolation_level=None)
+    # Not one that is opened for reading only: it would leave the files behind that a write-ahead log needs to be read.
+    connection = sqlite3.connect(file_uri(path), uri=True, isolation_level=None)
+    connection.execute("PRAGMA query_only=1")
+    return connection
 
 
 def look_for(path: str, migrations: Migrations) -> PersistenceError | None:
