@@ -28,6 +28,7 @@ from praisonai_persistence import (
     SessionNotFoundError,
     StateStore,
     StoreClosedError,
+    StoreNotFoundError,
     UnsupportedOperationError,
     as_async,
     as_sync,
@@ -41,6 +42,9 @@ from praisonai_persistence.memory import (
     MemoryKnowledgeStore,
     MemoryStateStore,
 )
+from praisonai_persistence.memory._data import Data
+from praisonai_persistence.memory.state import MemoryStateSteps
+from praisonai_persistence.stores import AsyncStepStateStore, DirectRunner, StepStateStore, ThreadRunner
 
 LIMIT = 60.0
 """Seconds; only a deadlock takes as long."""
@@ -468,3 +472,23 @@ def test_the_callers_loop_goes_on_while_a_sync_store_works():
         return await call
 
     assert asyncio.run(main()) == "done"
+
+
+def test_a_bridged_store_must_exist_where_the_other_has_to():
+    def steps():
+        return MemoryStateSteps(Data(), "p_")
+
+    store = as_sync(AsyncStepStateStore(steps(), ThreadRunner(DirectRunner(exists=lambda: False))))
+    store.expect_existing()
+    with pytest.raises(StoreNotFoundError):
+        store.get("key")
+    store.close()
+
+    async def main():
+        other = as_async(StepStateStore(steps(), DirectRunner(exists=lambda: False)))
+        other.expect_existing()
+        with pytest.raises(StoreNotFoundError):
+            await other.get("key")
+        await other.close()
+
+    asyncio.run(main())

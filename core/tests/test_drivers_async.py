@@ -13,6 +13,7 @@ from praisonai_persistence.errors import (
     BackendError,
     ConnectionFailedError,
     StoreClosedError,
+    StoreNotFoundError,
     UnsupportedOperationError,
 )
 from praisonai_persistence.steps import Pause, reads, writes
@@ -404,3 +405,28 @@ def test_a_client_whose_closing_is_cancelled_is_let_go(toy):
         assert toy.abandoned == toy.clients
 
     run(main)
+
+
+def test_a_store_that_must_exist_is_not_opened_where_there_is_none(tmp_path):
+    driver = ToyDriver(path=str(tmp_path / "data"))
+    runner = AsyncDriverRunner(driver)
+    runner.expect_existing()
+
+    async def main():
+        with pytest.raises(StoreNotFoundError):
+            await runner.connect()
+        assert driver.clients == []
+        (tmp_path / "data").mkdir()
+        await runner.connect()
+        await runner.close()
+
+    asyncio.run(main())
+
+
+def test_a_thread_runner_hands_it_on(tmp_path):
+    driver = ToyDriver(path=str(tmp_path / "data"), asynchronous=False)
+    runner = make_runner(driver, asynchronous=True)
+    assert isinstance(runner, ThreadRunner)
+    runner.expect_existing()
+    with pytest.raises(StoreNotFoundError):
+        asyncio.run(runner.connect())

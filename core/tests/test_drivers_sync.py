@@ -16,6 +16,7 @@ from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConnectionFailedError,
     StoreClosedError,
+    StoreNotFoundError,
     UnsupportedOperationError,
 )
 from praisonai_persistence.steps import Pause, reads, writes
@@ -529,3 +530,57 @@ class TestForks:
         assert self.in_child(lambda: (runner.run(ask), runner.close(), "works")[-1]) == "works"
         go.set()
         ended(*call)
+
+
+# ------------------------------------------------------------------------------------------- stores that must exist
+
+
+def test_a_store_that_must_exist_is_not_opened_where_there_is_none(tmp_path):
+    place = tmp_path / "data"
+    driver = ToyDriver(path=str(place), place=str(place))
+    runner = DriverRunner(driver)
+    runner.expect_existing()
+    for call in (runner.connect, lambda: runner.run(ask), lambda: runner.run(change)):
+        with pytest.raises(StoreNotFoundError, match="there is no store yet: the toy"):
+            call()
+    assert driver.clients == []
+    place.mkdir()
+    runner.run(ask)
+    place.rmdir()  # gone again: it is not made anew
+    with pytest.raises(StoreNotFoundError):
+        runner.run(change)
+    assert len(driver.clients) == 1
+    runner.close()
+
+
+def test_a_driver_may_look_for_more_than_its_path(tmp_path):
+    class Looking(ToyDriver):
+        def exists(self):
+            return os.path.exists(os.path.join(self.path, "marker"))
+
+    driver = Looking(path=str(tmp_path), place=str(tmp_path))
+    runner = DriverRunner(driver)
+    runner.expect_existing()
+    with pytest.raises(StoreNotFoundError):
+        runner.connect()
+    (tmp_path / "marker").touch()
+    runner.connect()
+    runner.close()
+
+
+def test_an_exists_that_fails_is_a_backend_error():
+    class Failing(ToyDriver):
+        def exists(self):
+            raise RuntimeError("text")
+
+    runner = DriverRunner(Failing())
+    runner.expect_existing()
+    with pytest.raises(BackendError, match=r"exists\(\) of Failing"):
+        runner.connect()
+
+
+def test_a_server_has_nothing_to_look_for():
+    runner = DriverRunner(ToyDriver())
+    runner.expect_existing()
+    runner.connect()
+    runner.close()

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from praisonai_persistence import _entry_points, opening, registry
+from praisonai_persistence import ConfigurationError, _entry_points, opening, registry
 
 
 def _plain(url=None, *, path="x", size): ...
@@ -94,3 +94,18 @@ def test_what_opens_stores_can_be_imported_from_the_registry():
     assert set(opening.__all__) == registry._IN_OPENING
     with pytest.raises(AttributeError, match="no_such_name"):
         registry.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_must_exist_is_true_or_false(value):
+    with pytest.raises(ConfigurationError, match="must_exist must be True or False"):
+        opening.open_state_store("memory://", must_exist=value)
+
+
+@pytest.mark.parametrize("mode", ["auto", "sync", "async"])
+def test_must_exist_is_an_option_of_every_backend(mode):
+    """In memory there is nothing that could be missing."""
+    for kind in ("conversation", "knowledge", "state"):
+        for value in (True, False):
+            assert getattr(opening, f"open_{kind}_store")("memory://", mode, must_exist=value).kind == kind
+            assert getattr(opening, f"create_{kind}_store")("memory", mode=mode, must_exist=value).kind == kind

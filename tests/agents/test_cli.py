@@ -57,8 +57,9 @@ def test_a_dry_run_asks_no_model_and_stores_nothing(command, model):
     assert code == 0, err
     assert json.loads(out)["dry_run"]
     assert model.requests == []
-    code, _, err = command("show", "s")
-    assert (code, err) == (1, "Error: there is no session 's'; 'sessions' lists those that are there\n")
+    code, out, err = command("show", "s")
+    assert (code, out) == (1, "")
+    assert err.startswith(("Error: there is no store yet", "Error: there are no conversation tables")), err
 
 
 def test_a_model_that_is_not_there(command):

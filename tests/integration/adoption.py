@@ -327,7 +327,9 @@ class AdoptionTests(ABC):
         old = Old(self, place)
         old.add("sessions", session("s"))
         for method, *arguments in (("get_session", "s"), ("connect",), ("migrate_schema",)):
-            with pytest.raises(SchemaError, match=r"written by PraisonAI itself; adopt .* migrate adopt.*adopt_legacy"):
+            with pytest.raises(
+                SchemaError, match=r"written by PraisonAI itself: adopt .* migrate --adopt'.*adopt_legacy"
+            ):
                 store(method, *arguments)
         assert store("schema_status").version == 0
         assert (old.count("sessions"), old.tables()) == (1, {"praison_sessions", "praison_messages"})

@@ -119,3 +119,54 @@ def test_doctor_and_status(server):
         run("migrate", *urls, "--table-prefix", prefix)
         stores = run("status", *urls, "--table-prefix", prefix)["stores"]
         assert all(store["schema"]["version"] == store["schema"]["latest"] > 0 for store in stores)
+
+
+READING = [
+    ("sessions",),
+    ("show", "s"),
+    ("search", "word"),
+    ("resume", "--session-id", "s"),
+    ("export",),
+    ("prune", "--keep-last", "1", "--yes"),
+]
+
+
+def test_reading_makes_no_tables(server, tmp_path):
+    with server.prefix() as prefix:
+        of = ("--conversation-url", server.url, "--table-prefix", prefix)
+        copies = [("copy", "--from", server.url, "--from-prefix", prefix, "--to", f"sqlite:///{tmp_path}/x.db")]
+        copies += [(*copies[0], "--kind", kind) for kind in ("state", "all")]
+        for arguments in [*((*reading, *of) for reading in READING), *copies]:
+            ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=300)
+            assert (ended.returncode, ended.stdout) == (1, ""), arguments
+            assert ended.stderr.startswith("Error: there are no "), arguments
+            assert f"tables with prefix '{prefix}' yet" in ended.stderr
+        assert [*tmp_path.iterdir()] == []
+        with open_conversation_store(server.url, table_prefix=prefix) as store:
+            plan = store.migrate_schema(dry_run=True)
+            assert (plan.before, bool(plan.statements)) == (0, True)
+        assert not server.tables(prefix)
+
+
+def test_reading_makes_no_keys(redis, tmp_path):
+    """In Redis an absent store and an empty one are the same; that nothing was there is said."""
+    target = f"sqlite:///{tmp_path}/x.db"
+    with redis.prefix() as prefix:
+        arguments = ("copy", "--from", redis.url, "--from-prefix", prefix, "--to", target)
+        ended = subprocess.run([*COMMAND, *arguments, "--kind", "state"], capture_output=True, text=True, timeout=300)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout == "state: the source has no keys: nothing was copied\n"
+        left_out = run(*arguments, "--kind", "all")["left_out"]
+        assert left_out.keys() == {"conversation"}
+        with open_state_store(redis.url, table_prefix=prefix) as store:
+            assert store.keys() == []
+            store.set("key", 1)
+        assert run(*arguments, "--kind", "all")["state"]["verified"] is True
+        # There are no conversations in Redis, and here the source has some.
+        with open_conversation_store(target) as store:
+            store.create_session(ConversationSession("s"))
+        back = ("copy", "--from", target, "--to", redis.url, "--to-prefix", prefix, "--kind", "all")
+        ended = subprocess.run([*COMMAND, *back], capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 1
+        assert "Error: conversation left out: " in ended.stderr
+        assert "so this part of the source was not copied" in ended.stderr

@@ -342,7 +342,10 @@ class Hooks(RunHooks):
             if status is None:
                 continue
             if before is not None and kind == KINDS[0] and status.version != before:
-                raise SchemaError(f"the tables of the conversations have version {status.version}, not {before}")
+                raise SchemaError(
+                    f"the tables of the conversations have version {status.version}, not {before}: "
+                    f"'praisonai-persistence status' shows where tables stand"
+                )
             change: SchemaChange = yield StoreCall(kind, "migrate_schema", (target,))
             if change.after != (status.latest if target is None else target):
                 return False

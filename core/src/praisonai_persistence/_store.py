@@ -22,6 +22,16 @@ class BaseStore(ABC):
     capabilities: frozenset[str] = frozenset()
     """What this store can beyond the required; the names stand in the module of its kind."""
 
+    def expect_existing(self) -> None:
+        """Make nothing from now on where nothing is, also on async stores: a plain call, before the first other one.
+
+        Stores that cannot be told apart from empty ones, because they make nothing before the first write, have
+        nothing to do here. All others raise ``StoreNotFoundError`` with every call, and ``SchemaError`` where tables
+        are older, as long as nobody has made them. ``open_conversation_store(url, must_exist=True)`` and its kin call
+        this.
+        """
+        return
+
     def _unsupported(self, operation: str, capability: str) -> NoReturn:
         raise UnsupportedOperationError(
             f"{self.backend or type(self).__name__} cannot {operation}: it lacks the capability {capability!r}; "

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from praisonai_persistence._closing import AsyncClosing
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._loops import drain
-from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence._store import AsyncStore, BaseStore, SyncStore
 from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
 from praisonai_persistence.errors import InvalidValueError, StoreClosedError, UnsupportedOperationError
 from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
@@ -254,6 +254,9 @@ class _OverAsync(SyncStore):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self._store!r}>"
 
+    def expect_existing(self) -> None:
+        self._store.expect_existing()
+
     def __getattr__(self, name: str) -> Any:
         # What a backend has beyond its kind, such as the methods of a schema.
         if name.startswith("_"):
@@ -296,6 +299,9 @@ class _OverSync(AsyncStore):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self._store!r}>"
+
+    def expect_existing(self) -> None:
+        self._store.expect_existing()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -391,7 +397,7 @@ def _bridged(name: str, base: type[Any], over: type[Any], asynchronous: type[Any
     methods = {
         method: bridge(method)
         for method in dir(base)
-        if not method.startswith("_") and inspect.isfunction(getattr(base, method))
+        if not method.startswith("_") and not hasattr(BaseStore, method) and inspect.isfunction(getattr(base, method))
     }
     space = {"__module__": __name__, "__doc__": over.__doc__, **methods}
     return type(name, (over, base), space)

@@ -29,6 +29,7 @@ __all__ = [
     "SessionExistsError",
     "SessionNotFoundError",
     "StoreClosedError",
+    "StoreNotFoundError",
     "UnknownBackendError",
     "UnsupportedOperationError",
     "WrongTypeError",
@@ -79,6 +80,10 @@ class ConnectionFailedError(PersistenceError, ConnectionError):
 
 class StoreClosedError(PersistenceError):
     """A call after ``close()``."""
+
+
+class StoreNotFoundError(PersistenceError):
+    """The store must exist already (``must_exist=True``), and there is nothing of it; nothing was made."""
 
 
 class UnsupportedOperationError(PersistenceError):

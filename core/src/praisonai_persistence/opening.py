@@ -37,10 +37,16 @@ def _create(kind: str, backend: str, url: str | None, mode: str, registry: Store
         raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
     if url is not None:
         options["url"] = url
+    must_exist = options.pop("must_exist", False)
+    if not isinstance(must_exist, bool):
+        raise ConfigurationError("must_exist must be True or False")
     if mode == "auto":
-        return stores._create(backend, options)
-    store = stores._create(_in_mode(stores, backend, mode), options)
-    return _bridged(store, mode)
+        store = stores._create(backend, options)
+    else:
+        store = _bridged(stores._create(_in_mode(stores, backend, mode), options), mode)
+    if must_exist and hasattr(store, "expect_existing"):  # not of a plugin that goes by method names alone
+        store.expect_existing()
+    return store
 
 
 def _in_mode(stores: StoreRegistry, backend: str, mode: str) -> str:
@@ -106,7 +112,8 @@ def create_conversation_store(
         mode: ``auto`` takes the backend as named; ``sync`` and ``async`` take its variant of that mode, or, where it
             has none, the backend itself behind a bridge (see ``praisonai_persistence.bridge``).
         registry: another than the process-wide one.
-        **options: the backend's own.
+        **options: the backend's own; and for every backend ``must_exist=True``: nothing is made where nothing is, and
+            calls raise ``StoreNotFoundError`` then (see ``BaseStore.expect_existing``).
 
     Raises:
         UnknownBackendError: and everything else that [StoreRegistry.create][] raises.

@@ -33,6 +33,14 @@ class LegacyTables:
     messages: int
     missing: tuple[str, ...] = ()
 
+    @property
+    def hint(self) -> str:
+        """What to say of them where nobody looks into them."""
+        return (
+            f"there are tables of PraisonAI itself with the prefix {self.prefix!r} ({self.sessions} sessions): "
+            f"'praisonai-persistence migrate --adopt' takes them over"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from mutants.running import Mutant
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError, StoreNotFoundError
 from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
 from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.payload import check_prefix
@@ -141,6 +141,23 @@ class ConstructorOpens(Sound):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         os.close(os.open(os.devnull, os.O_RDONLY))
+
+
+class MakingRunner(SoundRunner):
+    _made = False
+
+    def run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.must_exist and not self._made:
+            self._made = True
+            raise StoreNotFoundError("there is no store yet")
+        return super().run(operation, *args, **kwargs)
+
+
+class MakesWhatMustExist(Sound):
+    """Says once that there is no store, and has made one."""
+
+    clause = "L01"
+    runner = MakingRunner
 
 
 # --------------------------------------------------------------------------------------------------------- L02: closing
@@ -490,6 +507,7 @@ ALL = [
     _mutant(cls)
     for cls in (
         ConstructorOpens,
+        MakesWhatMustExist,
         CloseTakesTheClient,
         OpensAfterClose,
         LosesASlot,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,45 @@ def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         for stream in (running.stdin, running.stdout, running.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture
+def on_a_terminal(process: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., tuple[int, str]]:
+    """The command on a terminal of its own, where somebody answers a prompt: the exit code, and what it showed."""
+    import fcntl
+    import pty
+    import select
+    import termios
+
+    def call(*arguments: str, prompt: str = "", keys: str = "", **environment: str) -> tuple[int, str]:
+        leader, follower = pty.openpty()
+        running = process(
+            *arguments,
+            **dict.fromkeys(("stdin", "stdout", "stderr"), follower),
+            env={"TERM": "xterm", **environment},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # else there is nobody whom Ctrl-C interrupts
+        )
+        os.close(follower)
+        shown, deadline = b"", time.monotonic() + 240
+        try:
+            while time.monotonic() < deadline:
+                if select.select([leader], [], [], 1)[0]:
+                    part = os.read(leader, 65536)
+                    if not part:
+                        break
+                    shown += part
+                    if not prompt or prompt.encode() not in part:
+                        continue
+                # Pressed again when nothing happens: Ctrl-C is lost on a Python that is just about to read.
+                if prompt and prompt.encode() in shown:
+                    os.write(leader, keys.encode())
+        except OSError:  # this is how a terminal says that everybody has gone
+            pass
+        os.close(leader)
+        return running.wait(120), shown.decode()
+
+    return call
 
 
 @pytest.fixture

@@ -124,11 +124,73 @@ def test_a_source_that_is_not_there_leaves_the_target_alone(cli, tmp_path):
     assert not (tmp_path / "b.db").exists()
 
 
-def test_a_kind_that_a_backend_lacks_is_found_out_first(cli, fill, read):
+def test_a_kind_that_a_backend_lacks_is_found_out_first(cli, fill, tmp_path):
     fill()
-    result = cli("copy", "--from", "a.db", "--to", "json:///files", "--kind", "all")
+    result = cli("copy", "--from", "a.db", "--to", "json:///files", "--kind", "knowledge")
     assert (result.code, "there is no knowledge backend 'json'" in result.error) == (2, True)
-    assert read("json:///files") == {}
+    assert not (tmp_path / "files").exists()
+
+
+def test_all_kinds_that_both_have_are_copied(cli, fill, read):
+    fill()
+    first = cli("copy", "--from", "a.db", "--to", "json:///files", "--kind", "all", "--json")
+    assert first.code == 0
+    assert first.json["conversation"]["verified"] is True
+    assert set(first.json["left_out"]) == {"knowledge", "state"}
+    assert {why["ok"] for why in first.json["left_out"].values()} == {True}
+    assert "there are no state tables" in first.json["left_out"]["state"]["reason"]
+    assert len(first.err.splitlines()) == 2
+    assert read("json:///files") == read("a.db")
+    # The other way round the source lacks them, which loses nothing.
+    back = cli("copy", "--from", "json:///files", "--to", "b.db", "--kind", "all")
+    assert back.code == 0
+    assert back.err == "".join(
+        f"note: {kind} left out: json:///files has no {kind} store\n" for kind in ("knowledge", "state")
+    )
+    assert read("b.db") == read("a.db")
+    # Here something of the source stays behind.
+    with open_state_store("a.db") as store:
+        store.set("key", 1)
+    result = cli("copy", "--from", "a.db", "--to", "json:///files", "--kind", "all")
+    assert result.code == 1
+    assert result.err.splitlines()[1] == (
+        "Error: state left out: json:///files has no state store, so this part of the source was not copied"
+    )
+
+
+def test_a_kind_whose_backend_is_not_installed_is_left_out_aloud(cli, fill, monkeypatch):
+    fill()
+    known = {"state": {"json": ("praisonai-persistence-vault", "x:Y")}}
+    monkeypatch.setattr("praisonai_persistence._known.KNOWN", known)
+    with open_state_store("a.db") as store:
+        store.set("key", 1)
+    for way in (("a.db", "json:///files"), ("json:///files", "b.db")):
+        result = cli("copy", "--from", way[0], "--to", way[1], "--kind", "all")
+        assert result.code == 1
+        assert "conversation: 3 sessions" in result.out
+        assert "Error: state left out: " in result.err
+        assert "pip install praisonai-persistence-vault" in result.err
+
+
+def test_all_kinds_of_nothing(cli, tmp_path):
+    result = cli("copy", "--from", "mistyped.db", "--to", "b.db", "--kind", "all")
+    assert (result.code, result.out) == (1, "")
+    assert "mistyped.db does not exist" in result.error
+    assert cli("copy", "--from", "nosuch://x", "--to", "b.db", "--kind", "all").code == 2
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_nothing_is_verified_where_nothing_is(cli):
+    with open_conversation_store("a.db") as store, open_state_store("a.db") as state:
+        store.connect()
+        state.connect()
+    result = cli("copy", "--from", "a.db", "--to", "b.db")
+    assert (result.code, result.out) == (0, "conversation: the source has no sessions: nothing was copied\n")
+    assert copied(cli, "a.db", "b.db", "--kind", "state")["state"]["verified"] is False
+    assert cli("export", "--conversation-url", "a.db", "--output", "x.jsonl").err.startswith("note: there are no such")
+    imported = cli("import", "--file", "x.jsonl", "--conversation-url", "c.db")
+    assert imported.out == "0 sessions with 0 messages, 0 of them new; nothing to verify\n"
+    assert cli("import", "--file", "x.jsonl", "--conversation-url", "c.db", "--json").json["verified"] is False
 
 
 def test_prefixes(cli, fill, read):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +16,10 @@ DOCUMENTS = ["packages/cli/README.md", "docs/cli.md"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_examples(document):
+def test_examples(document, monkeypatch):
+    for name in ("agents", "old", "new"):
+        Path(f"{name}.url").write_text(f"{name}.db", encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO("agents.db"))
     text = (ROOT / document).read_text(encoding="utf-8")
     lines = "\n".join(re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     examples = re.findall(r"^praisonai-persistence .*|(?<=\| )praisonai-persistence .*", lines, re.MULTILINE)

@@ -111,7 +111,7 @@ def test_the_environment_names_stores(cli, fill, monkeypatch):
     fill("a.db")
     monkeypatch.setenv("PRAISON_CONVERSATION_URL", "a.db")
     assert len(cli("sessions", "--json").json["sessions"]) == 3
-    assert not cli("sessions", "--json", "--conversation-url", "b.db").json["sessions"]
+    assert cli("sessions", "--conversation-url", "b.db").error.endswith("b.db does not exist")
     # What is wrong with another kind's URL does not matter here.
     monkeypatch.setenv("PRAISON_STATE_URL", "nonsense")
     assert cli("sessions").code == 0

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -85,70 +84,31 @@ def test_a_full_disk_is_an_error(process, fill):
         assert err == b"Error: No space left on device\n"
 
 
-def on_a_terminal(process, *arguments, prompt="", keys="", **environment):
-    """Run the command on a terminal of its own, where somebody answers a prompt.
-
-    Returns:
-        The exit code, and what the terminal showed.
-    """
-    import fcntl
-    import pty
-    import select
-    import termios
-
-    leader, follower = pty.openpty()
-    running = process(
-        *arguments,
-        **dict.fromkeys(("stdin", "stdout", "stderr"), follower),
-        env={"TERM": "xterm", **environment},
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # else there is nobody whom Ctrl-C interrupts
-    )
-    os.close(follower)
-    shown, deadline = b"", time.monotonic() + 240
-    try:
-        while time.monotonic() < deadline:
-            if select.select([leader], [], [], 1)[0]:
-                part = os.read(leader, 65536)
-                if not part:
-                    break
-                shown += part
-                if not prompt or prompt.encode() not in part:
-                    continue
-            # Pressed again when nothing happens: Ctrl-C is lost on a Python that is just about to read.
-            if prompt and prompt.encode() in shown:
-                os.write(leader, keys.encode())
-    except OSError:  # this is how a terminal says that everybody has gone
-        pass
-    os.close(leader)
-    return running.wait(120), shown.decode()
-
-
 @POSIX
-def test_tables_and_colors_on_a_terminal_only(process, fill):
+def test_tables_and_colors_on_a_terminal_only(process, on_a_terminal, fill):
     fill()
     arguments = ("doctor", "--conversation-url", "a.db")
-    code, shown = on_a_terminal(process, *arguments, NO_COLOR="")
+    code, shown = on_a_terminal(*arguments, NO_COLOR="")
     assert code == 0
     assert "\x1b[32mok" in shown
     assert "\t" not in shown
-    _, plain = on_a_terminal(process, *arguments, NO_COLOR="1")
+    _, plain = on_a_terminal(*arguments, NO_COLOR="1")
     assert "\x1b[32m" not in plain
     assert "STEP" in plain
     assert "\t" not in plain
-    _, dumb = on_a_terminal(process, *arguments, TERM="dumb")
+    _, dumb = on_a_terminal(*arguments, TERM="dumb")
     assert "\x1b" not in dumb
     out, _ = process(*arguments, stdout=PIPE, env={"TERM": "xterm"}).communicate(timeout=240)
     assert b"\x1b" not in out
     assert b"search\tok" in out
-    _, history = on_a_terminal(process, "show", "s0", "--conversation-url", "a.db", NO_COLOR="1")
+    _, history = on_a_terminal("show", "s0", "--conversation-url", "a.db", NO_COLOR="1")
     assert "\x1b" not in history
 
 
 @POSIX
-def test_a_bar_on_a_terminal_only(process, fill):
+def test_a_bar_on_a_terminal_only(process, on_a_terminal, fill):
     fill()
-    code, shown = on_a_terminal(process, "copy", "--from", "a.db", "--to", "b.db")
+    code, shown = on_a_terminal("copy", "--from", "a.db", "--to", "b.db")
     assert code == 0
     assert "conversation: 3 sessions with 12 messages" in shown
     assert "\x1b" in shown
@@ -159,11 +119,11 @@ def test_a_bar_on_a_terminal_only(process, fill):
 
 @POSIX
 @pytest.mark.parametrize(("keys", "code", "left"), [("y\n", 0, 1), ("n\n", 1, 3), ("\x03", 130, 3)])
-def test_prune_asks_on_a_terminal(process, cli, fill, keys, code, left):
+def test_prune_asks_on_a_terminal(on_a_terminal, cli, fill, keys, code, left):
     fill()
     prompt = "Delete 2 sessions with all their messages? [y/N]:"
     url = ("--conversation-url", "a.db")
-    asked = on_a_terminal(process, "prune", "--keep-last", "1", *url, prompt=prompt, keys=keys)
+    asked = on_a_terminal("prune", "--keep-last", "1", *url, prompt=prompt, keys=keys)
     assert prompt in asked[1]
     assert asked[0] == code
     assert len(cli("sessions", "--json", "--conversation-url", "a.db").json["sessions"]) == left

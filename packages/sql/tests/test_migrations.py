@@ -16,6 +16,7 @@ from praisonai_persistence import (
     InvalidValueError,
     SchemaError,
     StoreClosedError,
+    StoreNotFoundError,
 )
 from praisonai_persistence.schema import SchemaStatus
 from praisonai_persistence_sql import AsyncSQLRunner, Migration, Migrations, SQLRunner
@@ -173,3 +174,48 @@ def test_of_many_that_start_at_once_one_migrates(path):
     for thread in threads:
         thread.join()
     assert sorted(map(len, applied)) == [0] * 7 + [4]
+
+
+# ----------------------------------------------------------------------------------------------- tables that must exist
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_tables_that_must_exist(path, mode):
+    def use(runner_of, pool, steps, create_schema=True):
+        runner = runner_of(pool, steps, create_schema=create_schema)
+        runner.expect_existing()
+        if mode == "sync":
+            try:
+                runner.connect()
+            finally:
+                runner.close()
+        else:
+
+            async def main():
+                try:
+                    await runner.connect()
+                finally:
+                    await runner.close()
+
+            asyncio.run(main())
+
+    def connect(**options):
+        kind, pool = (SQLRunner, SyncPool) if mode == "sync" else (AsyncSQLRunner, AwaitedPool)
+        use(kind, pool(path), migrations(), **options)
+
+    for options in ({}, {"create_schema": False}):
+        with pytest.raises(StoreNotFoundError, match="there are no things tables with prefix 'p_' yet"):
+            connect(**options)
+    assert tables(path) == set()
+    owner = SQLRunner(SyncPool(path), None)
+    owner.run(migrations().migrate, 1)
+    before = tables(path)
+    with pytest.raises(SchemaError, match="needs 3: run 'praisonai-persistence migrate'"):
+        connect()
+    assert tables(path) == before
+    owner.run(migrations().migrate, 3)
+    connect()
+    execute(path, "UPDATE p_schema SET version = 9")
+    with pytest.raises(SchemaError, match="upgrade"):
+        connect()
+    owner.close()

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,9 @@ from praisonai_persistence import (
     PersistenceError,
     SessionNotFoundError,
     StoreClosedError,
+    StoreNotFoundError,
 )
+from praisonai_persistence.integrity import Integrity
 from praisonai_persistence_sqlite import (
     AsyncSQLiteStateStore,
     SQLiteConversationStore,
@@ -380,3 +383,65 @@ def test_odd_arguments_are_answered_or_refused_by_our_errors(path, call):
     finally:
         for store in stores:
             store.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ looking
+
+
+@posix
+def test_a_file_that_must_exist_is_not_made_again_when_it_was_removed(path):
+    with SQLiteStateStore(path=path) as store:
+        store.set("key", 1)
+    store = SQLiteStateStore(path=path)
+    store.expect_existing()
+    with store:
+        assert store.get("key") == 1
+        os.remove(path)
+        with pytest.raises(StoreNotFoundError):
+            store.set("key", 2)
+        assert not os.path.exists(path)
+        with SQLiteStateStore(path=path) as other:
+            other.set("key", 3)
+        assert store.get("key") == 3
+
+
+@posix
+def test_looking_changes_nothing_in_a_database_of_others(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.commit()
+    before = Path(path).read_bytes(), os.stat(path).st_mtime_ns
+    store = SQLiteConversationStore(path=path)
+    store.expect_existing()
+    with store, pytest.raises(StoreNotFoundError):
+        store.list_sessions()
+    assert (Path(path).read_bytes(), os.stat(path).st_mtime_ns) == before
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+
+
+def test_the_integrity_of_a_file(path):
+    with SQLiteStateStore(path=path) as store:
+        assert store.check_integrity() == Integrity()
+        assert not os.path.exists(path), "it is not made by looking"
+        for number in range(2000):
+            store.set(f"key {number}", "x" * 100)
+        assert store.check_integrity() == Integrity()
+        assert store.check_integrity(1e-9) == Integrity(complete=False)
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+    with pytest.raises(StoreClosedError):
+        store.check_integrity()
+    with SQLiteStateStore(path=":memory:") as memory:
+        assert memory.check_integrity() == Integrity()
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.seek(size // 2 // 4096 * 4096)
+        file.write(b"overwritten." * 1024)
+
+    async def main():
+        async with AsyncSQLiteStateStore(path=path) as store:
+            return await store.check_integrity()
+
+    found = asyncio.run(main())
+    assert found.complete
+    assert found.problems
+    assert not any("xxx" in problem for problem in found.problems)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.driver import GRACE, Deadline, from_outside, load, ours
+from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, load, ours
 from praisonai_persistence.drivers.shared import inherited, let_go
 from praisonai_persistence.errors import (
     BackendError,
@@ -103,6 +103,10 @@ class AsyncDriverRunner(AsyncRunner):
     def driver(self) -> Driver:
         """What the runner was made with."""
         return self._driver
+
+    def expect_existing(self) -> None:
+        """See [Runner.expect_existing][]."""
+        self._driver.must_exist = True
 
     async def connect(self) -> None:
         """See [Runner.connect][]."""
@@ -284,6 +288,7 @@ class AsyncDriverRunner(AsyncRunner):
 
     async def _open(self, here: _Here) -> _Held:
         driver, held = self._driver, _Held()
+        check_exists(driver)
         if driver.given is not None:
             held.client = driver.given
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConnectionFailedError,
     PersistenceError,
+    StoreNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Deadline", "Driver", "from_outside", "load", "ours", "raised_outside"]
+__all__ = ["Deadline", "Driver", "check_exists", "from_outside", "load", "ours", "raised_outside"]
 
 GRACE = 10.0
 """Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
@@ -105,6 +107,18 @@ class Driver:
     library count as well. Any other exception comes from outside, such as a time limit of the caller's task queue, and
     is passed on as it is (L03)."""
 
+    must_exist = False
+    """Whether nothing may be made where nothing is. Set by the runner; a ``probe`` that makes a schema raises
+    ``StoreNotFoundError`` instead where there is none."""
+
+    def exists(self) -> bool:
+        """Whether there is anything that could be opened, asked where a store must exist. It makes nothing.
+
+        By default whether there is something at ``path``. An engine that makes itself at home in any folder looks for
+        a file of its own there. On a server there is nothing to look for, unless ``open`` or ``probe`` make something.
+        """
+        return self.path is None or os.path.exists(self.path)
+
     def open(self, deadline: Deadline) -> Any:
         """Open the client.
 
@@ -152,6 +166,24 @@ class Driver:
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         """Whether an operation that failed may be done once more; ``error.__cause__`` is the client's error."""
         return False
+
+
+def check_exists(driver: Driver) -> None:
+    """See that there is something to open, if there must be.
+
+    Raises:
+        StoreNotFoundError: there is not.
+    """
+    if not driver.must_exist:
+        return
+    try:
+        found = driver.exists()
+    except Exception as error:
+        if from_outside(driver, error):
+            raise
+        raise ours(driver, error, "exists()") from error
+    if not found:
+        raise StoreNotFoundError(f"there is no store yet: {driver.where}")
 
 
 def load(driver: Driver) -> None:

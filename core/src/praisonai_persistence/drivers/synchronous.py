@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from praisonai_persistence.drivers.driver import from_outside, ours, raised_outside
+from praisonai_persistence.drivers.driver import check_exists, from_outside, ours, raised_outside
 from praisonai_persistence.drivers.shared import identity, slot_of
 from praisonai_persistence.errors import (
     ConnectionFailedError,
@@ -66,6 +66,10 @@ class DriverRunner(Runner):
     def driver(self) -> Driver:
         """What the runner was made with."""
         return self._driver
+
+    def expect_existing(self) -> None:
+        """See [Runner.expect_existing][]."""
+        self._driver.must_exist = True
 
     def connect(self) -> None:
         """See [Runner.connect][]."""
@@ -203,6 +207,7 @@ class DriverRunner(Runner):
             slot.attempts = attempt = slot.attempts + 1
             slot.join(self)
             try:
+                check_exists(self._driver)
                 held = self._ready = slot.open(self._driver, self._ready, self._probe)
             except PersistenceError as error:
                 slot.failure = attempt, error

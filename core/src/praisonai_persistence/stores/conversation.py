@@ -21,6 +21,7 @@ from praisonai_persistence.payload import (
     encode_session,
 )
 from praisonai_persistence.steps import done, reads
+from praisonai_persistence.stores.runners import OnRunner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class ConversationSteps(ABC):
         raise NotImplementedError
 
 
-class _Declared:
+class _Declared(OnRunner):
     """What both modes declare."""
 
     max_message_bytes: ClassVar[int] = MAX_BYTES

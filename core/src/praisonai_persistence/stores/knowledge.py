@@ -25,6 +25,7 @@ from praisonai_persistence.payload import (
     loads,
 )
 from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.stores.runners import OnRunner
 from praisonai_persistence.vectors import DISTANCES, pack
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _deletion(ids: Sequence[str] | None, filters: Any) -> tuple[list[str] | None
     return None if ids is None else list(dict.fromkeys(_ids(ids))), tree
 
 
-class _Declared:
+class _Declared(OnRunner):
     """What both modes declare."""
 
     max_document_bytes: ClassVar[int] = MAX_BYTES

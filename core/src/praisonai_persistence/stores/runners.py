@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import StoreClosedError, UnsupportedOperationError
+from praisonai_persistence.errors import StoreClosedError, StoreNotFoundError, UnsupportedOperationError
 from praisonai_persistence.steps import run
 
 TYPE_CHECKING = False
@@ -30,7 +30,29 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
 
 
-class Runner(ABC):
+class Expecting:
+    """What runners of both modes know of whether the store must exist.
+
+    Attributes:
+        must_exist: whether nothing may be made where nothing is.
+    """
+
+    must_exist = False
+
+    def expect_existing(self) -> None:
+        """Make nothing from now on where nothing is: see ``BaseStore.expect_existing``."""
+        self.must_exist = True
+
+
+class OnRunner:
+    """What step stores of all kinds and both modes have their runner do."""
+
+    def expect_existing(self) -> None:
+        runner: Expecting = self._runner  # type: ignore[attr-defined]  # whose type differs by mode
+        runner.expect_existing()
+
+
+class Runner(Expecting, ABC):
     """Runs operations for sync callers; safe to share between threads."""
 
     @abstractmethod
@@ -55,7 +77,7 @@ class Runner(ABC):
         """Release what was opened here, and nothing that was handed in. Harmless when repeated."""
 
 
-class AsyncRunner(ABC):
+class AsyncRunner(Expecting, ABC):
     """[Runner][] for async callers; safe to share between the tasks of a loop."""
 
     @abstractmethod
@@ -81,13 +103,21 @@ class DirectRunner(Runner):
     Args:
         on_connect: called once, before the first operation.
         on_close: called once, by the first ``close``.
+        exists: whether there is a store already. None: connecting makes nothing.
+        where: what errors call the place.
     """
 
     def __init__(
-        self, on_connect: Callable[[], None] | None = None, on_close: Callable[[], None] | None = None
+        self,
+        on_connect: Callable[[], None] | None = None,
+        on_close: Callable[[], None] | None = None,
+        exists: Callable[[], bool] | None = None,
+        where: str = "this place",
     ) -> None:
         self._on_connect = on_connect
         self._on_close = on_close
+        self._exists = exists
+        self._where = where
         self._connected = False
         self._closed = False
         self._released = False
@@ -98,16 +128,26 @@ class DirectRunner(Runner):
         self._lock = threading.RLock()
         self._under_way: dict[int, Any] = {}  # a lock for each thread, held by it during its operations
 
-    def connect(self) -> None:
-        """See [Runner.connect][]."""
+    def refuse_if_closed(self) -> None:
+        """Say so after ``close``.
+
+        Raises:
+            StoreClosedError: it was called.
+        """
         if self._closed:
             raise StoreClosedError("this store is closed")
+
+    def connect(self) -> None:
+        """See [Runner.connect][]."""
+        self.refuse_if_closed()
         if self._connected:
             return
         with self._lock:
             if self._closed:  # meanwhile
                 raise StoreClosedError("this store is closed")
             if not self._connected:  # another thread may have been first
+                if self.must_exist and self._exists is not None and not self._exists():
+                    raise StoreNotFoundError(f"there is no store yet: {self._where}")
                 if self._on_connect is not None:
                     self._on_connect()
                 self._connected = True
@@ -167,6 +207,11 @@ class ThreadRunner(AsyncRunner):
                 return self._pool.submit(function)
             except RuntimeError as error:
                 raise UnsupportedOperationError("no thread can be started: the process is about to end") from error
+
+    def expect_existing(self) -> None:
+        """See [Runner][]: it is the sync runner that connects."""
+        super().expect_existing()
+        self._runner.expect_existing()
 
     async def _offload(self, function: Callable[[], T]) -> T:
         import asyncio

@@ -11,6 +11,7 @@ from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.globs import compile_glob, literal_prefix
 from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads
 from praisonai_persistence.state import AsyncStateStore, StateStore
+from praisonai_persistence.stores.runners import OnRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -133,7 +134,7 @@ def _storable(prefix: str) -> bool:
     return ("\0" not in prefix and prefix.isascii()) or not any("\ud800" <= c <= "\udfff" or c == "\0" for c in prefix)
 
 
-class _Declared:
+class _Declared(OnRunner):
     """What both modes declare, and how they write values."""
 
     max_value_bytes: ClassVar[int] = MAX_BYTES

@@ -53,7 +53,8 @@ from praisonai_persistence.testing._lifecycle_checks import (
     thread_count,
     wrong_arguments,
 )
-from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
+from praisonai_persistence.testing._lifecycle_existing import ExistingTests
+from praisonai_persistence.testing._lifecycle_network import within
 from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
@@ -77,7 +78,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
-class LifecycleSuite(NetworkTests, suite=True):
+class LifecycleSuite(ExistingTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""

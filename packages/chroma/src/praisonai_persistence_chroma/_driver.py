@@ -6,6 +6,7 @@ writes. So a folder is one process' at a time: it holds a lock for as long as it
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -94,6 +95,9 @@ class ChromaDriver(Driver):
                 self.interrupts = "keep"
             else:
                 self.path = options.path
+
+    def exists(self) -> bool:
+        return self.path is None or os.path.exists(os.path.join(self.path, "chroma.sqlite3"))
 
     def open(self, deadline: Deadline) -> Place:
         instead = "for more, start a server (chroma run --path ...)"

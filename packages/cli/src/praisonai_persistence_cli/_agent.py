@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from praisonai_persistence.errors import BackendNotInstalledError, SessionNotFoundError
+from praisonai_persistence.errors import BackendNotInstalledError
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     KINDS,
@@ -18,6 +18,7 @@ from praisonai_persistence_cli._options import (
     Target,
     as_json,
     configured,
+    known_session,
     needed,
     prefix_option,
     url_options,
@@ -187,10 +188,8 @@ def resume_command(
         raise click.UsageError("the prompt is empty")
     target = needed("conversation", conversation_url, table_prefix)
     store: ConversationStore
-    with target.open() as store:
-        session = store.get_session(session_id)
-        if session is None:
-            raise SessionNotFoundError(f"there is no session {session_id!r}; 'sessions' lists those that are there")
+    with target.open(must_exist=True) as store:
+        session = known_session(store, session_id)
         count = store.count_messages(session_id)
         history = []
         if show_history:

@@ -100,7 +100,8 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Stores are named by URLs. Without options the environment names them: PRAISON_CONVERSATION_URL, "
-    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL.",
+    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL. Others can read a program's arguments: a URL with a password belongs "
+    "into the environment, or into a file (--conversation-url-file and its kin).",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
 def app() -> None:
@@ -136,7 +137,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if "--debug" in given:
                 import traceback
 
-                click.echo(hide(traceback.format_exc()), err=True, nl=False)
+                from praisonai_persistence_cli._output import plain
+
+                click.echo(plain(hide(traceback.format_exc()), multiline=True), err=True, nl=False)
             raise
     except (KeyboardInterrupt, click.exceptions.Abort):  # Abort: the same, at a question
         complain("interrupted")

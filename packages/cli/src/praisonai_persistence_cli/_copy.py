@@ -8,8 +8,14 @@ from typing import Any
 
 import click
 
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    PersistenceError,
+    StoreNotFoundError,
+    UnknownBackendError,
+)
 from praisonai_persistence_cli._app import Failed, complain
-from praisonai_persistence_cli._options import KINDS, Command, Target, as_json
+from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, point_out_old, url_option
 from praisonai_persistence_cli._output import document, line, size
 
 __all__ = ["copy_command"]
@@ -23,8 +29,8 @@ _MOST = 20  # conflicts that are named one by one
 
 
 @click.command("copy", cls=Command)
-@click.option("--from", "source", required=True, metavar="URL", help="The store to read; nothing in it changes.")
-@click.option("--to", "target", required=True, metavar="URL", help="The store to write.")
+@url_option("--from", "source", "The store to read; nothing in it changes.", required=True)
+@url_option("--to", "target", "The store to write.", required=True)
 @click.option(
     "--kind", type=click.Choice([*KINDS, "all"]), default="conversation", show_default=True, help="What to copy."
 )
@@ -47,22 +53,28 @@ def copy_command(
 
     What the target has already is compared and left alone, so a copy that was killed is simply started again, and two
     at once do no harm. What the target has with other content is reported and stays as it is; the exit code is 1 then.
+    With --kind all, kinds that are not in the source are left out; so are those that the target's backend does not
+    have, with the exit code 1 if the source has anything of them.
     """
     if (source, from_prefix) == (target, to_prefix):
         raise click.UsageError("--from and --to name the same store")
     kinds = KINDS if kind == "all" else (kind,)
     ways = [(Target(one, source, from_prefix), Target(one, target, to_prefix)) for one in kinds]
+    left_out = _left_out(ways) if kind == "all" else {}
+    ways = [way for way in ways if way[0].kind not in left_out]
     for way in ways:  # a kind that a backend does not have is found out before anything is copied
         for end in way:
             end.open().close()
     reports = {way[0].kind: _copy(*way, workers, update, verify) for way in ways}
-    ok = all(report["ok"] for report in reports.values())
+    ok = all(report["ok"] for report in (*reports.values(), *left_out.values()))
     if as_json():
         shown = {"from": Target("", source).shown, "to": Target("", target).shown}
-        document({"ok": ok, **shown, **reports})
+        document({"ok": ok, **shown, **reports, "left_out": left_out})
     else:
         for one, report in reports.items():
             line(_sentence(one, report))
+    for one, why in left_out.items():
+        complain(f"{'note' if why['ok'] else 'Error'}: {one} left out: {why['reason']}")
     for report in reports.values():
         for conflict in report["conflicts"][:_MOST]:
             complain(f"Error: {conflict}")
@@ -70,6 +82,55 @@ def copy_command(
             complain(f"Error: and {size(len(report['conflicts']) - _MOST)} more; --json lists all of them")
     if not ok:
         raise Failed
+
+
+def _left_out(ways: list[tuple[Target, Target]]) -> dict[str, dict[str, Any]]:
+    """Return why kinds are not copied: the source has nothing of them, or the target's backend does not have them.
+
+    Raises:
+        UnknownBackendError: that is so of all kinds.
+        StoreNotFoundError: the source is not there.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    first: PersistenceError | None = None
+    for source, target in ways:
+        try:
+            source.open().close()
+        except BackendNotInstalledError as error:  # so nobody knows what is there
+            first = first or error
+            found[source.kind] = {"ok": False, "reason": str(error)}
+            continue
+        except UnknownBackendError as error:
+            first = first or error
+            found[source.kind] = {"ok": True, "reason": f"{source.shown} has no {source.kind} store"}
+            continue
+        try:
+            with source.open(must_exist=True) as store:
+                empty = not _has_any(store, source.kind)
+        except StoreNotFoundError as error:
+            # This kind of store is one that the source could have, so its absence tells more than another's.
+            first = error if first is None or isinstance(first, UnknownBackendError) else first
+            found[source.kind] = {"ok": True, "reason": f"nothing is there; {error}"}
+            continue
+        try:
+            target.open().close()
+        except UnknownBackendError as error:
+            first = first or error
+            lacks = isinstance(error, BackendNotInstalledError)
+            why = str(error) if lacks else f"{target.shown} has no {source.kind} store"
+            so = "the source has nothing of it" if empty else "so this part of the source was not copied"
+            found[source.kind] = {"ok": empty, "reason": f"{why}, {so}"}
+    if len(found) == len(ways) and first is not None:
+        raise first
+    return found
+
+
+def _has_any(store: Any, kind: str) -> bool:
+    if kind == "conversation":
+        return bool(store.list_sessions(limit=1))
+    if kind == "knowledge":
+        return bool(store.list_collections())
+    return next(iter(store.scan_prefix("")), None) is not None
 
 
 def _copy(source: Target, target: Target, workers: int, update: bool, verify: bool) -> dict[str, Any]:
@@ -84,20 +145,22 @@ def _copy(source: Target, target: Target, workers: int, update: bool, verify: bo
     units, items = _UNITS[source.kind]
     start = time.perf_counter()
     with ExitStack() as stack:
-        reading = stack.enter_context(source.open())
+        reading = stack.enter_context(source.open(must_exist=True))
         writing = stack.enter_context(target.open())
         reading.connect()  # a source that is not there is found before the target is touched
         writing.connect()
         progress = stack.enter_context(bar(f"{source.kind}:", items))
         plan = _copying.Plan(workers, update, verify, progress)
         outcome: _copying.Outcome = work[source.kind](reading, writing, plan)
+        if source.kind == "conversation" and not outcome.units and not outcome.conflicts:
+            point_out_old(reading)
     seconds = time.perf_counter() - start
     return {
         "ok": not outcome.conflicts,
         units: outcome.units,
         items: outcome.items,
         "written": outcome.written,
-        "verified": verify,
+        "verified": verify and outcome.units > 0,
         "digest": outcome.total.hexdigest(),
         "seconds": round(seconds, 3),
         "conflicts": outcome.conflicts,
@@ -106,6 +169,8 @@ def _copy(source: Target, target: Target, workers: int, update: bool, verify: bo
 
 def _sentence(kind: str, report: dict[str, Any]) -> str:
     units, items = _UNITS[kind]
+    if not report[units] and not report["conflicts"]:
+        return f"{kind}: the source has no {units}: nothing was copied"
     what = f"{size(report[units])} {units}"
     if items != units:
         what += f" with {size(report[items])} {items}"

@@ -6,27 +6,30 @@ import platform
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from praisonai_persistence.errors import ConfigurationError, PersistenceError
+from praisonai_persistence.errors import ConfigurationError, PersistenceError, StoreNotFoundError, WrongTypeError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence_cli._app import Failed, complain, hide
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, prefix_option, url_options
 from praisonai_persistence_cli._output import document, line, table
-from praisonai_persistence_cli._schema import about, named, schema_of
+from praisonai_persistence_cli._schema import about, named, schema_of, state_of, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from praisonai_persistence.conversation import ConversationStore
+    from praisonai_persistence.integrity import Integrity
     from praisonai_persistence.knowledge import KnowledgeStore
     from praisonai_persistence.state import StateStore
 
 __all__ = ["doctor_command"]
 
 SCRATCH = "praison_doctor_"
+_SAMPLE = 100  # sessions, keys or collections that are read of what is there
 _PREFIXES = ("table_prefix", "prefix", "namespace", "collection_prefix")
 """What backends call the option that separates stores."""
 
@@ -41,6 +44,14 @@ class _Wrong(Exception):  # noqa: N818
 @click.option("--all", "every", is_flag=True, help="Beside those given as options also the stores of the environment.")
 @click.option("--scratch-prefix", metavar="TEXT", default=SCRATCH, show_default=True, help="Where the checks write.")
 @click.option(
+    "--check-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="How long to look through files, and through data, that are there already.",
+)
+@click.option(
     "--in-place", is_flag=True, help="Write beside the data, with ids of its own, where no other tables can be made."
 )
 def doctor_command(
@@ -50,9 +61,10 @@ def doctor_command(
     table_prefix: str | None,
     every: bool,
     scratch_prefix: str,
+    check_timeout: float,
     in_place: bool,
 ) -> None:
-    """Check every store by using it: connect, write, read, search, delete.
+    """Check every store by using it: connect, look at what is there, write, read, search, delete.
 
     What is written stands under a prefix of its own and is deleted again, also when a check fails; empty tables of that
     prefix stay. With URLs only those stores are checked, else all that the environment names.
@@ -60,7 +72,7 @@ def doctor_command(
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     check_prefix(scratch_prefix, "scratch-prefix")
     targets = named(urls, table_prefix, every=every or not any(urls.values()))
-    checks = [_Check(target, None if in_place else scratch_prefix).run() for target in targets]
+    checks = [_Check(target, None if in_place else scratch_prefix, check_timeout).run() for target in targets]
     ok = all(check["ok"] for check in checks)
     installed = _installed()
     if as_json():
@@ -105,10 +117,12 @@ class _Check:
     Args:
         target: the store.
         scratch: the prefix to write under; None: the store's own.
+        limit: seconds to look through what is there already, twice: at the files, and at the data.
     """
 
-    def __init__(self, target: Target, scratch: str | None) -> None:
+    def __init__(self, target: Target, scratch: str | None, limit: float) -> None:
         self._target = target
+        self._limit = limit
         self._scratch = scratch
         self._steps: list[dict[str, Any]] = []
         self._schema: dict[str, Any] | None = None
@@ -121,7 +135,8 @@ class _Check:
             "state": self._state,
         }
         try:
-            self._own_store()
+            with self._target.open(must_exist=True) as store:
+                self._own_store(store)
             with self._scratch_store() as store:
                 walk[self._target.kind](store)
         except _Ended:
@@ -138,23 +153,38 @@ class _Check:
             "steps": self._steps,
         }
 
-    def _own_store(self) -> None:
-        """Connect to the store itself, and look where its tables stand; nothing is written there."""
-        with self._target.open() as store:
-            if "schema" not in store.capabilities:
-                self._step("connect", store.connect)
-                self._add("schema", "skipped", None, "this backend has no schema")
-                return
-            # Looking at the schema connects, and makes no tables, which connect() might.
+    def _own_store(self, store: Any) -> None:
+        """Connect to the store itself, and look where its tables stand and at what it holds; nothing is made there."""
+        if "schema" in store.capabilities:
+            # Not connect(), which would raise where there are no tables yet.
             self._schema = self._step("connect", lambda: schema_of(store))
-            self._step("schema", lambda: self._judge(schema_of(store)))
+            self._step("schema", self._judge)
+        else:
+            self._step("connect", lambda: _absent_is_fine(store.connect))
+            self._add("schema", "skipped", None, "this backend has no schema")
+        if hasattr(store, "check_integrity"):
+            self._step("files", lambda: self._files(store))
+        sample: dict[str, Callable[[Any, float], str]] = {
+            "conversation": _read_sessions,
+            "knowledge": _read_collections,
+            "state": _read_keys,
+        }
+        end = time.monotonic() + self._limit
+        self._step("data", lambda: _absent_is_fine(lambda: sample[self._target.kind](store, end)))
 
-    @staticmethod
-    def _judge(schema: dict[str, Any] | None) -> None:
-        if schema and schema["version"] > schema["latest"]:
-            raise _Wrong(f"version {schema['version']}, this release reads up to {schema['latest']}: upgrade it")
-        if schema and schema["version"] and schema["pending"]:
-            raise _Wrong(f"version {schema['version']} of {schema['latest']}: run migrate")
+    def _judge(self) -> str:
+        schema = self._schema
+        if schema is None:
+            return ""
+        if not usable(schema, self._target.prefix):
+            raise _Wrong(state_of(schema))
+        return state_of(schema)
+
+    def _files(self, store: Any) -> str:
+        found: Integrity = store.check_integrity(self._limit)
+        if found.problems:
+            raise _Wrong(f"the files are damaged: {'; '.join(found.problems)}")
+        return "" if found.complete else f"nothing found in {self._limit:g} s, which was not enough to look at all"
 
     def _scratch_store(self) -> Any:
         """Return the store under the scratch prefix, where the backend has prefixes, whatever it calls them."""
@@ -172,7 +202,7 @@ class _Check:
         self._steps.append({"step": step, "result": result, "ms": ms, "detail": detail})
 
     def _step(self, name: str, call: Callable[[], Any]) -> Any:
-        """Do one step, and take its time.
+        """Do one step, and take its time; a text that it returns is told.
 
         Raises:
             _Ended: it failed.
@@ -185,7 +215,7 @@ class _Check:
             detail = hide(" ".join(str(error).split())) if known else type(error).__name__
             self._add(name, "failed", time.perf_counter() - start, detail)
             raise _Ended from error
-        self._add(name, "ok", time.perf_counter() - start)
+        self._add(name, "ok", time.perf_counter() - start, answer if isinstance(answer, str) else "")
         return answer
 
     def _conversation(self, store: ConversationStore) -> None:
@@ -277,6 +307,46 @@ class _Check:
             self._step("read", read)
             self._step("search", search)
             self._step("delete", delete)
+
+
+def _absent_is_fine(call: Callable[[], str | None]) -> str | None:
+    try:
+        return call()
+    except StoreNotFoundError:
+        return "there is no store yet: the first write makes it"
+
+
+def _read_sessions(store: ConversationStore, end: float) -> str:
+    sessions = store.list_sessions(limit=_SAMPLE)
+    for number, session in enumerate(sessions):
+        if time.monotonic() > end:
+            return f"{number} sessions read"
+        store.get_messages(session.session_id, limit=1)
+    return f"{len(sessions)} sessions read"
+
+
+def _read_keys(store: StateStore, end: float) -> str:
+    number = 0
+    for key in islice(store.scan_prefix(""), _SAMPLE):
+        if time.monotonic() > end:
+            break
+        number += 1
+        try:
+            store.get(key)
+        except WrongTypeError:
+            store.hgetall(key)
+    return f"{number} keys read"
+
+
+def _read_collections(store: KnowledgeStore, end: float) -> str:
+    names = store.list_collections()[:_SAMPLE]
+    for number, name in enumerate(names):
+        if time.monotonic() > end:
+            return f"{number} collections read"
+        info = store.get_collection(name)
+        if store.count(name):
+            store.search(name, [1.0] + [0.0] * (info.dimension - 1), limit=1)
+    return f"{len(names)} collections read"
 
 
 class _Ended(Exception):  # noqa: N818

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
-from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.errors import InvalidValueError, SessionNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from praisonai_persistence.conversation import ConversationStore
+    from praisonai_persistence.records import ConversationSession
+    from praisonai_persistence.schema import SchemaStatus
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,9 +31,13 @@ __all__ = [
     "conversation_options",
     "conversation_store",
     "filter_options",
+    "known_session",
     "needed",
+    "point_out_old",
     "prefix_option",
     "seconds",
+    "stdin_is_taken",
+    "url_option",
     "url_options",
 ]
 
@@ -70,16 +78,99 @@ def as_json() -> bool:
 
 
 def url_options(*kinds: str) -> Callable[[F], F]:
-    """Add ``--<kind>-url`` for these kinds."""
+    """Add ``--<kind>-url`` and ``--<kind>-url-file`` for these kinds."""
 
     def add(function: F) -> F:
         for kind in reversed(kinds):
-            function = click.option(
-                f"--{kind}-url", metavar="URL", help=f"The {kind} store. [default: ${VARIABLES[kind]}]"
-            )(function)
+            text = f"The {kind} store. [default: ${VARIABLES[kind]}]"
+            function = url_option(f"--{kind}-url", f"{kind}_url", text)(function)
         return function
 
     return add
+
+
+def url_option(name: str, parameter: str, text: str, *, required: bool = False) -> Callable[[F], F]:
+    """Add an option for a URL, and ``<name>-file`` for a file that holds it; the function is given the URL.
+
+    Args:
+        name: of the option: ``--state-url``.
+        parameter: of the function.
+        text: what the help says.
+        required: whether one of the two has to be given.
+    """
+
+    def read(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+        if path is not None and not ctx.resilient_parsing:
+            ctx.meta[f"{_FROM_FILE}{parameter}"] = _url_in(path, f"{name}-file")
+
+    def choose(ctx: click.Context, _: click.Parameter, url: str | None) -> str | None:
+        held: str | None = ctx.meta.get(f"{_FROM_FILE}{parameter}")
+        if url is not None and held is not None:
+            raise click.UsageError(f"give either {name} or {name}-file")
+        if url is None and held is None and required and not ctx.resilient_parsing:
+            raise click.UsageError(f"{name} is missing; {name}-file reads the URL from a file")
+        return held if url is None else url
+
+    def add(function: F) -> F:
+        function = click.option(
+            f"{name}-file",
+            f"{parameter}_file",
+            metavar="FILE",
+            type=click.Path(allow_dash=True),
+            help="A file that holds this URL, for one with a password; - is stdin.",
+            expose_value=False,
+            is_eager=True,  # before the option that it stands in for
+            callback=read,
+        )(function)
+        return click.option(name, parameter, metavar="URL", help=text, callback=choose)(function)
+
+    return add
+
+
+_FROM_FILE = "praisonai_persistence_cli.url."
+_STDIN = "praisonai_persistence_cli.stdin"
+_LONGEST = 64 * 1024  # characters of a file with a URL
+
+
+def stdin_is_taken() -> bool:
+    """Whether a URL was read from standard input."""
+    return _STDIN in click.get_current_context().meta
+
+
+def _url_in(path: str, option: str) -> str:
+    """Return the URL that a file holds.
+
+    Raises:
+        click.UsageError: it cannot be read, or holds no single line.
+    """
+    if path == "-":
+        meta = click.get_current_context().meta
+        if _STDIN in meta:
+            raise click.UsageError("one URL only can be read from standard input")
+        meta[_STDIN] = True
+        text = sys.stdin.read(_LONGEST) if sys.stdin else ""
+    else:
+        try:
+            with open(path, encoding="utf-8") as file:
+                _warn_if_open_to_others(path, os.fstat(file.fileno()))
+                text = file.read(_LONGEST)
+        except OSError as error:
+            raise click.UsageError(f"{option}: cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"{option}: {path} is not text in UTF-8") from error
+    lines = text.strip().splitlines()
+    if len(lines) != 1:
+        where = "standard input" if path == "-" else path
+        raise click.UsageError(f"{option}: {where} must hold one URL and nothing else")
+    return lines[0]
+
+
+def _warn_if_open_to_others(path: str, found: os.stat_result) -> None:
+    # Not a refusal: containers mount their secrets so, where nobody else is.
+    if os.name == "posix" and stat.S_ISREG(found.st_mode) and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        from praisonai_persistence_cli._app import complain
+
+        complain(f"warning: others can read {path}: chmod 600 {path}")
 
 
 def prefix_option(function: F) -> F:
@@ -128,6 +219,7 @@ class Target(NamedTuple):
         """
         from praisonai_persistence import registry
 
+        _guard_logs()
         if self.prefix is not None:
             options.setdefault("table_prefix", self.prefix)
         openers: dict[str, Callable[..., Any]] = {
@@ -136,6 +228,19 @@ class Target(NamedTuple):
             "state": registry.open_state_store,
         }
         return openers[self.kind](self.url, "sync", **options)
+
+
+def _guard_logs() -> None:
+    """Have warnings of stores printed as everything else, where nobody has said what becomes of them."""
+    import logging
+
+    from praisonai_persistence_cli._app import complain
+
+    class Complaining(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+    logging.lastResort = Complaining(logging.WARNING)
 
 
 def configured(kind: str, url: str | None, prefix: str | None = None) -> Target | None:
@@ -166,10 +271,34 @@ def needed(kind: str, url: str | None, prefix: str | None = None) -> Target:
     return target
 
 
-def conversation_store(url: str | None, prefix: str | None) -> ConversationStore:
-    """Return the conversation store of the options."""
-    store: ConversationStore = needed("conversation", url, prefix).open()
+def conversation_store(url: str | None, prefix: str | None, *, must_exist: bool = True) -> ConversationStore:
+    """Return the conversation store of the options; by default one that makes nothing where nothing is."""
+    store: ConversationStore = needed("conversation", url, prefix).open(must_exist=must_exist)
     return store
+
+
+def known_session(store: ConversationStore, session_id: str) -> ConversationSession:
+    """Return a session that has to be there.
+
+    Raises:
+        SessionNotFoundError: it is not.
+    """
+    session = store.get_session(session_id)
+    if session is None:
+        point_out_old(store)
+        raise SessionNotFoundError(f"there is no session {session_id!r}; 'sessions' lists those that are there")
+    return session
+
+
+def point_out_old(store: ConversationStore) -> None:
+    """Say so, on stderr, where a store has no session and tables of PraisonAI itself stand beside it."""
+    if "schema" not in store.capabilities or store.list_sessions(limit=1):
+        return
+    from praisonai_persistence_cli._app import complain
+
+    status: SchemaStatus = cast("Any", store).schema_status()
+    for legacy in status.legacy:
+        complain(f"note: {legacy.hint}")
 
 
 def seconds(text: str, what: str) -> float:

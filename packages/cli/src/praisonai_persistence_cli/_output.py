@@ -17,11 +17,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["document", "documents", "line", "plain", "size", "table", "terminal", "timestamp"]
+__all__ = [
+    "document",
+    "documents",
+    "json_escaped",
+    "line",
+    "plain",
+    "size",
+    "table",
+    "terminal",
+    "timestamp",
+    "to_json",
+    "written",
+]
 
 T = TypeVar("T")
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 _CONTROL_BUT_NEWLINE = re.compile(_CONTROL.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 _ROWS_AT_ONCE = 200
 _SHORTEST = 12  # characters of a cell below which nobody can read it
@@ -46,19 +58,34 @@ def timestamp(seconds: float) -> str:
         return repr(seconds)
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON in printable ASCII."""
+    return json_escaped(json.dumps(value, indent=indent))
+
+
+def json_escaped(text: str) -> str:
+    """Return JSON of any characters with those that could steer a terminal as escapes of JSON."""
+    return _CONTROL_BUT_NEWLINE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def size(number: int) -> str:
     """Return a number with separators between thousands."""
     return f"{number:,}"
 
 
 def line(text: str = "") -> None:
-    """Write a line to stdout."""
+    """Write a line, or several, to stdout, without characters that could steer a terminal."""
+    written(plain(text, multiline=True))
+
+
+def written(text: str) -> None:
+    """Write a line to stdout as it is; what comes from elsewhere in it has gone through [plain][]."""
     sys.stdout.write(text + "\n")
 
 
 def document(value: Mapping[str, Any]) -> None:
     """Write one JSON document."""
-    line(json.dumps(value, indent=2))
+    written(to_json(value, indent=2))
 
 
 def documents(head: Mapping[str, Any], name: str, items: Iterable[Any], tail: Mapping[str, Any] | None = None) -> None:
@@ -74,15 +101,15 @@ def documents(head: Mapping[str, Any], name: str, items: Iterable[Any], tail: Ma
     items = _begun(items)
     out.write("{")
     for key, value in head.items():
-        out.write(f"\n  {json.dumps(key)}: {json.dumps(value)},")
-    out.write(f"\n  {json.dumps(name)}: [")
+        out.write(f"\n  {to_json(key)}: {to_json(value)},")
+    out.write(f"\n  {to_json(name)}: [")
     separator = "\n    "
     for item in items:
-        out.write(separator + json.dumps(item))
+        out.write(separator + to_json(item))
         separator = ",\n    "
     out.write("\n  ]" if separator.startswith(",") else "]")
     for key, value in (tail or {}).items():
-        out.write(f",\n  {json.dumps(key)}: {json.dumps(value)}")
+        out.write(f",\n  {to_json(key)}: {to_json(value)}")
     out.write("\n}\n")
 
 
@@ -90,9 +117,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table, or for a pipe one line for each row, its cells separated by tabs; both with a head line."""
     cells = ([plain("" if cell is None else str(cell)) for cell in row] for row in _begun(rows))
     if not terminal():
-        line("\t".join(columns))
+        written("\t".join(columns))
         for row in cells:
-            line("\t".join(row))
+            written("\t".join(row))
         return
     from rich import box
     from rich.console import Console

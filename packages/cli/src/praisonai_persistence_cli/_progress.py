@@ -15,15 +15,16 @@ __all__ = ["bar"]
 
 
 @contextmanager
-def bar(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def bar(what: str, unit: str, total: int | None = None, *, hidden: bool = False) -> Iterator[Callable[[int], None]]:
     """Hand out a function that is told of progress; it may be called by any thread.
 
     Args:
         what: is being done.
         unit: of what the function is told, in the plural.
         total: how many there will be; None: nobody knows.
+        hidden: whether to show none.
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if hidden or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
     from rich.console import Console

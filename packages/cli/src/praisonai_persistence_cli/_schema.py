@@ -25,7 +25,7 @@ from praisonai_persistence_cli._output import document, line, plain, table
 if TYPE_CHECKING:
     from praisonai_persistence.schema import Adoption, SchemaChange, SchemaStatus
 
-__all__ = ["about", "migrate_command", "named", "schema_of", "status_command"]
+__all__ = ["about", "migrate_command", "named", "occupied", "schema_of", "state_of", "status_command", "usable"]
 
 
 def named(urls: dict[str, str | None], prefix: str | None, *, every: bool = True) -> list[Target]:
@@ -69,18 +69,32 @@ def schema_of(store: Any) -> dict[str, Any] | None:
     return asdict(status)
 
 
-def _state(schema: dict[str, Any] | None) -> str:
+def occupied(schema: dict[str, Any], prefix: str | None) -> bool:
+    """Whether tables of PraisonAI itself stand where a store's own are to be; nothing works until they are adopted."""
+    return schema["version"] == 0 and any(legacy["prefix"] == (prefix or _PREFIX) for legacy in schema["legacy"])
+
+
+def usable(schema: dict[str, Any] | None, prefix: str | None) -> bool:
+    """Whether commands that read can use the tables, or there are none yet."""
+    return schema is None or (schema["version"] in {0, schema["latest"]} and not occupied(schema, prefix))
+
+
+_PREFIX = "praison_"
+"""What backends take when no ``table_prefix`` is given."""
+
+
+def state_of(schema: dict[str, Any] | None) -> str:
     """Say in a few words where tables stand."""
     if schema is None:
         return "this backend has no schema"
     if schema["version"] > schema["latest"]:
-        text = f"version {schema['version']}, newer than this release reads ({schema['latest']}): upgrade it"
+        text = f"version {schema['version']}, newer than this release reads ({schema['latest']}): pip install --upgrade"
     elif schema["version"] == schema["latest"]:
         text = f"version {schema['version']}, up to date"
     elif schema["version"] == 0:
         text = "no tables yet"
     else:
-        text = f"version {schema['version']} of {schema['latest']}: run migrate"
+        text = f"version {schema['version']} of {schema['latest']}: run 'praisonai-persistence migrate'"
     for legacy in schema["legacy"]:
         text += (
             f"; tables of PraisonAI with the prefix {legacy['prefix']} ({legacy['sessions']} sessions): migrate --adopt"
@@ -94,7 +108,11 @@ def _state(schema: dict[str, Any] | None) -> str:
 def status_command(
     conversation_url: str | None, knowledge_url: str | None, state_url: str | None, table_prefix: str | None
 ) -> None:
-    """Show the stores that are configured, and where their tables stand. Changes nothing."""
+    """Show the stores that are configured, and where their tables stand. Changes nothing.
+
+    The exit code is 1 when a store cannot be reached or its tables cannot be used: they are newer or older than this
+    release, or PraisonAI's own.
+    """
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     rows: list[dict[str, Any]] = []
     for target in named(urls, table_prefix):
@@ -105,6 +123,8 @@ def status_command(
                 row["schema"] = schema_of(store)
         except PersistenceError as error:
             row["error"] = hide(str(error))
+        if not usable(row["schema"], table_prefix):
+            row["error"] = state_of(row["schema"])
         rows.append(row)
     ok = not any(row["error"] for row in rows)
     if as_json():
@@ -118,7 +138,7 @@ def status_command(
                     row["url"],
                     row["backend"],
                     f"{row['distribution']} {row['version']}" if row["distribution"] else "",
-                    "failed" if row["error"] else _state(row["schema"]),
+                    "failed" if row["error"] and row["schema"] is None else state_of(row["schema"]),
                 )
                 for row in rows
             ),
@@ -199,7 +219,7 @@ def _migrate(
             if not (sys.stdin and sys.stdin.isatty()):
                 raise click.UsageError("going down may delete data: say --yes, or look with --dry-run")
             question = f"Take the {one.kind} tables in {one.shown} from version {status.version} down to {goal}?"
-            if not click.confirm(f"{question} This may delete data.", err=True):
+            if not click.confirm(f"{plain(question)} This may delete data.", err=True):
                 complain("nothing was changed")
                 raise Failed
     change: SchemaChange = store.migrate_schema(goal, dry_run=dry_run)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from praisonai_persistence.errors import SessionNotFoundError
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     Command,
@@ -16,9 +15,11 @@ from praisonai_persistence_cli._options import (
     conversation_options,
     conversation_store,
     filter_options,
+    known_session,
+    point_out_old,
     seconds,
 )
-from praisonai_persistence_cli._output import documents, line, plain, size, table, terminal, timestamp
+from praisonai_persistence_cli._output import documents, line, plain, size, table, terminal, timestamp, to_json, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,21 +51,26 @@ def sessions_command(
         if as_json():
             head = {"limit": limit, "offset": offset}
             documents(head, "sessions", (session.to_dict() for session in listed))
-            return
-        table(
-            ("SESSION", "USER", "AGENT", "NAME", "CREATED", "UPDATED"),
+        else:
+            _print_sessions(listed)
+        point_out_old(store)
+
+
+def _print_sessions(listed: Iterable[ConversationSession]) -> None:
+    table(
+        ("SESSION", "USER", "AGENT", "NAME", "CREATED", "UPDATED"),
+        (
             (
-                (
-                    session.session_id,
-                    session.user_id,
-                    session.agent_id,
-                    session.name,
-                    timestamp(session.created_at),
-                    timestamp(session.updated_at),
-                )
-                for session in listed
-            ),
-        )
+                session.session_id,
+                session.user_id,
+                session.agent_id,
+                session.name,
+                timestamp(session.created_at),
+                timestamp(session.updated_at),
+            )
+            for session in listed
+        ),
+    )
 
 
 def _listed(
@@ -80,13 +86,6 @@ def _listed(
         offset += len(page)
 
 
-def _known(store: ConversationStore, session_id: str) -> ConversationSession:
-    session = store.get_session(session_id)
-    if session is None:
-        raise SessionNotFoundError(f"there is no session {session_id!r}; 'sessions' lists those that are there")
-    return session
-
-
 @click.command("show", cls=Command)
 @click.argument("session_id", metavar="SESSION")
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the latest N messages. [default: all]")
@@ -96,7 +95,7 @@ def show_command(session_id: str, limit: int | None, conversation_url: str | Non
     from praisonai_persistence_cli._reading import message_pages
 
     with conversation_store(conversation_url, table_prefix) as store:
-        session = _known(store, session_id)
+        session = known_session(store, session_id)
         pages = message_pages(store, session_id) if limit is None else [store.get_messages(session_id, limit=limit)]
         messages = (message for page in pages for message in page)
         if as_json():
@@ -119,13 +118,11 @@ def print_history(messages: Iterable[ConversationMessage]) -> None:
         line()
         answered = f" (answers {plain(message.tool_call_id)})" if message.tool_call_id is not None else ""
         when = timestamp(message.created_at)
-        line(f"{bold}{plain(message.role)}{reset} {dim}#{message.seq} {when}{answered}{reset}")
+        written(f"{bold}{plain(message.role)}{reset} {dim}#{message.seq} {when}{answered}{reset}")
         if message.content is not None:
             line(plain(message.content, multiline=True))
         for call in message.tool_calls or ():
-            import json
-
-            line(f"calls {json.dumps(call)}")
+            line(f"calls {to_json(call)}")
 
 
 def _colors() -> bool:
@@ -149,6 +146,8 @@ def search_command(
     text = " ".join(query)
     with conversation_store(conversation_url, table_prefix) as store:
         found = store.search_messages(text, user_id=user_id, limit=limit)
+        if not found:
+            point_out_old(store)
     if as_json():
         documents({"query": text}, "messages", (message.to_dict() for message in found))
         return
@@ -197,6 +196,8 @@ def prune_command(
                 chosen.setdefault(session.session_id, session.updated_at)
             else:  # it was written to since it was listed
                 chosen.pop(session.session_id, None)
+        if not chosen:
+            point_out_old(store)
         if chosen and not dry_run and not yes:
             if not (sys.stdin and sys.stdin.isatty()):
                 raise click.UsageError(f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from praisonai_persistence.errors import PersistenceError, SessionNotFoundError
+from praisonai_persistence.errors import PersistenceError
+from praisonai_persistence.payload import check_id
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     Command,
@@ -19,8 +21,11 @@ from praisonai_persistence_cli._options import (
     conversation_options,
     conversation_store,
     filter_options,
+    known_session,
+    point_out_old,
+    stdin_is_taken,
 )
-from praisonai_persistence_cli._output import document, line, size
+from praisonai_persistence_cli._output import document, json_escaped, line, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,19 +59,24 @@ def export_command(
         raise click.UsageError(
             "--session-id names sessions, --user-id and --agent-id select some: give one or the other"
         )
+    for item in session_id:
+        check_id(item)
     with ExitStack() as stack:
         store = stack.enter_context(conversation_store(conversation_url, table_prefix))
         store.connect()
         if session_id:
             wanted = list(dict.fromkeys(session_id))
             for item in wanted:
-                if store.get_session(item) is None:
-                    raise SessionNotFoundError(f"there is no session {item!r}; 'sessions' lists those that are there")
+                known_session(store, item)
         else:
             listed = all_sessions(store, user_id, agent_id)
             wanted = list(dict.fromkeys(session.session_id for session in listed))
             wanted.reverse()
-        progress = stack.enter_context(bar("export:", "sessions", len(wanted)))
+            if not wanted:
+                point_out_old(store)
+                complain("note: there are no such sessions, so there is nothing to export")
+        mixed = output == "-" and sys.stdout.isatty()  # the sessions would stand between the parts of the bar
+        progress = stack.enter_context(bar("export:", "sessions", len(wanted), hidden=mixed))
         writer = Writer(stack.enter_context(_output(output)), {"kind": "conversation", "exported_at": time.time()})
         for item in wanted:
             session = store.get_session(item)
@@ -84,6 +94,21 @@ def export_command(
         line(f"{output}: {size(writer.sessions)} sessions with {size(writer.messages)} messages, digest {digest}")
 
 
+class _Terminal(io.RawIOBase):
+    """A terminal that JSON lines are written to: nothing in them may steer it. They stay JSON of the same values."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def write(self, lines: Any) -> int:
+        self._terminal.write(json_escaped(bytes(lines).decode()).encode())
+        return len(lines)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+
 @contextmanager
 def _output(path: str) -> Iterator[IO[bytes]]:
     """Open the file to write to; under its own name it is only ever complete."""
@@ -94,7 +119,7 @@ def _output(path: str) -> Iterator[IO[bytes]]:
         if buffer is None:
             sys.stdout.write("")
             return
-        yield buffer
+        yield cast("IO[bytes]", _Terminal(buffer)) if sys.stdout.isatty() else buffer
         return
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe, or a device
         with open(path, "wb") as special:
@@ -134,9 +159,11 @@ def import_command(
     sessions = messages = written = 0
     conflicts = []
     broken: PersistenceError | None = None
+    if path == "-" and stdin_is_taken():
+        raise click.UsageError("--file and an option for a URL both read standard input: give one of them a file")
     with ExitStack() as stack:
         file: IO[bytes] = sys.stdin.buffer if path == "-" else stack.enter_context(_input(path))
-        store = stack.enter_context(conversation_store(conversation_url, table_prefix))
+        store = stack.enter_context(conversation_store(conversation_url, table_prefix, must_exist=False))
         store.connect()
         progress = stack.enter_context(bar("import:", "sessions"))
         try:
@@ -158,13 +185,14 @@ def import_command(
                 "sessions": sessions,
                 "messages": messages,
                 "written": written,
-                "verified": verify,
+                "verified": verify and sessions > 0,
                 "conflicts": conflicts,
                 "error": str(broken) if broken else None,
             }
         )
     else:
-        line(f"{size(sessions)} sessions with {size(messages)} messages, {size(written)} of them new")
+        how = "nothing to verify" if not sessions else "verified" if verify else "not verified"
+        line(f"{size(sessions)} sessions with {size(messages)} messages, {size(written)} of them new; {how}")
     for problem in problems:
         complain(f"Error: {problem}")
     if problems:

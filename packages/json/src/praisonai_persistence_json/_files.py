@@ -309,6 +309,10 @@ class Directory:
         self._private = private
         self._locks = os.path.join(path, ".locks")
 
+    def exists(self) -> bool:
+        """Whether the directory is there; it makes nothing."""
+        return os.path.isdir(self.path)
+
     def connect(self) -> None:
         """Make the directory, and see that it can be used."""
         make_directory(self._locks, private=self._private, sync=self._sync)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 from praisonai_persistence.errors import (
+    SchemaError,
     SessionExistsError,
     SessionNotFoundError,
 )
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from io import BufferedReader
 
+    from praisonai_persistence.integrity import Integrity
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
 
@@ -37,6 +41,9 @@ __all__ = ["AsyncJSONConversationStore", "CorruptDocumentError", "JSONConversati
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_MOST_PROBLEMS = 20
+_LIMIT = 30.0  # seconds
 
 _log = logging.getLogger("praisonai_persistence_json")
 
@@ -285,7 +292,7 @@ class _Runner(DirectRunner):
     """A direct runner whose callers see our errors instead of the operating system's."""
 
     def __init__(self, directory: Directory) -> None:
-        super().__init__(directory.connect)
+        super().__init__(directory.connect, exists=directory.exists, where=f"JSON documents in {directory.path}")
         self._directory = directory
 
     def connect(self) -> None:
@@ -295,6 +302,26 @@ class _Runner(DirectRunner):
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         with translated(self._directory.path):
             return super().run(operation, *args, **kwargs)
+
+
+def _check_integrity(directory: Directory, seconds: float) -> Integrity:
+    """Read every document, for so many seconds at the most; what is damaged stays where it is."""
+    from praisonai_persistence.integrity import Integrity
+
+    steps = JSONConversationSteps(directory)
+    end = time.monotonic() + seconds
+    problems: list[str] = []
+    with translated(directory.path):
+        for stem in directory.stems() if directory.exists() else []:
+            if time.monotonic() > end or len(problems) == _MOST_PROBLEMS:
+                return Integrity(tuple(problems), complete=False)
+            try:
+                steps._read(stem)
+            except (CorruptError, SchemaError) as error:
+                problems.append(f"{directory.document(stem)}: {error}")
+            except (ValueError, RecursionError) as error:
+                problems.append(f"{directory.document(stem)}: {type(error).__name__}")
+    return Integrity(tuple(problems))
 
 
 class _Declared:
@@ -332,6 +359,16 @@ class JSONConversationStore(_Declared, StepConversationStore):
     ) -> None:
         directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
         super().__init__(JSONConversationSteps(directory), _Runner(directory))
+        self._directory = directory
+
+    def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
+        """Read every document, for so many seconds at the most; nothing changes.
+
+        Raises:
+            StoreClosedError: after ``close``.
+        """
+        self._runner.refuse_if_closed()  # type: ignore[attr-defined]
+        return _check_integrity(self._directory, seconds)
 
 
 class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
@@ -349,3 +386,8 @@ class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
     ) -> None:
         directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
         super().__init__(JSONConversationSteps(directory), ThreadRunner(_Runner(directory)))
+        self._directory = directory
+
+    async def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
+        """See [JSONConversationStore.check_integrity][]."""
+        return await self._runner._offload(partial(_check_integrity, self._directory, seconds))  # type: ignore[attr-defined, no-any-return]

@@ -161,7 +161,10 @@ class MySQLConversationMigrations(MySQLMigrations, ConversationMigrations):
         left = yield from self._count(*kept.values())
         if left != (legacy.sessions, copied[1]):
             yield from self._rename({**made, **{new: old for old, new in kept.items()}})
-            raise SchemaError("the old tables changed while they were adopted: stop what writes to them")
+            raise SchemaError(
+                "the old tables changed while they were adopted: stop what writes to them, then run "
+                "'praisonai-persistence migrate --adopt' again"
+            )
         yield from self._clear()
         yield Execute(self._create)
         yield Execute(self._write, (self._component, self.latest, time.time()))

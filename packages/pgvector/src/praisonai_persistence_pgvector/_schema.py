@@ -74,8 +74,8 @@ class KnowledgeMigrations(Migrations):
                     ) from error
                 if state in {"0A000", "58P01"}:
                     raise SchemaError(
-                        "the server has no extension vector (pgvector): install it there, for example the package "
-                        "postgresql-17-pgvector, or use a server that has it"
+                        "the server has no extension vector (pgvector): install it there (apt-get install "
+                        "postgresql-17-pgvector), or use a server that has it"
                     ) from error
                 raise
             found = yield Fetch(_EXTENSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,9 @@ class QdrantDriver(Driver):
         elif options.path is not None:
             self.place = self.path = options.path
         self._errors = HttpErrors(self.where, "check its API key")
+
+    def exists(self) -> bool:
+        return self.path is None or os.path.exists(os.path.join(self.path, "meta.json"))
 
     def open(self, deadline: Deadline) -> Any:
         if self._options.path is not None:

@@ -135,24 +135,24 @@ class ConversationMigrations(Migrations):
         found = yield from self._legacy()
         if len(found) > 1:
             prefixes = " and ".join(repr(legacy.prefix) for legacy in found)
-            raise SchemaError(f"there are tables of PraisonAI itself with the prefixes {prefixes}: name one")
+            raise SchemaError(
+                f"there are tables of PraisonAI itself with the prefixes {prefixes}: name one with "
+                "'praisonai-persistence migrate --adopt --legacy-prefix PREFIX'"
+            )
         return found[0] if found else None
 
     def _adopt_first(self) -> Steps[bool]:
         columns = yield from self._columns(self._prefix)
         if _is_legacy(columns):
             if not self._adopts:
-                raise SchemaError(
-                    f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself; "
-                    f"adopt them with 'praisonai-persistence migrate adopt', with store.adopt_legacy(), or by opening "
-                    f"the store with adopt_legacy=True; or choose another table_prefix"
-                )
+                raise self._occupied()
             yield from self._adopt(self._prefix)
             return True
         for table, names in columns.items():
             if names and _OURS[table] not in names:
                 raise SchemaError(
-                    f"there is a table {self._prefix}{table} already, of somebody else: choose another table_prefix"
+                    f"there is a table {self._prefix}{table} already, of somebody else: choose another table_prefix "
+                    f"('praisonai-persistence status --table-prefix PREFIX' shows what stands there)"
                 )
         return False
 

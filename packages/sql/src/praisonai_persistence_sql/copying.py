@@ -171,7 +171,10 @@ class Copy:
             if times:
                 yield ExecuteMany(self._raise_time, times)
         if copied != total:
-            raise SchemaError("the old tables changed while they were adopted: stop what writes to them")
+            raise SchemaError(
+                "the old tables changed while they were adopted: stop what writes to them, then run "
+                "'praisonai-persistence migrate --adopt' again"
+            )
         return made, copied
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from praisonai_persistence._declare import dataclass
-from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError
+from praisonai_persistence.errors import ConfigurationError, InvalidValueError, SchemaError, StoreNotFoundError
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql.requests import Execute, Fetch
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import ClassVar, TypeVar
 
+    from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.schema import LegacyTables, SchemaChange, SchemaStatus
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql.dialect import Dialect
@@ -160,8 +161,25 @@ class Migrations:
         """Return the error for tables that are not there, or older, where this store may not make them."""
         return SchemaError(
             f"the {self._component} tables with prefix {self._prefix!r} have schema version {version} (0: there are "
-            f"none), this release needs {self.latest}, and create_schema is False: open a store with "
-            f"create_schema=True once, with a role that may create tables"
+            f"none), this release needs {self.latest}, and create_schema is False: run 'praisonai-persistence migrate' "
+            f"once, with a role that may create tables"
+        )
+
+    @reads
+    def absent(self) -> Steps[PersistenceError]:
+        """Return the error for tables that must exist, and do not; changes nothing."""
+        legacy = yield from self._legacy()
+        for found in legacy:
+            if found.prefix == self._prefix:
+                return self._occupied()
+        said = "".join(f"; {found.hint}" for found in legacy if found.sessions)
+        return StoreNotFoundError(f"there are no {self._component} tables with prefix {self._prefix!r} yet{said}")
+
+    def older(self, version: int) -> SchemaError:
+        """Return the error for tables that have to be migrated first, where this is not the store to do it."""
+        return SchemaError(
+            f"the {self._component} tables with prefix {self._prefix!r} have schema version {version}, this release "
+            f"needs {self.latest}: run 'praisonai-persistence migrate'"
         )
 
     def newer(self, version: int) -> SchemaError:
@@ -183,6 +201,14 @@ class Migrations:
         """Return the tables of PraisonAI itself that could be adopted; changes nothing."""
         yield from ()
         return ()
+
+    def _occupied(self) -> SchemaError:
+        """Return the error for tables of PraisonAI itself that stand where the store's are to be."""
+        return SchemaError(
+            f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself: adopt "
+            f"them with 'praisonai-persistence migrate --adopt', with store.adopt_legacy(), or by opening the store "
+            f"with adopt_legacy=True; or choose another table_prefix"
+        )
 
     def _adopt_first(self) -> Steps[bool]:
         """See to what stands where the first tables are to be; return whether they are there now.
@@ -209,12 +235,16 @@ class Migrations:
         undone = list(reversed(self._steps[goal:version]))
         for step in undone:
             if step.down is None:
-                raise SchemaError(f"step {step.version} ({step.name}) of {self._component} cannot be undone")
+                raise SchemaError(
+                    f"step {step.version} ({step.name}) of {self._component} cannot be undone: take the data along "
+                    f"with 'praisonai-persistence export --output FILE', and import them with the older release"
+                )
         for name in (name for step in undone for name in step.drops):
             if (yield Fetch(self._sql(f"SELECT 1 FROM {{{name}}} LIMIT 1"))):
                 raise SchemaError(
                     f"undoing the {self._component} tables with prefix {self._prefix!r} would drop "
-                    f"{self._tables[name]}, which has rows: export and delete them first"
+                    f"{self._tables[name]}, which has rows: take them along with 'praisonai-persistence copy "
+                    f"--from URL --to URL --kind all', and delete them first"
                 )
         steps = [step.down or () for step in undone] or [step.up for step in self._steps[version:goal]]
         return [self._sql(sql) for statements in steps for sql in statements]

@@ -233,7 +233,7 @@ def _from_outside(error: BaseException, pool: _Drivers, operation: Callable[...,
     return from_outside(error, {*pool.insiders, own})
 
 
-def _must_migrate(migrations: Migrations, version: int, create_schema: bool) -> bool:
+def _must_migrate(migrations: Migrations, version: int, create_schema: bool, must_exist: bool) -> bool:
     """Whether tables of that version have to be migrated.
 
     Raises:
@@ -243,6 +243,8 @@ def _must_migrate(migrations: Migrations, version: int, create_schema: bool) -> 
         return False
     if version > migrations.latest:
         raise migrations.newer(version)
+    if must_exist:
+        raise migrations.older(version)
     if not create_schema:
         raise migrations.missing(version)
     return True
@@ -295,7 +297,9 @@ class SQLRunner(Runner):
             self._attempts(_nothing)
             return
         version = self._attempts(self._migrations.current)
-        if _must_migrate(self._migrations, version, self._create_schema):
+        if self.must_exist and version == 0:
+            raise self._attempts(self._migrations.absent)
+        if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
             self._attempts(self._migrations.migrate)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -418,7 +422,9 @@ class AsyncSQLRunner(AsyncRunner):
             await self._attempts(_nothing)
             return
         version = await self._attempts(self._migrations.current)
-        if _must_migrate(self._migrations, version, self._create_schema):
+        if self.must_exist and version == 0:
+            raise await self._attempts(self._migrations.absent)
+        if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
             await self._attempts(self._migrations.migrate)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from praisonai_persistence_sqlite._location import Location
 
-__all__ = ["SHARED_LOG", "Define", "LoadVectors", "Opened", "is_busy", "make_file", "open_connection", "translate"]
+__all__ = [
+    "SHARED_LOG",
+    "Define",
+    "LoadVectors",
+    "Opened",
+    "file_uri",
+    "is_busy",
+    "make_file",
+    "open_connection",
+    "translate",
+]
 
 _LOG = 250
 """Pages of the write-ahead log after which SQLite begins it anew, instead of its 1000.
@@ -192,7 +202,7 @@ def open_connection(location: Location) -> Opened:
     path = location.path
     try:
         connection = sqlite3.connect(
-            ":memory:" if path is None else _uri(path),
+            ":memory:" if path is None else file_uri(path),
             uri=path is not None,
             timeout=location.lock_timeout,
             isolation_level=None,
@@ -213,7 +223,8 @@ def open_connection(location: Location) -> Opened:
     return connection, _perform_on(connection, functions)
 
 
-def _uri(path: str) -> str:
+def file_uri(path: str) -> str:
+    """Return the URI of a file that exists."""
     for character in "%?#":
         path = path.replace(character, f"%{ord(character):02x}")
     if os.name == "nt":

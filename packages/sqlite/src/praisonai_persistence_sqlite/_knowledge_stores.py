@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_sql import AsyncSchema, Schema
-from praisonai_persistence_sqlite._stores import Store
+from praisonai_persistence_sqlite._stores import AsyncChecked, Checked, Store
 from praisonai_persistence_sqlite.knowledge import SQLiteKnowledgeSteps
 
 __all__ = ["AsyncSQLiteKnowledgeStore", "SQLiteKnowledgeStore"]
@@ -15,11 +15,11 @@ class _Knowledge(Store):
     _make_steps = SQLiteKnowledgeSteps
 
 
-class SQLiteKnowledgeStore(_Knowledge, Schema, StepKnowledgeStore):
+class SQLiteKnowledgeStore(_Knowledge, Checked, Schema, StepKnowledgeStore):
     """Knowledge in a SQLite file."""
 
 
-class AsyncSQLiteKnowledgeStore(_Knowledge, AsyncSchema, AsyncStepKnowledgeStore):
+class AsyncSQLiteKnowledgeStore(_Knowledge, AsyncChecked, AsyncSchema, AsyncStepKnowledgeStore):
     """Knowledge in a SQLite file, for async callers: operations run on threads."""
 
     _threads = True

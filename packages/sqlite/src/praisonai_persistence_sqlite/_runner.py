@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, ParamSpec, TypeVar
 
+    from praisonai_persistence.integrity import Integrity
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.batching import Batching, Outcome
     from praisonai_persistence_sql import Migrations
@@ -73,10 +74,19 @@ class SQLiteRunner(Runner):
     def prepare(self, database: Database) -> None:
         """Bring the tables up to date, unless they are, and note of which file this is known."""
         migrations = self._migrations
+        if self.must_exist and self._location.path is not None:
+            from praisonai_persistence_sqlite._looking import look_for
+
+            failure = look_for(self._location.path, migrations)
+            if failure is not None:
+                raise failure
         epoch = database.epoch
         try:
             # The usual case takes no lock.
-            if database.run(self, migrations.current, READ, prepared=False) != migrations.latest:
+            version = database.run(self, migrations.current, READ, prepared=False)
+            if version != migrations.latest:
+                if self.must_exist and 0 < version < migrations.latest:
+                    raise migrations.older(version)
                 database.run(self, migrations.upgrade, WRITE, prepared=False)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
@@ -132,6 +142,17 @@ class SQLiteRunner(Runner):
             if write:
                 self.epoch = None  # the next operation looks at the tables again
 
+    def check_integrity(self, seconds: float) -> Integrity:
+        """Look through the file, for so many seconds at the most.
+
+        Raises:
+            StoreClosedError: after ``close``.
+        """
+        self._refuse_if_closed()
+        from praisonai_persistence_sqlite._looking import check_integrity
+
+        return check_integrity(self._location.path, seconds)
+
     def close(self) -> None:
         """See [Runner.close][]: waits for the operations that are under way."""
         self.closed = True
@@ -171,6 +192,10 @@ class SQLiteThreadRunner(ThreadRunner):
 
     async def _write_all(self, _: None, calls: list[Callable[[], Steps[Any]]]) -> list[Outcome]:
         return await self._offload(partial(self._runner.write_all, calls))
+
+    async def check_integrity(self, seconds: float) -> Integrity:
+        """See [SQLiteRunner.check_integrity][]."""
+        return await self._offload(partial(self._runner.check_integrity, seconds))
 
     async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [SQLiteRunner.administer][]."""

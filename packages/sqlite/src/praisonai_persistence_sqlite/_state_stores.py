@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from praisonai_persistence.stores import AsyncStepStateStore, StepStateStore
 from praisonai_persistence_sql import AsyncSchema, Schema
-from praisonai_persistence_sqlite._stores import Store
+from praisonai_persistence_sqlite._stores import AsyncChecked, Checked, Store
 from praisonai_persistence_sqlite.state import SQLiteStateSteps
 
 __all__ = ["AsyncSQLiteStateStore", "SQLiteStateStore"]
@@ -15,11 +15,11 @@ class _State(Store):
     _make_steps = SQLiteStateSteps
 
 
-class SQLiteStateStore(_State, Schema, StepStateStore):
+class SQLiteStateStore(_State, Checked, Schema, StepStateStore):
     """State in a SQLite file."""
 
 
-class AsyncSQLiteStateStore(_State, AsyncSchema, AsyncStepStateStore):
+class AsyncSQLiteStateStore(_State, AsyncChecked, AsyncSchema, AsyncStepStateStore):
     """State in a SQLite file, for async callers: operations run on threads."""
 
     _threads = True

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     import os
     from typing import Any, ClassVar
 
-__all__ = ["Store"]
+    from praisonai_persistence.integrity import Integrity
+
+__all__ = ["AsyncChecked", "Checked", "Store"]
+
+_LIMIT = 30.0  # seconds
 
 
 class Store:
@@ -54,3 +58,28 @@ class Store:
         steps.migrations.adopt_on_connect(adopt_legacy)
         runner = SQLiteRunner(location, steps.migrations)
         super().__init__(steps, SQLiteThreadRunner(runner) if self._threads else runner)  # type: ignore[call-arg]
+
+
+class Checked:
+    """``check_integrity`` of ``praisonai_persistence.integrity``."""
+
+    _runner: Any
+
+    def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
+        """Have SQLite look through the file, for so many seconds at the most; nothing changes.
+
+        Raises:
+            ConnectionFailedError: the file cannot be opened.
+            StoreClosedError: after ``close``.
+        """
+        return self._runner.check_integrity(seconds)  # type: ignore[no-any-return]
+
+
+class AsyncChecked:
+    """[Checked][] for async callers."""
+
+    _runner: Any
+
+    async def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
+        """See [Checked.check_integrity][]."""
+        return await self._runner.check_integrity(seconds)  # type: ignore[no-any-return]
