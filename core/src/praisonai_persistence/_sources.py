@@ -126,8 +126,14 @@ class Source(NamedTuple):
             if self.optional:
                 return None
             raise
-        path = default_path()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path = default_path()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+            raise ConfigurationError(
+                "no database was named, and there is no folder for the default one (no home directory, or no right to "
+                "write there): give database_url, or set PRAISONAI_HOME to a folder that can be written"
+            ) from error
         return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **self.options})
 
 

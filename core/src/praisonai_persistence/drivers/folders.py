@@ -26,9 +26,13 @@ def make_folder(path: str, *, again: bool = False) -> None:
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise ConnectionFailedError(f"cannot make the folder {path}: {error.strerror}") from error
+        reason = "a file is there; path must name a folder" if os.path.isfile(path) else error.strerror
+        raise ConnectionFailedError(f"cannot make the folder {path}: {reason}") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise ConnectionFailedError(f"no permission to read and write in {path}")
+        raise ConnectionFailedError(
+            f"no permission to read and write in {path} (or it is mounted read-only): give this user the rights, or "
+            f"another path"
+        )
 
 
 def take_folder(path: str, lock_file: str, instead: str) -> FileLock:
