@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["local_path"]
+__all__ = ["local_path", "make_private"]
 
 
 def local_path(value: Any, option: str = "path") -> str:
@@ -51,3 +51,25 @@ def local_path(value: Any, option: str = "path") -> str:
         raise ConfigurationError(
             f"{option} is relative, and there is no current directory any more: give an absolute path"
         ) from error
+
+
+def make_private(folder: str) -> None:
+    """Make a folder and those above it, for their owner alone; those that are there stay as they are.
+
+    Raises:
+        OSError: it cannot be made, or a file is there.
+    """
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            break
+        folder = parent
+    while missing:
+        made = missing.pop()
+        try:
+            os.mkdir(made, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(made):  # else another process was faster
+                raise
