@@ -63,6 +63,11 @@ __all__ = [
 T = TypeVar("T")
 
 
+def _text(url: Any) -> str | None:
+    # What is no path is refused when the store is opened.
+    return url_text(url) if hasattr(url, "__fspath__") else url
+
+
 class _Adapter:
     """What both adapters have."""
 
@@ -87,9 +92,7 @@ class _Adapter:
         init_retry_cooldown: float = 30.0,
         **options: Any,
     ) -> None:
-        database_url, state_url, knowledge_url = (
-            url_text(url) if hasattr(url, "__fspath__") else url for url in (database_url, state_url, knowledge_url)
-        )
+        database_url, state_url, knowledge_url = map(_text, (database_url, state_url, knowledge_url))
         self.database_url = database_url
         self.state_url = state_url
         self.knowledge_url = knowledge_url

@@ -253,11 +253,11 @@ class Options:
         self.host, self.port = host, port
 
     def _folder(self, path: Any) -> str:
-        place = os.fspath(path) if isinstance(path, os.PathLike) else path
+        place: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
         if place == ":memory:":
             if not self.memory:
                 raise ConfigurationError(f"{self.title} cannot be in memory: give the path of a folder")
-            return place
+            return ":memory:"
         if not self.folders:
             raise ConfigurationError(f"{self.title} cannot be in a folder: {self.forms()}")
         if isinstance(place, str) and "://" in place:
