@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -93,14 +94,22 @@ def test_paths_of_embedded_backends(url: str, path: str, parameters: dict[str, s
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (None, "a URL must be text, not NoneType"),
-        (b"sqlite://", "a URL must be text, not bytes"),
+        (None, "a URL must be text, or the path of a SQLite file, not NoneType"),
+        (b"sqlite://", "a URL must be text, or the path of a SQLite file, not bytes"),
         ("", "'' is not a store URL: write scheme://..., for example sqlite:///agent.db, or the path of a file that"),
         ("agent.txt", "'agent.txt' is not a store URL: write scheme://"),
         ("://host/db", "'://host/db' is not a store URL: write scheme://"),
         ("1a://host", "'1a://host' is not a store URL: write scheme://"),
         ("a+b+c://host", "'a+b+c://host' is not a store URL: write scheme://"),
-        ("redis:host", "'redis:host' is not a store URL: write scheme://"),
+        ("localhost:6379", "'localhost:6379' is not a store URL: write scheme://"),
+        (
+            "redis:host",
+            "'redis:host' is not a store URL: write redis://...; for files redis:///name with a relative path",
+        ),
+        ("sqlite:agent.db", "'sqlite:agent.db' is not a store URL: write sqlite://...; for files sqlite:///name"),
+        ("sqlite:/a/agent.db", "'sqlite:/a/agent.db' is not a store URL: write sqlite://...; for files sqlite:///name"),
+        ("file:agent.db", "'file:agent.db' is not a store URL: write sqlite://...; for files sqlite:///name"),
+        (PurePosixPath("notes"), "'notes' does not say which backend it is of: write a URL, as sqlite:///notes"),
         ("db://host:99999/x", "'db://host:99999/x' is not a store URL: its port is no number from 0 to 65535"),
         ("db://host:port/x", "'db://host:***/x' is not a store URL: its port is no number from 0 to 65535"),
         ("db://u:p/w@host/x", "'db://u:***@host/x' is not a store URL: its port is no number from 0 to 65535; in a"),
@@ -250,3 +259,9 @@ def test_plain_urls_are_read_as_all_others_are(monkeypatch):
     monkeypatch.setattr(urls, "_parse_plain", lambda url: None)
     assert short == [read(url) for url in given]
     assert 400 < taken < 3600
+
+
+def test_a_path_object_is_the_path_of_a_sqlite_file() -> None:
+    for path in ("agent.db", "a:b.db", "/tmp/a b?#%.sqlite3"):
+        place, parameters = file_path(PurePosixPath(path), ("sqlite",))
+        assert (PurePosixPath(place), parameters) == (PurePosixPath(path), {})

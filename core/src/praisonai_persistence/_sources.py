@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._paths import make_private
 from praisonai_persistence._reach import Reach
 from praisonai_persistence._requests import Has, StoreCall
 from praisonai_persistence._run_hooks import RunHooks
@@ -126,8 +127,14 @@ class Source(NamedTuple):
             if self.optional:
                 return None
             raise
-        path = default_path()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path = default_path()
+            make_private(str(path.parent))
+        except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+            raise ConfigurationError(
+                "no database was named, and there is no folder for the default one (no home directory, or no right to "
+                "write there): give database_url, or set PRAISONAI_HOME to a folder that can be written"
+            ) from error
         return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **self.options})
 
 

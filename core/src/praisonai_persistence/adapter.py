@@ -36,9 +36,10 @@ from praisonai_persistence._sources import (
 from praisonai_persistence.bridge import Threads
 from praisonai_persistence.runs import DbMessage, DbRun, DbSpan, DbToolCall, DbTrace
 from praisonai_persistence.steps import run, run_async
-from praisonai_persistence.urls import mask
+from praisonai_persistence.urls import mask, url_text
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
     from typing import Literal
 
@@ -62,6 +63,11 @@ __all__ = [
 T = TypeVar("T")
 
 
+def _text(url: Any) -> str | None:
+    # What is no path is refused when the store is opened.
+    return url_text(url) if hasattr(url, "__fspath__") else url
+
+
 class _Adapter:
     """What both adapters have."""
 
@@ -69,9 +75,9 @@ class _Adapter:
 
     def __init__(
         self,
-        database_url: str | None = None,
-        state_url: str | None = None,
-        knowledge_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
+        state_url: str | os.PathLike[str] | None = None,
+        knowledge_url: str | os.PathLike[str] | None = None,
         *,
         conversation_options: Mapping[str, Any] | None = None,
         state_options: Mapping[str, Any] | None = None,
@@ -86,6 +92,7 @@ class _Adapter:
         init_retry_cooldown: float = 30.0,
         **options: Any,
     ) -> None:
+        database_url, state_url, knowledge_url = map(_text, (database_url, state_url, knowledge_url))
         self.database_url = database_url
         self.state_url = state_url
         self.knowledge_url = knowledge_url
@@ -127,7 +134,8 @@ class Db(_Adapter, EitherClosing):
     that doubles from half a second to ``init_retry_cooldown``; until then calls fail at once.
 
     Args:
-        database_url: of the conversations; None: SQLite in the folder of the user's data (see [default_path][]).
+        database_url: of the conversations, or the ``Path`` of a SQLite file; None: SQLite in the folder of the user's
+            data (see [default_path][]).
         state_url: of runs and traces; None: those of ``database_url`` are in its own database.
         knowledge_url: of knowledge, or None for none.
         conversation_options: for the backend of the conversations only.
@@ -289,18 +297,18 @@ class _Make:
 
     def __call__(
         self,
-        database_url: str | None = None,
-        state_url: str | None = None,
-        knowledge_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
+        state_url: str | os.PathLike[str] | None = None,
+        knowledge_url: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> Db:
         return Db(database_url, state_url, knowledge_url, **options)
 
     def aio(
         self,
-        database_url: str | None = None,
-        state_url: str | None = None,
-        knowledge_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
+        state_url: str | os.PathLike[str] | None = None,
+        knowledge_url: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> AsyncDb:
         """Return an adapter for async programs."""

@@ -8,6 +8,7 @@ from praisonai_persistence.registry import _DEFAULTS, _shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
     from typing import Any, Literal
 
@@ -192,9 +193,10 @@ def create_state_store(
     return store
 
 
-def _open(kind: str, url: str, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
-    from praisonai_persistence.urls import mask, parse_url
+def _open(kind: str, url: str | os.PathLike[str], mode: str, registry: StoreRegistry | None, options: Any) -> Any:
+    from praisonai_persistence.urls import mask, parse_url, url_text
 
+    url = url_text(url)
     parsed = parse_url(url)
     stores = registry if registry is not None else _DEFAULTS[kind]
     name = parsed.scheme
@@ -203,6 +205,11 @@ def _open(kind: str, url: str, mode: str, registry: StoreRegistry | None, option
         if variant is None:
             raise UnknownBackendError(f"{mask(url)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
         name = variant
+    if name == "file" and not stores.has(name):
+        raise UnknownBackendError(
+            f"{mask(url)!r} does not say which backend it is of: write sqlite:////folder/name, with four slashes "
+            f"before an absolute path and three before a relative one"
+        )
     return _create(kind, name, url, mode, stores, options)
 
 
@@ -217,18 +224,18 @@ def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
 
 @overload
 def open_conversation_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> ConversationStore: ...
 @overload
 def open_conversation_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> AsyncConversationStore: ...
 @overload
 def open_conversation_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> ConversationStore | AsyncConversationStore: ...
 def open_conversation_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> ConversationStore | AsyncConversationStore:
     """Return a new conversation store; the URL's scheme picks the backend, what stands behind ``+`` the variant.
 
@@ -244,18 +251,18 @@ def open_conversation_store(
 
 @overload
 def open_knowledge_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> KnowledgeStore: ...
 @overload
 def open_knowledge_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> AsyncKnowledgeStore: ...
 @overload
 def open_knowledge_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> KnowledgeStore | AsyncKnowledgeStore: ...
 def open_knowledge_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> KnowledgeStore | AsyncKnowledgeStore:
     """Return a new knowledge store; see [open_conversation_store][]."""
     store: KnowledgeStore | AsyncKnowledgeStore = _open("knowledge", url, mode, registry, options)
@@ -264,18 +271,18 @@ def open_knowledge_store(
 
 @overload
 def open_state_store(
-    url: str, mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["sync"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> StateStore: ...
 @overload
 def open_state_store(
-    url: str, mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Literal["async"], *, registry: StoreRegistry | None = None, **options: Any
 ) -> AsyncStateStore: ...
 @overload
 def open_state_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> StateStore | AsyncStateStore: ...
 def open_state_store(
-    url: str, mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
+    url: str | os.PathLike[str], mode: Mode = "auto", *, registry: StoreRegistry | None = None, **options: Any
 ) -> StateStore | AsyncStateStore:
     """Return a new state store; see [open_conversation_store][]."""
     store: StateStore | AsyncStateStore = _open("state", url, mode, registry, options)

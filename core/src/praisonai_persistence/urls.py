@@ -5,10 +5,15 @@ from __future__ import annotations
 from praisonai_persistence._declare import dataclass
 from praisonai_persistence.errors import ConfigurationError
 
-__all__ = ["StoreURL", "file_path", "mask", "parse_url"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["StoreURL", "file_path", "mask", "parse_url", "url_text"]
 
 # Compiled when a URL needs them, by the functions of re, which keep what they have compiled.
 _SCHEME = r"(?a:([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://)"
+_NO_SLASHES = r"(?a:([A-Za-z][A-Za-z0-9._+-]+):(?!//|\d+(?:/|$))[^@]*$)"  # one letter is a drive, a number a port
 _CONTROL = r"[\0-\x1f\x7f]"
 # What may stand before a user's name: a scheme, as it should be written or nearly so.
 _START = r"(?a:(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*)"
@@ -84,18 +89,37 @@ def _is_ambiguous(path: str, query: str) -> bool:
     return "@" in path or (at != "" and ("=" not in before or "/" in after or ":" in after))
 
 
-def parse_url(url: str) -> StoreURL:
+def url_text(url: str | os.PathLike[str]) -> str:
+    """Return a URL as text; an ``os.PathLike`` is the path of a SQLite file.
+
+    Raises:
+        ConfigurationError: it is neither, or such a path has no ending that SQLite files have.
+    """
+    if isinstance(url, str):
+        return url
+    path = url.__fspath__() if hasattr(url, "__fspath__") else None
+    if not isinstance(path, str):
+        raise ConfigurationError(f"a URL must be text, or the path of a SQLite file, not {type(url).__name__}")
+    if not _is_file(path):
+        raise ConfigurationError(
+            f"{path!r} does not say which backend it is of: write a URL, as sqlite:///{path}; only names that end in "
+            f"{', '.join(_FILES)} are taken for SQLite files"
+        )
+    return f"./{path}" if ":" in path.partition("/")[0] else path
+
+
+def parse_url(url: str | os.PathLike[str]) -> StoreURL:
     """Return the parts of ``scheme[+variant]://[user[:password]@][host][:port][/path][?query]``.
 
     There may be several ``host:port``, with commas between them, as clusters have them.
 
-    A bare path that ends in ``.db``, ``.sqlite`` or ``.sqlite3`` counts as ``sqlite:///path``.
+    A bare path that ends in ``.db``, ``.sqlite`` or ``.sqlite3``, as text or as an ``os.PathLike``, counts as
+    ``sqlite:///path``.
 
     Raises:
         ConfigurationError: it has no scheme, or a part that cannot be one; the message shows the URL masked.
     """
-    if not isinstance(url, str):
-        raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")
+    url = url_text(url)
     plain = _parse_plain(url)
     if plain is not None:
         return plain
@@ -103,6 +127,14 @@ def parse_url(url: str) -> StoreURL:
 
     match = re.match(_SCHEME, url)
     if match is None:
+        lacking = re.match(_NO_SLASHES, url)
+        if lacking is not None:
+            name = lacking[1].lower()
+            example = "sqlite" if name == "file" else name
+            raise ConfigurationError(
+                f"{mask(url)!r} is not a store URL: write {example}://...; for files {example}:///name with a relative "
+                f"path, {example}:////folder/name with an absolute one"
+            )
         if "://" not in url and _is_file(url):
             return StoreURL("sqlite", "", None, None, None, None, "/" + url, {}, url)
         raise ConfigurationError(
@@ -169,7 +201,7 @@ def _parse_plain(url: str) -> StoreURL | None:
     return StoreURL(scheme.lower(), "", None, None, authority.lower() or None, None, slash + path, {}, url)
 
 
-def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+def file_path(url: str | os.PathLike[str], schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     """Return the path and the parameters of an embedded backend's URL.
 
     Three slashes lead to a relative path, four to an absolute one; ``scheme://name`` is relative too. An empty path,
@@ -182,6 +214,7 @@ def file_path(url: str, schemes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     Raises:
         ConfigurationError: another scheme, or a user, password or port, which no file has.
     """
+    url = url_text(url)
     parsed = parse_url(url)
     if parsed.scheme not in schemes:
         raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not {' or '.join(schemes)}")

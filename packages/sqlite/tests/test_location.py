@@ -51,7 +51,7 @@ def test_a_url_may_hold_options():
         ({"url": "sqlite://user:secret@h/x.db"}, r"sqlite://user:\*\*\*@h/x.db"),
         ({"url": "sqlite:///x.db?cache=shared"}, "takes the parameters synchronous and lock_timeout, not cache"),
         ({"url": "sqlite:///x.db?lock_timeout=soon"}, "lock_timeout in the URL must be a number"),
-        ({"path": ""}, "not empty"),
+        ({"path": ""}, "path is empty"),
         ({"path": "a\0b"}, "NUL"),
         ({"path": "x.db", "synchronous": "OFF"}, "synchronous must be FULL"),
         ({"path": "x.db", "lock_timeout": 0}, "lock_timeout must be"),

@@ -34,6 +34,7 @@ EVERY_WRITE = {
         "_forks",
         "_ids",
         "_lazy",
+        "_paths",
         "_store",
         "conversation",
         "errors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from praisonai_persistence._paths import make_private
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.locks import FileLock, LockTimeoutError
 
@@ -24,11 +25,15 @@ def make_folder(path: str, *, again: bool = False) -> None:
     if again and not os.path.isdir(path):
         raise ConnectionFailedError(f"{path} is no folder, or not there")
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        make_private(path)
     except OSError as error:
-        raise ConnectionFailedError(f"cannot make the folder {path}: {error.strerror}") from error
+        reason = "a file is there; path must name a folder" if os.path.isfile(path) else error.strerror
+        raise ConnectionFailedError(f"cannot make the folder {path}: {reason}") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise ConnectionFailedError(f"no permission to read and write in {path}")
+        raise ConnectionFailedError(
+            f"no permission to read and write in {path} (or it is mounted read-only): give this user the rights, or "
+            f"another path"
+        )
 
 
 def take_folder(path: str, lock_file: str, instead: str) -> FileLock:

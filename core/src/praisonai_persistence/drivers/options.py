@@ -6,6 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -252,18 +253,16 @@ class Options:
         self.host, self.port = host, port
 
     def _folder(self, path: Any) -> str:
-        place = os.fspath(path) if isinstance(path, os.PathLike) else path
-        if not isinstance(place, str) or not place or "\0" in place:
-            raise ConfigurationError("path must be a path as text, not empty, without NUL")
+        place: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
         if place == ":memory:":
             if not self.memory:
                 raise ConfigurationError(f"{self.title} cannot be in memory: give the path of a folder")
-            return place
+            return ":memory:"
         if not self.folders:
             raise ConfigurationError(f"{self.title} cannot be in a folder: {self.forms()}")
-        if "://" in place:
+        if isinstance(place, str) and "://" in place:
             raise ConfigurationError(f"path must be a local path; a URL goes to url={self.schemes[0]}://...")
-        return os.path.abspath(os.path.expanduser(place))
+        return local_path(place)
 
     # -------------------------------------------------------------------------------------------------------------- URL
 

@@ -22,9 +22,11 @@ from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
     "TAILS",
+    "back_up",
     "check",
     "descriptors",
     "malformed",
+    "put_in_place",
     "readable",
     "remove",
     "run_loops",
@@ -86,6 +88,27 @@ def remove(place: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def back_up(place: Path) -> Path:
+    """Copy a file or a folder that nobody has open, to a place beside it."""
+    backup = place.parent / f"backup-of-{place.name}"
+    if place.is_dir():
+        shutil.copytree(place, backup, symlinks=True)
+    else:
+        shutil.copy2(place, backup)
+    return backup
+
+
+def put_in_place(backup: Path, place: Path, *, linked: bool) -> None:
+    """Replace a file in one step, and nothing beside it, or a folder in two; by a link to the backup, or by itself."""
+    if linked:
+        link = place.parent / f"link-to-{backup.name}"
+        link.symlink_to(backup, target_is_directory=backup.is_dir())
+        backup = link
+    if place.is_dir():
+        place.rename(place.parent / f"away-{place.name}")
+    backup.replace(place)
 
 
 def readable(place: Path) -> Iterator[str]:

@@ -30,6 +30,7 @@ pytest.register_assert_rewrite(
             "_conversation_model",
             "_lifecycle_checks",
             "_lifecycle_network",
+            "_lifecycle_place",
             "_prefixes",
             "_schema",
             "conversation",

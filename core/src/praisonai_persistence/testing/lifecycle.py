@@ -45,7 +45,6 @@ from praisonai_persistence.testing._lifecycle_checks import (
     descriptors,
     malformed,
     readable,
-    remove,
     run_loops,
     secrets_in,
     short,
@@ -55,6 +54,7 @@ from praisonai_persistence.testing._lifecycle_checks import (
 )
 from praisonai_persistence.testing._lifecycle_existing import ExistingTests
 from praisonai_persistence.testing._lifecycle_network import within
+from praisonai_persistence.testing._lifecycle_place import PlaceTests
 from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
@@ -78,7 +78,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
-class LifecycleSuite(ExistingTests, suite=True):
+class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""
@@ -86,11 +86,6 @@ class LifecycleSuite(ExistingTests, suite=True):
     """Seconds that a walk through the places of the store's calls may take; 0: all places, however long."""
     smallest_pool: ClassVar[Mapping[str, Any]] = {}
     """Options of a store with one connection only, where it has a pool."""
-
-    @pytest.fixture
-    def place(self) -> Path | None:
-        """Overridden for embedded engines: the file, or the folder, that the store makes. Nothing is there yet."""
-        return None
 
     @pytest.fixture(autouse=True)
     def _kind_of_the_spec(self, request: pytest.FixtureRequest, spec: StoreSpec) -> None:
@@ -357,46 +352,6 @@ class LifecycleSuite(ExistingTests, suite=True):
         child = await spawn(f"{SWEEPS}:reentered_from_outside", kind=spec.kind, times=60)
         child.go()
         check(await child.result())
-
-    # ------------------------------------------------------------------------------------------------- L09: the place
-
-    @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
-    @needs_fixture("place")
-    async def test_l09_the_place_goes_away_under_an_open_store(
-        self,
-        store: Any,
-        open_store: OpenStore,
-        spawn: Spawn,
-        work: Work,
-        spec: StoreSpec,
-        place: Path,
-        *,
-        replaced: bool,
-    ) -> None:
-        """What is acknowledged afterwards is found by a new process; the rest is a typed error."""
-        await work.prepare(store)
-        await work.write(store, "before")
-        remove(place)
-        if replaced:
-            child = await spawn(f"{BODIES}:write", kind=spec.kind, name="theirs")
-            child.go()
-            await child.result()
-        acknowledged = ["theirs"] if replaced else []
-        new = open_store()
-        for name, one in (("old", store), ("new", new), ("old again", store)):
-            with contextlib.suppress(PersistenceError):
-                await within(one, lambda one=one: work.prepare(one), 30)  # type: ignore[misc]
-            with contextlib.suppress(PersistenceError):
-                await within(one, lambda one=one, name=name: work.write(one, name), 30)  # type: ignore[misc]
-                acknowledged.append(name)
-        if not declares(store, "shared"):
-            await store.close()
-            await new.close()
-        child = await spawn(f"{BODIES}:look", kind=spec.kind)
-        child.go()
-        found = await child.result()
-        lost = [name for name in acknowledged if name not in found]
-        assert not lost, f"acknowledged after the place was gone, and not found by a new process: {lost}"
 
     # -------------------------------------------------------------------------------------------- L10: secrets, rights
 

@@ -6,12 +6,13 @@ import math
 import os
 from typing import Any
 
+from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.urls import file_path
 from praisonai_persistence_json._files import Directory, file_stem
 
-__all__ = ["absolute", "check_folder", "check_switch", "check_timeout", "open_directory"]
+__all__ = ["check_switch", "check_timeout", "open_directory"]
 
 
 def open_directory(
@@ -28,21 +29,9 @@ def open_directory(
     check_switch(private, "private")
     if (url is None) == (path is None):
         raise ConfigurationError("give either url='json:///relative', or 'json:////absolute', or path='directory'")
-    place = check_folder(_path_of(url) if path is None else path, "path")
+    place = local_path(_path_of(url) if path is None else path, "path")
     folder = file_stem(prefix) if prefix else "no-prefix"  # no prefix holds a hyphen
-    return Directory(os.path.join(absolute(place), folder), lock_timeout, sync, private)
-
-
-def absolute(place: str) -> str:
-    """Return a path that does not depend on the current directory any more.
-
-    Raises:
-        ConfigurationError: there is no current directory.
-    """
-    try:
-        return os.path.abspath(place)
-    except OSError as error:
-        raise ConfigurationError("a relative directory needs a current directory, and that is gone") from error
+    return Directory(os.path.join(place, folder), lock_timeout, sync, private)
 
 
 def check_timeout(value: Any) -> None:
@@ -63,20 +52,6 @@ def check_switch(value: Any, what: str) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigurationError(f"{what} must be True or False")
-
-
-def check_folder(value: Any, what: str) -> str:
-    """Return the name of a directory as text.
-
-    Raises:
-        ConfigurationError: it cannot be one.
-    """
-    place = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(place, str):
-        raise ConfigurationError(f"{what} must be text, or a path made of text")
-    if not place or "\0" in place:
-        raise ConfigurationError("the directory's name is empty or holds NUL")
-    return place
 
 
 def _path_of(url: Any) -> str:

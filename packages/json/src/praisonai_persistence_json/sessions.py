@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.payload import check_count, decode_text
 from praisonai_persistence.stores.sessions import (
@@ -41,7 +42,7 @@ from praisonai_persistence_json._files import (
     read,
     translated,
 )
-from praisonai_persistence_json._location import absolute, check_folder, check_switch, check_timeout
+from praisonai_persistence_json._location import check_switch, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,9 +229,7 @@ class DefaultSessionStore(SessionStoreBase):
             retention = "compact" if max_messages == _DEFAULT_MAX else "truncate"
         if retention not in RETENTIONS:
             raise ConfigurationError(f"retention must be one of {', '.join(RETENTIONS)}")
-        self.session_dir = absolute(
-            default_session_dir() if session_dir is None else check_folder(session_dir, "session_dir")
-        )
+        self.session_dir = local_path(default_session_dir() if session_dir is None else session_dir, "session_dir")
         self.max_messages = check_count(max_messages, "max_messages")
         self.active_window = check_count(active_window, "active_window", self.max_messages)
         if not self.max_messages or not self.active_window:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SHARED_LOG",
     "Define",
+    "Frozen",
     "LoadVectors",
     "Opened",
     "file_uri",
@@ -96,6 +97,11 @@ def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
         return ConnectionFailedError(
             f"{path} was locked by another process for longer than lock_timeout; raise it, or look for a program that "
             f"keeps a transaction open"
+        )
+    if path is not None and "readonly database" in str(error):
+        return ConnectionFailedError(
+            f"{path} can only be read: this user may not write the file or its folder, or the file system is mounted "
+            f"read-only; give it the rights, or copy the file to a folder of its own"
         )
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
         return ConnectionFailedError(f"{path} is no SQLite database")
@@ -188,31 +194,41 @@ def make_file(path: str) -> tuple[int, int]:
             found = os.stat(path)
     except OSError as error:
         if not os.path.isdir(os.path.dirname(path)):
-            raise ConnectionFailedError(f"cannot open {path}: its directory does not exist") from error
+            raise ConnectionFailedError(f"cannot open {path}: its directory does not exist; make it first") from error
         raise ConnectionFailedError(f"cannot open {path}: {error.strerror}") from error
     return found.st_dev, found.st_ino
+
+
+class Frozen(sqlite3.Connection):
+    """A connection to a file that this process may only read, opened as one that nobody changes meanwhile."""
 
 
 def open_connection(location: Location) -> Opened:
     """Open a connection in autocommit mode, to a file that exists.
 
+    A file that may only be read, or whose folder may, is opened without a log if it has none, because SQLite could not
+    make one: a [Frozen][] connection, which is good for what is done at once.
+
     Raises:
         ConnectionFailedError: it cannot be opened.
     """
     path = location.path
+    frozen = path is not None and _is_frozen(path)
     try:
         connection = sqlite3.connect(
-            ":memory:" if path is None else file_uri(path),
+            ":memory:" if path is None else file_uri(path, "ro&immutable=1" if frozen else "rw"),
             uri=path is not None,
             timeout=location.lock_timeout,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
+            factory=Frozen if frozen else sqlite3.Connection,
         )
     except sqlite3.Error as error:
         raise _refused(error, path) from error
     try:
-        _prepare(connection, location)
+        if not frozen:
+            _prepare(connection, location)
         functions = _Functions(connection)
     except sqlite3.Error as error:
         connection.close()
@@ -223,13 +239,30 @@ def open_connection(location: Location) -> Opened:
     return connection, _perform_on(connection, functions)
 
 
-def file_uri(path: str) -> str:
-    """Return the URI of a file that exists."""
+def _is_read_only(path: str) -> bool:
+    return not (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK))
+
+
+def _is_frozen(path: str) -> bool:
+    """Whether nothing may be written, and nothing is in a log that would have to be read, too."""
+    if not _is_read_only(path):
+        return False
+    for log in (path + "-wal", path + "-journal"):
+        try:
+            if os.stat(log).st_size:
+                return False
+        except OSError:  # not there
+            pass
+    return True
+
+
+def file_uri(path: str, mode: str = "rw") -> str:
+    """Return the URI of a file that exists; ``mode`` is that of SQLite's URIs."""
     for character in "%?#":
         path = path.replace(character, f"%{ord(character):02x}")
     if os.name == "nt":
         path = "/" + path.replace("\\", "/")
-    return f"file://{path}?mode=rw"
+    return f"file://{path}?mode={mode}"
 
 
 def _prepare(connection: sqlite3.Connection, location: Location) -> None:
@@ -263,7 +296,15 @@ def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:
 
 def _refused(error: sqlite3.Error, path: str | None) -> PersistenceError:
     if path is not None and not os.path.isdir(os.path.dirname(path)):
-        return ConnectionFailedError(f"cannot open {path}: its directory does not exist")
-    if "unable to open" in str(error):
-        return ConnectionFailedError(f"cannot open {path}: {error}; is it a file that this user may write?")
+        return ConnectionFailedError(f"cannot open {path}: its directory does not exist; make it first")
+    if path is not None and os.path.isdir(path):
+        return ConnectionFailedError(f"cannot open {path}: it is a folder; path must name a file, in it perhaps")
+    if path is not None and "unable to open" in str(error):
+        if os.access(path, os.R_OK) and _is_read_only(path):
+            return ConnectionFailedError(
+                f"cannot open {path}: it has a log ({os.path.basename(path)}-wal) of what was written last, and this "
+                f"user may not write beside it; close the programs that have it open, or copy the file and its log to "
+                f"a folder of this user's own"
+            )
+        return ConnectionFailedError(f"cannot open {path}: {error}; is it a file that this user may read and write?")
     return translate(error, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from praisonai_persistence_sqlite._connection import is_busy, make_file, open_connection
+from praisonai_persistence_sqlite._connection import Frozen, is_busy, make_file, open_connection
 from praisonai_persistence_sqlite._operations import Moved
 
 TYPE_CHECKING = False
@@ -53,6 +53,10 @@ class Connections:
             epoch.setdefault("file", make_file(path))
         self.check()
         opened = open_connection(self.location)
+        if type(opened[0]) is Frozen:
+            self._generation = object()  # the file may be another's to write: it is not kept
+            self.check()
+            return opened
         log = _identify(path + "-wal")
         if log is not None:
             epoch["log"] = log

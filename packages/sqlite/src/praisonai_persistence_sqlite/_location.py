@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from praisonai_persistence._declare import NamedTuple
+from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Any
 
 __all__ = ["Location", "locate"]
 
@@ -36,6 +40,7 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         raise ConfigurationError(
             "give either url='sqlite:///agent.db' or path='agent.db' ('sqlite://' and ':memory:' stay in memory)"
         )
+    name: Any
     if url is not None:
         from praisonai_persistence.urls import file_path
 
@@ -53,11 +58,8 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         if name == "":
             name = ":memory:"
     else:
-        name = os.fsdecode(path)  # type: ignore[arg-type]  # not None, or the first check had raised
-        if not name:
-            raise ConfigurationError("path must be a file's path as text, not empty")
-    if "\0" in name:
-        raise ConfigurationError("path must not hold NUL")
+        name = path
+    file = None if name == ":memory:" else local_path(name)
     synchronous = str(synchronous).upper()
     if synchronous not in {"FULL", "NORMAL"}:
         raise ConfigurationError(
@@ -65,4 +67,4 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         )
     if not 0 < lock_timeout < float("inf"):
         raise ConfigurationError("lock_timeout must be a finite number of seconds above 0")
-    return Location(None if name == ":memory:" else os.path.abspath(name), synchronous, float(lock_timeout))
+    return Location(file, synchronous, float(lock_timeout))

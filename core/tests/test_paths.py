@@ -1,0 +1,86 @@
+"""Paths as users write them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from praisonai_persistence import ConfigurationError, UnknownBackendError, db, open_conversation_store
+from praisonai_persistence._paths import local_path, make_private
+
+
+def test_text_bytes_and_paths_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    for given in ("a/../b.db", b"b.db", Path("b.db")):
+        assert local_path(given) == str(tmp_path / "b.db")
+    for given in ("~/b.db", Path("~/b.db")):
+        assert local_path(given) == str(tmp_path / "home" / "b.db")
+    assert local_path("~not-a-home") == str(tmp_path / "~not-a-home")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "folder is empty: give"),
+        (b"", "folder is empty: give"),
+        ("a\0b", "folder holds NUL"),
+        ("\ud800", "folder holds a character that"),
+        (5, "folder must be a path: text or an os.PathLike, not int"),
+        (None, "folder must be a path: text or an os.PathLike, not NoneType"),
+        ("~nobody-has-this-name/a", "folder begins with '~nobody-has-this-name', and that home directory is not known"),
+    ],
+)
+def test_what_is_no_path_is_refused_by_the_name_of_the_option(value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        local_path(value, "folder")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the current directory cannot be removed here")
+def test_a_relative_path_needs_a_current_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="path is relative, and there is no current directory"):
+        local_path("a.db")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_new_folders_are_their_owners_alone_and_old_ones_stay(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    old.chmod(0o755)
+    before = os.umask(0)
+    try:
+        make_private(str(old / "a" / "b"))
+        make_private(str(old / "a" / "b"))
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (old, old / "a", old / "a" / "b")] == [0o755, 0o700, 0o700]
+    (old / "file").touch()
+    for path in (old / "file", old / "file" / "a"):
+        with pytest.raises(OSError, match=r"exists|Not a directory"):
+            make_private(str(path))
+
+
+def test_a_file_url_says_what_to_write() -> None:
+    with pytest.raises(UnknownBackendError, match="write sqlite:////folder/name"):
+        open_conversation_store("file:///agent.db")
+
+
+def test_an_adapter_takes_the_path_of_a_sqlite_file() -> None:
+    assert repr(db(database_url=Path("agent.db"))) == "Db(database_url='agent.db')"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the folder of the user's data is found otherwise")
+def test_no_place_for_the_default_database_names_the_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(ConfigurationError, match="give database_url, or set PRAISONAI_HOME"):
+        db().on_agent_start(agent_name="a", session_id="s")
