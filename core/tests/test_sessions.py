@@ -261,13 +261,13 @@ def test_a_snapshot_of_what_is_deleted_meanwhile_leaves_nothing(
     store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add_user_message("s", "x")
-    copy = store._copy
+    hide = store._hide
 
-    def slow(session_id: str, *args: Any) -> None:
-        copy(session_id, *args)
+    def slow(kept_in: str, session_id: str, transcript: dict[str, Any]) -> None:
+        hide(kept_in, session_id, transcript)
         conversations.delete_session(session_id)
 
-    monkeypatch.setattr(store, "_copy", slow)
+    monkeypatch.setattr(store, "_hide", slow)
     with pytest.raises(SessionNotFoundError):
         store.create_snapshot("s")
     assert conversations.list_sessions() == []
@@ -494,7 +494,8 @@ def test_a_tree_that_bites_its_tail_is_reported(
 ) -> None:
     parent = store.create_session("parent")
     child = store.create_session("child", parent_id=parent)
-    store._adopt(child, parent)
+    store._edit(parent, lambda document: document.update(parent_id=child))
+    store._edit(child, lambda document: document.update(children_ids=[parent]))
     with pytest.raises(InvalidValueError, match="its own descendant"):
         store.get_session_tree(parent)
 
