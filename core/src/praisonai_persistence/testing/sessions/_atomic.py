@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ __all__ = ["Atomic"]
 
 _LIMIT = 1_000
 _SECONDS = 30.0
-_PLACES = 12
-"""How many places of each change the quick test visits; the full one, ten times as many."""
+_PLACES, _MANY_PLACES = 4, 100
+"""How many places of each change the quick test visits, and the full one."""
 _MESSAGES = 4
 
 Change = Callable[[Any, str], Any]
@@ -125,20 +126,20 @@ class Atomic:
         for title, change in _changes(store).items():
             _prepare(store, f"{title} 0")
             old = _view(store, f"{title} 0")
-            count = visit(lambda: change(store, f"{title} 0"), watched, None, interrupt).places
+            count = visit(partial(change, store, f"{title} 0"), watched, None, interrupt).places
             new = _view(store, f"{title} 0")
             numbers = list(range(1, count + 1))
             for number in sorted(chance.sample(numbers, min(places, count))):
                 name = f"{title} {number}"
                 _prepare(store, name)
-                visited = visit(lambda: change(store, name), watched, number, interrupt)
+                visited = visit(partial(change, store, name), watched, number, interrupt)
                 where = f"{title}, interrupted at place {number} of {count}: {visited.where}"
                 if visited.where is not None:
                     assert isinstance(visited.error, _InterruptError), where
-                found = worker.do(lambda: _view(store, name), _SECONDS)
+                found = worker.do(partial(_view, store, name), _SECONDS)
                 assert found in (old, new), f"{where}: the change is there in part"
                 if found != new:
-                    worker.do(lambda: _again(change, store, name), _SECONDS)
+                    worker.do(partial(_again, change, store, name), _SECONDS)
                     assert _view(store, name) == new, f"{where}: done again, it is not what it should be"
 
     async def test_an_interrupted_change_is_done_or_not_done(self, store: Any, unsupported: Unsupported) -> None:
@@ -148,7 +149,7 @@ class Atomic:
     async def test_a_change_that_is_interrupted_anywhere_is_done_or_not_done(
         self, store: Any, unsupported: Unsupported
     ) -> None:
-        self._check_places(store, 10 * _PLACES, unsupported)
+        self._check_places(store, _MANY_PLACES, unsupported)
 
     async def test_readers_see_the_old_or_the_new(self, store: Any, race: Race, unsupported: Unsupported) -> None:
         if not declares(store, "atomic") or not hasattr(raw(store), "set_chat_history"):
