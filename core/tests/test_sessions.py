@@ -286,6 +286,48 @@ def test_sessions_of_any_time_are_sessions(
     assert len(store.list_sessions()) == 3
 
 
+def test_what_a_killed_process_left_of_snapshots_is_swept(
+    store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_user_message("s", "x")
+    kept = store.create_snapshot("s")
+    store._hide("left by an import", "gone", {"messages": [], "archived_messages": [], "last_compaction": None})
+    store._hide("left by a snapshot", "s", {"messages": []})
+    store.create_session("looks like one", agent_name="praisonai_session:snapshot")
+    conversations.create_session(ConversationSession("another", agent_id="praisonai_session:snapshot"))
+    assert len(conversations.list_sessions()) == 6
+    again = StoreBackedSessionStore(conversations)
+    again.create_snapshot("s")  # what is new may be about to be named
+    assert len(conversations.list_sessions()) == 7
+    monkeypatch.setattr(sessions, "_GRACE", -1.0)
+    again.create_snapshot("s")  # it looks now and then only
+    assert len(conversations.list_sessions()) == 8
+    StoreBackedSessionStore(conversations).create_snapshot("s")
+    left = {session.session_id for session in conversations.list_sessions()}
+    assert len(left) == 7
+    assert left >= {"s", "looks like one", "another"}
+    assert len(store.get_snapshots("s")) == 4
+    assert store.revert_to_snapshot("s", kept) is True
+
+
+def test_a_head_and_messages_that_are_read_belong_together(
+    store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_user_message("s", "old")
+    read = conversations.get_messages
+
+    def slow(session_id: str, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        found = read(session_id, *args, **kwargs)
+        StoreBackedSessionStore(conversations).rename_session("s", "new")
+        store.set_chat_history("s", [{"role": "user", "content": "new"}])
+        return found
+
+    monkeypatch.setattr(conversations, "get_messages", slow)
+    session = store.get_session("s")
+    assert (session.metadata["title"], [message.content for message in session.messages]) == ("new", ["new"])
+
+
 def test_an_import_is_not_hidden(store: StoreBackedSessionStore) -> None:
     copy = store.import_session({"snapshot_of": "s", "snapshots": [{"id": "x", "kept_in": "s", "transcript": {}}]})
     assert [item["session_id"] for item in store.list_sessions()] == [copy]

@@ -18,7 +18,7 @@ __all__ = ["Atomic"]
 
 _LIMIT = 1_000
 _SECONDS = 30.0
-_PLACES, _MANY_PLACES = 4, 100
+_PLACES, _MANY_PLACES = 4, 40
 """How many places of each change the quick test visits, and the full one."""
 _MESSAGES = 4
 
@@ -110,6 +110,12 @@ def _again(change: Change, store: Any, name: str) -> None:
         return
 
 
+def _remove(store: Any, name: str) -> None:
+    children = store.get_children(name) if declares(store, "hierarchy") else []
+    for session_id in (name, f"{name} new", f"{name} child", *children):
+        store.delete_session(session_id)
+
+
 class Atomic:
     """Changes that are there as a whole or not at all."""
 
@@ -128,6 +134,7 @@ class Atomic:
             old = _view(store, f"{title} 0")
             count = visit(partial(change, store, f"{title} 0"), watched, None, interrupt).places
             new = _view(store, f"{title} 0")
+            _remove(store, f"{title} 0")
             numbers = list(range(1, count + 1))
             for number in sorted(chance.sample(numbers, min(places, count))):
                 name = f"{title} {number}"
@@ -141,6 +148,7 @@ class Atomic:
                 if found != new:
                     worker.do(partial(_again, change, store, name), _SECONDS)
                     assert _view(store, name) == new, f"{where}: done again, it is not what it should be"
+                _remove(store, name)  # a list of all sessions stays short
 
     async def test_an_interrupted_change_is_done_or_not_done(self, store: Any, unsupported: Unsupported) -> None:
         self._check_places(store, _PLACES, unsupported)
