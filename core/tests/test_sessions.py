@@ -92,6 +92,12 @@ def over_store_without_fork(name: str) -> StoreBackedSessionStore:
     return StoreBackedSessionStore(WithoutFork(name=name), max_messages=1_000)
 
 
+def over_documents(name: str) -> StoreBackedSessionStore:
+    from cas_engine import MemoryConversations
+
+    return StoreBackedSessionStore(MemoryConversations(name), max_messages=1_000)
+
+
 def over_async_memory(name: str) -> StoreBackedSessionStore:
     return StoreBackedSessionStore(AsyncMemoryConversationStore(name=name), max_messages=1_000)
 
@@ -112,6 +118,12 @@ class TestOverAStoreWithoutFork(SessionStoreSuite):
     @pytest.fixture
     def spec(self) -> StoreSpec:
         return StoreSpec("session", sync=f"{__name__}:over_store_without_fork", options={"name": str(uuid.uuid4())})
+
+
+class TestOverDocuments(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self) -> StoreSpec:
+        return StoreSpec("session", sync=f"{__name__}:over_documents", options={"name": str(uuid.uuid4())})
 
 
 class TestOverAnAsyncStore(SessionStoreSuite):
