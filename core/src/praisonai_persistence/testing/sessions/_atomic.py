@@ -18,7 +18,7 @@ __all__ = ["Atomic"]
 
 _LIMIT = 1_000
 _SECONDS = 30.0
-_PLACES, _MANY_PLACES = 4, 40
+_PLACES, _MANY_PLACES = 2, 25
 """How many places of each change the quick test visits, and the full one."""
 _MESSAGES = 4
 
