@@ -350,12 +350,12 @@ class _File:
     capabilities = frozenset({"prefix", "durable", "shared"})
 
 
-_SEARCH = frozenset({"search", "fork"})
+_OPTIONAL = frozenset({"search", "fork", "rewrite"})
 
 
 class MemoryConversations(_Memory, StepConversationStore):
     backend = "cas"
-    capabilities = _Memory.capabilities | _SEARCH
+    capabilities = _Memory.capabilities | _OPTIONAL
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
@@ -364,7 +364,7 @@ class MemoryConversations(_Memory, StepConversationStore):
 
 class AsyncMemoryConversations(_Memory, AsyncStepConversationStore):
     backend = "cas"
-    capabilities = _Memory.capabilities | _SEARCH
+    capabilities = _Memory.capabilities | _OPTIONAL
 
     def __init__(self, name: str, engine: str = "plain", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
@@ -376,7 +376,7 @@ class AsyncMemoryConversations(_Memory, AsyncStepConversationStore):
 
 class FileConversations(_File, StepConversationStore):
     backend = "cas"
-    capabilities = _File.capabilities | _SEARCH
+    capabilities = _File.capabilities | _OPTIONAL
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"
@@ -385,7 +385,7 @@ class FileConversations(_File, StepConversationStore):
 
 class AsyncFileConversations(_File, AsyncStepConversationStore):
     backend = "cas"
-    capabilities = _File.capabilities | _SEARCH
+    capabilities = _File.capabilities | _OPTIONAL
 
     def __init__(self, path: str, engine: str = "batch", table_prefix: str = "") -> None:
         space = f"{check_prefix(table_prefix)}conversation"

@@ -92,6 +92,12 @@ def over_store_without_fork(name: str) -> StoreBackedSessionStore:
     return StoreBackedSessionStore(WithoutFork(name=name), max_messages=1_000)
 
 
+def over_documents(name: str) -> StoreBackedSessionStore:
+    from cas_engine import MemoryConversations
+
+    return StoreBackedSessionStore(MemoryConversations(name), max_messages=1_000)
+
+
 def over_async_memory(name: str) -> StoreBackedSessionStore:
     return StoreBackedSessionStore(AsyncMemoryConversationStore(name=name), max_messages=1_000)
 
@@ -112,6 +118,12 @@ class TestOverAStoreWithoutFork(SessionStoreSuite):
     @pytest.fixture
     def spec(self) -> StoreSpec:
         return StoreSpec("session", sync=f"{__name__}:over_store_without_fork", options={"name": str(uuid.uuid4())})
+
+
+class TestOverDocuments(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self) -> StoreSpec:
+        return StoreSpec("session", sync=f"{__name__}:over_documents", options={"name": str(uuid.uuid4())})
 
 
 class TestOverAnAsyncStore(SessionStoreSuite):
@@ -261,13 +273,13 @@ def test_a_snapshot_of_what_is_deleted_meanwhile_leaves_nothing(
     store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add_user_message("s", "x")
-    copy = store._copy
+    hide = store._hide
 
-    def slow(session_id: str, *args: Any) -> None:
-        copy(session_id, *args)
+    def slow(kept_in: str, session_id: str, transcript: dict[str, Any]) -> None:
+        hide(kept_in, session_id, transcript)
         conversations.delete_session(session_id)
 
-    monkeypatch.setattr(store, "_copy", slow)
+    monkeypatch.setattr(store, "_hide", slow)
     with pytest.raises(SessionNotFoundError):
         store.create_snapshot("s")
     assert conversations.list_sessions() == []
@@ -284,6 +296,48 @@ def test_sessions_of_any_time_are_sessions(
         assert session is not None
         assert session.created_at == created_at
     assert len(store.list_sessions()) == 3
+
+
+def test_what_a_killed_process_left_of_snapshots_is_swept(
+    store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_user_message("s", "x")
+    kept = store.create_snapshot("s")
+    store._hide("left by an import", "gone", {"messages": [], "archived_messages": [], "last_compaction": None})
+    store._hide("left by a snapshot", "s", {"messages": []})
+    store.create_session("looks like one", agent_name="praisonai_session:snapshot")
+    conversations.create_session(ConversationSession("another", agent_id="praisonai_session:snapshot"))
+    assert len(conversations.list_sessions()) == 6
+    again = StoreBackedSessionStore(conversations)
+    again.create_snapshot("s")  # what is new may be about to be named
+    assert len(conversations.list_sessions()) == 7
+    monkeypatch.setattr(sessions, "_GRACE", -1.0)
+    again.create_snapshot("s")  # it looks now and then only
+    assert len(conversations.list_sessions()) == 8
+    StoreBackedSessionStore(conversations).create_snapshot("s")
+    left = {session.session_id for session in conversations.list_sessions()}
+    assert len(left) == 7
+    assert left >= {"s", "looks like one", "another"}
+    assert len(store.get_snapshots("s")) == 4
+    assert store.revert_to_snapshot("s", kept) is True
+
+
+def test_a_head_and_messages_that_are_read_belong_together(
+    store: StoreBackedSessionStore, conversations: MemoryConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_user_message("s", "old")
+    read = conversations.get_messages
+
+    def slow(session_id: str, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        found = read(session_id, *args, **kwargs)
+        StoreBackedSessionStore(conversations).rename_session("s", "new")
+        store.set_chat_history("s", [{"role": "user", "content": "new"}])
+        return found
+
+    monkeypatch.setattr(conversations, "get_messages", slow)
+    session = store.get_session("s")
+    assert (session.metadata["title"], [message.content for message in session.messages]) == ("new", ["new"])
 
 
 def test_an_import_is_not_hidden(store: StoreBackedSessionStore) -> None:
@@ -494,7 +548,8 @@ def test_a_tree_that_bites_its_tail_is_reported(
 ) -> None:
     parent = store.create_session("parent")
     child = store.create_session("child", parent_id=parent)
-    store._adopt(child, parent)
+    store._edit(parent, lambda document: document.update(parent_id=child))
+    store._edit(child, lambda document: document.update(children_ids=[parent]))
     with pytest.raises(InvalidValueError, match="its own descendant"):
         store.get_session_tree(parent)
 

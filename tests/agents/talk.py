@@ -47,7 +47,7 @@ def main(options: dict[str, Any], session: str, say_: list[list[str]], name: str
             instructions="You help.",
             llm="gpt-4o-mini",
             tools=[TOOLS[tool] for tool in tools],
-            memory=MemoryConfig(db=store, session_id=session, user_id="ada"),
+            memory=MemoryConfig(db=store, backend="in_memory", session_id=session, user_id="ada"),
         )
         for how, text in say_:
             print(json.dumps(say(agent, how, text)), flush=True)

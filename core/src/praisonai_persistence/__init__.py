@@ -9,7 +9,7 @@ from praisonai_persistence._lazy import lazy
 
 TYPE_CHECKING = False  # type checkers take it for True; importing typing would double the import time
 if TYPE_CHECKING:
-    from praisonai_persistence.adapter import AsyncDb, Db, db
+    from praisonai_persistence.adapter import AsyncDb, Db, FileMemoryWarning, db
     from praisonai_persistence.bridge import as_async, as_sync
     from praisonai_persistence.config import PersistenceConfig
     from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.state import AsyncStateStore, StateStore
 
 _MODULES = {
-    "adapter": ("AsyncDb", "Db", "db"),
+    "adapter": ("AsyncDb", "Db", "FileMemoryWarning", "db"),
     "bridge": ("as_async", "as_sync"),
     "config": ("PersistenceConfig",),
     "conversation": ("AsyncConversationStore", "ConversationStore"),
@@ -151,6 +151,7 @@ __all__ = [
     "DocumentExistsError",
     "DuplicateMessageError",
     "Embedder",
+    "FileMemoryWarning",
     "FilterError",
     "InvalidIdentifierError",
     "InvalidValueError",

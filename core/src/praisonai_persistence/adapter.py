@@ -2,7 +2,8 @@
 
     from praisonai_persistence import db
 
-    agent = Agent(name="Assistant", memory=MemoryConfig(db=db(database_url="sqlite:///agent.db"), session_id="s"))
+    store = db(database_url="sqlite:///agent.db")
+    agent = Agent(name="Assistant", memory=MemoryConfig(db=store, backend="in_memory", session_id="s"))
 
 [Db][] has the sync methods of PraisonAI's ``DbAdapter`` protocol, and each of them awaited with an ``a`` in front,
 which its agents prefer where they are async. [AsyncDb][], made by ``db.aio(...)``, is the ``AsyncDbAdapter``: the same
@@ -18,6 +19,7 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from praisonai_persistence._closing import AsyncClosing, EitherClosing
+from praisonai_persistence._file_memory import FileMemoryWarning, noticing, noticing_async
 from praisonai_persistence._hooks import Hooks
 from praisonai_persistence._sources import (
     Given,
@@ -56,6 +58,7 @@ __all__ = [
     "DbSpan",
     "DbToolCall",
     "DbTrace",
+    "FileMemoryWarning",
     "db",
     "default_path",
 ]
@@ -184,8 +187,8 @@ class Db(_Adapter, EitherClosing):
         """The state store, or None."""
         return cast("StateStore | None", self._stores.get("state"))
 
-    on_agent_start = now(Hooks.on_agent_start)
-    aon_agent_start = later(Hooks.on_agent_start)
+    on_agent_start = noticing(now(Hooks.on_agent_start))
+    aon_agent_start = noticing_async(later(Hooks.on_agent_start))
     on_user_message = now(Hooks.on_user_message)
     aon_user_message = later(Hooks.on_user_message)
     on_agent_message = now(Hooks.on_agent_message)
@@ -262,7 +265,7 @@ class AsyncDb(_Adapter, AsyncClosing):
         """The state store, or None."""
         return cast("AsyncStateStore | None", self._stores.get("state"))
 
-    on_agent_start = aon_agent_start = later(Hooks.on_agent_start)
+    on_agent_start = aon_agent_start = noticing_async(later(Hooks.on_agent_start))
     on_user_message = aon_user_message = later(Hooks.on_user_message)
     on_agent_message = aon_agent_message = later(Hooks.on_agent_message)
     on_assistant_message = aon_assistant_message = later(Hooks.on_assistant_message)

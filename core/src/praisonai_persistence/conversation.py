@@ -9,7 +9,7 @@ The store classes of installed plugins can be imported from here too:
 
 Capabilities that a conversation store may declare:
 
-* ``search``: ``search_messages``. * ``fork``: ``fork_session``.
+* ``search``: ``search_messages``. * ``fork``: ``fork_session``. * ``rewrite``: ``rewrite_session`` is one step.
 * ``durable``: what was acknowledged survives the death of the process.
 * ``shared``: two processes may use the same data at the same time.
 * ``prefix``: ``table_prefix`` separates stores on the same data.
@@ -158,6 +158,41 @@ class ConversationStore(SyncStore):
         """
         self._unsupported("fork a session", "fork")
 
+    def rewrite_session(
+        self,
+        session: ConversationSession,
+        messages: Sequence[ConversationMessage] = (),
+        *,
+        expected_version: int,
+        remove: Sequence[str] = (),
+    ) -> ConversationSession:
+        """Replace fields and messages of a session, or create it with messages; return it as stored.
+
+        One step with the capability ``rewrite``: readers see the session of before or that of after, and nothing else
+        is left when the call is interrupted. Without it the call is made of others, and readers see these.
+
+        Args:
+            session: as for ``update_session``, or for ``create_session``.
+            messages: are appended, behind those that stay.
+            expected_version: the version that the stored session must have; 0: there must be none.
+            remove: ids of messages that are deleted before; unknown ones are skipped.
+
+        Raises:
+            SessionExistsError: ``expected_version`` is 0, and the id is taken.
+            SessionNotFoundError: no session of that id.
+            ConflictError: the stored version is not ``expected_version``.
+            DuplicateMessageError: a message that stays has the id of a new one, and other content.
+        """
+        if expected_version == 0:
+            stored = self.create_session(session)
+        else:
+            stored = self.update_session(session, expected_version=expected_version)
+        if messages:
+            self.add_messages(session.session_id, messages)
+        if remove and expected_version != 0:
+            self.delete_messages(session.session_id, remove)
+        return self.get_session(session.session_id) or stored
+
 
 class AsyncConversationStore(AsyncStore):
     """Sessions and their messages, for async callers: every method of [ConversationStore][], awaited."""
@@ -240,6 +275,25 @@ class AsyncConversationStore(AsyncStore):
     ) -> ConversationSession:
         """See [ConversationStore.fork_session][]."""
         self._unsupported("fork a session", "fork")
+
+    async def rewrite_session(
+        self,
+        session: ConversationSession,
+        messages: Sequence[ConversationMessage] = (),
+        *,
+        expected_version: int,
+        remove: Sequence[str] = (),
+    ) -> ConversationSession:
+        """See [ConversationStore.rewrite_session][]."""
+        if expected_version == 0:
+            stored = await self.create_session(session)
+        else:
+            stored = await self.update_session(session, expected_version=expected_version)
+        if messages:
+            await self.add_messages(session.session_id, messages)
+        if remove and expected_version != 0:
+            await self.delete_messages(session.session_id, remove)
+        return await self.get_session(session.session_id) or stored
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,9 @@ from here, ``DefaultSessionStore`` and ``HierarchicalSessionStore``, whose files
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from praisonai_persistence import payload
@@ -20,11 +22,12 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     ConflictError,
     InvalidValueError,
+    PersistenceError,
     SessionExistsError,
     SessionNotFoundError,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
-from praisonai_persistence.stores._session_records import RESERVED_KEY, message_of, record_of, same, seconds
+from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
@@ -84,6 +87,10 @@ class SessionStoreProtocol(Protocol):
 # --------------------------------------------------------------------------------------------- over conversation stores
 
 _PAGE = 500
+_HIDDEN = "praisonai_session:snapshot"
+"""The agent of sessions that keep a snapshot, by which they are found."""
+_GRACE, _SWEEP_EVERY = 3600.0, 3600.0
+"""Seconds that a snapshot may take to be named by its session, and between two looks for those that are not."""
 _OWN_FIELDS = frozenset(
     ("session_id", "user_id", "agent_id", "title", "state", "metadata", "created_at", "updated_at", "messages")
 )
@@ -117,6 +124,9 @@ class StoreBackedSessionStore(HierarchicalSessions):
         self._limit = max_messages
         self.max_messages = payload.MAX_INTEGER if max_messages is None else max_messages
         self.capabilities |= store.capabilities & {"durable", "shared"}
+        if "rewrite" in store.capabilities:
+            self.capabilities |= {"atomic"}
+        self._next_sweep = 0.0
 
     @classmethod
     def open(cls, url: str, *, max_messages: int | None = 100, **options: Any) -> StoreBackedSessionStore:
@@ -183,7 +193,13 @@ class StoreBackedSessionStore(HierarchicalSessions):
 
     def _load(self, session_id: str) -> Document | None:
         session = self._store.get_session(session_id)
-        return None if session is None else self._document(session, self._store.get_messages(session_id))
+        while session is not None:
+            messages = self._store.get_messages(session_id)
+            again = self._store.get_session(session_id)
+            if again is not None and again.version == session.version:
+                return self._document(session, messages)
+            session = again  # both were replaced meanwhile, and belong together
+        return None
 
     def _head(self, session_id: str) -> Document | None:
         session = self._store.get_session(session_id)
@@ -211,23 +227,21 @@ class StoreBackedSessionStore(HierarchicalSessions):
                 self._store.add_message(session_id, record)
             except SessionNotFoundError:
                 try:
-                    self._store.create_session(ConversationSession(session_id))
+                    self._store.rewrite_session(ConversationSession(session_id), [record], expected_version=0)
                 except SessionExistsError:  # somebody else was first
                     continue
-            else:
-                return
+            return
 
     def _create(self, document: Document) -> None:
-        session_id = document["session_id"]
-        hidden = self._keep_imported(document)
+        records = [record_of(message) for message in document["messages"]]
+        hidden: list[str] = []
         try:
-            self._store.create_session(self._session(document))
+            self._keep_imported(document, hidden)
+            self._store.rewrite_session(self._session(document), records, expected_version=0)
         except BaseException:
-            for kept_in in hidden:
-                self._store.delete_session(kept_in)
+            with suppress(PersistenceError):
+                self._drop(document["session_id"], hidden)
             raise
-        if document["messages"]:
-            self._store.add_messages(session_id, [record_of(message) for message in document["messages"]])
 
     def _edit(
         self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
@@ -249,71 +263,65 @@ class StoreBackedSessionStore(HierarchicalSessions):
             document = self._document(session, stored)
             result = change(document)
             after = self._session(document, session)
-            if not same(before, after):
-                try:
+            gone, new = difference(stored or (), document["messages"] if history else ())
+            try:
+                if gone or new:
+                    self._store.rewrite_session(after, new, expected_version=session.version, remove=gone)
+                elif not same(before, after):
                     self._store.update_session(after, expected_version=session.version)
-                except (ConflictError, SessionNotFoundError):
-                    continue
-            if stored is not None:
-                self._replace(session_id, stored, document["messages"])
+            except (ConflictError, SessionNotFoundError):
+                continue
             return result
 
-    def _replace(self, session_id: str, old: Sequence[ConversationMessage], new: Sequence[Message]) -> None:
-        """Leave what both begin with, append the rest of the new ones, and only then delete that of the old ones."""
-        same = 0
-        while same < min(len(old), len(new)) and payload.equal(message_of(old[same]), new[same]):
-            same += 1
-        if new[same:]:
-            self._store.add_messages(session_id, [record_of(message) for message in new[same:]])
-        if old[same:]:
-            self._store.delete_messages(session_id, [message.id for message in old[same:]])
-
     def _erase(self, session_id: str) -> None:
-        head = self._head(session_id)
+        snapshots = (self._head(session_id) or {}).get("snapshots", ())
+        if snapshots:
+            self._sweep()
         self._store.delete_session(session_id)
-        for snapshot in (head or {}).get("snapshots", ()):
-            kept = self._head(snapshot["kept_in"])
-            # A fork that was not finished may still name the snapshots of its parent.
-            if kept is not None and kept.get("snapshot_of") == session_id:
-                self._store.delete_session(snapshot["kept_in"])
+        self._drop(session_id, [snapshot["kept_in"] for snapshot in snapshots])
+
+    def _drop(self, session_id: str, hidden: Sequence[str]) -> None:
+        """Remove sessions of snapshots that their session does not name."""
+        if hidden:
+            named = [snapshot["kept_in"] for snapshot in (self._head(session_id) or {}).get("snapshots", ())]
+            for kept_in in hidden:
+                # An old fork that was not finished may name the snapshots of its parent.
+                if kept_in not in named and (self._head(kept_in) or {}).get("snapshot_of") == session_id:
+                    self._store.delete_session(kept_in)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left of snapshots; every now and then."""
+        now = time.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_EVERY
+        orphans: dict[str, list[str]] = {}
+        for session in self._pages(agent_id=_HIDDEN):
+            if session.created_at < time.time() - _GRACE:  # nobody is about to name it
+                of = self._document(session, None).get("snapshot_of")
+                orphans.setdefault(str(of), []).append(session.session_id)
+        for session_id, hidden in orphans.items():
+            self._drop(session_id, hidden)
 
     def _heads(self) -> Iterator[Document]:
+        documents = (self._document(session, None) for session in self._pages())
+        return (document for document in documents if "snapshot_of" not in document)
+
+    def _pages(self, **filters: str) -> Iterator[ConversationSession]:
         offset = 0
         seen: set[str] = set()
         while True:
-            page = self._store.list_sessions(limit=_PAGE, offset=offset)
+            page = self._store.list_sessions(limit=_PAGE, offset=offset, **filters)
             for session in page:
                 # What is written to meanwhile moves to the front, and pushes others onto the next page again.
                 if session.session_id not in seen:
                     seen.add(session.session_id)
-                    document = self._document(session, None)
-                    if "snapshot_of" not in document:
-                        yield document
+                    yield session
             if len(page) < _PAGE:
                 return
             offset += _PAGE
 
-    # Forks and snapshots.
-
-    def _copy(self, session_id: str, count: int | None, change: Callable[[Document], None]) -> None:
-        if "fork" not in self._store.capabilities:
-            super()._copy(session_id, count, change)
-            return
-        head = self._need_head(session_id)
-        change(head)
-        up_to = None
-        if count is not None:
-            messages = self._store.get_messages(session_id)[:count]
-            up_to = messages[-1].seq if messages else 0
-        forked = self._store.fork_session(session_id, up_to, head["session_id"])
-        # The copy is nobody's yet, but for its id, which only this call knows.
-        self._store.update_session(self._session(head, forked))
-
-    def _need_head(self, session_id: str) -> Document:
-        head = self._head(session_id)
-        if head is None:
-            raise SessionNotFoundError(f"there is no session {session_id!r}")
-        return head
+    # Snapshots.
 
     def create_snapshot(self, session_id: str, label: str | None = None, metadata: dict[str, Any] | None = None) -> str:
         """Copy the session as it is now, and return the id that ``revert_to_snapshot`` takes.
@@ -322,52 +330,53 @@ class StoreBackedSessionStore(HierarchicalSessions):
             SessionNotFoundError: there is no such session.
         """
         session_id = self._id(session_id)
+        self._sweep()
         kept_in = str(uuid.uuid4())
         snapshot = {**self._new_snapshot(session_id, label, metadata), "kept_in": kept_in}
-        head = self._need_head(session_id)
-
-        def become(document: Document) -> None:
-            hidden = {**new_document(kept_in, hierarchy=True), "messages": document.get("messages", [])}
-            hidden.update({name: head[name] for name in ("archived_messages", "last_compaction") if name in head})
-            document.clear()
-            document.update(hidden, snapshot_of=session_id)
-
-        self._copy(session_id, None, become)
-        snapshot["message_index"] = self._store.count_messages(kept_in) - 1
+        now = self._need(session_id)
+        snapshot["message_index"] = len(now["messages"]) - 1
 
         def change(document: Document) -> None:
             document["snapshots"] = [*document["snapshots"], snapshot]
 
         try:
+            self._hide(kept_in, session_id, now)
             self._edit(session_id, change, create=False)
         except BaseException:
-            self._store.delete_session(kept_in)
+            with suppress(PersistenceError):
+                self._drop(session_id, [kept_in])
             raise
         return str(snapshot["id"])
+
+    def _hide(self, kept_in: str, session_id: str, transcript: dict[str, Any]) -> None:
+        """Make the session that keeps a snapshot. It is nothing to anybody until its session names it."""
+        names = ("messages", "archived_messages", "last_compaction")
+        kept = {name: transcript[name] for name in names if transcript.get(name) is not None}
+        fresh = new_document(kept_in, hierarchy=True)
+        self._create({**fresh, **kept, "agent_id": _HIDDEN, "snapshot_of": session_id})
 
     def _kept(self, document: Document, snapshot: dict[str, Any]) -> dict[str, Any] | None:
         return self._load(snapshot["kept_in"])
 
-    def _keep_imported(self, document: Document) -> list[str]:
-        """Give every snapshot that came with its transcript a session; return their ids."""
+    def _keep_imported(self, document: Document, hidden: list[str]) -> None:
+        """Give every snapshot that came with its transcript a session; note their ids before."""
         kept = []
         for snapshot in document["snapshots"]:
             transcript = snapshot.get("transcript")
             if not isinstance(transcript, dict):
                 continue  # its messages were lost before the export
             own = {key: value for key, value in snapshot.items() if key != "transcript"}
-            kept.append({**own, "kept_in": str(uuid.uuid4())})
-            hidden = new_document(kept[-1]["kept_in"], hierarchy=True)
-            names = ("messages", "archived_messages", "last_compaction")
-            hidden.update({name: transcript[name] for name in names if transcript.get(name) is not None})
-            self._create({**hidden, "snapshot_of": document["session_id"]})
+            hidden.append(str(uuid.uuid4()))
+            kept.append({**own, "kept_in": hidden[-1]})
+            self._hide(hidden[-1], document["session_id"], transcript)
         document["snapshots"] = kept
-        return [snapshot["kept_in"] for snapshot in kept]
 
     def import_session(self, data: Document, new_session_id: str | None = None) -> str:
         """See [HierarchicalSessions.import_session][]."""
         if isinstance(data, dict):  # what is not, is refused there
             data = {key: value for key, value in data.items() if key != "snapshot_of"}
+            if data.get("snapshots"):
+                self._sweep()
         return super().import_session(data, new_session_id)
 
     def export_session(self, session_id: str) -> Document:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mutants.running import pause
 
+from praisonai_persistence.conversation import ConversationStore
 from praisonai_persistence.errors import PersistenceError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.memory import MemoryConversationSteps, MemoryConversationStore
 from praisonai_persistence.memory._data import open_data
@@ -1067,3 +1068,24 @@ def __getattr__(name: str) -> Any:
     if name == "ALL":
         return [Mutant(row.name, row.clause, row.name) for row in TABLE + MODEL]
     raise AttributeError(name)
+
+
+class RewritesInParts(Broken):
+    def rewrite_session(self, session, messages=(), *, expected_version, remove=()):
+        pause()
+        return ConversationStore.rewrite_session(
+            self, session, messages, expected_version=expected_version, remove=remove
+        )
+
+
+class RewriteIgnoresTheVersion(Broken):
+    def rewrite_session(self, session, messages=(), *, expected_version, remove=()):
+        stored = self.get_session(session.session_id) if expected_version else None
+        version = stored.version if stored else expected_version
+        return super().rewrite_session(session, messages, expected_version=version, remove=remove)
+
+
+class RewriteRemovesEverything(Broken):
+    def rewrite_session(self, session, messages=(), *, expected_version, remove=()):
+        all_of_them = [message.id for message in self.get_messages(session.session_id)]
+        return super().rewrite_session(session, messages, expected_version=expected_version, remove=all_of_them)

@@ -7,10 +7,13 @@ no mistake, and passes everything.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from mutants.running import pause
 
+from praisonai_persistence.conversation import ConversationStore
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.records import ConversationSession
 from praisonai_persistence.sessions import StoreBackedSessionStore
@@ -222,6 +225,44 @@ class LastWriterWins(Plain):
             return update(session)
 
         self._store.update_session = late  # type: ignore[method-assign]
+
+
+class ChangesInParts(Plain):
+    """Says that a change is one step, and makes several of it."""
+
+    caught_by = "test_an_interrupted_change_is_done_or_not_done"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._store.rewrite_session = partial(ConversationStore.rewrite_session, self._store)  # type: ignore[method-assign]
+
+
+class NamesAChildTooLate(Plain):
+    """Makes a child, and names it in its parent after that."""
+
+    caught_by = "test_a_change_that_is_interrupted_anywhere_is_done_or_not_done"
+
+    def _bear(self, parent_id: str, child_id: str, make: Callable[[], None]) -> None:
+        make()
+        super()._bear(parent_id, child_id, lambda: None)
+
+
+class ReplacesWhatOthersWrite(Plain):
+    """Replaces a history without a look at who else does."""
+
+    caught_by = "test_two_who_replace_a_history_leave_one_of_the_two"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        rewrite = self._store.rewrite_session
+
+        def late(session: ConversationSession, *arguments: Any, expected_version: int, remove: Any = ()) -> Any:
+            pause()
+            stored = self._store.get_session(session.session_id) if expected_version else None
+            version = stored.version if stored else expected_version
+            return rewrite(session, *arguments, expected_version=version, remove=remove)
+
+        self._store.rewrite_session = late  # type: ignore[method-assign]
 
 
 class DeclaresNoHierarchy(Plain):

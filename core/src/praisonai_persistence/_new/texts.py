@@ -19,13 +19,13 @@ __all__ = ["files"]
 
 _CAPABILITIES: dict[str, dict[str, tuple[str, ...]]] = {
     "entries": {
-        "conversation": ("fork", "prefix", "search"),
+        "conversation": ("fork", "prefix", "rewrite", "search"),
         "knowledge": ("atomic_batch", "prefix"),
         "state": ("prefix",),
     },
-    "document": {"conversation": ("fork", "prefix", "search"), "state": ("prefix",)},
+    "document": {"conversation": ("fork", "prefix", "rewrite", "search"), "state": ("prefix",)},
     "vector": {"knowledge": ("prefix",)},
-    "sql": {"conversation": ("fork", "prefix"), "state": ("prefix",)},
+    "sql": {"conversation": ("fork", "prefix", "rewrite"), "state": ("prefix",)},
 }
 """What the stand-in can beyond the required."""
 _KINDS = {"conversation": "Conversations", "knowledge": "Knowledge", "state": "State"}

@@ -128,10 +128,23 @@ class MemoryConversationSteps(ConversationSteps):
                 raise SessionExistsError(f"session {new_session_id!r} exists already")
         return done(decode_session(fork.row))
 
+    @writes
+    def rewrite_session(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> Steps[ConversationSession]:
+        with self._data.lock:
+            if version:
+                return done(decode_session(self._sessions.need(row.session_id).rewrite(row, rows, version, ids, now)))
+            new = WholeSession(row)
+            new.append(rows, now)
+            if self._sessions.setdefault(row.session_id, new) is not new:
+                raise SessionExistsError(f"session {row.session_id!r} exists already")
+        return done(decode_session(new.row))
+
 
 class _ConversationOptions:
     backend: ClassVar[str] = "memory"
-    capabilities: frozenset[str] = frozenset({"search", "fork", "prefix"})
+    capabilities: frozenset[str] = frozenset({"search", "fork", "prefix", "rewrite"})
 
     @staticmethod
     def _make(url: str | None, name: str | None, table_prefix: str) -> MemoryConversationSteps:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import (
     InvalidValueError,
+    PersistenceError,
     SerializationError,
     SessionNotFoundError,
 )
@@ -111,11 +113,9 @@ class HierarchicalSessions(SessionStoreBase):
             document["parent_id"] = self._id(parent_id)
             if parent_id == session_id:
                 raise InvalidValueError("a session cannot be its own parent")
-            if self._head(parent_id) is None:
-                raise SessionNotFoundError(f"there is no session {parent_id!r}")
-        self._create(document)
-        if parent_id is not None:
-            self._adopt(parent_id, session_id)
+            self._bear(parent_id, session_id, lambda: self._create(document))
+        else:
+            self._create(document)
         return session_id
 
     def fork_session(self, session_id: str, from_message_index: int | None = None, title: str | None = None) -> str:
@@ -150,8 +150,8 @@ class HierarchicalSessions(SessionStoreBase):
             document.clear()
             document.update(fresh)
 
-        self._copy(session_id, None if from_message_index is None else from_message_index + 1, change)
-        self._adopt(session_id, new_id)
+        count = None if from_message_index is None else from_message_index + 1
+        self._bear(session_id, new_id, lambda: self._copy(session_id, count, change))
         return new_id
 
     def _length(self, session_id: str) -> int:
@@ -160,16 +160,37 @@ class HierarchicalSessions(SessionStoreBase):
             raise SessionNotFoundError(f"there is no session {session_id!r}")
         return self._count(head)
 
-    def _adopt(self, parent_id: str, child_id: str) -> None:
-        def change(document: Document) -> None:
+    def _bear(self, parent_id: str, child_id: str, make: Callable[[], None]) -> None:
+        """Make a child. Its parent names it first, which counts for nothing until there is the child."""
+
+        def adopt(document: Document) -> None:
             children = _children(document)
             document["children_ids"] = [*children, child_id] if child_id not in children else children
 
+        self._edit(parent_id, adopt, create=False)
+        try:
+            make()
+        except BaseException:
+            with suppress(PersistenceError):
+                if self._child(parent_id, child_id) is None:
+                    self._disown(parent_id, child_id)
+            raise
+
+    def _disown(self, parent_id: str, child_id: str) -> None:
+        def change(document: Document) -> None:
+            document["children_ids"] = [child for child in _children(document) if child != child_id]
+
         self._edit(parent_id, change, create=False)
+
+    def _child(self, parent_id: str, child_id: str) -> Document | None:
+        """Return the head of a session that its parent names, if there is one, and it is a child of that."""
+        head = self._head(child_id)
+        return head if as_object(head).get("parent_id") == parent_id else None
 
     def get_children(self, session_id: str) -> list[str]:
         """Return the ids of a session's children, oldest first."""
-        return _children(as_object(self._head(self._id(session_id))))
+        children = _children(as_object(self._head(self._id(session_id))))
+        return [child for child in children if self._child(session_id, child) is not None]
 
     def get_parent(self, session_id: str) -> str | None:
         """Return the id of the session that this one was made from, also when that is gone by now; or None."""
@@ -192,7 +213,7 @@ class HierarchicalSessions(SessionStoreBase):
             for child_id in children:
                 if child_id in ancestors:
                     raise InvalidValueError(f"session {child_id!r} is its own descendant")
-                child = self._head(child_id)
+                child = self._child(node["session_id"], child_id)
                 if child is not None:
                     node["children"].append(self._node(child))
                     waiting.append((node["children"][-1], _children(child), ancestors | {child_id}))
@@ -212,12 +233,9 @@ class HierarchicalSessions(SessionStoreBase):
         head = self._head(self._id(session_id))
         super().delete_session(session_id)
         parent_id = as_object(head).get("parent_id")
-        if isinstance(parent_id, str) and self._head(parent_id) is not None:
-
-            def change(document: Document) -> None:
-                document["children_ids"] = [child for child in _children(document) if child != session_id]
-
-            self._edit(parent_id, change)
+        if isinstance(parent_id, str):
+            with suppress(SessionNotFoundError):
+                self._disown(parent_id, session_id)
         return True
 
     # Snapshots.

@@ -11,10 +11,12 @@ from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.records import ConversationMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from praisonai_persistence.records import ConversationSession
     from praisonai_persistence.stores.sessions import Message
 
-__all__ = ["RESERVED_KEY", "message_of", "record_of", "same", "seconds"]
+__all__ = ["RESERVED_KEY", "difference", "message_of", "record_of", "same", "seconds"]
 
 RESERVED_KEY = "praisonai_session"
 """Where ``StoreBackedSessionStore`` keeps, in metadata, what sessions and messages have no field for."""
@@ -59,6 +61,16 @@ def record_of(message: Message) -> ConversationMessage:
         metadata=metadata or None,
         created_at=message["timestamp"],
     )
+
+
+def difference(
+    old: Sequence[ConversationMessage], new: Sequence[Message]
+) -> tuple[list[str], list[ConversationMessage]]:
+    """Return which of the old messages go, by id, and which are appended, so that the new ones are there."""
+    kept = 0
+    while kept < min(len(old), len(new)) and payload.equal(message_of(old[kept]), new[kept]):
+        kept += 1
+    return [message.id for message in old[kept:]], [record_of(message) for message in new[kept:]]
 
 
 def seconds(moment: Any) -> float:

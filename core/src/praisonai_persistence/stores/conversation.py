@@ -196,6 +196,15 @@ class ConversationSteps(ABC):
         """Copy. Only for stores that declare ``fork``."""
         raise NotImplementedError
 
+    def rewrite_session(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> Steps[ConversationSession]:
+        """Delete messages, append others, and update the session, or create it if ``version`` is 0; all at once.
+
+        Only for stores that declare ``rewrite``.
+        """
+        raise NotImplementedError
+
 
 class _Declared(OnRunner):
     """What both modes declare."""
@@ -298,6 +307,19 @@ class StepConversationStore(_Declared, ConversationStore):
         if "fork" not in self.capabilities:
             return super().fork_session(session_id, up_to_seq, new_session_id)
         return self._runner.run(self._steps.fork_session, *_fork(session_id, up_to_seq, new_session_id), time.time())
+
+    def rewrite_session(
+        self,
+        session: ConversationSession,
+        messages: Sequence[ConversationMessage] = (),
+        *,
+        expected_version: int,
+        remove: Sequence[str] = (),
+    ) -> ConversationSession:
+        if "rewrite" not in self.capabilities:
+            return super().rewrite_session(session, messages, expected_version=expected_version, remove=remove)
+        change = _rewrite(session, messages, expected_version, remove, self.max_message_bytes)
+        return self._runner.run(self._steps.rewrite_session, *change, time.time())
 
     def _nothing(self) -> list[Any]:
         self._runner.connect()  # a closed store says so, also when there is nothing to ask the engine
@@ -406,6 +428,19 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         fork = _fork(session_id, up_to_seq, new_session_id)
         return await self._runner.run(self._steps.fork_session, *fork, time.time())
 
+    async def rewrite_session(
+        self,
+        session: ConversationSession,
+        messages: Sequence[ConversationMessage] = (),
+        *,
+        expected_version: int,
+        remove: Sequence[str] = (),
+    ) -> ConversationSession:
+        if "rewrite" not in self.capabilities:
+            return await super().rewrite_session(session, messages, expected_version=expected_version, remove=remove)
+        change = _rewrite(session, messages, expected_version, remove, self.max_message_bytes)
+        return await self._runner.run(self._steps.rewrite_session, *change, time.time())
+
     async def _nothing(self) -> list[Any]:
         await self._runner.connect()
         return []
@@ -446,6 +481,14 @@ def _pause(steps: ConversationSteps, start: float) -> float:
 def _fork(session_id: Any, up_to_seq: Any, new_session_id: Any) -> tuple[str, int | None, str]:
     new = new_id() if new_session_id is None else check_id(new_session_id, "new_session_id")
     return check_id(session_id), check_bound(up_to_seq, "up_to_seq", int), new
+
+
+def _rewrite(
+    session: ConversationSession, messages: Any, version: Any, remove: Any, max_bytes: int
+) -> tuple[SessionRow, Sequence[MessageRow], int, list[str]]:
+    row = encode_session(session, max_bytes)
+    rows = encode_messages(row.session_id, messages, max_bytes)
+    return row, rows, check_count(version, "expected_version"), _ids(remove) or []
 
 
 def __getattr__(name: str) -> Any:

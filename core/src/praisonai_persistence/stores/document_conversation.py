@@ -30,6 +30,7 @@ from praisonai_persistence.stores.whole_session import WholeSession, newest_mess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
@@ -360,6 +361,11 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
             else:
                 break
         note = yield from self.documents.leave_note(new_session_id, generation)
+        yield from self._put_new((yield from self._write_log(whole, generation)), note)
+        return decode_session(whole.row)
+
+    def _write_log(self, whole: WholeSession, generation: str) -> Steps[Head]:
+        """Write a session as a generation of its own, and return its head, which is not written."""
         head = new_head(whole.row, generation, (yield from self._text(whole.row, generation)))
         log = self._log(head)
         ids: dict[str, int] = {}
@@ -369,8 +375,54 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
             ids.update((row.id, position) for row in rows)
             head = head._replace(position=position, seq=rows[-1].seq, messages=head.messages + len(rows))
         yield from log.index(ids, {})
-        yield from self._put_new(head, note)
-        return decode_session(whole.row)
+        return head._replace(seq=whole.last_seq)
+
+    @writes
+    def rewrite_session(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> Steps[ConversationSession]:
+        generation = new_token()
+        if not version:
+            whole = WholeSession(row)
+            whole.append(rows, now)
+            note = yield from self.documents.leave_note(row.session_id, generation)
+            yield from self._put_new((yield from self._write_log(whole, generation)), note)
+            return decode_session(whole.row)
+        attempts = Attempts("the session")
+        while True:
+            head, found = yield from self._need(row.session_id)
+            try:
+                whole = yield from self._whole(head)
+                whole.rewrite(row, rows, version, ids, now)
+                yield from self._switch(head, found, (yield from self._written(whole, generation)))
+            except MovedError:
+                generation = new_token()
+                yield from attempts.wait()
+            else:
+                return decode_session(whole.row)
+
+    def _written(self, whole: WholeSession, generation: str) -> Steps[tuple[Head, str]]:
+        note = yield from self.documents.leave_note(whole.row.session_id, generation)
+        return (yield from self._write_log(whole, generation)), note
+
+    def _switch(self, old: Head, version: Any, written: tuple[Head, str]) -> Steps[None]:
+        """Let a new generation take the place of the one of a head, which was read with this version.
+
+        Raises:
+            MovedError: the head was written meanwhile; the new generation is gone.
+        """
+        new, note = written
+        # It stays: an append that is under way may still write an entry, which is swept later.
+        old_note = yield from self.documents.leave_note(old.session_id, old.generation)
+        try:
+            yield from self._write(new, version)
+        except MovedError:
+            yield from self._log(new).remove()
+            yield from self.engine.delete(note, None)
+            yield from self.engine.delete(old_note, None)
+            raise
+        yield from self.engine.delete(note, None)
+        yield from self._log(old).remove()
 
     def _entries_of(self, rows: Sequence[MessageRow]) -> list[list[MessageRow]]:
         """Split messages into entries of about half the size that a document can have."""

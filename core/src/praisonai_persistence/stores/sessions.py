@@ -19,6 +19,7 @@ Capabilities that a session store may declare:
 * ``tool_calls``: ``add_message`` takes ``tool_calls`` and ``tool_call_id``, and histories never split an exchange.
 * ``hierarchy``: the methods of [HierarchicalSessions][].
 * ``checks``: bad arguments are refused with a typed error before anything is written.
+* ``atomic``: every change is one step for readers, and done or not done when it is interrupted or its process killed.
 * ``durable``, ``shared``: as for conversation stores.
 """
 

@@ -95,13 +95,7 @@ class WholeSession:
         for _ in ATTEMPTS:
             head = self._head
             old, last_seq, messages, count, by_id = head
-            if expected_version is not None and old.version != expected_version:
-                raise ConflictError(
-                    f"session {row.session_id!r} has version {old.version}, not {expected_version}: read it again"
-                )
-            stored = row._replace(
-                created_at=old.created_at, updated_at=next_updated_at(old.updated_at, now), version=old.version + 1
-            )
+            stored = _updated(old, row, expected_version, now)
             new = stored, last_seq, messages, count, by_id
             if self._head is head:  # no other call comes between this and the assignment
                 self._head = new
@@ -159,6 +153,29 @@ class WholeSession:
                 return len(gone)
         raise overtaken()
 
+    def rewrite(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> SessionRow:
+        """See ``rewrite_session``, of a session that there is; return the stored row."""
+        gone = set(ids)
+        for _ in ATTEMPTS:
+            head = self._head
+            old, last_seq, messages, count, _ = head
+            stored = _updated(old, row, version, now)
+            by_id = {message.id: message for message in messages[:count] if message.id not in gone}
+            for message in rows:
+                if message.id in by_id:
+                    match_stored(by_id[message.id], message)
+                else:
+                    last_seq += 1
+                    by_id[message.id] = message._replace(seq=last_seq)
+            left = list(by_id.values())
+            new = stored, last_seq, left, len(left), by_id
+            if self._head is head:
+                self._head = new
+                return stored
+        raise overtaken()
+
     def fork(self, up_to_seq: int | None, new_session_id: str, now: float) -> WholeSession:
         """See ``fork_session``."""
         row, _, messages, count, _ = self._head
@@ -166,6 +183,15 @@ class WholeSession:
             row._replace(session_id=new_session_id, created_at=now, updated_at=now, version=1),
             [message for message in messages[:count] if up_to_seq is None or message.seq <= up_to_seq],
         )
+
+
+def _updated(old: SessionRow, row: SessionRow, expected_version: int | None, now: float) -> SessionRow:
+    if expected_version is not None and old.version != expected_version:
+        raise ConflictError(
+            f"session {row.session_id!r} has version {old.version}, not {expected_version}: read it again"
+        )
+    updated_at = next_updated_at(old.updated_at, now)
+    return row._replace(created_at=old.created_at, updated_at=updated_at, version=old.version + 1)
 
 
 def newest_sessions(rows: Iterable[S], user_id: str | None, agent_id: str | None, limit: int, offset: int) -> list[S]:

@@ -128,3 +128,23 @@ async def converse(store: Any, parent: Parent, session_id: str) -> None:
             await store.add_message(session_id, ConversationMessage(id=said, content=said))
             await store.update_session(ConversationSession(session_id, name=said))
             parent.report("written")
+
+
+async def rewrite_forever(store: Any, parent: Parent, name: str, parts: int) -> None:
+    """Rewrite a session, and make others with their messages, until killed; report the number of what is there."""
+    old, new = f"old{name}", f"new{name}"
+    number = 0
+
+    def messages() -> list[ConversationMessage]:
+        return [ConversationMessage(id=f"{number} {part}", content=str(number)) for part in range(parts)]
+
+    await store.rewrite_session(ConversationSession(old, name="0"), messages(), expected_version=0)
+    while True:
+        await store.delete_session(new)
+        await store.rewrite_session(ConversationSession(new, name=str(number)), messages(), expected_version=0)
+        parent.report([old, number])
+        number += 1
+        session = await store.get_session(old)
+        gone = [message.id for message in await store.get_messages(old)]
+        change = ConversationSession(old, name=str(number))
+        await store.rewrite_session(change, messages(), expected_version=session.version, remove=gone)

@@ -27,3 +27,20 @@ async def history(store: Any, parent: Parent, session_id: str) -> list[dict[str,
     """Return what this process sees."""
     found: list[dict[str, Any]] = await store.get_chat_history(session_id)
     return found
+
+
+async def change_for_ever(store: Any, parent: Parent, session_id: str, size: int) -> None:
+    """Replace a history, fork, keep snapshots, import and delete until killed; report the number of each round."""
+    number = 0
+    while True:
+        await store.set_chat_history(session_id, [{"role": "user", "content": str(number)}] * size)
+        if number % 2:
+            await store.fork_session(session_id)
+        await store.create_snapshot(session_id)
+        await store.delete_session(f"{session_id} import")
+        await store.import_session(await store.export_session(session_id), f"{session_id} import")
+        if number % 5 == 4:
+            for child in await store.get_children(session_id):
+                await store.delete_session(child)
+        parent.report(number)
+        number += 1

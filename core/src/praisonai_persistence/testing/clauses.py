@@ -33,6 +33,7 @@ CLAUSES: dict[str, dict[str, str]] = {
         "C25": "Any text is an id, and all ids are different",
         "C26": "Constructing touches nothing; a dead server is reported as such",
         "C27": "Full-text search, and forking a session",
+        "C28": "A session and its messages are rewritten, or made, in one step",
     },
     "state": {
         "S01": "Every JSON value comes back with its type",

@@ -137,7 +137,8 @@ def _ask(prompt: str, stores: dict[str, Target], session_id: str, user_id: str |
             who = praisonai.Agent(
                 name=agent["name"],
                 instructions=agent["instructions"],
-                memory=praisonai.MemoryConfig(db=adapter, session_id=session_id, user_id=user_id),
+                # In memory: PraisonAI would keep what is said in files of its own as well, outside the store.
+                memory=praisonai.MemoryConfig(db=adapter, backend="in_memory", session_id=session_id, user_id=user_id),
                 output="silent",
                 **options,
             )

@@ -287,6 +287,27 @@ class JSONConversationSteps(ConversationSteps):
 
         return done(self._directory.change(stem, work))
 
+    @writes
+    def rewrite_session(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> Steps[ConversationSession]:
+        stem = file_stem(row.session_id)
+
+        def work(change: Change) -> ConversationSession:
+            session = self._load_locked(stem, change)
+            if version:
+                if session is None:
+                    raise _unknown(row.session_id)
+                session.rewrite(row, rows, version, ids, now)
+            else:
+                if session is not None:
+                    raise SessionExistsError(f"session {row.session_id!r} exists already")
+                session = WholeSession(row)
+                session.append(rows, now)
+            return self._write(stem, session, change)
+
+        return done(self._directory.change(stem, work))
+
 
 class _Runner(DirectRunner):
     """A direct runner whose callers see our errors instead of the operating system's."""
@@ -326,7 +347,7 @@ def _check_integrity(directory: Directory, seconds: float) -> Integrity:
 
 class _Declared:
     backend: ClassVar[str] = "json"
-    capabilities: frozenset[str] = frozenset({"durable", "shared", "prefix", "search", "fork"})
+    capabilities: frozenset[str] = frozenset({"durable", "shared", "prefix", "search", "fork", "rewrite"})
 
 
 class JSONConversationStore(_Declared, StepConversationStore):

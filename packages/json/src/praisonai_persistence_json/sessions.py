@@ -211,7 +211,7 @@ class DefaultSessionStore(SessionStoreBase):
             failure may take the last writes and damage the documents that they were made to. PraisonAI does not sync.
     """
 
-    capabilities = frozenset({"checks", "durable", "shared", "tool_calls"})
+    capabilities = frozenset({"atomic", "checks", "durable", "shared", "tool_calls"})
 
     def __init__(
         self,

@@ -155,6 +155,20 @@ class SQLConversationSteps(ConversationSteps):
         yield Execute(self._copy_messages, (new_session_id, session_id, last))
         return decode_session(fork)
 
+    @writes
+    def rewrite_session(
+        self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
+    ) -> Steps[ConversationSession]:
+        # The methods of this class, whatever an engine has instead: those may commit, or undo, on their own.
+        if version:
+            yield from SQLConversationSteps.update_session(self, row, version, now)
+            yield from self._delete_rows(row.session_id, ids)
+        else:
+            yield from SQLConversationSteps.create_session(self, row)
+        if rows:
+            yield from SQLConversationSteps.add_messages(self, row.session_id, rows, now)
+        return decode_session((yield Fetch(self._get_session, (row.session_id,)))[0])
+
     def _lock(self, session_id: str) -> Steps[tuple[int, int, float, float]]:
         """Return last_seq, version, created_at and updated_at, and keep others from changing them."""
         rows = yield Fetch(self._lock_session, (session_id,))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["CONVERSATION_CAPABILITIES", "STATE_CAPABILITIES", "ServerStore"]
 
 STATE_CAPABILITIES = frozenset({"durable", "prefix", "schema", "shared"})
-CONVERSATION_CAPABILITIES = STATE_CAPABILITIES | {"fork", "search"}
+CONVERSATION_CAPABILITIES = STATE_CAPABILITIES | {"fork", "rewrite", "search"}
 
 
 class ServerStore:

@@ -11,7 +11,7 @@ __all__ = ["AsyncSQLiteConversationStore", "SQLiteConversationStore"]
 
 
 class _Conversation(Store):
-    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "schema", "search", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "rewrite", "schema", "search", "shared"})
     _make_steps = SQLiteConversationSteps
 
 

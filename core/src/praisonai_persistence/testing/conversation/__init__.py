@@ -1,4 +1,4 @@
-"""The suite of conversation stores: the clauses C01 to C27; see ``harness`` for how to use it."""
+"""The suite of conversation stores: the clauses C01 to C28; see ``harness`` for how to use it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from praisonai_persistence.testing.conversation._crashes import Crashes
 from praisonai_persistence.testing.conversation._messages import Messages
 from praisonai_persistence.testing.conversation._optional import Optional
 from praisonai_persistence.testing.conversation._reading import Reading
+from praisonai_persistence.testing.conversation._rewrites import Rewrites
 from praisonai_persistence.testing.conversation._sessions import Sessions
 from praisonai_persistence.testing.conversation._together import Together
 from praisonai_persistence.testing.conversation._values import Values
@@ -20,7 +21,7 @@ __all__ = ["ConversationStoreSuite"]
 
 
 class ConversationStoreSuite(
-    Sessions, Messages, Reading, Values, Together, Crashes, Optional, LifecycleSuite, suite=True
+    Sessions, Messages, Reading, Values, Together, Crashes, Optional, Rewrites, LifecycleSuite, suite=True
 ):
     """What every conversation store promises."""
 

@@ -21,6 +21,7 @@ import pytest
 
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing.harness import OpenStore, StoreSuite, raw
+from praisonai_persistence.testing.sessions._atomic import Atomic
 from praisonai_persistence.testing.sessions._hierarchy import Hierarchy
 from praisonai_persistence.testing.sessions._methods import Methods
 from praisonai_persistence.testing.sessions._tools import Tools
@@ -29,7 +30,7 @@ from praisonai_persistence.testing.spec import StoreSpec
 __all__ = ["SessionStoreSuite"]
 
 
-class SessionStoreSuite(Methods, Tools, Hierarchy, StoreSuite, suite=True):
+class SessionStoreSuite(Methods, Tools, Hierarchy, Atomic, StoreSuite, suite=True):
     """What session stores promise; see the module."""
 
     kind: ClassVar[str] = "session"
