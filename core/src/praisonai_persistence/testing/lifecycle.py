@@ -34,9 +34,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio.to_thread
 import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
+from praisonai_persistence.testing._ends import found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
@@ -191,6 +193,13 @@ class LifecycleSuite(NetworkTests, suite=True):
         child = await spawn(f"{BODIES}:write", kind=spec.kind, name="child")
         child.go()
         await child.result()
+
+    async def test_l02_a_process_that_ends_with_the_store_open_prints_nothing(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """Whatever was done with the store: no warning, no exception that was never retrieved; and the process ends."""
+        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode)
+        assert not found, "\n".join(found)
 
     @only("sync")
     async def test_l02_close_at_every_place_of_a_call(self, spawn: Spawn, spec: StoreSpec) -> None:
