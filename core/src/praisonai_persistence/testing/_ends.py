@@ -23,13 +23,14 @@ from praisonai_persistence.testing._lifecycle_work import work_on
 from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
-__all__ = ["ENDS", "found_at_the_ends"]
+__all__ = ["ENDS", "USUAL", "found_at_the_ends"]
 
 _MODULE = "praisonai_persistence.testing._ends"
 _TIME = 60.0
 """Seconds until a process that has not ended counts as one that hangs."""
+_FAILED = "the connection failed"
 _AT_WORK = 4
 """How many threads or tasks are in the middle of calls."""
 
@@ -87,11 +88,11 @@ def _threaded(spec: StoreSpec, _: StoreSpec | None) -> None:
 
 
 def _failed(_: StoreSpec, unreachable: StoreSpec | None) -> None:
-    if unreachable is not None:
-        store = _keep(unreachable.open("sync"))
-        for call in (store.connect, lambda: work_on(unreachable.kind).known(store)):
-            with contextlib.suppress(PersistenceError):
-                drive(call())
+    assert unreachable is not None
+    store, work = _keep(unreachable.open("sync")), work_on(unreachable.kind)
+    for call in (store.connect, lambda: work.known(store)):
+        with contextlib.suppress(PersistenceError):
+            drive(call())
 
 
 # ------------------------------------------------------------------------------------------------------- async stores
@@ -150,8 +151,7 @@ def _bridged(spec: StoreSpec, _: StoreSpec | None) -> None:
 
 
 def _async_failed(_: StoreSpec, unreachable: StoreSpec | None) -> None:
-    if unreachable is None:
-        return
+    assert unreachable is not None
     store, work = _keep(unreachable.open("async")), work_on(unreachable.kind)
 
     async def cancelled() -> None:
@@ -182,7 +182,7 @@ ENDS: dict[str, dict[str, Callable[[StoreSpec, StoreSpec | None], None]]] = {
         "dropped": _dropped,
         "threads at work": _threads_at_work,
         "left open behind as_async": _threaded,
-        "the connection failed": _failed,
+        _FAILED: _failed,
     },
     "async": {
         "left open": _async_left_open,
@@ -190,14 +190,22 @@ ENDS: dict[str, dict[str, Callable[[StoreSpec, StoreSpec | None], None]]] = {
         "dropped": _async_dropped,
         "tasks at work": _tasks_at_work,
         "left open behind as_sync": _bridged,
-        "the connection failed": _async_failed,
+        _FAILED: _async_failed,
     },
 }
 """Mode, then what was done with the store before the end of the process, then what does it."""
+USUAL = ("left open", "its loop closed", "dropped")
+"""The ends that every run tries."""
 
 
-def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str) -> list[str]:
-    """End a process in each of the ways of a mode; all at the same time, where the store can be shared by processes.
+def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str, ends: Sequence[str]) -> list[str]:
+    """End a process in each of these ways; all at the same time, where the store can be shared by processes.
+
+    Args:
+        spec: the store.
+        unreachable: one whose place cannot be reached, where there is such a thing.
+        mode: of the store.
+        ends: those of ``ENDS`` to try; what a mode does not have is left out.
 
     Returns:
         A text for each that printed something on standard error, failed, or did not end.
@@ -206,8 +214,8 @@ def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str)
     found: list[str] = []
     processes: list[_Process] = []
     try:
-        for end, function in ENDS[mode].items():
-            if unreachable is None and function in {_failed, _async_failed}:
+        for end in ends:
+            if end not in ENDS[mode] or (unreachable is None and end == _FAILED):
                 continue
             processes.append(_Process(spec, unreachable, mode, end))
             if not together:

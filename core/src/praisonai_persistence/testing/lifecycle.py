@@ -38,7 +38,7 @@ import anyio.to_thread
 import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
-from praisonai_persistence.testing._ends import found_at_the_ends
+from praisonai_persistence.testing._ends import ENDS, USUAL, found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
@@ -64,6 +64,7 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     Unsupported,
     declares,
+    full_only,
     needs_fixture,
     only,
     raw,
@@ -197,8 +198,17 @@ class LifecycleSuite(NetworkTests, suite=True):
     async def test_l02_a_process_that_ends_with_the_store_open_prints_nothing(
         self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
     ) -> None:
-        """Whatever was done with the store: no warning, no exception that was never retrieved; and the process ends."""
-        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode)
+        """No warning, no exception that was never retrieved, no error at the exit; and the process does end."""
+        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, USUAL)
+        assert not found, "\n".join(found)
+
+    @full_only
+    async def test_l02_other_ends_of_a_process_print_nothing(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """With calls under way, behind the bridge, and when no connection was made."""
+        others = [end for end in ENDS[mode] if end not in USUAL]
+        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, others)
         assert not found, "\n".join(found)
 
     @only("sync")
