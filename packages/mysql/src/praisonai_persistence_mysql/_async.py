@@ -390,6 +390,7 @@ class AsyncMySQLPool(AsyncPool):
             autocommit=None,
             conv=DECODERS,
             ssl=settings.context(),
+            program_name=settings.program_name or "",
         )
         raw.tls_required = settings.tls_required
         try:
