@@ -6,6 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def option(
     return Option(default, kind, meaning, url, server, secret)
 
 
-class Options:
+class Options(Single):
     """What a store of a backend was given, checked; nothing is touched.
 
     Derive from it, say where the engine can be, and declare what it can be given with [option][]. An object has each

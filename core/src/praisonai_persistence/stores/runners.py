@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from functools import partial
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError, UnsupportedOperationError
 from praisonai_persistence.steps import run
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
 
 
-class Runner(ABC):
+class Runner(Single, ABC):
     """Runs operations for sync callers; safe to share between threads."""
 
     @abstractmethod
@@ -55,7 +56,7 @@ class Runner(ABC):
         """Release what was opened here, and nothing that was handed in. Harmless when repeated."""
 
 
-class AsyncRunner(ABC):
+class AsyncRunner(Single, ABC):
     """[Runner][] for async callers; safe to share between the tasks of a loop."""
 
     @abstractmethod

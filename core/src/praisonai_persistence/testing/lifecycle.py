@@ -46,6 +46,8 @@ from praisonai_persistence.testing._lifecycle_checks import (
     check,
     descriptors,
     malformed,
+    parts_of,
+    pickled,
     readable,
     remove,
     run_loops,
@@ -425,6 +427,17 @@ class LifecycleSuite(NetworkTests, suite=True):
                 with pytest.raises(PersistenceError):
                     make(raw(store))
             await work.prepare(store)
+
+    async def test_l10_no_part_of_a_store_takes_a_secret_into_a_pickle(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """Its options, driver, runner and pool are refused like the store itself, or hold no secret."""
+        for one in [spec, *([unreachable_spec] if unreachable_spec is not None else [])]:
+            store = one.open(mode)
+            secrets = [secret.encode() for secret in secrets_in(one.options) if secret]
+            told = [type(part).__name__ for part in parts_of(store) if any(s in pickled(part) for s in secrets)]
+            await awaitable(store).close()
+            assert not told, f"pickles of these hold a secret: {told}"
 
     async def test_l10_no_secret_is_shown(
         self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, caplog: pytest.LogCaptureFixture

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import check_parameters, mask, parse_url, socket_path
@@ -57,7 +58,7 @@ _MEANT = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Single):
     """What a pool is told.
 
     Attributes:

@@ -11,6 +11,8 @@ from typing import Any
 import redis
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from praisonai_persistence._closing import Single
+
 _BUFFER = 32_768
 """Bytes of what was not sent yet, beyond which it is waited for."""
 
@@ -127,7 +129,7 @@ def _poll(sock: Any) -> Any:
     return poll
 
 
-class Line:
+class Line(Single):
     """A connection that is lent; steps take it for a client.
 
     Attributes:

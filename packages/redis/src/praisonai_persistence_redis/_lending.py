@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._loops import hang_up, on_its_loop
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
 from praisonai_persistence_redis._connections import Line, abort, is_stale, leave, send, watch
@@ -55,7 +56,7 @@ class _Place:
         self.line: Line | None = None
 
 
-class Lender:
+class Lender(Single):
     """Lends connections of its own to sync callers.
 
     Args:
@@ -177,7 +178,7 @@ class Lender:
             self._empty(place, wait=not inner)
 
 
-class ClientLender:
+class ClientLender(Single):
     """Lends a client of the driver: one of a cluster, or the caller's own.
 
     Args:
@@ -310,7 +311,7 @@ def _call(method: Callable[[], Callable[[], None] | None]) -> None:
         found()
 
 
-class AsyncLender:
+class AsyncLender(Single):
     """Lends connections of its own to the tasks of the running event loop.
 
     Args:

@@ -19,6 +19,7 @@ import redis.connection
 import redis.retry
 import redis.sentinel
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import mask, parse_url, socket_path
@@ -37,7 +38,7 @@ _AUTHORITY = re.compile(r"([A-Za-z]+)(?:\+([A-Za-z]+))?://([^/?]*)(.*)", re.DOTA
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(Single):
     """How to connect.
 
     Attributes:
@@ -246,7 +247,9 @@ def settings(
         ConfigurationError: one that cannot be.
     """
     arguments: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0, "protocol": 2}
-    tls, variant, hosts, service, sentinel = False, "", [], None, {}
+    tls, variant, service = False, "", None
+    hosts: list[tuple[str, int]] = []
+    sentinel: dict[str, Any] = {}
     limits = dict(limits)
     if url is not None:
         tls, variant, hosts, service, found = _parse(url)

@@ -9,6 +9,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._loops import on_its_loop
 from praisonai_persistence_sql.pooling import CLOSE_TIMEOUT, abandoned, full, shut
@@ -43,7 +44,7 @@ class _Turns(Generic[C]):
         self.guard: AsyncGenerator[None, None] | None = None
 
 
-class AsyncLender(Generic[C]):
+class AsyncLender(Single, Generic[C]):
     """[Lender][] for tasks.
 
     Connections belong to a loop, so each running loop has its own, up to ``max_size`` of them; several loops may run

@@ -19,6 +19,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError, UnsupportedOperationError
 
@@ -115,7 +116,7 @@ class _Place(Generic[C]):
         self.since = 0.0
 
 
-class Lender(Generic[C]):
+class Lender(Single, Generic[C]):
     """Lends connections to threads, each as a [Loan][].
 
     Args:
