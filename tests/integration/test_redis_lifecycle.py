@@ -97,7 +97,12 @@ _own = Watched(None)  # this project's frames
 
 
 def _watched(frame: Any) -> bool:
-    return _own(frame) or frame.f_globals.get("__name__", "").partition(".")[0] == "redis"
+    """Whether a frame is ours or the driver's; not in a finalizer, which tells nobody of what was raised in it."""
+    if not _own(frame) and frame.f_globals.get("__name__", "").partition(".")[0] != "redis":
+        return False
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is None
 
 
 class Stop(KeyboardInterrupt):
