@@ -173,15 +173,21 @@ class Slot:
     def _dropped(self, ident: int) -> None:
         """Have the client closed, but wait for nothing: this is called anywhere, by the garbage collector."""
         self._users.pop(ident, None)
-        if self.busy() or not self.lock.acquire(False):
-            return  # somebody opens or closes it
+        lock: Any = self.lock
+        if self.busy():
+            return  # this thread opens or closes it
         try:
-            held, driver = self.held, self._driver
-            if held is not None and driver is not None and not self.in_use():
-                held.ended = True  # and who opens it again waits until it is closed
-                held.bury(driver, wait=False)
-        finally:
-            self.lock.release()
+            if lock.acquire(False):  # else another thread does
+                with lock:
+                    lock.release()  # from here on `with` alone has it
+                    held, driver = self.held, self._driver
+                    if held is not None and driver is not None and not self.in_use():
+                        held.ended = True  # and who opens it again waits until it is closed
+                        held.bury(driver, wait=False)
+        except BaseException:
+            if lock._is_owned():  # interrupted just behind `acquire`
+                lock.release()
+            raise
 
     def end(self, until: float) -> None:
         """Close the client at the end of the process, when calls under way have ended, or it is late.
