@@ -12,6 +12,7 @@ import pytest
 
 from praisonai_persistence import bridge, db
 from praisonai_persistence._reach import Reach
+from praisonai_persistence.drivers import AsyncDriverRunner, Driver, Options, make_runner, option
 from praisonai_persistence.errors import (
     ConnectionFailedError,
     PersistenceError,
@@ -21,7 +22,7 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.memory import AsyncMemoryStateStore, MemoryConversationStore, MemoryStateStore
 from praisonai_persistence.orchestrator import PersistenceOrchestrator
 from praisonai_persistence.sessions import StoreBackedSessionStore
-from praisonai_persistence.stores.runners import Runner, ThreadRunner
+from praisonai_persistence.stores.runners import DirectRunner, Runner, ThreadRunner
 from praisonai_persistence.testing._places import Watched, Worker, visit
 
 
@@ -127,6 +128,12 @@ def test_closing_in_the_middle_of_a_call_ends_it_with_a_typed_error_or_lets_it_e
     Worker().do(sweep, 60)
 
 
+class WithPassword(Options):
+    title, schemes, servers = "Toy", ("toy",), True
+    default_host, default_port = "localhost", 7
+    password = option("a secret", "text", "lets in")
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize(
     "make",
@@ -136,6 +143,12 @@ def test_closing_in_the_middle_of_a_call_ends_it_with_a_typed_error_or_lets_it_e
         lambda: bridge.as_sync(AsyncMemoryStateStore()),
         lambda: bridge.as_async(MemoryStateStore()),
         bridge.Threads,
+        Driver,
+        lambda: make_runner(Driver()),
+        lambda: make_runner(Driver(), asynchronous=True),
+        lambda: AsyncDriverRunner(Driver()),
+        DirectRunner,
+        WithPassword,
     ],
 )
 def test_nothing_that_holds_connections_is_copied(make, copied):
@@ -210,7 +223,7 @@ def test_a_server_may_be_called_in_the_middle_of_what_is_noted_about_it():
 
 
 def test_an_interrupted_call_over_the_bridge_is_waited_for_until_its_deadline(monkeypatch):
-    monkeypatch.setattr(bridge, "_GRACE", 0.05)
+    monkeypatch.setattr(bridge, "GRACE", 0.05)
     release = threading.Event()
     begun = threading.Event()
 

@@ -90,7 +90,7 @@ def test_a_default_host():
         ("https://host", {}, "has the scheme 'https', not toy"),
         ("toy://host?tls=perhaps", {}, "tls in the URL must be true or false"),
         ("toy://host?timeout=soon", {}, "timeout in the URL must be a number of seconds above 0"),
-        ("toy://host?size=3", {}, "takes tls, timeout, mode, not size"),
+        ("toy://host?size=3", {}, "takes tls, timeout, mode, not 'size'"),
         ("toy://user:s3cret@host", {}, "which Toy has not; a key is written"),
         ("toy://host/path", {}, "a path behind the server"),
     ],

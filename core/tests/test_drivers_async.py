@@ -222,14 +222,48 @@ def test_others_keep_a_client_until_they_are_done(toy):
     run(main)
 
 
-def test_each_loop_has_a_client_and_what_has_ended_is_let_go(toy):
+def on_a_loop(call):
+    """Run a call on a loop that is closed without what ``asyncio.run`` does at its end."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(call)
+    loop.close()
+
+
+def test_each_loop_has_a_client_which_is_closed_when_the_loop_ends(toy):
+    runner = AsyncDriverRunner(toy)
+    for number in range(1, 4):
+        asyncio.run(runner.run(ask))
+        assert len(toy.clients) == number
+        assert toy.closed == toy.clients
+    asyncio.run(runner.close())
+    assert toy.abandoned == []
+
+
+def test_what_belongs_to_a_loop_that_was_only_closed_is_let_go(toy):
     runner = AsyncDriverRunner(toy)
     for _ in range(3):
-        asyncio.run(runner.run(ask))
+        on_a_loop(runner.run(ask))
     assert len(toy.clients) == 3
     assert toy.abandoned == toy.clients[:2]
     asyncio.run(runner.close())
     assert toy.abandoned == toy.clients
+
+
+def test_the_clients_of_a_runner_that_was_dropped_are_let_go(toy):
+    runner = AsyncDriverRunner(toy)
+    on_a_loop(runner.run(ask))
+    del runner
+    gc.collect()
+    assert toy.abandoned == toy.clients
+
+    async def main():
+        await AsyncDriverRunner(toy).run(ask)
+        gc.collect()
+        while toy.clients[-1].open:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT))
+    assert toy.closed == toy.clients[1:], "on a loop that runs they are closed"
 
 
 def test_several_loops_at_once_and_a_close_from_one_of_them(toy):
@@ -379,7 +413,7 @@ def test_the_runner_fits_driver_and_callers():
 def test_a_forked_child_is_refused_where_the_engine_does_not_survive(toy):
     toy.forks = "refuse"
     runner = AsyncDriverRunner(toy)
-    asyncio.run(runner.run(ask))
+    on_a_loop(runner.run(ask))
     runner._renew()  # what a forked child does
     with pytest.raises(UnsupportedOperationError, match="spawn"):
         asyncio.run(runner.run(ask))

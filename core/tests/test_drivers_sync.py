@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -584,3 +586,92 @@ def test_a_server_has_nothing_to_look_for():
     runner.expect_existing()
     runner.connect()
     runner.close()
+
+
+# ----------------------------------------------------------------------------------------- dropped, and left to the end
+
+
+def closes(client):
+    end = time.monotonic() + LIMIT
+    while client.open and time.monotonic() < end:
+        time.sleep(0.001)  # it is closed on a thread
+    return not client.open
+
+
+@pytest.mark.parametrize("place", [None, "here"])
+def test_a_runner_that_was_dropped_has_its_client_closed(toy, place):
+    toy.place = place
+    runner, other = DriverRunner(toy), DriverRunner(toy)
+    runner.run(ask)
+    other.run(ask)
+    del runner
+    gc.collect()
+    assert other.run(lambda: iter(())) is None
+    if place is not None:
+        assert [client.open for client in toy.clients] == [True], "another runner uses it"
+    del other
+    gc.collect()
+    assert all(closes(client) for client in toy.clients)
+    again = DriverRunner(toy)
+    again.run(ask)
+    assert toy.clients[-1].open
+    again.close()
+
+
+AT_THE_END = """
+import atexit
+import threading
+
+
+@atexit.register
+def last():  # behind what the core does at the end
+    runner.run(ask)
+    print("works")
+    runner.close()
+    go.set()
+    thread.join()
+
+
+from praisonai_persistence.drivers import Driver, DriverRunner
+from praisonai_persistence.errors import UnsupportedOperationError
+from praisonai_persistence.steps import reads
+
+
+class Toy(Driver):
+    where = place = "the toy"
+
+    def open(self, deadline):
+        print("open")
+        return self
+
+    def close(self, client):
+        print("close")
+
+
+@reads
+def ask():
+    yield lambda client: None
+
+
+def in_a_thread():
+    go.wait()
+    try:
+        DriverRunner(Toy()).run(ask)
+    except UnsupportedOperationError as error:
+        print(error)
+
+
+go = threading.Event()
+thread = threading.Thread(target=in_a_thread, daemon=True)
+thread.start()
+runner = DriverRunner(Toy())
+runner.run(ask)
+"""
+
+
+def test_the_end_of_a_process_closes_what_is_open():
+    """A later handler opens it again; a daemon thread does not."""
+    ran = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=30, check=True)
+    refused = "the toy is not opened any more: the process is about to end"
+    assert ran.stdout.splitlines() == ["open", "close", "open", "works", "close", refused]
+    assert ran.stderr == ""

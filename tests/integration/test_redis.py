@@ -950,6 +950,22 @@ def certificate() -> dict[str, bytes]:
         return {name: (Path(folder) / name).read_bytes() for name in ("key.pem", "cert.pem")}
 
 
+def test_parameters_of_a_url(redis, options):
+    parameters = "client_name=named&protocol=3&health_check_interval=1&socket_keepalive=yes&timeout=5&max_connections=1"
+    url = f"{options['url']}?{parameters}"
+    with RedisStateStore(url) as store, driver.Redis.from_url(redis.url) as client:
+        use_state(store)
+        assert [each["name"] for each in client.client_list() if each["name"] == "named"] == ["named"]
+
+    async def body(store):
+        await store.set("k", {"x": 1.5})
+        assert await store.get("k") == {"x": 1.5}
+        with driver.Redis.from_url(redis.url) as client:
+            assert [each["name"] for each in client.client_list() if each["name"] == "named"] == ["named"]
+
+    in_loop(body, url=url)
+
+
 def test_tls(redis):
     port = engines.free_port()
     files = certificate()
@@ -978,6 +994,12 @@ def test_tls(redis):
             assert await store.incr("k") == 2
 
         in_loop(body, url=trusted)
+        for parameters in ("ssl_cert_reqs=CERT_NONE&ssl_min_version=TLSv1.2", "ssl_cert_reqs=none&protocol=3"):
+            anyone = f"rediss://localhost:{port}/0?{parameters}"
+            with open_state_store(anyone) as store:
+                store.clear()
+                use_state(store)
+            in_loop(body, url=anyone, table_prefix=f"anyone{len(parameters)}_")
         both({"url": f"rediss://127.0.0.1:{port}/0"}, ConnectionFailedError, "certificate")
         both({"url": f"redis://127.0.0.1:{port}/0", "command_timeout": 2}, ConnectionFailedError, str(port))
         both({"url": trusted.replace("127.0.0.1", "localhost")}, ConnectionFailedError, "localhost")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dis
 import functools
 import gc
 import os
@@ -23,7 +22,6 @@ from proxy import Proxy
 from test_redis import free_ports, in_loop, servers, until, url_with
 
 import praisonai_persistence
-import praisonai_persistence_redis
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -31,6 +29,7 @@ from praisonai_persistence.errors import (
     StoreClosedError,
     UnsupportedOperationError,
 )
+from praisonai_persistence.testing._places import Visit, Watched, visit
 from praisonai_persistence_redis import AsyncRedisStateStore, RedisKnowledgeStore, RedisStateStore
 
 TIMEOUT = 0.5
@@ -94,15 +93,16 @@ def in_thread(function: Callable[[], Any]) -> Callable[[], Any]:
 
 # --------------------------------------------------------------------------------------------------------- interrupts
 
-_FILES = tuple(
-    os.path.dirname(module.__file__) for module in (driver, praisonai_persistence, praisonai_persistence_redis)
-)
-_BEHIND = {
-    dis.opmap[name]
-    for name in ("CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_METHOD", "CALL_FUNCTION_EX")
-    if name in dis.opmap
-}
-_JUMPS = {dis.opmap[name] for name in ("JUMP_BACKWARD", "JUMP_ABSOLUTE") if name in dis.opmap}
+_own = Watched(None)  # this project's frames
+
+
+def _watched(frame: Any) -> bool:
+    """Whether a frame is ours or the driver's; not in a finalizer, which tells nobody of what was raised in it."""
+    if not _own(frame) and frame.f_globals.get("__name__", "").partition(".")[0] != "redis":
+        return False
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is None
 
 
 class Stop(KeyboardInterrupt):
@@ -113,58 +113,26 @@ class SoftTimeLimit(Exception):
     """What is raised from outside, of a class that code may catch by accident."""
 
 
-def at_place(number: int, action: Callable[[], None], call: Callable[[], Any]) -> tuple[str | None, Any]:
-    """Do a call, and ``action`` at the place of that number where the interpreter may run a signal handler.
+def visit_at(number: int, action: Callable[[], None], call: Callable[[], Any]) -> Visit:
+    """Do a call, and ``action`` at its place of that number, in our own code and in the driver's."""
+    gc.collect()  # no finalizer of an earlier turn runs in this one, where nobody would hear of the error
+    gc.disable()
+    try:
+        return visit(call, _watched, number, action)
+    finally:
+        gc.enable()
 
-    These are: behind a call of a C function, at the entry of a function, and at a jump backward, in our own files and
-    in the driver's.
+
+def at_place(number: int, action: Callable[[], None], call: Callable[[], Any]) -> tuple[str | None, Any]:
+    """Do a call, and ``action`` at its place of that number.
 
     Returns:
         Where that was, None if the call has fewer places; and the answer.
     """
-    count = 0
-    where: str | None = None
-    last: tuple[str, Any] = ("", None)
-    previous: dict[Any, int] = {}
-
-    def reached(frame: Any) -> None:
-        nonlocal count, where
-        count += 1
-        if count == number:
-            where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno} {frame.f_code.co_name}"
-            sys.settrace(None)
-            action()
-
-    def local(frame: Any, event: str, _: Any) -> Any:
-        nonlocal last
-        if event == "opcode":
-            op, was = frame.f_code.co_code[frame.f_lasti], previous.get(frame)
-            behind = last == ("opcode", frame) and was in _BEHIND | _JUMPS
-            previous[frame] = op
-            last = ("opcode", frame)
-            if behind and op != dis.opmap.get("RESUME"):
-                reached(frame)
-        elif event in {"return", "exception"}:
-            last = (event, frame)
-            if event == "return":
-                previous.pop(frame, None)
-        return local
-
-    def tracer(frame: Any, event: str, _: Any) -> Any:
-        nonlocal last
-        last = ("call", frame)
-        if not frame.f_code.co_filename.startswith(_FILES):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        reached(frame)
-        return local
-
-    sys.settrace(tracer)
-    try:
-        answer = call()
-    finally:
-        sys.settrace(None)
-    return where, answer
+    found = visit_at(number, action, call)
+    if found.error is not None:
+        raise found.error
+    return found.where, found.result
 
 
 def raising(error: type[BaseException]) -> Callable[[], None]:
@@ -179,24 +147,14 @@ def interrupted_everywhere(
 ) -> int:
     """Interrupt a call at each of its places, one after the other; ``check`` is told where. Returns how many."""
     for number in range(1, 10_000, step):
-        frame = caught = where = None
-        gc.collect()  # no finalizer of an earlier turn runs in this one, where nobody would hear of the error
-        gc.disable()
-        try:
-            where, _ = at_place(number, raising(error), call)
-        except error as raised:
-            caught = raised
-        finally:
-            gc.enable()
-        if caught is None:
-            if where is None:
-                return number
-            raise AssertionError(f"what was raised at {where} did not arrive")
-        frame = caught.__traceback__
-        while frame.tb_next is not None and frame.tb_next.tb_frame.f_code.co_name not in {"reached", "action"}:
-            frame = frame.tb_next
-        code = frame.tb_frame.f_code
-        check(f"place {number}, {os.path.basename(code.co_filename)}:{frame.tb_lineno} {code.co_name}")
+        found = visit_at(number, raising(error), call)
+        if found.where is None:
+            if found.error is not None:
+                raise found.error
+            return number
+        if not isinstance(found.error, error):
+            raise AssertionError(f"what was raised at {found.where} did not arrive") from found.error
+        check(f"place {number}, {found.where}")
     raise AssertionError("the call has no end")
 
 

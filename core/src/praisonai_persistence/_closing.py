@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class _Single:
-    """What holds connections, locks, and perhaps a password."""
+class Single:
+    """What holds connections, locks, or a password: it is never pickled or copied."""
+
+    __slots__ = ()
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
         """Refuse to be pickled, copied or deep-copied: all three ask here.
@@ -24,12 +26,12 @@ class _Single:
             UnsupportedOperationError: always.
         """
         raise UnsupportedOperationError(
-            f"a {type(self).__name__} cannot be pickled or copied: it owns connections, and its URL may hold a "
+            f"a {type(self).__name__} cannot be pickled or copied: it owns connections, or knows a "
             "password; pass on how to open it, and open another one there"
         )
 
 
-class Closing(_Single, ABC):
+class Closing(Single, ABC):
     """``with`` ends in ``close``."""
 
     @abstractmethod
@@ -45,7 +47,7 @@ class Closing(_Single, ABC):
         self.close()
 
 
-class _Awaited(_Single, ABC):
+class _Awaited(Single, ABC):
     async def __aenter__(self) -> Self:
         return self
 

@@ -1,10 +1,15 @@
-"""The end of an event loop of our own."""
+"""The end of event loops, and of what belonged to them."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["drain"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["drain", "hang_up", "on_its_loop"]
 
 _ROUNDS = 4
 _ROUND = 1.0
@@ -39,3 +44,29 @@ async def _end_tasks() -> None:
                     task.exception()  # nobody waits for it any more, so it is not logged as forgotten
         else:
             return
+
+
+def on_its_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """Call a function that touches what belongs to a loop: there if the loop runs in another thread, else here."""
+    if loop.is_running() and asyncio._get_running_loop() is not loop:
+        with contextlib.suppress(RuntimeError):  # it ends just now
+            loop.call_soon_threadsafe(function)
+            return
+    function()
+
+
+def hang_up(transport: Any) -> None:
+    """End a connection at once, also when its loop was closed, which leaves the socket open and warns about it later.
+
+    Args:
+        transport: of asyncio, with TLS or without.
+    """
+    while transport is not None:
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+        with contextlib.suppress(Exception):  # the loop is closed
+            transport.abort()
+        loop = getattr(transport, "_loop", None)
+        if loop is not None and loop.is_closed() and getattr(transport, "_sock", None) is not None:
+            with contextlib.suppress(Exception):  # what the loop would have called next
+                transport._call_connection_lost(None)
+        transport = below

@@ -25,6 +25,7 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._loops import drain
 from praisonai_persistence._store import AsyncStore, BaseStore, SyncStore
 from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
+from praisonai_persistence.drivers.driver import GRACE
 from praisonai_persistence.errors import InvalidValueError, StoreClosedError, UnsupportedOperationError
 from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
 from praisonai_persistence.state import AsyncStateStore, StateStore
@@ -42,8 +43,6 @@ _PART = 100
 """How many items of an iteration cross the bridge at a time."""
 _LAST_WAIT = 5.0
 """Seconds that the end of the process waits for the end of the loop."""
-_GRACE = 10.0
-"""Seconds at the most that an interrupted call waits for the end of what it began (L04)."""
 
 
 # -------------------------------------------------------------------------------------------------- the loop's thread
@@ -120,7 +119,7 @@ class _Loop:
             # An interrupted wait: KeyboardInterrupt, or a signal handler that raises. What was begun is called off and
             # waited for: afterwards it is done or not done, unless it does not end in the time that there is for that.
             loop.call_soon_threadsafe(call.cancel)
-            concurrent.futures.wait([call.answer], _GRACE)
+            concurrent.futures.wait([call.answer], GRACE)
             raise
 
 

@@ -8,8 +8,9 @@ from praisonai_persistence.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["StoreURL", "file_path", "mask", "parse_url", "url_text"]
+__all__ = ["StoreURL", "check_parameters", "file_path", "mask", "parse_url", "socket_path", "url_text"]
 
 # Compiled when a URL needs them, by the functions of re, which keep what they have compiled.
 _SCHEME = r"(?a:([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://)"
@@ -228,3 +229,46 @@ def file_path(url: str | os.PathLike[str], schemes: tuple[str, ...]) -> tuple[st
 
         authority = unquote(authority)
     return authority + parsed.path, parsed.query
+
+
+def socket_path(parsed: StoreURL) -> str | None:
+    """Return the path of a socket that stands in the place of the host, where its slashes are written as ``%2F``.
+
+    None: there is a host, or nothing.
+    """
+    if not (parsed.host or "").lower().startswith("%2f"):
+        return None
+    from urllib.parse import unquote
+
+    authority = parsed.text.partition("://")[2].partition("?")[0].partition("/")[0]  # a host loses its case
+    path = authority.rpartition("@")[2]
+    return unquote(path if parsed.port is None else path.rpartition(":")[0])
+
+
+def check_parameters(
+    title: str, given: Iterable[str], takes: Iterable[str], meant: Mapping[str, str] | None = None
+) -> None:
+    """Check the names of a URL's parameters.
+
+    Args:
+        title: of the engine, for the message.
+        given: the names that stand in the URL.
+        takes: those that it may have, as the message shows them.
+        meant: other names, and what to say about each; names that mean the same may stand here too.
+
+    Raises:
+        ConfigurationError: there is no such parameter; the message says which there are, and the nearest name.
+    """
+    names = list(takes)
+    for name in given:
+        if name in names:
+            continue
+        if meant is not None and name in meant:
+            hint = meant[name]
+        else:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name.lower(), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+        told = f"a URL of {title} takes {', '.join(names) or 'no parameters'}, not {name!r}"
+        raise ConfigurationError(f"{told}; {hint}" if hint else told)

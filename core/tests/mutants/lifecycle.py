@@ -39,6 +39,7 @@ class Client:
 
     def __init__(self) -> None:
         self.calls: Any = []
+        self.file: Any = None
 
     def perform(self, steps: Any) -> Any:
         self.calls.append(steps)  # an AttributeError when another thread has closed it
@@ -194,6 +195,27 @@ class OpensAfterClose(Sound):
 
     clause = "L02"
     runner = AnewRunner
+
+
+class NoisyRunner(SoundRunner):
+    def _open(self) -> Client:
+        client = super()._open()
+        if client.file is None:
+            client.file = open(os.devnull)  # noqa: SIM115  the mistake
+        return client
+
+    def close(self) -> None:
+        client = self._client
+        super().close()
+        if client is not None and client.file is not None:
+            client.file.close()
+
+
+class NoisyEnd(Sound):
+    """Leaves a file to the garbage collector, which warns about it, when nobody closes the store."""
+
+    clause = "L02"
+    runner = NoisyRunner
 
 
 # ------------------------------------------------------------------------------------------------------ L03: interrupts
@@ -510,6 +532,7 @@ ALL = [
         MakesWhatMustExist,
         CloseTakesTheClient,
         OpensAfterClose,
+        NoisyEnd,
         LosesASlot,
         TranslatesEverything,
         LeavesHalfABatch,

@@ -48,6 +48,14 @@ def test_schemes(scheme):
         ("mysql://u:s3cret@h/d?charset=latin1", {}),
         ("mysql://u:s3cret@h/d?connect_timeout=soon", {}),
         ("mysql://u:s3cret@h/d?tls=perhaps", {}),
+        ("mysql://u:s3cret@h/d?ssl=true&ssl_disabled=true", {}),
+        ("mysql://u:s3cret@h/d?ssl_verify_cert=perhaps", {}),
+        ("mysql://u:s3cret@h/d?ssl_key=/k.pem", {}),
+        ("mysql://u:s3cret@h/d?timeout=5&read_timeout=4", {}),
+        ("mysql://u:s3cret@h/d?collation=latin1_bin", {}),
+        ("mysql://u:s3cret@h/d?use_unicode=0", {}),
+        ("mysql://u:s3cret@h/d?unix_socket=", {}),
+        ("mysql://u:s3cret@h/d?program_name=" + "x" * 101, {}),
         ("mysql://u:s3cret@h/d", {"port": 0}),
         ("mysql://u:s3cret@h/d", {"port": "3306"}),
         ("mysql://u:s3cret@h/d", {"connect_timeout": 0}),
@@ -167,3 +175,73 @@ def test_the_deadline_of_an_answer():
     assert times(timeout=5, write_timeout=7, statement_timeout=60) == (5, 7, 60)
     assert times("mysql://h/d?read_timeout=4") == times(read_timeout=4) == (4, 4, None)
     assert times("mysql://h/d?timeout=4") == (4, 4, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("connect_timout", "did you mean 'connect_timeout'?"),
+        ("charsett", "did you mean 'charset'?"),
+        ("connectTimeout", "did you mean 'connect_timeout'?"),
+        ("pool_size", "did you mean 'max_size'?"),
+        ("autocommit", "the store sets up its connections itself"),
+        ("read_default_file", "connection_factory="),
+        ("password", "before the parameters"),
+        ("no_such_thing", "takes connect_timeout, .*, not 'no_such_thing'"),
+    ],
+)
+@pytest.mark.parametrize("store", STORES)
+def test_parameters_that_there_are_not(store, name, told):
+    with pytest.raises(ConfigurationError, match=told):
+        store(f"mysql://h/d?{name}=1")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("ssl_ca=/ca.pem", {"tls": "verify", "tls_ca": "/ca.pem"}),
+        ("ssl_ca=/ca.pem&ssl_mode=REQUIRED", {"tls": "require", "tls_ca": "/ca.pem"}),
+        (
+            "ssl_cert=/c.pem&ssl_key=/k.pem&ssl_key_password=x",
+            {"tls": "require", "tls_cert": "/c.pem", "tls_key": "/k.pem"},
+        ),
+        ("ssl_verify_cert=true", {"tls": "verify"}),
+        ("ssl_mode=REQUIRED&ssl_verify_identity=1", {"tls": "verify"}),
+        ("ssl_verify_cert=false&ssl=preferred", {"tls": "prefer"}),
+        ("ssl_disabled=true", {"tls": "disable"}),
+        ("useSSL=true", {"tls": "verify"}),
+        ("socket=/run/My.sock", {"unix_socket": "/run/My.sock"}),
+        ("read_timeout=4&timeout=4", {"timeout": 4.0}),
+        ("charset=UTF8MB4&collation=utf8mb4_unicode_ci&use_unicode=1", {}),
+        ("program_name=agents", {"program_name": "agents"}),
+    ],
+)
+def test_parameters_as_drivers_write_them(query, expected):
+    settings = settings_of(f"mysql://u:p@h.example/d?{query}", {})
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_a_socket_in_the_place_of_the_host():
+    settings = settings_of("mysql://u:p@%2Frun%2FMySQL%2Fmysqld.sock/agents", {})
+    assert (settings.unix_socket, settings.tls, settings.database) == ("/run/MySQL/mysqld.sock", "disable", "agents")
+    assert settings.place == "/run/MySQL/mysqld.sock"
+
+
+@pytest.mark.parametrize(("host", "tls"), [("::1", "disable"), ("2001:db8::7", "prefer")])
+def test_addresses_of_ipv6(host, tls):
+    settings = settings_of(f"mysql://u:p@[{host}]:3307/agents", {})
+    assert (settings.host, settings.port, settings.tls) == (host, 3307, tls)
+    assert settings.place == f"[{host}]:3307"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("options", [{"tls_ca": "/no/such.pem"}, {"tls_ca": "EMPTY"}, {"tls_cert": "EMPTY"}])
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_certificates_that_cannot_be_read(store, options, tmp_path, anyio_backend):
+    (tmp_path / "empty.pem").touch()
+    given = {name: path.replace("EMPTY", str(tmp_path / "empty.pem")) for name, path in options.items()}
+    one = store("mysql://127.0.0.1:9/d", **given)
+    with pytest.raises(ConfigurationError, match="tls_ca"):
+        if (answer := one.connect()) is not None:
+            await answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -20,14 +21,7 @@ STORES = (RedisStateStore, AsyncRedisStateStore, RedisKnowledgeStore, AsyncRedis
 
 
 def made(url: str | None = None, address: dict[str, Any] | None = None, **options: Any) -> Settings:
-    defaults: dict[str, Any] = {
-        "cluster": None,
-        "max_size": 10,
-        "pool_timeout": 1,
-        "connect_timeout": 2,
-        "timeout": None,
-        "client_options": {},
-    }
+    defaults: dict[str, Any] = {"cluster": None, "limits": {}, "client_options": {}}
     return settings(url, address or {}, **{**defaults, **options})
 
 
@@ -43,6 +37,22 @@ def made(url: str | None = None, address: dict[str, Any] | None = None, **option
         ("redis://h?socket_timeout=1.5&health_check_interval=3", {"socket_timeout": 1.5, "health_check_interval": 3}),
         ("REDIS+ASYNC://h", {"host": "h"}),
         ("unix:///run/redis.sock?db=4", {"path": "/run/redis.sock", "db": 4}),
+        ("unix://ada:p@/run/My%20redis.sock", {"path": "/run/My redis.sock", "username": "ada", "password": "p"}),
+        ("redis://:p@%2Frun%2FMy.sock/3", {"path": "/run/My.sock", "db": 3, "password": "p"}),
+        ("redis://[2001:db8::7]:1/2", {"host": "2001:db8::7", "port": 1, "db": 2}),
+        ("redis://h?protocol=3&client_name=agents", {"protocol": 3, "client_name": "agents"}),
+        (
+            "redis://h?socket_connect_timeout=4&socket_keepalive=no",
+            {"socket_connect_timeout": 4, "socket_keepalive": 0},
+        ),
+        ("redis://h?timeout=1.5", {"socket_timeout": 1.5, "socket_connect_timeout": 10}),
+        ("redis://h?username=ada&password=p", {"username": "ada", "password": "p"}),
+        (
+            "rediss://h?ssl_cert_reqs=CERT_NONE&ssl_min_version=TLSv1.2",
+            {"ssl_cert_reqs": "none", "ssl_min_version": ssl.TLSVersion.TLSv1_2},
+        ),
+        ("rediss://h?ssl_ca_certs=/ca.pem&ssl_min_version=771", {"ssl_ca_certs": "/ca.pem"}),
+        ("rediss://h?ssl_certfile=/c&ssl_keyfile=/k&ssl_check_hostname=false", {"ssl_check_hostname": False}),
         ("redis+cluster://h:7000,other", {"host": "h", "port": 7000, "db": 0}),
     ],
 )
@@ -53,7 +63,13 @@ def test_urls(url, expected):
 
 
 def test_what_is_given_beside_a_url_wins():
-    how = made("redis://a:p@h:1/2", {"host": "other", "db": 5, "password": None}, client_options={"client_name": "n"})
+    how = made(
+        "redis://a:p@h:1/2?socket_connect_timeout=7&max_connections=4&pool_timeout=5",
+        {"host": "other", "db": 5, "password": None},
+        limits={"connect_timeout": 2, "timeout": None, "max_size": 3},
+        client_options={"client_name": "n"},
+    )
+    assert (how.max_size, how.pool_timeout) == (3, 5)
     assert how.hosts == [("other", 1)]
     assert how.arguments["db"] == 5
     assert how.arguments["password"] == "p"
@@ -64,7 +80,7 @@ def test_what_is_given_beside_a_url_wins():
 
 def test_tls_and_variants():
     assert [made(f"{scheme}://h").tls for scheme in ("redis", "valkey", "rediss", "valkeys")] == [0, 0, 1, 1]
-    how = made("rediss+sentinel://u:p@h1,h2:5/agents/3?sentinel_password=s")
+    how = made("rediss+sentinel://u:p@h1,h2:5/agents/3?sentinel_password=s&connect_timeout=2")
     assert (how.service, how.hosts, how.tls) == ("agents", [("h1", 26379), ("h2", 5)], True)
     assert how.arguments["db"] == 3
     assert how.sentinel == {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "password": "s", "ssl": True}
@@ -86,6 +102,24 @@ def test_tls_and_variants():
         {"url": "redis://h?db=x"},
         {"url": "redis://h?socket_timeout=soon"},
         {"url": "redis://h?no_such_parameter=1"},
+        {"url": "redis://h?socket_timeout=0"},
+        {"url": "redis://h?timeout=nan"},
+        {"url": "redis://h?timeout=3&socket_timeout=4"},
+        {"url": "redis://h?health_check_interval=-1"},
+        {"url": "redis://h?protocol=4"},
+        {"url": "redis://h?client_name="},
+        {"url": "redis://h/1?db=2"},
+        {"url": "redis://:p@h/1?password=q"},
+        {"url": "rediss://h?ssl_cert_reqs=perhaps"},
+        {"url": "rediss://h?ssl_check_hostname=perhaps"},
+        {"url": "rediss://h?ssl_min_version=9"},
+        {"url": "unix://run/redis.sock"},
+        {"url": "rediss://%2Frun%2Fredis.sock"},
+        {"url": "redis://%2Frun%2Fredis.sock:6379"},
+        {"url": "redis://h?sentinel_password=x"},
+        {"host": "h", "client_options": {"ssl_ca_certs": "/ca.pem"}},
+        {"host": "h", "client_options": {"decode_responses": True}},
+        {"url": "rediss://h", "client_options": {"ssl_validate_ocsp": True}},
         {"url": "redis://h1,h2"},
         {"url": "redis+cluster://h/1"},
         {"url": "redis+sentinel://h"},
@@ -125,6 +159,34 @@ def test_prefixes_that_cannot_be(prefix):
 
 def test_addresses_for_messages():
     assert made("redis://u:p@h:1/2").where == "h:1, database 2"
+    assert made("redis://[::1]:1/2").where == "[::1]:1, database 2"
+    assert made("redis+sentinel://[::1]:1,i/agents").where == "'agents' of the sentinels [::1]:1, i:26379"
     assert made("unix:///s").where == "/s, database 0"
     assert made("redis+cluster://h:1").where == "h:1"
     assert made("redis+sentinel://h:1,i:2/agents").where == "'agents' of the sentinels h:1, i:2"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://h?socket_timout=1", "did you mean"),
+        ("redis://h?client_nam=x", "did you mean 'client_name'?"),
+        ("redis://h?decode_responses=true", "needs bytes"),
+        ("redis://h?retry_on_timeout=true", "retry_timeout"),
+        ("redis://h?ssl_ca_certs=/ca.pem", "rediss://"),
+        ("redis://h?ssl=true", "rediss://"),
+        ("rediss://h?ssl_validate_ocsp=true", "async connections cannot"),
+        ("redis://h?table_prefix=x", "option beside the URL"),
+        ("redis://h?nothing_of_the_kind=x", "takes db, .*, not 'nothing_of_the_kind'"),
+    ],
+)
+@pytest.mark.parametrize("store", STORES)
+def test_parameters_that_there_are_not(store, url, told):
+    with pytest.raises(ConfigurationError, match=told):
+        store(url)
+
+
+def test_parameters_for_sentinels():
+    how = made("redis+sentinel://h/agents?sentinel_username=u&sentinel_socket_timeout=3&timeout=4")
+    assert how.sentinel == {"socket_timeout": 3.0, "socket_connect_timeout": 10.0, "username": "u"}
+    assert how.timeout == 4

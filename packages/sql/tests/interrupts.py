@@ -1,19 +1,14 @@
-"""Raises at every place of a call where CPython 3.11 may deliver a signal, one place at a time.
-
-Those are the places behind calls of C functions, at the entry of Python functions, and at jumps backwards.
-"""
+"""Raises at every place of a call where CPython may deliver a signal, one place at a time."""
 
 from __future__ import annotations
 
-import dis
-import sys
+import gc
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
-_CHECKED = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD") if name in dis.opmap}
-_PACKAGES = str(Path(__file__).resolve().parents[2])
+from praisonai_persistence.testing._places import Watched, visit
+
+_watched = Watched(None)  # this project's frames
 
 
 class Interrupt(KeyboardInterrupt):
@@ -26,44 +21,13 @@ def interrupted(call: Callable[[], Any], number: int, kind: type[BaseException] 
     Returns:
         What came out of the call; None: it has ended well, or has fewer places.
     """
-    count = 0
-    previous: dict[FrameType, int] = {}
-    last: tuple[str, FrameType | None] = ("", None)
 
-    def reached() -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            sys.settrace(None)
-            raise kind
+    def raise_it() -> None:
+        raise kind
 
-    def local(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal last
-        if event == "opcode":
-            before = previous.get(frame)
-            previous[frame] = frame.f_code.co_code[frame.f_lasti]
-            checked = last == ("opcode", frame) and before in _CHECKED
-            last = ("opcode", frame)
-            if checked:
-                reached()
-        elif event in {"return", "exception"}:
-            last = (event, frame)
-        return local
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal last
-        last = ("call", frame)
-        if not frame.f_code.co_filename.startswith(_PACKAGES):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        reached()
-        return local
-
-    sys.settrace(trace)
+    gc.collect()  # no finalizer of an earlier turn runs in this one, where nobody would hear of the error
+    gc.disable()
     try:
-        call()
-    except BaseException as error:
-        return error
+        return visit(call, _watched, number, raise_it).error
     finally:
-        sys.settrace(None)
-    return None
+        gc.enable()

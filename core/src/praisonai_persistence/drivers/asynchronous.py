@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import weakref
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -21,7 +22,7 @@ from praisonai_persistence.steps import Pause, is_write, run_async
 from praisonai_persistence.stores.runners import AsyncRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.steps import Steps
@@ -64,6 +65,7 @@ class _Here:
         turn: held by those who take turns.
         attempts: how often somebody has tried to open a client.
         failure: the number of the last attempt, and its error, if it failed.
+        guard: closes the client when the loop ends.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,6 +76,7 @@ class _Here:
         self.turn = asyncio.Lock()
         self.attempts = 0
         self.failure: tuple[int, PersistenceError] | None = None
+        self.guard: AsyncGenerator[None, None] | None = None
 
 
 class AsyncDriverRunner(AsyncRunner):
@@ -91,11 +94,17 @@ class AsyncDriverRunner(AsyncRunner):
         self._closed = False
         self._forked = False
         self._grace = min(driver.timeout, GRACE)
-        self._heres: dict[asyncio.AbstractEventLoop, _Here] = {}
+        self._fresh()
         renew_in_child(self)
 
+    def _fresh(self) -> None:
+        self._heres: dict[asyncio.AbstractEventLoop, _Here] = {}
+        self._at_end = weakref.finalize(self, _let_go_of_all, self._driver, self._heres)
+
     def _renew(self) -> None:
-        heres, self._heres = self._heres, {}
+        self._at_end.detach()
+        heres = self._heres
+        self._fresh()
         inherited.append(heres)
         self._forked = self._forked or any(here.held is not None for here in heres.values())
 
@@ -167,9 +176,15 @@ class AsyncDriverRunner(AsyncRunner):
             for other, its in list(self._heres.items()):
                 if other.is_closed():  # what belongs to it cannot be closed any more, only let go of
                     self._heres.pop(other, None)
-                    self._abandon(its.held)
+                    _abandon(self._driver, its.held)
             here = self._heres[loop] = _Here(loop)
         return here
+
+    async def _guarded(self, here: _Here) -> None:
+        """Have the client closed when the loop's asynchronous generators are shut down, as ``asyncio.run`` does."""
+        if here.guard is None:
+            here.guard = _until_the_end(self._driver, self._heres, here)
+            await here.guard.asend(None)  # does not wait
 
     async def _attempts(self, here: _Here, operation: Callable[P, Steps[T]], *args: Any, **kwargs: Any) -> T:
         write = is_write(operation)
@@ -190,7 +205,7 @@ class AsyncDriverRunner(AsyncRunner):
             finally:
                 held.uses -= 1
                 if held.ended and not held.uses:
-                    self._abandon(held)
+                    _abandon(self._driver, held)
 
     def _repeats(self, error: PersistenceError, write: bool) -> bool:
         try:
@@ -217,7 +232,7 @@ class AsyncDriverRunner(AsyncRunner):
                     try:
                         answer = driver.perform(on, request)
                         if inspect.isawaitable(answer):
-                            answer = await self._within(held, driver.timeout, answer)
+                            answer = await _within(driver, held, driver.timeout, answer)
                     except PersistenceError:
                         raise
                     except Exception as error:
@@ -235,29 +250,6 @@ class AsyncDriverRunner(AsyncRunner):
                 raise
             raise ours(driver, error, hook) from error
 
-    async def _within(self, held: _Held, seconds: float, answer: Any) -> Any:
-        """Await an answer of the client, for so long at the most."""
-        task = asyncio.current_task()
-        late = False
-
-        def stop() -> None:
-            nonlocal late
-            late = held.broken = True
-            if task is not None:
-                task.cancel()
-
-        # A call that is called off hears of it itself: no need for a task of its own, as wait_for makes.
-        alarm = asyncio.get_running_loop().call_later(seconds, stop)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if late:
-                _uncancel(task)
-                raise Deadline(seconds, self._driver.where).missed() from None
-            raise
-        finally:
-            alarm.cancel()
-
     # ------------------------------------------------------------------------------------------------------ connecting
 
     async def _connected(self, here: _Here) -> _Held:
@@ -272,12 +264,13 @@ class AsyncDriverRunner(AsyncRunner):
             if held is not None and held.broken:
                 here.held, held.ended = None, True
                 if not held.uses:  # else its last user does it
-                    self._abandon(held)
+                    _abandon(self._driver, held)
             if here.held is None:
                 if here.failure is not None and here.failure[0] > arrived:
                     # Somebody has tried since, in vain: the next in the queue does not wait for as long again.
                     raise type(here.failure[1])(*here.failure[1].args) from here.failure[1].__cause__
                 here.attempts = attempt = here.attempts + 1
+                await self._guarded(here)
                 try:
                     here.held = await self._open(here)
                 except PersistenceError as error:
@@ -296,7 +289,7 @@ class AsyncDriverRunner(AsyncRunner):
             try:
                 client = driver.open(Deadline(driver.connect_timeout, driver.where))
                 if inspect.isawaitable(client):
-                    client = await self._within(held, driver.connect_timeout, client)
+                    client = await _within(driver, held, driver.connect_timeout, client)
             except PersistenceError:
                 raise
             except Exception as error:
@@ -311,15 +304,15 @@ class AsyncDriverRunner(AsyncRunner):
             if probe is not None:
                 iter(probe)
         except Exception as error:
-            await self._dispose(held)
+            await _dispose(self._driver, held)
             if from_outside(driver, error):
                 raise
             raise ours(driver, error, "probe()") from error
         if probe is not None:
             try:
-                await self._within(held, driver.connect_timeout, self._operate(here, held, True, lambda: probe))
+                await _within(driver, held, driver.connect_timeout, self._operate(here, held, True, lambda: probe))
             except BaseException:
-                await self._dispose(held)
+                await _dispose(self._driver, held)
                 raise
         return held
 
@@ -334,7 +327,7 @@ class AsyncDriverRunner(AsyncRunner):
                 await self._end(its)
             elif loop.is_closed() or not loop.is_running():
                 self._heres.pop(loop, None)
-                self._abandon(its.held)
+                _abandon(self._driver, its.held)
             else:
                 await self._end_there(its)
 
@@ -357,7 +350,7 @@ class AsyncDriverRunner(AsyncRunner):
         if here.loop.is_closed():
             ending.close()
         self._heres.pop(here.loop, None)
-        self._abandon(here.held)
+        _abandon(self._driver, here.held)
 
     async def _end(self, here: _Here) -> None:
         own = asyncio.current_task()
@@ -366,29 +359,82 @@ class AsyncDriverRunner(AsyncRunner):
         self._heres.pop(here.loop, None)
         held, here.held = here.held, None
         if held is not None:
-            await self._dispose(held)
+            await _dispose(self._driver, held)
+        if here.guard is not None:
+            await here.guard.aclose()
 
-    async def _dispose(self, held: _Held) -> None:
-        """Close a client, or let go of it if its state is not known."""
-        if held.broken:
-            self._abandon(held)
-        elif self._driver.given is None:
-            client, held.client = held.client, None
-            try:
-                closing = self._driver.close(client)
-                if inspect.isawaitable(closing):
-                    await self._within(held, _FAREWELL, closing)
-            except (asyncio.CancelledError, GeneratorExit):  # this loop ends in the middle of it
-                let_go(self._driver, client, abandon=True)
+
+# What has to work without the runner, which may have been dropped.
+
+
+async def _within(driver: Driver, held: _Held, seconds: float, answer: Any) -> Any:
+    """Await an answer of the client, for so long at the most."""
+    task = asyncio.current_task()
+    late = False
+
+    def stop() -> None:
+        nonlocal late
+        late = held.broken = True
+        if task is not None:
+            task.cancel()
+
+    # A call that is called off hears of it itself: no need for a task of its own, as wait_for makes.
+    alarm = asyncio.get_running_loop().call_later(seconds, stop)
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if late:
+            _uncancel(task)
+            raise Deadline(seconds, driver.where).missed() from None
+        raise
+    finally:
+        alarm.cancel()
+
+
+async def _dispose(driver: Driver, held: _Held) -> None:
+    """Close a client, or let go of it if its state is not known."""
+    if held.broken:
+        _abandon(driver, held)
+    elif driver.given is None:
+        client, held.client = held.client, None
+        try:
+            closing = driver.close(client)
+            if inspect.isawaitable(closing):
+                await _within(driver, held, _FAREWELL, closing)
+        except (asyncio.CancelledError, GeneratorExit):  # this loop ends in the middle of it
+            let_go(driver, client, abandon=True)
+            raise
+        except Exception as error:
+            if from_outside(driver, error):
                 raise
-            except Exception as error:
-                if from_outside(self._driver, error):
-                    raise
 
-    def _abandon(self, held: _Held | None) -> None:
-        if held is not None and held.client is not None and self._driver.given is None:
-            client, held.client = held.client, None
-            let_go(self._driver, client, abandon=True)
+
+def _abandon(driver: Driver, held: _Held | None) -> None:
+    if held is not None and held.client is not None and driver.given is None:
+        client, held.client = held.client, None
+        let_go(driver, client, abandon=True)
+
+
+async def _until_the_end(
+    driver: Driver, heres: dict[asyncio.AbstractEventLoop, _Here], here: _Here
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        if heres.get(here.loop) is here:
+            del heres[here.loop]
+        held, here.held = here.held, None
+        if held is not None:
+            await _dispose(driver, held)
+
+
+def _let_go_of_all(driver: Driver, heres: dict[asyncio.AbstractEventLoop, _Here]) -> None:
+    """Let go of what a runner has left that was dropped, or is still there at the end of the process."""
+    for loop, here in list(heres.items()):
+        heres.pop(loop, None)
+        if not loop.is_running():  # else its guard does it there
+            held, here.held = here.held, None
+            _abandon(driver, held)
 
 
 def _uncancel(task: asyncio.Task[Any] | None) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.drivers.outside import outsider
 from praisonai_persistence.errors import (
     BackendError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Deadline", "Driver", "check_exists", "from_outside", "load", "ours", "raised_outside"]
 
 GRACE = 10.0
-"""Seconds at the most that a cancelled async call waits for the end of what it began (L04)."""
+"""Seconds at the most that a cancelled or interrupted call waits for the end of what it began (L04)."""
 
 
 class Deadline:
@@ -59,7 +60,7 @@ class Deadline:
         return ConnectionFailedError(f"{self._where} did not answer within {self.seconds:g} seconds")
 
 
-class Driver:
+class Driver(Single):
     """What a backend says about its client; the runners do everything else. Derive from it.
 
     A hook may be called from any thread. For an async client (``asynchronous``), ``open``, ``close``, ``probe`` and

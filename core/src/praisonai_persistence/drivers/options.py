@@ -6,6 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 
@@ -131,7 +132,7 @@ def option(
     return Option(default, kind, meaning, url, server, secret)
 
 
-class Options:
+class Options(Single):
     """What a store of a backend was given, checked; nothing is touched.
 
     Derive from it, say where the engine can be, and declare what it can be given with [option][]. An object has each
@@ -269,18 +270,14 @@ class Options:
     def _from_url(
         self, url: str, place: dict[str, Any], found: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        from praisonai_persistence.urls import parse_url
+        from praisonai_persistence.urls import check_parameters, parse_url
 
         parsed = parse_url(url)
         if parsed.scheme not in self.schemes:
             raise ConfigurationError(f"{parsed} has the scheme {parsed.scheme!r}, not {self.schemes[0]}")
         if "path" in place or "host" in place:
             raise ConfigurationError(f"say where {self.title} is by one of {self.forms()}")
-        takes = [name for name, one in self.declared.items() if one.url]
-        if unknown := sorted(set(parsed.query) - set(takes)):
-            raise ConfigurationError(
-                f"a URL of {self.title} takes {', '.join(takes) or 'no parameters'}, not {', '.join(unknown)}"
-            )
+        check_parameters(self.title, parsed.query, [name for name, one in self.declared.items() if one.url])
         stated: dict[str, Any] = {name: self.declared[name].read(text) for name, text in parsed.query.items()}
         if parsed.host is None or not self.servers:
             place = {"path": self._path_of(parsed, url), **place}

@@ -9,8 +9,10 @@ under way, and a call that was registered but has not begun finds that the clien
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +67,21 @@ class Held:
         me = threading.get_ident()
         return any(ident == me and lock.locked() for lock, (ident, _) in list(self.calls.items()))
 
-    def bury(self, driver: Driver) -> None:
-        """Close the client, if it has ended and nobody has a call on it. Harmless when repeated."""
+    def bury(self, driver: Driver, *, wait: bool = True) -> None:
+        """Close the client, if it has ended and nobody has a call on it. Harmless when repeated.
+
+        Args:
+            driver: that opened it.
+            wait: until it is closed.
+        """
         if not self.ended or any(lock.locked() for lock in list(self.calls)):
             return
         closing = self.closing
         if closing is None:
             closing = self.closing = Background(lambda: self._close(driver))
         closing.start()
-        closing.wait(None if driver.place is not None else driver.connect_timeout)
+        if wait:
+            closing.wait(None if driver.place is not None else driver.connect_timeout)
 
     def _close(self, driver: Driver) -> None:
         try:
@@ -85,13 +93,28 @@ class Held:
             # its files, else nobody can open them again.
             let_go(driver, client, abandon=self.broken and driver.place is None)
 
-    def wait(self, runner: object = None) -> None:
-        """Wait for the calls that are under way (of a runner); not for those that this thread is in."""
+    def wait(self, runner: object = None, until: float | None = None) -> bool:
+        """Wait for the calls that are under way (of a runner); not for those that this thread is in.
+
+        Args:
+            runner: None: of all.
+            until: the latest, by ``time.monotonic()``; None: no limit.
+
+        Returns:
+            Whether they have ended.
+        """
         me = threading.get_ident()
         for lock, (ident, owner) in list(self.calls.items()):
-            if ident != me and runner in (None, owner):
+            if ident == me or runner not in (None, owner):
+                continue
+            if until is None:
                 with lock:
                     pass
+            elif lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                lock.release()
+            else:
+                return False
+        return True
 
 
 def identity(path: str | None) -> tuple[int, int] | None:
@@ -120,6 +143,7 @@ class Slot:
     def __init__(self, place: Hashable | None) -> None:
         self._place = place
         self.held: Held | None = None
+        self._driver: Driver | None = None  # that opened it
         self._retired: list[Held] = []  # broken clients of servers, on which others still have calls under way
         self._users: dict[int, weakref.ref[Any]] = {}
         self.forked = False
@@ -127,6 +151,7 @@ class Slot:
         self.failure: tuple[int, PersistenceError] | None = None
         self._opening: Background | None = None
         self.lock = threading.RLock()
+        _slots_in_use.add(self)
         renew_in_child(self)
 
     def _renew(self) -> None:
@@ -140,8 +165,44 @@ class Slot:
             held.ended = self.forked = True
 
     def join(self, runner: object) -> None:
-        """Make a runner a user of the client."""
-        self._users[id(runner)] = weakref.ref(runner)
+        """Make a runner a user of the client, until it leaves or is dropped."""
+        ident = id(runner)
+        if ident not in self._users:
+            self._users[ident] = weakref.ref(runner, lambda _: self._dropped(ident))
+
+    def _dropped(self, ident: int) -> None:
+        """Have the client closed, but wait for nothing: this is called anywhere, by the garbage collector."""
+        self._users.pop(ident, None)
+        lock: Any = self.lock
+        if self.busy():
+            return  # this thread opens or closes it
+        try:
+            if lock.acquire(False):  # else another thread does
+                with lock:
+                    lock.release()  # from here on `with` alone has it
+                    held, driver = self.held, self._driver
+                    if held is not None and driver is not None and not self.in_use():
+                        held.ended = True  # and who opens it again waits until it is closed
+                        held.bury(driver, wait=False)
+        except BaseException:
+            if lock._is_owned():  # interrupted just behind `acquire`
+                lock.release()
+            raise
+
+    def end(self, until: float) -> None:
+        """Close the client at the end of the process, when calls under way have ended, or it is late.
+
+        Args:
+            until: the latest, by ``time.monotonic()``.
+        """
+        held, driver = self.held, self._driver
+        if held is None or driver is None or self.busy() or held.in_call():
+            return
+        held.ended = True
+        if held.wait(until=until):
+            held.bury(driver, wait=False)
+            if held.closing is not None:
+                held.closing.wait(max(0.0, until - time.monotonic()))
 
     def in_use(self) -> bool:
         """Whether there is a runner that has joined, not left, and not been dropped."""
@@ -168,6 +229,8 @@ class Slot:
             self._replace(driver, held)
             held = None
         if held is None:
+            if _ending and threading.current_thread() is not threading.main_thread():
+                raise UnsupportedOperationError(f"{driver.where} is not opened any more: the process is about to end")
             if self.forked and driver.forks == "refuse":
                 raise UnsupportedOperationError(
                     f"{driver.where} does not survive a fork: start processes with 'spawn', or open the store in the "
@@ -175,7 +238,7 @@ class Slot:
                 )
             held = self._opened(driver, probe)
             held.identity = identity(driver.path)
-            self.held = held
+            self.held, self._driver = held, driver
             self._opening = None
             if driver.place is None:
                 return held  # probed already
@@ -279,6 +342,25 @@ def let_go(driver: Driver, client: Any, *, abandon: bool) -> None:
             raise
 
 
+_LAST_WAIT = 5.0
+"""Seconds that the end of the process waits for calls under way, and for the clients to close."""
+_ending = False
+
+
+def _end_all() -> None:
+    """Close what is open at the end of the process, before Python takes apart what the clients need for that.
+
+    A daemon thread in the middle of a call would be stopped within the engine's own code, which some do not survive.
+    """
+    global _ending  # noqa: PLW0603 - once in the life of a process
+    _ending = True
+    until = time.monotonic() + _LAST_WAIT
+    for slot in list(_slots_in_use):
+        slot.end(until)
+
+
+_slots_in_use: weakref.WeakSet[Slot] = weakref.WeakSet()
+atexit.register(_end_all)
 _slots: dict[tuple[type, Hashable], Slot] = {}
 _finding = threading.RLock()
 

@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from functools import partial
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import StoreClosedError, StoreNotFoundError, UnsupportedOperationError
 from praisonai_persistence.steps import run
@@ -52,7 +53,7 @@ class OnRunner:
         runner.expect_existing()
 
 
-class Runner(Expecting, ABC):
+class Runner(Expecting, Single, ABC):
     """Runs operations for sync callers; safe to share between threads."""
 
     @abstractmethod
@@ -77,7 +78,7 @@ class Runner(Expecting, ABC):
         """Release what was opened here, and nothing that was handed in. Harmless when repeated."""
 
 
-class AsyncRunner(Expecting, ABC):
+class AsyncRunner(Expecting, Single, ABC):
     """[Runner][] for async callers; safe to share between the tasks of a loop."""
 
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import shutil
 import stat
 import sys
@@ -26,6 +27,8 @@ __all__ = [
     "check",
     "descriptors",
     "malformed",
+    "parts_of",
+    "pickled",
     "put_in_place",
     "readable",
     "remove",
@@ -139,6 +142,34 @@ def secrets_in(options: Mapping[str, Any]) -> Iterator[str]:
         with contextlib.suppress(ValueError):
             if password := urlsplit(value).password:
                 yield from (password, unquote(password))
+
+
+def parts_of(store: Any) -> Iterator[Any]:
+    """Give a store, and every object of its own package and of this project's that it leads to."""
+    own = {cls.__module__.partition(".")[0] for cls in type(store).__mro__} - {"builtins", "abc", "typing"}
+    seen: set[int] = set()
+    left = [store]
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, (type, str, bytes, int, float)):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Mapping):
+            left += one.values()
+        elif isinstance(one, (list, tuple, set)):
+            left += one
+        elif type(one).__module__.partition(".")[0] in own or type(one).__module__.startswith("praisonai_persistence"):
+            yield one
+            slots = [name for cls in type(one).__mro__ for name in getattr(cls, "__slots__", ())]
+            left += [*getattr(one, "__dict__", {}).values(), *(getattr(one, name, None) for name in slots)]
+
+
+def pickled(value: Any) -> bytes:
+    """Return a pickle, or nothing where that is refused."""
+    try:
+        return pickle.dumps(value)
+    except Exception:
+        return b""
 
 
 def malformed(spec: StoreSpec) -> Iterator[StoreSpec]:

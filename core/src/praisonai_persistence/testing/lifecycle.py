@@ -34,9 +34,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio.to_thread
 import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
+from praisonai_persistence.testing._ends import ENDS, USUAL, found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
@@ -44,6 +46,8 @@ from praisonai_persistence.testing._lifecycle_checks import (
     check,
     descriptors,
     malformed,
+    parts_of,
+    pickled,
     readable,
     run_loops,
     secrets_in,
@@ -63,6 +67,7 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     Unsupported,
     declares,
+    full_only,
     needs_fixture,
     only,
     raw,
@@ -187,6 +192,22 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
         child = await spawn(f"{BODIES}:write", kind=spec.kind, name="child")
         child.go()
         await child.result()
+
+    async def test_l02_a_process_that_ends_with_the_store_open_prints_nothing(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """No warning, no exception that was never retrieved, no error at the exit; and the process does end."""
+        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, USUAL)
+        assert not found, "\n".join(found)
+
+    @full_only
+    async def test_l02_other_ends_of_a_process_print_nothing(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """With calls under way, behind the bridge, and when no connection was made."""
+        others = [end for end in ENDS[mode] if end not in USUAL]
+        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, others)
+        assert not found, "\n".join(found)
 
     @only("sync")
     async def test_l02_close_at_every_place_of_a_call(self, spawn: Spawn, spec: StoreSpec) -> None:
@@ -362,6 +383,17 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
                 with pytest.raises(PersistenceError):
                     make(raw(store))
             await work.prepare(store)
+
+    async def test_l10_no_part_of_a_store_takes_a_secret_into_a_pickle(
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+    ) -> None:
+        """Its options, driver, runner and pool are refused like the store itself, or hold no secret."""
+        for one in [spec, *([unreachable_spec] if unreachable_spec is not None else [])]:
+            store = one.open(mode)
+            secrets = [secret.encode() for secret in secrets_in(one.options) if secret]
+            told = [type(part).__name__ for part in parts_of(store) if any(s in pickled(part) for s in secrets)]
+            await awaitable(store).close()
+            assert not told, f"pickles of these hold a secret: {told}"
 
     async def test_l10_no_secret_is_shown(
         self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, caplog: pytest.LogCaptureFixture

@@ -42,8 +42,9 @@ class _Store(ServerStore):
     """What the four stores are given.
 
     Args:
-        url: ``mysql://user:password@host:3306/database``; timeouts, ``max_size``, ``tls``, ``tls_ca`` and
-            ``unix_socket`` may stand in it as parameters.
+        url: ``mysql://user:password@host:3306/database``; timeouts, ``max_size``, ``unix_socket``, ``program_name`` and
+            what begins with ``tls`` may stand in it as parameters. A socket may stand in the place of the host, with
+            its slashes as ``%2F``.
         host: of the server; these options win over the URL.
         port: of the server.
         user: its name.
@@ -61,8 +62,13 @@ class _Store(ServerStore):
         statement_timeout: seconds after which the server ends a statement; by default its own setting.
         read_timeout: the older name of ``timeout``, which goes before it.
         tls: ``disable``, ``prefer``, ``require``, ``verify``, True (verify), False, or an ``ssl.SSLContext``. Default:
-            ``disable`` on this machine, ``verify`` for serverless hosts, else ``prefer``.
+            ``verify`` with ``tls_ca``, ``require`` with ``tls_cert``, ``disable`` on this machine, ``verify`` for
+            serverless hosts, else ``prefer``.
         tls_ca: path of the certificates to trust.
+        tls_cert: path of a certificate to show to the server.
+        tls_key: path of its key, if that is not in the same file.
+        tls_key_password: of the key.
+        program_name: what the server lists the connections under.
         create_schema: create the tables if they are missing; False: they must be there.
         adopt_legacy: whether the first call takes over tables of PraisonAI itself that stand where this store's are
             to be (see ``adopt_legacy()``); only of conversations.
@@ -100,6 +106,10 @@ class _Store(ServerStore):
         statement_timeout: float | None = None,
         tls: str | bool | ssl.SSLContext | None = None,
         tls_ca: str | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        tls_key_password: str | None = None,
+        program_name: str | None = None,
         create_schema: bool = True,
         adopt_legacy: bool = False,
         pool: Any = None,
@@ -122,6 +132,10 @@ class _Store(ServerStore):
                 "statement_timeout": statement_timeout,
                 "tls": tls,
                 "tls_ca": tls_ca,
+                "tls_cert": tls_cert,
+                "tls_key": tls_key,
+                "tls_key_password": tls_key_password,
+                "program_name": program_name,
             },
         )
         self._check_connections(settings.max_size, pool, connection_factory)

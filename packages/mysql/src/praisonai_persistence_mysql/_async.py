@@ -11,6 +11,7 @@ import aiomysql
 from pymysql.constants import CLIENT
 from pymysql.converters import decoders as DECODERS  # noqa: N812  # a constant
 
+from praisonai_persistence._loops import hang_up
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
 from praisonai_persistence_mysql._errors import (
     INSIDERS,
@@ -118,10 +119,8 @@ def _cut(raw: Any, transport: asyncio.WriteTransport | None) -> None:
         raw: the connection.
         transport: what it had when it was open; it may have closed itself meanwhile, and forgotten that.
     """
+    hang_up(transport)
     with suppress(Exception):  # the loop may be gone
-        if transport is not None:
-            transport.abort()
-    with suppress(Exception):
         raw.close()
 
 
@@ -391,6 +390,7 @@ class AsyncMySQLPool(AsyncPool):
             autocommit=None,
             conv=DECODERS,
             ssl=settings.context(),
+            program_name=settings.program_name or "",
         )
         raw.tls_required = settings.tls_required
         try:

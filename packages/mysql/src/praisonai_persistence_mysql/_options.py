@@ -7,15 +7,18 @@ import ssl
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
-from praisonai_persistence.urls import mask, parse_url
+from praisonai_persistence.urls import check_parameters, mask, parse_url, socket_path
 
 __all__ = ["Settings", "settings_of"]
 
 SCHEMES = ("mysql", "mariadb", "aiomysql")
 _TIMES = ("connect_timeout", "pool_timeout", "timeout", "write_timeout", "statement_timeout")
 _OLD_NAMES = {"read_timeout": "timeout"}
+_TEXTS = ("unix_socket", "tls_ca", "tls_cert", "tls_key", "tls_key_password", "program_name")
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _COLD_STARTS = ("psdb.cloud", "tidbcloud.com")  # serverless: asleep at times, and only with TLS
 _MODES = {
     "disable": "disable", "disabled": "disable", "false": "disable", "0": "disable",
@@ -24,12 +27,38 @@ _MODES = {
     "verify": "verify", "verify_ca": "verify", "verify_identity": "verify", "strict": "verify",
     "true": "verify", "1": "verify", '{"rejectunauthorized":true}': "verify",
 }  # fmt: skip
-_TLS_NAMES = ("tls", "ssl", "ssl_mode", "sslmode", "sslaccept")
-_CA_NAMES = ("tls_ca", "ssl_ca", "sslcert")
+_LONGEST_NAME = 100  # the drivers have 255 bytes for all that they tell the server about themselves
+_STRICTNESS = ("prefer", "require", "verify")
+_TLS_NAMES = ("tls", "ssl", "ssl_mode", "sslmode", "sslaccept", "use_ssl", "usessl")
+_VERIFYING = ("ssl_verify_cert", "ssl_verify_identity", "ssl_check_hostname")
+"""Flags of PyMySQL, mysqlclient and others, each of which asks for ``verify``."""
+_SAME = {
+    "socket": "unix_socket", "read_timeout": "timeout",
+    "ssl_ca": "tls_ca", "sslcert": "tls_ca", "ssl_cert": "tls_cert", "ssl_key": "tls_key",
+    "ssl_key_password": "tls_key_password",
+}  # fmt: skip
+"""How drivers and providers write our options."""
+_PARAMETERS = (*_TIMES, "max_size", *_TEXTS, "tls", "charset")
+_MEANT = {
+    **dict.fromkeys(("pool_size", "maxsize", "connection_limit", "max_connections"), "did you mean 'max_size'?"),
+    **dict.fromkeys(("minsize", "pool_recycle", "max_overflow", "echo"), "the store has a pool of its own"),
+    **dict.fromkeys(
+        ("autocommit", "init_command", "sql_mode", "time_zone", "servertimezone", "client_flag", "local_infile",
+         "isolation_level", "cursorclass", "conv", "compress"),
+        "the store sets up its connections itself",
+    ),
+    **dict.fromkeys(
+        ("read_default_file", "read_default_group", "bind_address", "auth_plugin", "server_public_key", "ssl_capath",
+         "ssl_cipher"),
+        "for more than that, give connection_factory=",
+    ),
+    **dict.fromkeys(("user", "password", "passwd", "host", "port", "db", "database"),
+                    "it stands before the parameters: mysql://user:password@host:3306/database"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Single):
     """What a pool is told.
 
     Attributes:
@@ -42,6 +71,10 @@ class Settings:
         tls: ``disable``, ``prefer`` (encrypt where the server can), ``require`` (encrypt), ``verify`` (encrypt, and
             check certificate and name), or a context of your own; the empty text: by host.
         tls_ca: path of the certificates to trust; None: those of the system.
+        tls_cert: path of a certificate to show, with its key, or None.
+        tls_key: path of the key, where that is another file.
+        tls_key_password: of the key; never shown.
+        program_name: what the server lists the connections under, or None.
         connect_timeout: seconds for a connection.
         pool_timeout: seconds to wait for a free connection.
         timeout: seconds to wait for an answer.
@@ -58,6 +91,10 @@ class Settings:
     unix_socket: str | None = None
     tls: str | ssl.SSLContext = ""
     tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_key_password: str | None = field(default=None, repr=False)
+    program_name: str | None = None
     connect_timeout: float | None = None  # by host
     pool_timeout: float = 30.0
     timeout: float = 30.0
@@ -68,15 +105,27 @@ class Settings:
     @property
     def place(self) -> str:
         """The server, for messages."""
-        return self.unix_socket or f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.unix_socket or f"{host}:{self.port}"
 
     def context(self) -> ssl.SSLContext | None:
-        """Return the TLS context; reads certificates, so it is made by the first connection."""
+        """Return the TLS context; reads certificates, so it is made by the first connection.
+
+        Raises:
+            ConfigurationError: they cannot be read.
+        """
         if isinstance(self.tls, ssl.SSLContext):
             return self.tls
         if self.tls == "disable":
             return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert is not None:
+                context.load_cert_chain(self.tls_cert, self.tls_key, self.tls_key_password or "")
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigurationError(
+                f"tls_ca, tls_cert or tls_key cannot be used: {error.strerror or type(error).__name__}"
+            ) from error
         if self.tls != "verify":
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -106,7 +155,9 @@ def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
     serverless = settings.host.endswith(_COLD_STARTS)
     if settings.tls == "":
         local = settings.unix_socket is not None or _is_loopback(settings.host)
-        settings = replace(settings, tls="disable" if local else "verify" if serverless else "prefer")
+        by_host = "disable" if local else "verify" if serverless else "prefer"
+        # Who names the certificates to trust wants them checked, and who has one to show wants to show it.
+        settings = replace(settings, tls="verify" if settings.tls_ca else "require" if settings.tls_cert else by_host)
     elif serverless and not settings.tls_required:
         raise ConfigurationError(f"{settings.host} takes connections with TLS only: leave tls out, or give tls=True")
     if settings.write_timeout is None:
@@ -123,30 +174,77 @@ def _from_url(url: str) -> dict[str, Any]:
     if parsed.path.strip("/") == "" or "/" in parsed.path[1:]:
         raise ConfigurationError(f"{mask(url)!r} must name one database: mysql://user@host/database")
     found: dict[str, Any] = {"database": parsed.path[1:], "host": parsed.host, "port": parsed.port}
+    if socket := socket_path(parsed):
+        found |= {"unix_socket": socket, "host": None, "port": None}
     found |= {"user": parsed.username, "password": parsed.password}
-    for key, value in parsed.query.items():
-        name = _OLD_NAMES.get(key.replace("-", "_").lower(), key.replace("-", "_").lower())
-        if name in _TLS_NAMES:
-            found["tls"] = value
-        elif name in _CA_NAMES:
-            found["tls_ca"] = value
-        elif name == "unix_socket" or name in _TIMES:
-            found[name] = value
-        elif name == "max_size":
-            found[name] = int(value) if value.isdecimal() else value
-        elif name != "charset" or value.lower() not in {"utf8mb4", "utf8"}:  # it is utf8mb4 anyway
-            raise ConfigurationError(
-                f"a mysql URL takes the parameters {', '.join(_TIMES)}, max_size, unix_socket, tls and tls_ca, "
-                f"not {key!r}"
-            )
+    given = {_plain(key): value for key, value in parsed.query.items()}
+    own = {*_TLS_NAMES, *_VERIFYING, *_SAME, *_PARAMETERS, "ssl_disabled", "collation", "use_unicode"}
+    check_parameters("MySQL", [name for name in given if name not in own], _PARAMETERS, _MEANT)
+    _check_encoding(given)
+    for written, value in given.items():
+        name = _SAME.get(written, written)
+        if name in {*_TIMES, *_TEXTS, "max_size"}:
+            if name in found and found[name] != value:
+                raise ConfigurationError(f"the URL says twice what {name} is")
+            found[name] = int(value) if name == "max_size" and value.isdecimal() else value
+    if tls := _tls_of(given):
+        found["tls"] = tls
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _plain(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _check_encoding(given: dict[str, str]) -> None:
+    """Refuse encodings other than the one that connections have anyway."""
+    fits = {
+        "charset": {"utf8mb4", "utf8mb3", "utf8", "utf_8"},
+        "collation": {given.get("collation", "")} if _plain(given.get("collation", "")).startswith("utf8") else set(),
+        "use_unicode": {name for name, flag in _FLAGS.items() if flag},
+    }
+    for name, values in fits.items():
+        if name in given and _plain(given[name]) not in {*map(_plain, values)}:
+            raise ConfigurationError(f"connections use utf8mb4, so the parameter {name} of a URL cannot say otherwise")
+
+
+def _tls_of(given: dict[str, str]) -> str | None:
+    """Return the strictest of the modes that the parameters ask for.
+
+    Raises:
+        ConfigurationError: one wants TLS, and another one does not.
+    """
+    modes = [_mode(value) for name, value in given.items() if name in _TLS_NAMES]
+    flags = {name: _flag(name, value) for name, value in given.items() if name in {*_VERIFYING, "ssl_disabled"}}
+    modes += ["disable" if name == "ssl_disabled" else "verify" for name, wanted in flags.items() if wanted]
+    if len(set(modes)) > 1 and "disable" in modes:
+        raise ConfigurationError("one parameter of the URL asks for TLS, and another one disables it")
+    return max(modes, key=("disable", *_STRICTNESS).index, default=None)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in _FLAGS:
+        raise ConfigurationError(f"{name} in the URL must be true or false")
+    return _FLAGS[value.lower()]
+
+
+def _mode(text: str) -> str:
+    mode = _MODES.get(text.lower().replace(" ", ""))
+    if mode is None:
+        raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
+    return mode
+
+
 def _checked(settings: Settings) -> Settings:
-    for name in ("host", "user", "password", "database", "unix_socket", "tls_ca"):
+    for name in ("host", "user", "password", "database", *_TEXTS):
         value = getattr(settings, name)
-        if value is not None and (not isinstance(value, str) or "\0" in value or (value == "" and name != "password")):
+        empty = value == "" and "password" not in name
+        if value is not None and (not isinstance(value, str) or "\0" in value or empty):
             raise ConfigurationError(f"{name} must be text, not empty and without NUL")
+    if settings.tls_cert is None and (settings.tls_key or settings.tls_key_password) is not None:
+        raise ConfigurationError("tls_key and tls_key_password belong to a tls_cert, which is missing")
+    if len((settings.program_name or "").encode(errors="replace")) > _LONGEST_NAME:
+        raise ConfigurationError(f"program_name may have {_LONGEST_NAME} bytes")
     port: Any = settings.port
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise ConfigurationError("port must be a whole number from 1 to 65535")
@@ -156,10 +254,7 @@ def _checked(settings: Settings) -> Settings:
     if isinstance(tls, bool):
         tls = "verify" if tls else "disable"
     if isinstance(tls, str) and tls != "":
-        mode = _MODES.get(tls.lower().replace(" ", ""))
-        if mode is None:
-            raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
-        tls = mode
+        tls = _mode(tls)
     elif not isinstance(tls, (str, ssl.SSLContext)):
         raise ConfigurationError("tls must be disable, prefer, require or verify, True, False or an SSLContext")
     return replace(settings, tls=tls, **times)

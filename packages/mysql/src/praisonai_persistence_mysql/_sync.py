@@ -306,6 +306,7 @@ class MySQLPool(Pool):
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.connect_timeout,  # a server may accept and say nothing; see MySQLConnection
             write_timeout=settings.write_timeout,
+            program_name=settings.program_name,
             **tls,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from praisonai_persistence._loops import hang_up
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
 from praisonai_persistence_pg.errors import Errors, NotConnectedError
 from praisonai_persistence_pg.pools import OwnConnections, silent
@@ -155,8 +156,10 @@ class AsyncpgConnection(AsyncConnection):
     def abandon(self) -> None:
         """Let go of it without waiting for the server, also when its loop is closed."""
         self._watch.end()
+        transport = getattr(self.raw, "_transport", None)
         with contextlib.suppress(Exception):
             self.raw.terminate()
+        hang_up(transport)
 
 
 def _count(status: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import parse_url
@@ -40,7 +41,7 @@ _SECURE = frozenset({"require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(Single):
     """How to connect.
 
     Attributes:

@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 _UNSET: Any = object()
-_TIMEOUT = 30.0
-"""Seconds."""
 
 
 class _Store:
@@ -48,9 +46,9 @@ class _Store:
         client: to use instead of an own one; not closed. ``redis.Redis`` or ``redis.RedisCluster``, for async stores
             those of ``redis.asyncio``.
         cluster: whether the server is a cluster; by default told by the URL.
-        max_size: connections at a time (in a cluster: to each node); more callers wait.
-        pool_timeout: seconds to wait for a connection when all are in use.
-        connect_timeout: seconds to wait for a connection, with its handshake.
+        max_size: connections at a time (in a cluster: to each node), 10 by default; more callers wait.
+        pool_timeout: seconds to wait for a connection when all are in use, 30 by default.
+        connect_timeout: seconds to wait for a connection, with its handshake, 10 by default.
         timeout: seconds to wait for an answer, 30 by default; None: for ever.
         command_timeout: another name of ``timeout``.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
@@ -80,9 +78,9 @@ class _Store:
         table_prefix: str = "praison_",
         client: Any = None,
         cluster: bool | None = None,
-        max_size: int = 10,
-        pool_timeout: float = 30.0,
-        connect_timeout: float = 10.0,
+        max_size: int | None = None,
+        pool_timeout: float | None = None,
+        connect_timeout: float | None = None,
         timeout: float | None = _UNSET,
         command_timeout: float | None = _UNSET,
         retry_timeout: float = 10.0,
@@ -96,9 +94,13 @@ class _Store:
             raise ConfigurationError("index is an option of knowledge stores")
         steps = self._make_steps(table_prefix, allow_eviction=allow_eviction, **more)
         if timeout is _UNSET:
-            timeout = _TIMEOUT if command_timeout is _UNSET else command_timeout
+            timeout = command_timeout
         elif command_timeout is not _UNSET:
             raise ConfigurationError("command_timeout is another name of timeout: give one of them")
+        limits = {"max_size": max_size, "pool_timeout": pool_timeout, "connect_timeout": connect_timeout}
+        limits = {name: value for name, value in limits.items() if value is not None}
+        if timeout is not _UNSET:
+            limits["timeout"] = timeout
         how = None
         if client is None:
             if url is None and host is None:
@@ -109,10 +111,7 @@ class _Store:
                 url,
                 address,
                 cluster=cluster,
-                max_size=max_size,
-                pool_timeout=pool_timeout,
-                connect_timeout=connect_timeout,
-                timeout=timeout,
+                limits=limits,
                 client_options=dict(client_options or {}),
             )
         elif url is not None or any(value is not None for value in address.values()):

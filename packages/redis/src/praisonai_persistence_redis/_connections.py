@@ -11,10 +11,12 @@ from typing import Any
 import redis
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from praisonai_persistence._closing import Single
+
 _BUFFER = 32_768
 """Bytes of what was not sent yet, beyond which it is waited for."""
 
-__all__ = ["Line", "abort", "async_timed", "hang_up", "is_stale", "leave", "owing", "send", "timed", "watch"]
+__all__ = ["Line", "abort", "async_timed", "is_stale", "leave", "owing", "send", "timed", "watch"]
 
 
 # The classes here are made for any of the driver's classes, which have no types to speak of.
@@ -127,7 +129,7 @@ def _poll(sock: Any) -> Any:
     return poll
 
 
-class Line:
+class Line(Single):
     """A connection that is lent; steps take it for a client.
 
     Attributes:
@@ -255,10 +257,3 @@ def leave(connection: Any) -> Any:
     """
     writer, connection._reader, connection._writer = connection._writer, None, None
     return writer
-
-
-def hang_up(writer: Any) -> None:
-    """Close the socket of a stream whose loop has ended."""
-    sock = writer.transport.get_extra_info("socket")
-    with contextlib.suppress(OSError, AttributeError):  # a transport that is no socket's
-        getattr(sock, "_sock", sock).close()

@@ -11,13 +11,17 @@ import asyncio
 import contextlib
 import threading
 import time
+import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
 
+from praisonai_persistence._closing import Single
+from praisonai_persistence._loops import hang_up, on_its_loop
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
-from praisonai_persistence_redis._connections import Line, abort, hang_up, is_stale, leave, send, watch
+from praisonai_persistence_redis._connections import Line, abort, is_stale, leave, send, watch
 from praisonai_persistence_redis._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ class _Place:
         self.line: Line | None = None
 
 
-class Lender:
+class Lender(Single):
     """Lends connections of its own to sync callers.
 
     Args:
@@ -174,7 +178,7 @@ class Lender:
             self._empty(place, wait=not inner)
 
 
-class ClientLender:
+class ClientLender(Single):
     """Lends a client of the driver: one of a cluster, or the caller's own.
 
     Args:
@@ -301,8 +305,14 @@ def lender_of(settings: Settings | None, client: Any) -> Lender | ClientLender:
     return lender
 
 
-class AsyncLender:
-    """Lends connections of its own to the tasks of one event loop.
+def _call(method: Callable[[], Callable[[], None] | None]) -> None:
+    found = method()
+    if found is not None:
+        found()
+
+
+class AsyncLender(Single):
+    """Lends connections of its own to the tasks of the running event loop.
 
     Args:
         settings: how to connect.
@@ -316,7 +326,9 @@ class AsyncLender:
         self._used = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
-        self._make = settings.connections(self.forget_idle, asynchronous=True)
+        self._at_end = weakref.finalize(self, on_its_loop, asyncio.get_running_loop(), partial(_let_go, self._all))
+        moved = weakref.WeakMethod(self.forget_idle)  # the connections must not keep the lender
+        self._make = settings.connections(partial(_call, moved), asynchronous=True)
 
     async def take(self) -> Any:
         """Return a connection that is connected, and nobody else's until it is given back."""
@@ -443,8 +455,17 @@ class AsyncLender:
             writer = leave(connection)
             if writer is not None:
                 if keep is None:
-                    hang_up(writer)
+                    hang_up(writer.transport)
                 else:
                     keep.append(writer)
+        self._at_end.detach()
         self._idle.clear()
         self._all.clear()
+
+
+def _let_go(connections: set[Any]) -> None:
+    """Hang up what a lender has left that was dropped, or is still there at the end of the process."""
+    while connections:
+        writer = leave(connections.pop())
+        if writer is not None:
+            hang_up(writer.transport)

@@ -19,22 +19,26 @@ import redis.connection
 import redis.retry
 import redis.sentinel
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
-from praisonai_persistence.urls import mask, parse_url
+from praisonai_persistence.urls import mask, parse_url, socket_path
 from praisonai_persistence_redis._connections import async_timed, owing, timed
+from praisonai_persistence_redis._parameters import check_arguments, read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Settings", "settings"]
+__all__ = ["Settings", "address", "settings"]
 
 _TLS = {"redis": False, "valkey": False, "unix": False, "rediss": True, "valkeys": True}
+LIMITS: dict[str, Any] = {"max_size": 10, "pool_timeout": 30.0, "connect_timeout": 10.0, "timeout": 30.0}
+"""The defaults of what an option and a URL's parameter can say."""
 _AUTHORITY = re.compile(r"([A-Za-z]+)(?:\+([A-Za-z]+))?://([^/?]*)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Settings:
+class Settings(Single):
     """How to connect.
 
     Attributes:
@@ -61,11 +65,10 @@ class Settings:
     def where(self) -> str:
         """The address for messages, without secrets."""
         if self.service is not None:
-            return f"{self.service!r} of the sentinels {', '.join(f'{host}:{port}' for host, port in self.hosts)}"
+            return f"{self.service!r} of the sentinels {', '.join(address(*each) for each in self.hosts)}"
         if "path" in self.arguments:
             return f"{self.arguments['path']}, database {self.arguments['db']}"
-        host, port = self.hosts[0]
-        return f"{host}:{port}" + ("" if self.cluster else f", database {self.arguments['db']}")
+        return address(*self.hosts[0]) + ("" if self.cluster else f", database {self.arguments['db']}")
 
     @property
     def timeout(self) -> float | None:
@@ -121,22 +124,30 @@ class Settings:
     def check(self) -> None:
         """Have the driver check its arguments, those of the URL among them, which it otherwise does when connecting.
 
+        Those for sync and those for async connections must be the same.
+
         Raises:
             ConfigurationError: it does not know one.
         """
-        base: Any = redis.SSLConnection if self.tls else redis.Connection
-        if "path" in self.arguments:
-            base = redis.UnixDomainSocketConnection
         # Without this the driver reads the version of its distribution from a file.
         quiet = (
             {"driver_info": None}
             if "driver_info" in signature(redis.connection.AbstractConnection.__init__).parameters
             else {}
         )
-        try:
-            base(**{**quiet, **self.arguments})
-        except (TypeError, ValueError, redis.RedisError) as error:
-            raise ConfigurationError(f"the Redis client refuses a parameter: {error}") from error
+        for driver in (redis, redis.asyncio):
+            base: Any = driver.SSLConnection if self.tls else driver.Connection
+            if "path" in self.arguments:
+                base = driver.UnixDomainSocketConnection
+            try:
+                base(**{**quiet, **self.arguments})
+            except (TypeError, ValueError, redis.RedisError) as error:
+                raise ConfigurationError(f"the Redis client refuses a parameter: {error}") from error
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as one text."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _no_retry(driver: Any) -> Any:
@@ -215,49 +226,45 @@ def _async_located(base: Any, settings: Settings, moved: Callable[[], None]) -> 
 
 def settings(
     url: str | None,
-    address: dict[str, Any],
+    given: dict[str, Any],
     *,
     cluster: bool | None,
-    max_size: int,
-    pool_timeout: float,
-    connect_timeout: float,
-    timeout: float | None,
+    limits: dict[str, Any],
     client_options: dict[str, Any],
 ) -> Settings:
     """Return the checked settings.
 
     Args:
         url: ``redis://user:password@host:port/db?parameter=value`` and its kin, or None.
-        address: host, port, db, username, password; what is None is not given.
+        given: host, port, db, username, password; what is None is not given.
         cluster: whether the server is a cluster; None: by the URL.
-        max_size: connections at a time.
-        pool_timeout: seconds to wait for one.
-        connect_timeout: seconds to wait for a connection, with its handshake.
-        timeout: seconds to wait for an answer; None: for ever.
+        limits: ``max_size``, connections at a time; ``pool_timeout``, seconds to wait for one; ``connect_timeout``,
+            seconds to wait for a connection, with its handshake; ``timeout``, seconds to wait for an answer, or None
+            for ever. What is not in it comes from the URL, or is the default.
         client_options: more arguments of the driver's connections.
 
     Raises:
         ConfigurationError: one that cannot be.
     """
-    if max_size < 1:
-        raise ConfigurationError("max_size must be 1 or more")
-    arguments: dict[str, Any] = {
-        "host": "localhost",
-        "port": 6379,
-        "db": 0,
-        "protocol": 2,
-        "socket_connect_timeout": check_seconds(connect_timeout, "connect_timeout"),
-        "socket_timeout": None if timeout is None else check_seconds(timeout, "timeout"),
-    }
-    tls, variant, hosts, service, sentinel = False, "", [], None, {}
+    arguments: dict[str, Any] = {"host": "localhost", "port": 6379, "db": 0, "protocol": 2}
+    tls, variant, service = False, "", None
+    hosts: list[tuple[str, int]] = []
+    sentinel: dict[str, Any] = {}
+    limits = dict(limits)
     if url is not None:
-        tls, variant, more, service, found = _parse(url)
-        sentinel = {
-            name.removeprefix("sentinel_"): found.pop(name) for name in list(found) if name.startswith("sentinel_")
-        }
-        hosts = more
-        arguments |= found
-    arguments |= {name: value for name, value in address.items() if value is not None}
+        tls, variant, hosts, service, found = _parse(url)
+        sentinel = {name.removeprefix("sentinel_"): found[name] for name in found if name.startswith("sentinel_")}
+        limits = {**{name: found[name] for name in LIMITS if name in found}, **limits}
+        arguments |= {name: found[name] for name in found if not name.startswith("sentinel_") and name not in LIMITS}
+    limits = {**LIMITS, **limits}
+    max_size = limits["max_size"]
+    if not isinstance(max_size, int) or isinstance(max_size, bool) or max_size < 1:
+        raise ConfigurationError("max_size must be a whole number, 1 or more")
+    arguments["socket_connect_timeout"] = check_seconds(limits["connect_timeout"], "connect_timeout")
+    timeout = limits["timeout"]
+    arguments["socket_timeout"] = None if timeout is None else check_seconds(timeout, "timeout")
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    check_arguments(client_options, tls=tls)
     arguments |= client_options
     arguments["db"] = _database(arguments["db"])
     if "path" in arguments:
@@ -275,7 +282,7 @@ def settings(
         {"socket_timeout": share, "socket_connect_timeout": share, **sentinel, **({"ssl": True} if tls else {})},
         variant == "cluster" if cluster is None else bool(cluster),
         max_size,
-        check_seconds(pool_timeout, "pool_timeout"),
+        check_seconds(limits["pool_timeout"], "pool_timeout"),
     )
     if made.cluster and arguments["db"]:
         raise ConfigurationError("a Redis cluster has one database only, 0; separate stores by table_prefix")
@@ -300,26 +307,27 @@ def _parse(url: str) -> _Parsed:
     parsed = parse_url(f"{scheme}://{user}{at}{first}{rest}")
     variant, default = (variant or "").lower(), 26379 if (variant or "").lower() == "sentinel" else 6379
     more = [parse_url(f"{scheme}://{other}") for other in others]
-    found: dict[str, Any] = {}
-    readers: dict[str, Any] = redis.connection.URL_QUERY_ARGUMENT_PARSERS
-    for name, value in parsed.query.items():
-        try:
-            found[name] = readers.get(name, str)(value)
-        except (TypeError, ValueError):
-            raise ConfigurationError(f"the URL's parameter {name!r} cannot have that value") from None
-    service, path = None, parsed.path.strip("/")
+    found = read_parameters(parsed.query, tls=_TLS[parsed.scheme], sentinels=variant == "sentinel")
+    service, path, host = None, parsed.path.strip("/"), parsed.host
+    if socket := socket_path(parsed):
+        found["path"], host = socket, None
+        if variant or _TLS[parsed.scheme] or parsed.port is not None:
+            raise ConfigurationError(f"{mask(url)!r}: a socket has no port, no TLS, no cluster and no sentinels")
     if parsed.scheme == "unix":
-        if not path:
+        if not path or host or parsed.port is not None or socket:
             raise ConfigurationError(f"{mask(url)!r} names no socket: unix:///path/of/the/socket?db=0")
         found["path"], path = parsed.path, ""
     elif variant == "sentinel":
         service, _, path = path.partition("/")
         if not service:
             raise ConfigurationError(f"{mask(url)!r} names no service: redis+sentinel://host:26379/service/0")
-    if path:
-        found["db"] = path
-    given = {"host": parsed.host, "username": parsed.username, "password": parsed.password}
-    found |= {name: value for name, value in given.items() if value}
+    for name, value in (("db", path), ("username", parsed.username), ("password", parsed.password)):
+        if value and str(found.get(name, value)) != value:
+            raise ConfigurationError(f"the URL says twice what {name} is, once as a parameter")
+        if value:
+            found[name] = value
+    if host:
+        found["host"] = host
     found["port"] = parsed.port or default
     extra = [(other.host or "localhost", other.port or default) for other in more]
     return _TLS[parsed.scheme], variant, extra, service, found

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._loops import on_its_loop
 from praisonai_persistence_sql.pooling import CLOSE_TIMEOUT, abandoned, full, shut
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ class _Turns(Generic[C]):
         self.guard: AsyncGenerator[None, None] | None = None
 
 
-class AsyncLender(Generic[C]):
+class AsyncLender(Single, Generic[C]):
     """[Lender][] for tasks.
 
     Connections belong to a loop, so each running loop has its own, up to ``max_size`` of them; several loops may run
@@ -78,12 +82,17 @@ class AsyncLender(Generic[C]):
         self._max_idle = max_idle
         self._close_timeout = close_timeout
         self._closed = False
-        self._loops: dict[asyncio.AbstractEventLoop, _Turns[C]] = {}  # each is touched by its own loop's thread
+        self._fresh()
         renew_in_child(self)
 
+    def _fresh(self) -> None:
+        self._loops: dict[asyncio.AbstractEventLoop, _Turns[C]] = {}  # each is touched by its own loop's thread
+        self._at_end = weakref.finalize(self, _let_go, self._loops, self._abandon)
+
     def _renew(self) -> None:
+        self._at_end.detach()
         abandoned.append(self._loops)
-        self._loops = {}
+        self._fresh()
 
     async def _enter(self, loop: asyncio.AbstractEventLoop) -> _Turns[C]:
         if self._closed:
@@ -92,16 +101,9 @@ class AsyncLender(Generic[C]):
             if other.is_closed():
                 self._forget(other)
         self._loops[loop] = turns = _Turns[C](loop, self._max_size)
-        turns.guard = self._until_the_end(turns)
+        turns.guard = _until_the_end(self._loops, turns, self._close, self._abandon)
         await turns.guard.asend(None)  # does not wait: nobody else gets in between
         return turns
-
-    async def _until_the_end(self, turns: _Turns[C]) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._loops.pop(turns.loop, None)
-            await self._close_idle(turns)
 
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of what belongs to a loop that does not run."""
@@ -223,7 +225,7 @@ class AsyncLender(Generic[C]):
             turns = self._loops[here]
             self._refuse(turns)
             try:
-                await self._close_idle(turns)
+                await _close_idle(turns, self._close, self._abandon)
                 if turns.free < self._max_size:
                     turns.drained = here.create_future()
                     await asyncio.wait([turns.drained], timeout=self._close_timeout)
@@ -242,15 +244,44 @@ class AsyncLender(Generic[C]):
         self._refuse(turns)
         self._forget(turns.loop)
 
-    async def _close_idle(self, turns: _Turns[C]) -> None:
-        left = [connection for connection, _ in turns.idle]
-        turns.idle.clear()
-        try:
-            await asyncio.gather(*map(self._close, left))  # together: a silent server is waited for once
-            left = []
-        finally:  # when this is called off
-            for connection in left:
-                self._abandon(connection)
+
+# What has to work without the lender, which may have been dropped.
+
+
+async def _until_the_end(
+    loops: dict[asyncio.AbstractEventLoop, _Turns[C]],
+    turns: _Turns[C],
+    close: Callable[[C], Awaitable[None]],
+    abandon: Callable[[C], None],
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        loops.pop(turns.loop, None)
+        await _close_idle(turns, close, abandon)
+
+
+async def _close_idle(turns: _Turns[C], close: Callable[[C], Awaitable[None]], abandon: Callable[[C], None]) -> None:
+    left = [connection for connection, _ in turns.idle]
+    turns.idle.clear()
+    try:
+        await asyncio.gather(*map(close, left))  # together: a silent server is waited for once
+        left = []
+    finally:  # when this is called off
+        for connection in left:
+            abandon(connection)
+
+
+def _let_go(loops: dict[asyncio.AbstractEventLoop, _Turns[C]], abandon: Callable[[C], None]) -> None:
+    """Abandon what a lender has left that was dropped, or is still there at the end of the process."""
+
+    def abandon_all(idle: deque[tuple[C, float]]) -> None:
+        while idle:
+            abandon(idle.pop()[0])
+
+    for loop, turns in list(loops.items()):
+        loops.pop(loop, None)
+        on_its_loop(loop, partial(abandon_all, turns.idle))
 
 
 class AsyncLoan(Generic[C]):

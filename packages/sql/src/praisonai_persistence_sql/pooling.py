@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError, UnsupportedOperationError
 
@@ -114,7 +116,7 @@ class _Place(Generic[C]):
         self.since = 0.0
 
 
-class Lender(Generic[C]):
+class Lender(Single, Generic[C]):
     """Lends connections to threads, each as a [Loan][].
 
     Args:
@@ -156,10 +158,12 @@ class Lender(Generic[C]):
     def _fresh(self) -> None:
         self._places: tuple[_Place[C], ...] = tuple(_Place() for _ in range(self._max_size))
         self._owners: dict[_Place[C], Loan[C]] = {}  # of a place in use, or left by an interrupt
+        self._at_end = weakref.finalize(self, _close_idle, self._places, self._owners, self._close)
         self._idle: deque[_Place[C]] = deque()  # a hint where to find a connection; the one used last at the right end
         self._waiting: dict[Loan[C], threading.Lock] = {}  # in the order in which they came
 
     def _renew(self) -> None:
+        self._at_end.detach()
         abandoned.append((self._places, self._owners))
         for place in self._places:
             if place.connection is not None and self._disown is not None:
@@ -339,3 +343,14 @@ class Lender(Generic[C]):
             owner = self._owners.setdefault(place, loan)
             if owner is loan or self._take_over(place, owner, loan):
                 self._clear(place)
+
+
+def _close_idle(places: tuple[_Place[C], ...], owners: dict[_Place[C], Loan[C]], close: Callable[[C], None]) -> None:
+    """Close what a lender has left that was dropped, or is still there at the end of the process."""
+    own: Loan[Any] = Loan(lambda _: None, lambda *_: None)
+    for place in places:
+        if owners.setdefault(place, own) is own:
+            connection, place.connection = place.connection, None
+            if connection is not None:
+                close(connection)
+            owners.pop(place, None)

@@ -15,6 +15,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, TypeVar
 
+from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import (
     ConnectionFailedError,
@@ -45,7 +46,7 @@ Failure = Literal["repeat", "lost", "other"]
 connection is gone, and with it the knowledge whether a commit happened; or neither."""
 
 
-class Connection(ABC):
+class Connection(Single, ABC):
     """One connection, in use by one operation."""
 
     @abstractmethod
@@ -73,7 +74,7 @@ class Connection(ABC):
         return False
 
 
-class _Drivers(ABC):
+class _Drivers(Single, ABC):
     """What a pool says about its driver.
 
     Attributes:
@@ -108,7 +109,7 @@ class Pool(_Drivers):
         """Wait for the operations that are under way, and close what was opened here."""
 
 
-class AsyncConnection(ABC):
+class AsyncConnection(Single, ABC):
     """[Connection][] of an async driver."""
 
     @abstractmethod
