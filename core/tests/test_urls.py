@@ -32,7 +32,9 @@ def test_an_at_sign_where_nothing_is_ambiguous() -> None:
     assert file_path("sqlite://Dir/n@me.db", ("sqlite",)) == ("Dir/n@me.db", {})
 
 
-@pytest.mark.parametrize("password", ["12{}zebra", "s3cr{}zebra", "{}zebra", "1{}2{}zebra", "1{}a=zebra", "s{}a=b&zebra"])
+@pytest.mark.parametrize(
+    "password", ["12{}zebra", "s3cr{}zebra", "{}zebra", "1{}2{}zebra", "1{}a=zebra", "s{}a=b&zebra"]
+)
 @pytest.mark.parametrize("rest", ["127.0.0.1:5432/d", "h/d?x=1", "h", "[::1]/d", "one:1,two:2/d"])
 @pytest.mark.parametrize("user", ["app", "", "me@home"])
 def test_a_password_without_its_escapes_is_refused_with_the_way_out(user: str, password: str, rest: str) -> None:
