@@ -50,7 +50,8 @@ _WORDS = {  # of refusals, for a driver that hands on no code before there is a 
 _POOLER = (
     "if this is a connection pooler (PgBouncer, Pgpool, RDS Proxy, those of Neon and Supabase), open the store with "
     "pooler=True, or add pooler=true to the URL; a pool or connections of your own must not prepare statements "
-    "(psycopg: prepare_threshold=None, asyncpg: statement_cache_size=0)"
+    "(psycopg: prepare_threshold=None, asyncpg: statement_cache_size=0), and options of the URL have to be among its "
+    "ignore_startup_parameters"
 )
 _HINTS = {
     "26000": _POOLER,

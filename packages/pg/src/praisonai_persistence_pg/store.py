@@ -49,6 +49,7 @@ class PostgresStore(ServerStore):
         pooler: whether a connection pooler answers that lends connections to the server for a transaction (PgBouncer
             and the like): then nothing relies on prepared statements or session settings, so there is no
             ``statement_timeout``. By default told by host and port, else found out by the first connection.
+            False: it is not asked; one that refuses the settings of a session is known by that all the same.
 
     Raises:
         ConfigurationError: an option that cannot be, or no hint where the server is.
@@ -96,7 +97,7 @@ class PostgresStore(ServerStore):
         if pool is None and connection_factory is None:
             check_files(how.parameters)
             if self._async:
-                how.for_asyncpg()  # says what asyncpg has not
+                how.attempts()[0].for_asyncpg()  # says what asyncpg has not
         steps = self._make_steps(Postgres(schema, cockroach=how.cockroach), table_prefix)
         wait = check_seconds(pool_timeout, "pool_timeout")
         driver = self._driver()
