@@ -63,6 +63,12 @@ def pgvector(_engines) -> engines.Engine:
 
 
 @pytest.fixture(scope="session")
+def pgbouncer(_engines) -> engines.Engine:
+    """A PgBouncer before that server, which lends connections for a transaction."""
+    return engines.engine("pgbouncer")
+
+
+@pytest.fixture(scope="session")
 def chroma(_engines) -> engines.Engine:
     """A Chroma server."""
     return engines.engine("chroma")

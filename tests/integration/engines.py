@@ -402,6 +402,45 @@ class Pgvector(Postgres):
         return found if any(str(version) in Path(control).parts for control in controls) else None
 
 
+class PgBouncer(Pgvector):
+    """PgBouncer, lending connections to the server of ``Pgvector`` for a transaction; of these there are few."""
+
+    name = "pgbouncer"
+    image = ""
+    programs = ("/usr/sbin/pgbouncer", "/opt/homebrew/bin/pgbouncer")
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        return Engine.program.__func__(cls, name)  # type: ignore[attr-defined]
+
+    @classmethod
+    def initialise(cls, local: Local) -> None:
+        from urllib.parse import unquote, urlsplit
+
+        behind = urlsplit(engine("pgvector").url)
+        server = f"host={behind.hostname} port={behind.port or 5432} dbname={behind.path[1:]}"
+        (local.folder / "users").write_text(f'"{unquote(behind.username or "")}" "{unquote(behind.password or "")}"\n')
+        (local.folder / "ini").write_text(
+            f"[databases]\n{DATABASE} = {server}\nlenient = {server}\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+            f"listen_port={local.port}\nunix_socket_dir=\nauth_type=plain\nauth_file={local.folder / 'users'}\n"
+            "pool_mode=transaction\ndefault_pool_size=3\nmax_client_conn=300\n"
+        )
+        for name in ("users", "ini"):
+            (local.folder / name).chmod(0o644)  # the folder is the server's alone
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        return [cls.program() or "pgbouncer", str(local.folder / "ini")]
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the running PgBouncer."""
+        assert isinstance(self._server, Local)
+        ini = self._server.folder / "ini"
+        kept = [line for line in ini.read_text().splitlines() if not line.startswith(f"{name}=")]
+        ini.write_text("\n".join([*kept, f"{name}={value}", ""]))
+        self.restart()
+
+
 class MariaDB(Engine):
     """MariaDB."""
 
@@ -761,7 +800,8 @@ class Qdrant(Engine):
 
 
 ENGINES: dict[str, type[Engine]] = {
-    kind.name: kind for kind in (Postgres, Pgvector, MariaDB, Redis, RedisSynced, RedisSearch, Valkey, Chroma, Qdrant)
+    kind.name: kind
+    for kind in (Postgres, Pgvector, PgBouncer, MariaDB, Redis, RedisSynced, RedisSearch, Valkey, Chroma, Qdrant)
 }
 
 _running: dict[str, Engine] = {}
@@ -820,6 +860,8 @@ def _from_environment(kind: type[Engine]) -> Server | str:
 
 
 def _in_container(kind: type[Engine]) -> Server | str:
+    if not kind.image:
+        return f"{kind.name} has no image here"
     try:
         import docker
         import testcontainers.core.container  # noqa: F401

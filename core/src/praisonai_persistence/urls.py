@@ -18,7 +18,8 @@ _NO_SLASHES = r"(?a:([A-Za-z][A-Za-z0-9._+-]+):(?!//|\d+(?:/|$))[^@]*$)"  # one 
 _CONTROL = r"[\0-\x1f\x7f]"
 # What may stand before a user's name: a scheme, as it should be written or nearly so.
 _START = r"(?a:(?:[A-Za-z][A-Za-z0-9+._-]*(?::/*|/{2,}))?/*)"
-_HOSTS = r"[^,:\[\]]+(?::\d{1,5})?(?:,[^,:\[\]]+(?::\d{1,5})?)+"
+_HOST = r"(?:\[[^,\[\]]+\]|[^,:\[\]]+)(?::\d{1,5})?"
+_HOSTS = rf"{_HOST}(?:,{_HOST})+"
 _NO_PORT = r"^([^/?#]*://[^/?#:\[]*:)(?!\d*(?:[/?#]|$))[^/?#]*"  # somebody forgot the host
 _NAME = r"[^=&;?#\s]*"
 _TELLING = rf"(?i)((?:^|[?&;#\s]){_NAME}(?:pass|pwd|secret|token|key|credential|auth|sig){_NAME}\s*=)[^&]*"
@@ -57,7 +58,7 @@ class StoreURL:
         variant: what stands behind ``+`` in the scheme: ``asyncpg``, or the empty text.
         username: decoded, or None.
         password: decoded, or None.
-        host: in lower case, or None; of several, as they stand: ``one:26379,two:26379``.
+        host: in lower case, or None; of several, as they stand: ``one:26379,[::1]:26379``.
         port: 0 to 65535, or None; None also where there are several hosts.
         path: decoded, as it stands behind the authority, with its leading slash.
         query: the parameters; of a repeated one the last.
@@ -81,13 +82,23 @@ class StoreURL:
         return f"StoreURL({mask(self.text)!r})"
 
 
-def _is_ambiguous(path: str, query: str) -> bool:
-    """Whether what stands behind user, host or port may be the rest of a password that lacks its escapes.
+def _is_ambiguous(authority: str, path: str, query: str) -> bool:
+    """Whether there may be a password that lacks its escapes.
 
-    Parameters may have an ``@`` in their values, but not where the value goes on like an address.
+    It may begin with the port, and go on behind the authority: there an ``@`` has to be escaped, if the authority has
+    anything but a host. Users' names are the exception, in a parameter of their own.
     """
-    before, at, after = query.partition("@")
-    return "@" in path or (at != "" and ("=" not in before or "/" in after or ":" in after))
+    user, at, _ = authority.rpartition("@")
+    if at:
+        return "@" in user or ":" in user.partition(":")[2] or "@" in path or "@" in query
+    if ":" not in authority.rpartition("]")[2] and "," not in authority:
+        return False
+    return "@" in path or any("@" in part and not _names_user(part) for part in query.split("&"))
+
+
+def _names_user(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.lower() in {"user", "username"} and value.count("@") == 1 and not {"/", ":", "?", "#"} & set(value)
 
 
 def url_text(url: str | os.PathLike[str]) -> str:
@@ -147,23 +158,24 @@ def parse_url(url: str | os.PathLike[str]) -> StoreURL:
     from urllib.parse import parse_qsl, unquote, urlsplit  # stores that get no URL do without
 
     # urlsplit repeats the authority in its messages, and with it a password.
+    authority = re.split("[/?#]", url[match.end() :], maxsplit=1)[0]
+    user, at, hosts = authority.rpartition("@")
+    several = re.fullmatch(_HOSTS, hosts) is not None  # to urlsplit, brackets among others are malformed
+    start = f"//{user}{at}{'hosts' if several else hosts}"
     try:
-        parts = urlsplit(url[match.end() - 2 :], allow_fragments=False)  # a file name may hold #
+        parts = urlsplit(start + url[match.end() + len(authority) :], allow_fragments=False)  # a file name may hold #
     except ValueError:
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed") from None
-    host, hosts = parts.hostname or None, parts.netloc.rpartition("@")[2]
     try:
-        if re.fullmatch(_HOSTS, hosts):
-            host, port = hosts.lower(), None
-        else:
-            port = parts.port
+        host, port = (hosts.lower(), None) if several else (parts.hostname or None, parts.port)
     except ValueError:
         raise ConfigurationError(
             f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; {_ESCAPES}"
         ) from None
-    if (port is not None or "@" in parts.netloc or "," in parts.netloc) and _is_ambiguous(parts.path, parts.query):
+    if _is_ambiguous(authority, parts.path, parts.query):
         raise ConfigurationError(
-            f"{mask(url)!r} can be read in two ways, because of an @ behind the host: {_ESCAPES}; so in a path"
+            f"{mask(url)!r} can be read in two ways, because a character is not escaped: {_ESCAPES}; the @ also in a "
+            f"path or a parameter"
         )
     return StoreURL(
         scheme=match[1].lower(),

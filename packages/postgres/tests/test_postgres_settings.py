@@ -155,3 +155,90 @@ def test_the_server_gives_up_before_the_client_does():
     for wrong in (0, -1, "soon"):
         with pytest.raises(ConfigurationError, match="timeout"):
             times(timeout=wrong)
+
+
+def test_several_hosts_ipv6_and_folders():
+    def address(url, **given):
+        found = _settings(url, **given)
+        return found.address.get("host"), found.address.get("port"), found.where
+
+    assert address("postgresql://u:p@One:5433,two/d") == ("one,two", "5433,5432", "one:5433, two:5432, database 'd'")
+    assert address("postgresql://[::1]:5433,[2001:DB8::1]:5433/d")[:2] == ("::1,2001:db8::1", 5433)
+    assert address("postgresql://%2FRun%2Fpg:1/d")[:2] == ("/Run/pg", 1)
+    assert address("postgresql:///d?host=a,b&port=1,2")[:2] == ("a,b", "1,2")
+    assert address("postgresql://a,b/d", host="c", port=7)[:2] == ("c", 7)
+    assert address("postgresql://[::1]/d")[2] == "[::1]:5432, database 'd'"
+    for wrong in ({"port": "x"}, {"port": 0}, {"port": True}, {"port": "1,2,3"}, {"host": 5}):
+        with pytest.raises(ConfigurationError, match=r"port|host"):
+            _settings("postgresql://a,b/d", **wrong)
+
+
+def test_one_host_after_the_other_and_together_they_have_the_time():
+    found = _settings("postgresql://a:1,b:2/d?target_session_attrs=prefer-standby&connect_timeout=20").attempts()
+    assert [(one.address["host"], one.address["port"], one.connect_timeout) for one in found] == [
+        ("a", "1", 5), ("b", "2", 5), ("a", "1", 5), ("b", "2", 5),
+    ]  # fmt: skip
+    assert [one.parameters["target_session_attrs"] for one in found] == ["standby", "standby", "any", "any"]
+    (alone,) = _settings("postgresql://a/d").attempts()
+    assert alone.connect_timeout == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("sslmode=no-such", "sslmode must be disable or"),
+        ("prepare_threshold=0", "no parameter 'prepare_threshold'.*application_name.*options="),
+        ("service=x", "no parameter 'service'"),
+        ("target_session_attrs=master", "target_session_attrs must be any or"),
+        ("keepalives_idle=soon", "whole number"),
+        ("client_encoding=LATIN1", "UTF8"),
+        ("sslrootcert=system&sslmode=require", "verify-full"),
+        ("pooler=perhaps", "pooler must be"),
+        ("sslmode=verify-full", "sslrootcert"),
+        ("sslmode=verify-ca&sslrootcert=/no/such/file", "no file"),
+        ("sslcert=/no/such/file", "no file"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_by_both(query, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+    for store in (PostgresConversationStore, AsyncPostgresStateStore):
+        with pytest.raises(ConfigurationError, match=message):
+            store(f"postgresql://h/d?{query}")
+
+
+@pytest.mark.parametrize("query", ["gssencmode=require", "sslsni=0", "load_balance_hosts=random"])
+def test_what_asyncpg_has_not(query):
+    PostgresConversationStore(f"postgresql://h/d?{query}")
+    with pytest.raises(ConfigurationError, match=f"asyncpg has no {query}.*mode='sync'"):
+        AsyncPostgresStateStore(f"postgresql://h/d?{query}")
+
+
+def test_the_certificates_of_the_system():
+    found = _settings("postgresql://h/d?sslrootcert=system&ssl_min_protocol_version=TLSv1.3")
+    assert found.for_psycopg()["sslmode"] == "verify-full"
+    context = found.for_asyncpg()["ssl"]
+    assert context.check_hostname
+    assert context.minimum_version.name == "TLSv1_3"
+
+
+def test_poolers_are_known_by_their_places_or_looked_for():
+    def pooler(url, given=None):
+        found = settings(url, {}, None, FOLLOWS, None, pooler=given)
+        return found.pooler, found.look_for_pooler
+
+    assert pooler("postgresql://h/d") == (False, True)
+    assert pooler("postgresql://h:6432/d") == pooler("postgresql://x.pooler.supabase.com:6543/d") == (True, False)
+    assert pooler("postgresql://x.proxy-abc.eu-central-1.rds.amazonaws.com/d") == (True, False)
+    assert pooler("postgresql://ep-x.eu.neon.tech/d") == (False, False)
+    assert pooler("postgresql://h:6432/d", False) == (False, False)
+    assert pooler("postgresql://h/d?pgbouncer=true") == pooler("postgresql://h/d?pooler=1") == (True, False)
+    assert pooler("postgresql://h/d?pooler=true", False) == (False, False)
+    for wrong in (1, "yes"):
+        with pytest.raises(ConfigurationError, match="pooler"):
+            pooler("postgresql://h/d", wrong)
+
+
+def test_errors_of_poolers_name_the_option():
+    for state, text in (("26000", "no"), ("42P05", "no"), ("08P01", "unsupported startup parameter: options")):
+        assert "pooler=True" in str(translate(state, text, "h", connection_error=False))

@@ -7,9 +7,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    PersistenceError,
+    SchemaError,
+)
 
-__all__ = ["Errors", "NotConnectedError", "classify", "state_of", "translate"]
+__all__ = [
+    "Errors",
+    "NotConnectedError",
+    "check_encoding",
+    "classify",
+    "refuses_settings",
+    "state_of",
+    "translate",
+]
 
 _REPEAT = {
     "40001",  # serialization_failure: CockroachDB's way to say "again"
@@ -33,7 +47,15 @@ _WORDS = {  # of refusals, for a driver that hands on no code before there is a 
     "recovery mode": "57P03",
     "not yet accepting": "57P03",
 }
+_POOLER = (
+    "if this is a connection pooler (PgBouncer, Pgpool, RDS Proxy, those of Neon and Supabase), open the store with "
+    "pooler=True, or add pooler=true to the URL; a pool or connections of your own must not prepare statements "
+    "(psycopg: prepare_threshold=None, asyncpg: statement_cache_size=0), and options of the URL have to be among its "
+    "ignore_startup_parameters"
+)
 _HINTS = {
+    "26000": _POOLER,
+    "42P05": _POOLER,
     "28000": "the server does not let this user in: see its pg_hba.conf",
     "28P01": "check user and password",
     "3D000": "create the database first (createdb)",
@@ -80,12 +102,36 @@ def translate(state: str | None, message: str, where: str, *, connection_error: 
         where: the address, without secrets.
         connection_error: the driver's own word for a connection that broke.
     """
-    hint = _HINTS.get(state or "")
+    hint = _POOLER if refuses_settings(message) or "bind message supplies" in message else _HINTS.get(state or "")
     text = f"PostgreSQL at {where}: {message.strip()}" + (f"; {hint}" if hint else "")
     refused = state in {"28000", "28P01", "3D000", "53300", "57P03"}
     if refused or connection_error or classify(state, connection_error=False) == "lost":
         return ConnectionFailedError(text)
     return BackendError(text)
+
+
+def refuses_settings(message: str) -> bool:
+    """Whether a pooler refused a connection for its settings, by its words."""
+    return "unsupported startup parameter" in message or "command-line options" in message
+
+
+def check_encoding(server: str | None, client: str | None, where: str) -> None:
+    """See whether a database takes every text; both names are None where the server did not tell.
+
+    Raises:
+        SchemaError: it does not.
+        ConfigurationError: the connection, which somebody handed in, does not.
+    """
+    if server is not None and server not in {"UTF8", "SQL_ASCII"}:  # the latter stores bytes as they come
+        raise SchemaError(
+            f"PostgreSQL at {where} has the encoding {server}, which lacks most characters: use a database in UTF8 "
+            "(CREATE DATABASE agents ENCODING 'UTF8' TEMPLATE template0)"
+        )
+    if client is not None and client.upper().replace("-", "") not in {"UTF8", "UNICODE"}:
+        raise ConfigurationError(
+            f"the connection that was handed in has the client_encoding {client}: give UTF8 where it is made "
+            "(client_encoding=UTF8)"
+        )
 
 
 class Errors:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from praisonai_persistence._loops import hang_up
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, StoreClosedError
-from praisonai_persistence_pg.errors import Errors, NotConnectedError
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, PersistenceError, StoreClosedError
+from praisonai_persistence_pg.errors import Errors, NotConnectedError, check_encoding, refuses_settings
+from praisonai_persistence_pg.parameters import keep_alive
 from praisonai_persistence_pg.pools import OwnConnections, silent
 from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import (
@@ -32,7 +33,7 @@ from praisonai_persistence_sql import (
 from praisonai_persistence_sql.failures import from_outside
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from praisonai_persistence_pg.settings import Settings
     from praisonai_persistence_sql.runners import Failure
@@ -53,12 +54,15 @@ class AsyncpgConnection(AsyncConnection):
         raw: the driver's.
         timeout: seconds to wait for an answer.
         where: the server, for messages.
+        pooler: whether a pooler answers: the driver sends a request in two parts, which reach the same server within a
+            transaction only.
     """
 
-    __slots__ = ("_cancelled", "_open", "_timeout", "_watch", "_where", "_write", "raw")
+    __slots__ = ("_cancelled", "_open", "_timeout", "_watch", "_where", "_write", "pooler", "raw")
 
-    def __init__(self, raw: Any, timeout: float, where: str) -> None:
+    def __init__(self, raw: Any, timeout: float, where: str, *, pooler: bool = False) -> None:
         self.raw = raw
+        self.pooler = pooler
         self._timeout = timeout
         self._where = where
         self._watch = Watch(timeout, raw.terminate)
@@ -88,18 +92,18 @@ class AsyncpgConnection(AsyncConnection):
 
     async def _perform(self, request: Any) -> Any:
         kind = type(request)
+        if self.pooler and not self._open and (kind is Alone or (not self._write and kind in {Fetch, Execute})):
+            return await self._by_itself(self._ask, request)
         if kind is Alone:
-            return await self.raw.fetch(request.sql, *request.parameters)
+            return await self._ask(request)
         if isinstance(request, Snapshot):
             return await self._start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if isinstance(request, Undo):
             return await self._end("ROLLBACK")
         if self._write:
             await self._start("BEGIN")
-        if kind is Fetch:
-            return await self.raw.fetch(request.sql, *request.parameters)
-        if kind is Execute:
-            return _count(await self.raw.execute(request.sql, *request.parameters))
+        if kind is Fetch or kind is Execute:
+            return await self._ask(request)
         if kind is ExecuteMany:
             return await self.raw.executemany(request.sql, request.parameters)
         if isinstance(request, CopyIn):
@@ -109,6 +113,23 @@ class AsyncpgConnection(AsyncConnection):
             self._watch.seconds = PATIENCE
             return await self.raw.execute("SET LOCAL statement_timeout = 0")
         raise TypeError(f"postgres cannot perform {kind.__name__}")
+
+    async def _ask(self, request: Any) -> Any:
+        if type(request) is Execute:
+            return _count(await self.raw.execute(request.sql, *request.parameters))
+        return await self.raw.fetch(request.sql, *request.parameters)
+
+    async def _by_itself(self, work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+        """Do something in a transaction of its own."""
+        await self._start("BEGIN")
+        try:
+            found = await work(*arguments)
+        except asyncpg.PostgresError:
+            if not self.raw.is_closed():
+                await self._end("ROLLBACK")
+            raise
+        await self._end("COMMIT")
+        return found
 
     async def _start(self, sql: str) -> None:
         if not self._open:
@@ -179,6 +200,8 @@ class _Errors(Errors, AsyncPool):
             if isinstance(error, ValueError):  # of an argument, which the driver quotes
                 return None, "asyncpg cannot send a value of this type", False
             return None, str(error), "closed" in str(error)
+        if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+            return None, "no host is what target_session_attrs wants", True
         broken = isinstance(error, (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError))
         if isinstance(error, asyncpg.PostgresError):
             return error.sqlstate, str(error.args[0] if error.args else error), broken
@@ -201,6 +224,55 @@ def _unsent(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
 
 
+async def _connected(settings: Settings) -> Any:
+    """Return a new connection, to the first server that takes it.
+
+    Raises:
+        TimeoutError: nobody answered within ``connect_timeout``.
+        asyncpg.PostgresError: the server refused it; and what else the driver, or the network, raises.
+    """
+    *others, last = settings.attempts()
+    for one in others:
+        try:
+            return await _connected_to(one)
+        except (OSError, asyncio.TimeoutError, asyncpg.TargetServerAttributeNotMatched) as error:
+            if from_outside(error, _Errors.insiders) is not None:
+                raise
+        except asyncpg.PostgresError as error:
+            if not settings.pooler and refuses_settings(str(error)):
+                raise
+    return await _connected_to(last)
+
+
+async def _connected_to(settings: Settings) -> Any:
+    raw = await asyncpg.connect(**settings.for_asyncpg())
+    try:
+        keep_alive(raw._transport.get_extra_info("socket"), settings.parameters)
+    except BaseException:
+        raw.terminate()
+        raise
+    return raw
+
+
+async def _fails(raw: Any, question: str, seconds: float) -> bool:
+    """Whether the server answers a question within some seconds, and by a division by zero."""
+    try:
+        await raw.execute(question, timeout=seconds)
+    except asyncpg.DivisionByZeroError:
+        return True
+    except asyncpg.SyntaxOrAccessError:  # a server that has no such function
+        return False
+    except BaseException:
+        raw.terminate()
+        raise
+    return False
+
+
+def _check_encoding(raw: Any, where: str) -> None:
+    """See ``check_encoding``; the driver itself sees to the client's."""
+    check_encoding(getattr(raw.get_settings(), "server_encoding", None), None, where)
+
+
 class OwnPool(OwnConnections, _Errors):
     """Connections of our own; see ``OwnConnections``."""
 
@@ -212,17 +284,26 @@ class OwnPool(OwnConnections, _Errors):
 
     async def _connect(self) -> AsyncpgConnection:
         try:
-            if self._factory is not None:
-                raw = await self._factory()
-            else:
-                raw = await asyncpg.connect(**self._settings.for_asyncpg())
+            raw = await self._opened()
+            if question := self._question(raw.get_server_pid()):
+                self._answered(pooler=await _fails(raw, question, self._settings.connect_timeout))
+                if self._settings.pooler:
+                    raw.terminate()
+                    raw = await self._opened()
         except (TimeoutError, asyncio.TimeoutError) as error:
             if from_outside(error, self.insiders) is not None:
                 raise
             raise self._no_answer() from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except asyncpg.ClientConfigurationError as error:
+            raise ConfigurationError(f"asyncpg cannot use the URL's parameters: {error}") from error
+        except (
+            OSError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.TargetServerAttributeNotMatched,
+        ) as error:
             raise self.refused(error, worked=self._worked) from error
-        connection = self.kind(raw, self._settings.timeout, self._where)
+        connection = self.kind(raw, self._settings.timeout, self._where, pooler=self._settings.pooler)
         if not self._worked:
             self._worked = True
             try:
@@ -233,6 +314,24 @@ class OwnPool(OwnConnections, _Errors):
                 connection.abandon()
                 raise
         return connection
+
+    async def _opened(self) -> Any:
+        """Return a new connection of the driver, as the settings want it."""
+        if self._factory is not None:
+            raw = await self._factory()
+        else:
+            try:
+                raw = await _connected(self._settings)
+            except asyncpg.PostgresError as error:
+                if not self._refuses_settings(error):
+                    raise
+                raw = await _connected(self._settings)
+        try:
+            _check_encoding(raw, self._where)
+        except BaseException:
+            raw.terminate()
+            raise
+        return raw
 
     def lend(self) -> AsyncLoan[AsyncpgConnection]:
         return AsyncLoan(self._lender.acquire, self._release)
@@ -262,8 +361,10 @@ class InjectedPool(_Errors):
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
-        connection = AsyncpgConnection(await self._acquire(), self._settings.timeout, self._where)
+        how = self._settings
+        connection = AsyncpgConnection(await self._acquire(), how.timeout, self._where, pooler=how.pooler)
         try:
+            _check_encoding(connection.raw, self._where)
             if self._closed:
                 raise StoreClosedError("this store is closed")
             yield connection

@@ -17,8 +17,8 @@ from psycopg.adapt import Dumper
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
-from praisonai_persistence_pg.errors import Errors, NotConnectedError, state_of
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, PersistenceError
+from praisonai_persistence_pg.errors import Errors, NotConnectedError, check_encoding, refuses_settings, state_of
 from praisonai_persistence_pg.pools import OwnConnections, silent
 from praisonai_persistence_pg.requests import CopyIn
 from praisonai_persistence_sql import (
@@ -149,12 +149,23 @@ _LIBPQ_LEAST = 2.0
 
 
 def _connected(settings: Settings) -> psycopg.Connection[Any]:
-    """Return a new connection.
+    """Return a new connection, to the first server that takes it.
 
     Raises:
         psycopg.errors.ConnectionTimeout: nobody answered within ``connect_timeout``.
         psycopg.OperationalError: the server, or the network, refused it.
     """
+    *others, last = settings.attempts()
+    for one in others:
+        try:
+            return _connected_to(one)
+        except psycopg.OperationalError as error:
+            if not settings.pooler and refuses_settings(str(error)):
+                raise
+    return _connected_to(last)
+
+
+def _connected_to(settings: Settings) -> psycopg.Connection[Any]:
     arguments = settings.for_psycopg()
     if settings.connect_timeout >= _LIBPQ_LEAST:
         return psycopg.connect(**arguments)
@@ -179,12 +190,16 @@ class PsycopgConnection(Connection):
         raw: the driver's.
         timeout: seconds to wait for an answer.
         where: the server, for messages.
+        pooler: whether a pooler answers, so that no statement must be prepared.
     """
 
-    __slots__ = ("_cursor", "_open", "_patient", "_wait", "_write", "raw")
+    __slots__ = ("_cursor", "_open", "_patient", "_wait", "_write", "pooler", "raw")
 
-    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str) -> None:
+    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str, *, pooler: bool = False) -> None:
         self.raw = raw
+        self.pooler = pooler
+        if pooler:
+            raw.prepare_threshold = None
         self._wait = _Wait(raw.pgconn, timeout, where)
         self._patient = False
         raw.wait = self._wait  # type: ignore[method-assign, assignment]
@@ -192,6 +207,19 @@ class PsycopgConnection(Connection):
         self._cursor.adapters.register_dumper(array, _RealsDumper)
         self._cursor.format = psycopg.pq.Format.BINARY  # of results: numbers need no parsing
         self._write = self._open = False
+
+    def fails(self, question: str, seconds: float) -> bool:
+        """Whether the server answers a question within some seconds, and by a division by zero."""
+        self._wait.seconds = seconds
+        try:
+            self._cursor.execute(question, prepare=False)
+        except psycopg.errors.DivisionByZero:
+            return True
+        except (psycopg.ProgrammingError, psycopg.NotSupportedError):  # a server that has no such function
+            return False
+        finally:
+            self._wait.reset()
+        return False
 
     def begin(self, *, write: bool) -> None:
         self._write = write
@@ -301,6 +329,12 @@ class _Errors(Errors, Pool):
         return state, error.diag.message_primary or str(error), of_connection and error.sqlstate is None
 
 
+def _check_encoding(raw: psycopg.Connection[Any], where: str) -> None:
+    """See ``check_encoding``."""
+    told = raw.info.parameter_status
+    check_encoding(told("server_encoding"), told("client_encoding"), where)
+
+
 class OwnPool(OwnConnections, _Errors):
     """Connections of our own; see ``OwnConnections``."""
 
@@ -313,13 +347,20 @@ class OwnPool(OwnConnections, _Errors):
 
     def _connect(self) -> PsycopgConnection:
         try:
-            raw = _connected(self._settings) if self._factory is None else self._factory()
-            raw.autocommit = True
-        except psycopg.errors.ConnectionTimeout:
+            connection = self._opened()
+            if question := self._question(connection.raw.info.backend_pid):
+                self._answered(pooler=connection.fails(question, self._settings.connect_timeout))
+                if self._settings.pooler:
+                    connection.close()
+                    connection = self._opened()
+        except (psycopg.errors.ConnectionTimeout, SilentError):
             raise self._no_answer() from None
         except psycopg.OperationalError as error:
             raise self.refused(error, worked=self._worked) from error
-        connection = self.kind(raw, self._settings.timeout, self._where)
+        except psycopg.ProgrammingError as error:
+            if self._factory is not None or error.sqlstate is not None:
+                raise
+            raise ConfigurationError(f"PostgreSQL's library cannot use the URL's parameters: {error}") from error
         if not self._worked:
             self._worked = True
             try:
@@ -330,6 +371,25 @@ class OwnPool(OwnConnections, _Errors):
                 connection.close()
                 raise
         return connection
+
+    def _opened(self) -> PsycopgConnection:
+        """Return a new connection, as the settings want it."""
+        if self._factory is not None:
+            raw = self._factory()
+        else:
+            try:
+                raw = _connected(self._settings)
+            except psycopg.OperationalError as error:
+                if not self._refuses_settings(error):
+                    raise
+                raw = _connected(self._settings)
+        try:
+            raw.autocommit = True
+            _check_encoding(raw, self._where)
+        except BaseException:
+            raw.close()
+            raise
+        return self.kind(raw, self._settings.timeout, self._where, pooler=self._settings.pooler)
 
     def lend(self) -> Loan[PsycopgConnection]:
         return Loan(
@@ -354,6 +414,7 @@ class InjectedPool(_Errors):
         super().__init__(settings.where)
         self._pool = pool
         self._timeout = settings.timeout
+        self._pooler = settings.pooler
         size = getattr(pool, "max_size", None)
         size = size if isinstance(size, int) and 0 < size <= 10_000 else 100
         self._lender: Lender[_Borrowed] = Lender(
@@ -367,7 +428,12 @@ class InjectedPool(_Errors):
             if from_outside(error, {*self.insiders, type(self._pool).__module__.partition(".")[0]}) is not None:
                 raise
             raise ConnectionFailedError(f"the pool that was handed in gave no connection: {error}") from error
-        return _Borrowed(raw, self._timeout, self._where)
+        try:
+            _check_encoding(raw, self._where)
+        except BaseException:
+            self._pool.putconn(raw)
+            raise
+        return _Borrowed(raw, self._timeout, self._where, pooler=self._pooler)
 
     def _give_back(self, connection: _Borrowed) -> None:
         connection.restore()
@@ -388,10 +454,11 @@ class InjectedPool(_Errors):
 class _Borrowed(PsycopgConnection):
     """A connection of somebody else, put into autocommit mode for as long as it is here."""
 
-    __slots__ = ("_autocommit",)
+    __slots__ = ("_autocommit", "_prepare_threshold")
 
-    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str) -> None:
-        super().__init__(raw, timeout, where)
+    def __init__(self, raw: psycopg.Connection[Any], timeout: float, where: str, *, pooler: bool = False) -> None:
+        self._prepare_threshold = raw.prepare_threshold
+        super().__init__(raw, timeout, where, pooler=pooler)
         self._autocommit = raw.autocommit
         if not self._autocommit:
             raw.autocommit = True
@@ -405,4 +472,5 @@ class _Borrowed(PsycopgConnection):
                 self.raw.autocommit = False
         except (psycopg.Error, SilentError):
             self.close()
+        self.raw.prepare_threshold = self._prepare_threshold
         super().restore()

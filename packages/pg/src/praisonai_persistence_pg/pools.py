@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import ConnectionFailedError
-from praisonai_persistence_pg.errors import Errors
+from praisonai_persistence_pg.errors import Errors, refuses_settings
 from praisonai_persistence_sql import SilentError
 
 if TYPE_CHECKING:
@@ -54,6 +55,28 @@ class OwnConnections(Errors):
     def _make_lender(self, **limits: Any) -> Any:
         """Return the sync or async lender; its connections are of ``kind``."""
         raise NotImplementedError
+
+    def _refuses_settings(self, error: Exception) -> bool:
+        """Whether it is a pooler that refused the settings of a session; from now on it is treated as one."""
+        if self._settings.pooler or not refuses_settings(str(error)):
+            return False
+        self._settings = self._settings.for_pooler()
+        return True
+
+    def _question(self, process: int) -> str | None:
+        """Return a statement which fails where a pooler answers, by a division by zero; None: nothing to find out.
+
+        Args:
+            process: number of the server's process, as the connection was told: a pooler makes one up.
+        """
+        if self._factory is not None or not self._settings.look_for_pooler:
+            return None
+        return f"SELECT 1 / (pg_backend_pid() = {process})::int"
+
+    def _answered(self, *, pooler: bool) -> None:
+        """Remember what was found out."""
+        how = self._settings
+        self._settings = how.for_pooler() if pooler else replace(how, look_for_pooler=False)
 
     def _no_answer(self) -> Exception:
         """Return what to raise when nobody answers to an attempt to connect."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence_pg.dialect import Postgres
+from praisonai_persistence_pg.parameters import check_files
 from praisonai_persistence_pg.settings import FOLLOWS, settings
 from praisonai_persistence_sql import ServerStore
 
@@ -45,6 +46,10 @@ class PostgresStore(ServerStore):
         pool: to use instead of own connections; not closed. ``psycopg_pool.ConnectionPool``, ``asyncpg.Pool``.
         connection_factory: makes a new connection (a coroutine function for async stores); they are closed here.
         cockroach: whether the server is CockroachDB; by default told by the URL's scheme, host and port.
+        pooler: whether a connection pooler answers that lends connections to the server for a transaction (PgBouncer
+            and the like): then nothing relies on prepared statements or session settings, so there is no
+            ``statement_timeout``. By default told by host and port, else found out by the first connection.
+            False: it is not asked; one that refuses the settings of a session is known by that all the same.
 
     Raises:
         ConfigurationError: an option that cannot be, or no hint where the server is.
@@ -78,6 +83,7 @@ class PostgresStore(ServerStore):
         pool: Any = None,
         connection_factory: Callable[[], Any] | None = None,
         cockroach: bool | None = None,
+        pooler: bool | None = None,
     ) -> None:
         address = {"host": host, "port": port, "user": user, "password": password, "dbname": database}
         if url is None and pool is None and connection_factory is None and not any(address.values()):
@@ -87,7 +93,11 @@ class PostgresStore(ServerStore):
         self._check_connections(max_size, pool, connection_factory)
         if not 0 <= min_size <= max_size:
             raise ConfigurationError("pool sizes must be 0 <= min_size <= max_size")
-        how = settings(url, address, connect_timeout, statement_timeout, cockroach, self._session, timeout)
+        how = settings(url, address, connect_timeout, statement_timeout, cockroach, self._session, timeout, pooler)
+        if pool is None and connection_factory is None:
+            check_files(how.parameters)
+            if self._async:
+                how.attempts()[0].for_asyncpg()  # says what asyncpg has not
         steps = self._make_steps(Postgres(schema, cockroach=how.cockroach), table_prefix)
         wait = check_seconds(pool_timeout, "pool_timeout")
         driver = self._driver()

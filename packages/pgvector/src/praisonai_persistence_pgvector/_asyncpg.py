@@ -23,25 +23,32 @@ class VectorConnection(AsyncpgConnection):
         raw: the driver's.
         timeout: seconds to wait for an answer.
         where: the server, for messages.
+        pooler: whether a pooler answers.
     """
 
     __slots__ = ("_taught",)
 
-    def __init__(self, raw: Any, timeout: float, where: str) -> None:
-        super().__init__(raw, timeout, where)
+    def __init__(self, raw: Any, timeout: float, where: str, *, pooler: bool = False) -> None:
+        super().__init__(raw, timeout, where, pooler=pooler)
         self._taught = False
 
     async def _perform(self, request: Any) -> Any:
         if not isinstance(request, UseVectors):
             return await super()._perform(request)
         if not self._taught:
-            schema = await self.raw.fetchval(_SCHEMA)
-            self._watch.start()  # each of these is a request with several round trips
-            await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
-            self._watch.start()
-            await self.raw.fetchval(_ARRAY)
+            if self.pooler and not self._open:
+                await self._by_itself(self._learn)
+            else:
+                await self._learn()
             self._taught = True
-        return None
+        return not self.pooler
+
+    async def _learn(self) -> None:
+        schema = await self.raw.fetchval(_SCHEMA)
+        self._watch.start()  # each of these is a request with several round trips
+        await self.raw.set_type_codec("vector", schema=schema, encoder=bytes, decoder=bytes, format="binary")
+        self._watch.start()
+        await self.raw.fetchval(_ARRAY)
 
 
 class OwnPool(_OwnPool):

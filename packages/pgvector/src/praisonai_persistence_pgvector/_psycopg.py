@@ -42,12 +42,13 @@ class VectorConnection(PsycopgConnection):
         raw: the driver's.
         timeout: seconds to wait for an answer.
         where: the server, for messages.
+        pooler: whether a pooler answers.
     """
 
     __slots__ = ("_taught",)
 
-    def __init__(self, raw: Any, timeout: float, where: str) -> None:
-        super().__init__(raw, timeout, where)
+    def __init__(self, raw: Any, timeout: float, where: str, *, pooler: bool = False) -> None:
+        super().__init__(raw, timeout, where, pooler=pooler)
         self._taught = False
 
     def perform(self, request: Any) -> Any:
@@ -60,7 +61,7 @@ class VectorConnection(PsycopgConnection):
             adapters.register_dumper(Vector, type("VectorDumper", (_VectorDumper,), {"oid": one}))
             adapters.register_dumper(Vectors, type("VectorsDumper", (_VectorsDumper,), {"oid": many, "item": one}))
             self._taught = True
-        return None
+        return not self.pooler
 
 
 class OwnPool(_OwnPool):

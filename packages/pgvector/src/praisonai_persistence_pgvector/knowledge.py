@@ -44,7 +44,10 @@ _OUT_OF_SHARED_MEMORY = {"53100", "53200"}
 
 
 class UseVectors(NamedTuple):
-    """Make sure that the connection knows the type ``vector``; the answer is None. For ``Wire.vectors`` only."""
+    """Make sure that the connection knows the type ``vector``. For ``Wire.vectors`` only.
+
+    The answer is whether it may have settings of the session, which none has behind a pooler.
+    """
 
 
 class Options(NamedTuple):
@@ -200,14 +203,15 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
     def search(self, collection: str, search: Search) -> Steps[list[KnowledgeDocument]]:
         limit = min(search.limit, 2**62)
         rows: list[Sequence[Any]] = []
+        in_session = self._options.in_session
         if self._options.wire.vectors:
-            yield UseVectors()
+            in_session = (yield UseVectors()) and in_session
 
         def body(table: Table) -> Steps[None]:
             check_dimension(len(search.query), table.info.dimension, "query_embedding")
             if table.indexed and not self._options.exact and table.may_use_index(search, _MOST_BY_INDEX):
                 enough = limit <= int(self._options.session["hnsw.ef_search"])
-                settle = not (self._options.in_session and enough and table.inline)
+                settle = not (in_session and enough and table.inline)
                 if settle:
                     table = yield from self._settle(collection, limit)
                 rows.extend((yield Fetch(*table.search(search, limit, indexed=True))))
