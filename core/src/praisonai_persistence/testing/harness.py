@@ -75,6 +75,7 @@ import contextlib
 import json
 import queue
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -259,7 +260,11 @@ class Child:
         try:
             message = await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)
         except queue.Empty:
-            pytest.fail(f"the child process said nothing for {TIME_LIMIT:.0f} seconds")
+            if hasattr(signal, "SIGABRT"):
+                self._process.send_signal(signal.SIGABRT)  # it prints where its threads are, and ends
+            pytest.fail(
+                f"the child process said nothing for {TIME_LIMIT:.0f} seconds; it stood here:\n{self._stderr()}"
+            )
         if message is None:
             printed = self._stderr()
             pytest.fail(f"the child process ended ({self._ended()}) before it was done:\n{printed}")

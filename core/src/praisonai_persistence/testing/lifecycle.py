@@ -17,7 +17,7 @@ kinds contain it; alone it is used like them, and takes the kind from the spec::
 
 A backend gives ``place`` or ``spec_through``; tests that need the other one are "not applicable" in the matrix. A store
 with a pool names in ``smallest_pool`` the options that make it as small as it can be, so that a place of the pool that
-is lost shows at once. ``sweep_seconds`` bounds each walk through the places of a call; 0 visits all of them.
+is lost shows at once. ``sweep_seconds`` bounds each walk through the places of a call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ import pytest
 
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._facade import awaitable
-from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_bodies import BIG, BIG_SIZE, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
@@ -50,11 +50,13 @@ from praisonai_persistence.testing._lifecycle_checks import (
     secrets_in,
     short,
     shown_by,
+    slowness,
     thread_count,
     wrong_arguments,
 )
 from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
 from praisonai_persistence.testing._lifecycle_work import Work
+from praisonai_persistence.testing._tiers import CUT_SHORT, tier_of
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
     OpenStore,
@@ -73,6 +75,8 @@ __all__ = ["LifecycleSuite"]
 
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
+QUICK_SWEEP = 1.5  # seconds
+Walk = Callable[..., Awaitable[None]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
@@ -81,8 +85,9 @@ class LifecycleSuite(NetworkTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""
-    sweep_seconds: ClassVar[float] = 1.5
-    """Seconds that a walk through the places of the store's calls may take; 0: all places, however long."""
+    sweep_seconds: ClassVar[float | None] = None
+    """Seconds that a walk through the places of the store's calls may take; 0: all places. None: 1.5 in the tier quick,
+    0 in full. A walk of all places is cut short after 45 seconds; the summary says so."""
     smallest_pool: ClassVar[Mapping[str, Any]] = {}
     """Options of a store with one connection only, where it has a pool."""
 
@@ -90,6 +95,22 @@ class LifecycleSuite(NetworkTests, suite=True):
     def place(self) -> Path | None:
         """Overridden for embedded engines: the file, or the folder, that the store makes. Nothing is there yet."""
         return None
+
+    @pytest.fixture
+    def walk(self, request: pytest.FixtureRequest, spawn: Spawn) -> Walk:
+        """Let a child walk through the places of the store's calls, and fail with what it finds."""
+        by_tier = QUICK_SWEEP if tier_of(request.config, request.node) == "quick" else 0
+        seconds = by_tier if self.sweep_seconds is None else self.sweep_seconds
+
+        async def walk(body: str, times: float = 1, **arguments: Any) -> None:
+            child = await spawn(f"{SWEEPS}:{body}", seconds=times * seconds, **arguments)
+            child.go()
+            found = await child.result()
+            check(found)
+            if not seconds and found["visited"] < found["places"]:
+                request.node.user_properties.append((CUT_SHORT, f"{found['visited']} of {found['places']}"))
+
+        return walk
 
     @pytest.fixture(autouse=True)
     def _kind_of_the_spec(self, request: pytest.FixtureRequest, spec: StoreSpec) -> None:
@@ -193,25 +214,20 @@ class LifecycleSuite(NetworkTests, suite=True):
         await child.result()
 
     @only("sync")
-    async def test_l02_close_at_every_place_of_a_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l02_close_at_every_place_of_a_call(self, walk: Walk, spec: StoreSpec) -> None:
         """From another thread: the call ends with its result or says that the store is closed."""
-        child = await spawn(f"{SWEEPS}:closed_at_every_place", opens=spec.to_json(), seconds=self.sweep_seconds)
-        child.go()
-        check(await child.result())
+        await walk("closed_at_every_place", opens=spec.to_json())
 
     # -------------------------------------------------------------------------------------------------- L03: interrupts
 
     @only("sync")
     async def test_l03_an_exception_from_outside_at_every_place_of_a_call(
-        self, spawn: Spawn, spec: StoreSpec, store: Any
+        self, walk: Walk, spec: StoreSpec, store: Any
     ) -> None:
         """It reaches the caller unchanged; then the store works for all threads, and gives right answers."""
         atomic = spec.kind != "knowledge" or declares(store, "atomic_batch")
         opens = spec.with_options(**self.smallest_pool).to_json()
-        seconds = 2 * self.sweep_seconds
-        child = await spawn(f"{SWEEPS}:interrupted", opens=opens, seconds=seconds, atomic=atomic)
-        child.go()
-        check(await child.result())
+        await walk("interrupted", times=2, opens=opens, atomic=atomic)
 
     @only("async")
     async def test_l03_an_event_loop_that_is_interrupted(self, spawn: Spawn, spec: StoreSpec) -> None:
@@ -344,11 +360,9 @@ class LifecycleSuite(NetworkTests, suite=True):
     # ------------------------------------------------------------------------------------------------- L08: re-entry
 
     @only("sync")
-    async def test_l08_a_call_at_every_place_of_another_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l08_a_call_at_every_place_of_another_call(self, walk: Walk, spec: StoreSpec) -> None:
         """Both work, or are refused; neither waits for the other."""
-        child = await spawn(f"{SWEEPS}:reentered", opens=spec.to_json(), seconds=self.sweep_seconds)
-        child.go()
-        check(await child.result())
+        await walk("reentered", opens=spec.to_json())
 
     @only("sync")
     async def test_l08_calls_from_finalizers_and_signal_handlers(self, spawn: Spawn, spec: StoreSpec) -> None:
@@ -476,13 +490,8 @@ class LifecycleSuite(NetworkTests, suite=True):
 
     async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=25_000)
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=BIG_SIZE)
         child.go()
-        slow: list[str] = []
-        for _ in BIG[spec.kind]:
-            found = await child.report()
-            small, large = found["seconds"]
-            if large > GROWTH * max(small, LEAST) or large > 30:
-                slow.append(f"{found['case']}: {small:.2f} s, and {large:.2f} s for four times as much")
+        slow = [await slowness(child, BIG_SIZE) for _ in BIG[spec.kind]]
         await child.result()
-        assert not slow, "\n".join(slow)
+        assert not any(slow), "\n".join(filter(None, slow))
