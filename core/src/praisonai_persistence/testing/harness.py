@@ -98,6 +98,7 @@ __all__ = [
     "Spawn",
     "StoreSuite",
     "Unsupported",
+    "check_shared",
     "declares",
     "full_only",
     "needs_fixture",
@@ -128,6 +129,16 @@ TIME_LIMIT = 60.0
 def declares(store: Any, capability: str) -> bool:
     """Whether the store says that it can."""
     return capability in store.capabilities
+
+
+def check_shared(store: Any, shared: bool) -> None:
+    """Fail when what was tried with two processes is not what the store declares."""
+    declared = declares(store, "shared")
+    assert shared or not declared, (
+        "'shared' is declared, and does not work: another process cannot open the data, or the two do not see at once "
+        "what the other wrote"
+    )
+    assert declared or not shared, "two processes can use the same data, so the store has to declare 'shared'"
 
 
 def raw(store: Any) -> Any:

@@ -75,6 +75,7 @@ __all__ = ["LifecycleSuite"]
 
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
+FORK_HINT = 'each works, or refuses (an engine that does not survive a fork: forks = "refuse" in its driver)'
 QUICK_SWEEP = 1.5  # seconds
 Walk = Callable[..., Awaitable[None]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
@@ -295,7 +296,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         if found["children"] == [REFUSED] * 2:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; see their standard error"
+        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; {FORK_HINT}"
         if declares(store, "shared"):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
@@ -312,7 +313,7 @@ class LifecycleSuite(NetworkTests, suite=True):
         if found["children"] == [REFUSED] * 4:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}"
+        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}; {FORK_HINT}"
 
     # ------------------------------------------------------------------------------------------------- L07: event loops
 
