@@ -9,6 +9,7 @@ from praisonai_persistence.testing import (
     KnowledgeStoreSuite,
     SessionStoreSuite,
     StateStoreSuite,
+    _interrupts,
 )
 from praisonai_persistence.testing.clauses import CLAUSES
 from praisonai_persistence.testing.harness import full_only
@@ -127,3 +128,59 @@ def test_other_tests_may_be_of_the_full_tier(run):
     )
     assert "1 passed" in output
     assert f"1 {NOTICE}" in output
+
+
+# --------------------------------------------------------------------------------------------------------------- walks
+
+ASKED = """class TestIt(Memory):
+    {}
+
+    @pytest.fixture
+    def spawn(self):
+        async def spawn(body, seconds, **arguments):
+            print(f"seconds: {{seconds}}")
+            return Answer()
+        yield spawn
+
+class Answer:
+    def go(self): pass
+
+    async def result(self):
+        return {{"findings": [], "visited": 3, "places": 9}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "quick", "full"),
+    [("", "1.5", "0"), ("sweep_seconds = 0", "0", "0"), ("sweep_seconds = 7", "7", "7")],
+    ids=["by the tier", "all", "bounded"],
+)
+def test_the_full_tier_walks_through_all_places(run, own, quick, full):
+    for tier, seconds in (("quick", quick), ("full", full)):
+        output = run(ASKED.format(own), "-s", "-k", "l08_a_call_at_every_place", f"--conformance-tier={tier}")
+        assert f"seconds: {seconds}\n" in output
+        assert ("was cut short, after 3 of 9 places" in output) == (seconds == "0")
+
+
+class Silent:
+    def report(self, value):
+        pass
+
+
+def test_a_walk_through_all_places_ends(monkeypatch):
+    walk = _interrupts._Sweep(Silent(), 0, 2)
+    assert [sorted(walk.places(count, "a")) for count in (40, 50)] == [list(range(1, 41)), list(range(1, 51))]
+    assert (walk.result()["visited"], walk.result()["places"]) == (90, 90)
+    monkeypatch.setattr(_interrupts, "LONGEST", 0.0)
+    walk = _interrupts._Sweep(Silent(), 0, 2)
+    assert [len(list(walk.places(count, "a"))) for count in (40, 50)] == [1, 1]  # each call gets its part
+    assert (walk.result()["visited"], walk.result()["places"]) == (2, 90)
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_what_does_not_apply_is_counted(run, workers):
+    if workers:
+        pytest.importorskip("xdist")
+    output = run("class TestIt(Memory): pass", "-k", "l09 or c03", *workers)
+    assert "2 passed" in output
+    assert "conformance: 4 tests do not apply" in output

@@ -60,7 +60,8 @@ _HOLDS = {
 _SERVER_TESTS = """an engine
         # may need a database or a prefix. Then override the fixtures unreachable_spec and spec_through, too."""
 _EMBEDDED_TESTS = """when the
-        # engine makes this file or folder, add a fixture `place` that returns its path, and more tests apply."""
+        # engine makes this file or folder, add a fixture `place(self, tmp_path)` that returns tmp_path / "data", and
+        # more tests apply."""
 _ONE = r" *from [\w.]+ import (?:\([^)]*\)|[^\n(]+)\n"
 _IMPORTS = re.compile(rf"^(?:{_ONE}){{2,}}", re.MULTILINE)
 _IMPORT = re.compile(f"^{_ONE}", re.MULTILINE)

@@ -34,6 +34,8 @@ LIMIT = 5.0
 """Seconds that a call may take after another one was interrupted, or was called in the middle of."""
 HEAD_START = 0.02
 """Seconds that a close in another thread gets, to end or to wait for the call that it came into the middle of."""
+LONGEST = 45.0
+"""Seconds after which a walk is cut short, though all places were asked for."""
 ENOUGH = 8
 """Findings after which a child stops: the others say the same."""
 _HANG = f"{HangError.__name__}:"
@@ -53,22 +55,28 @@ class _Sweep:
 
     Args:
         parent: is told of each place, so that it knows that the child is alive.
-        seconds: for all of the calls together; 0 visits all places, however long it takes.
+        seconds: for all of the calls together; 0 visits all places, unless it takes ``LONGEST``.
         calls: how many calls there are.
     """
 
     def __init__(self, parent: Parent, seconds: float, calls: int) -> None:
         self._parent = parent
         self._share = seconds / calls
+        self._left = calls
+        self._end = time.monotonic() + LONGEST
         self._spoke = 0.0
         self.findings: list[str] = []
-        self.visited = 0
+        self.visited = self._places = 0
 
     def places(self, count: int, name: str) -> Iterator[int]:
         """Give the numbers of places to visit, the first one always."""
+        self._places += count
         numbers = list(range(1, count + 1))
         random.Random(name).shuffle(numbers)
-        end = time.monotonic() + self._share
+        now = time.monotonic()
+        # What is left of the whole is shared by the calls that are left, so that each gets its part.
+        end = now + (self._share or (self._end - now) / self._left)
+        self._left -= 1
         for number in numbers:
             if len(self.findings) >= ENOUGH:
                 return
@@ -78,12 +86,12 @@ class _Sweep:
             if now - self._spoke > 5:
                 self._spoke = now
                 self._parent.report("alive")
-            if self._share and now > end:
+            if now > end:
                 return
 
     def result(self) -> dict[str, Any]:
         """Return what the test looks at."""
-        return {"findings": self.findings, "visited": self.visited}
+        return {"findings": self.findings, "visited": self.visited, "places": self._places}
 
 
 def _said(error: BaseException | None) -> str:

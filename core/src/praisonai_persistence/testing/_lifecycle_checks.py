@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import anyio.to_thread
 import pytest
 
+from praisonai_persistence.testing._lifecycle_bodies import GROWTH, LEAST
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
@@ -36,15 +37,29 @@ __all__ = [
     "secrets_in",
     "short",
     "shown_by",
+    "slowness",
     "thread_count",
     "wrong_arguments",
 ]
+
+SLOWEST = 30.0
+"""Seconds that a big input may take at the most."""
 
 
 def check(found: dict[str, Any]) -> None:
     """Fail with what a child found, or when it tried nothing."""
     assert found["visited"] > 0, "nothing was tried: the store's own code was never entered"
     assert not found["findings"], "\n".join(found["findings"])
+
+
+async def slowness(child: Any, size: int) -> str:
+    """Return what is wrong with the next case that a child of ``bounded`` reports; nothing: an empty text."""
+    found = await child.report()
+    small, large = found["seconds"]
+    if large <= GROWTH * max(small, LEAST) and large <= SLOWEST:
+        return ""
+    most = min(GROWTH * max(small, LEAST), SLOWEST)
+    return f"{found['case']}: {small:.2f} s for {size}, {large:.2f} s for {4 * size}; expected: at most {most:.1f} s"
 
 
 def descriptors() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from praisonai_persistence.errors import CollectionNotFoundError
 from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
 
 __all__ = ["OPERATIONS", "PARTS", "Work", "work_on"]
@@ -185,7 +186,12 @@ class _Knowledge(Work):
     async def prepare(self, store: Any) -> None:
         await store.create_collection("docs", 3)
         first, second = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
-        await store.upsert("docs", [KnowledgeDocument("a", "a", first), KnowledgeDocument("b", "b", second)])
+        try:
+            await store.upsert("docs", [KnowledgeDocument("a", "a", first), KnowledgeDocument("b", "b", second)])
+        except CollectionNotFoundError as error:
+            raise AssertionError(
+                "create_collection() returned, and the next call does not find it: committed?"
+            ) from error
 
     async def reset(self, store: Any) -> None:
         if await store.collection_exists("docs"):

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from praisonai_persistence.testing._tiers import Tiers, add_options
+from praisonai_persistence.testing._tiers import TIERS, Tiers, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 _PACKAGE = "praisonai_persistence.testing"
 _CLAUSE = re.compile(r"test_([a-z]\d\d|model)_")
-_TIERS = pytest.StashKey[Tiers]()
 _RUNNING = pytest.StashKey["pytest.Item | None"]()
 
 # Assertions of the kit explain themselves like those of a test module.
@@ -58,8 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the suites."""
     config.addinivalue_line("markers", "clause(*ids): the clauses of the contract that a test of the kit is about")
     config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
-    config.stash[_TIERS] = Tiers(config)
-    config.pluginmanager.register(config.stash[_TIERS])
+    config.stash[TIERS] = Tiers(config)
+    config.pluginmanager.register(config.stash[TIERS])
     folder = config.getoption("--conformance-report")
     if folder and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Matrix(Path(folder)))
@@ -124,7 +123,7 @@ def _asyncio_mode(config: pytest.Config) -> str | None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note on each item which cells of the matrix it fills; deselect what cannot apply."""
-    tiers = config.stash[_TIERS]
+    tiers = config.stash[TIERS]
     rest: list[pytest.Item] = []
     gone: list[pytest.Function] = []
     later: list[pytest.Item] = []
@@ -151,7 +150,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for other in rest if needed else ():
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
-    tiers.note(config, len(later))
+    tiers.note(config, len(later), len(gone))
     if gone or later:
         config.hook.pytest_deselected(items=[*gone, *later])
     items[:] = _lifecycle_first(rest)

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["TIER_VARIABLE", "Tiers", "add_options", "full_only", "full_tests"]
+__all__ = ["CUT_SHORT", "TIERS", "TIER_VARIABLE", "Tiers", "add_options", "full_only", "full_tests", "walks_all"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 TIER_VARIABLE = "PRAISONAI_CONFORMANCE_TIER"
 """The environment variable that counts where the option is not given."""
+CUT_SHORT = "walk cut short"
+"""The property of a test that visited a part of the places that it was to visit."""
 _NAMES = ("quick", "full")
 _LEFT_OUT = "conformance_left_out"
 
@@ -72,7 +74,12 @@ class Tiers:
         self._whole = [config.rootpath.joinpath(path).resolve() for path in config.getoption("--conformance-full")]
         if absent := [str(path) for path in self._whole if not path.exists()]:
             raise pytest.UsageError(f"--conformance-full: there is no {', '.join(absent)}")
-        self._left_out = 0
+        self._left_out = self._inapplicable = 0
+        self._cut: dict[str, str] = {}
+
+    def tier_of(self, item: pytest.Item) -> str:
+        """Return the tier that a test runs in."""
+        return "full" if any(_within(item.path, path) for path in self._whole) else self.tier
 
     def leaves_out(self, item: pytest.Item, suites: list[type]) -> bool:
         """Whether this run leaves out a test.
@@ -81,24 +88,31 @@ class Tiers:
             item: the test.
             suites: the suites of its class. Of a test of theirs, what they say counts, not what a subclass says.
         """
-        if self.tier == "full" or not isinstance(item, pytest.Function):
+        if not isinstance(item, pytest.Function) or self.tier_of(item) == "full":
             return False
         name = item.originalname
         said = [name in vars(suite)["_full_tests"] for suite in suites if hasattr(suite, name)]
-        if not all(said or [getattr(item.function, "_full_only", False)]):
-            return False
-        return not any(_within(item.path, path) for path in self._whole)
+        return all(said or [getattr(item.function, "_full_only", False)])
 
-    def note(self, config: pytest.Config, count: int) -> None:
-        """Count what was left out; a worker of xdist tells the process that prints."""
-        self._left_out = count
+    def note(self, config: pytest.Config, left_out: int, inapplicable: int) -> None:
+        """Count what was left out, and what cannot apply; a worker of xdist tells the process that prints."""
+        self._left_out, self._inapplicable = left_out, inapplicable
         if hasattr(config, "workerinput"):
-            config.workeroutput[_LEFT_OUT] = count  # type: ignore[attr-defined]
+            config.workeroutput[_LEFT_OUT] = left_out, inapplicable  # type: ignore[attr-defined]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember a walk that was cut short."""
+        if report.when == "call":
+            for name, value in report.user_properties:
+                if name == CUT_SHORT:
+                    self._cut[report.nodeid] = str(value)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker of xdist counted; every worker collects all tests."""
-        self._left_out = max(self._left_out, getattr(node, "workeroutput", {}).get(_LEFT_OUT, 0))
+        left_out, inapplicable = getattr(node, "workeroutput", {}).get(_LEFT_OUT, (0, 0))
+        self._left_out = max(self._left_out, left_out)
+        self._inapplicable = max(self._inapplicable, inapplicable)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print it."""
@@ -107,6 +121,22 @@ class Tiers:
                 f"conformance tier quick: {self._left_out} tests of the full tier not run "
                 "(--conformance-tier=full runs them)"
             )
+        if self._inapplicable:
+            terminalreporter.write_line(
+                f"conformance: {self._inapplicable} tests do not apply: they are for the other mode, or need a fixture "
+                "that the suite does not override (docs/testing.md#what-does-not-apply)"
+            )
+        for test, places in self._cut.items():
+            terminalreporter.write_line(f"conformance: {test} was cut short, after {places} places")
+
+
+TIERS = pytest.StashKey[Tiers]()
+"""Where the tiers of a run stand."""
+
+
+def walks_all(config: pytest.Config) -> bool:
+    """Whether walks visit all places: where the whole run is of the tier ``full``, and not some of its files alone."""
+    return config.stash[TIERS].tier == "full"
 
 
 def _within(file: Path, place: Path) -> bool:

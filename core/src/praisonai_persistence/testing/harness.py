@@ -75,6 +75,7 @@ import contextlib
 import json
 import queue
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,7 @@ __all__ = [
     "Spawn",
     "StoreSuite",
     "Unsupported",
+    "check_shared",
     "declares",
     "full_only",
     "needs_fixture",
@@ -127,6 +129,16 @@ TIME_LIMIT = 60.0
 def declares(store: Any, capability: str) -> bool:
     """Whether the store says that it can."""
     return capability in store.capabilities
+
+
+def check_shared(store: Any, shared: bool) -> None:
+    """Fail when what was tried with two processes is not what the store declares."""
+    declared = declares(store, "shared")
+    assert shared or not declared, (
+        "'shared' is declared, and does not work: another process cannot open the data, or the two do not see at once "
+        "what the other wrote"
+    )
+    assert declared or not shared, "two processes can use the same data, so the store has to declare 'shared'"
 
 
 def raw(store: Any) -> Any:
@@ -259,7 +271,11 @@ class Child:
         try:
             message = await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)
         except queue.Empty:
-            pytest.fail(f"the child process said nothing for {TIME_LIMIT:.0f} seconds")
+            if hasattr(signal, "SIGABRT"):
+                self._process.send_signal(signal.SIGABRT)  # it prints where its threads are, and ends
+            pytest.fail(
+                f"the child process said nothing for {TIME_LIMIT:.0f} seconds; it stood here:\n{self._stderr()}"
+            )
         if message is None:
             printed = self._stderr()
             pytest.fail(f"the child process ended ({self._ended()}) before it was done:\n{printed}")

@@ -17,7 +17,7 @@ kinds contain it; alone it is used like them, and takes the kind from the spec::
 
 A backend gives ``place`` or ``spec_through``; tests that need the other one are "not applicable" in the matrix. A store
 with a pool names in ``smallest_pool`` the options that make it as small as it can be, so that a place of the pool that
-is lost shows at once. ``sweep_seconds`` bounds each walk through the places of a call; 0 visits all of them.
+is lost shows at once. ``sweep_seconds`` bounds each walk through the places of a call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,7 +40,7 @@ import pytest
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._ends import ENDS, USUAL, found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
-from praisonai_persistence.testing._lifecycle_bodies import BIG, GROWTH, LEAST, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_bodies import BIG, BIG_SIZE, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
@@ -53,6 +53,7 @@ from praisonai_persistence.testing._lifecycle_checks import (
     secrets_in,
     short,
     shown_by,
+    slowness,
     thread_count,
     wrong_arguments,
 )
@@ -60,6 +61,7 @@ from praisonai_persistence.testing._lifecycle_existing import ExistingTests
 from praisonai_persistence.testing._lifecycle_network import within
 from praisonai_persistence.testing._lifecycle_place import PlaceTests
 from praisonai_persistence.testing._lifecycle_work import Work
+from praisonai_persistence.testing._tiers import CUT_SHORT, walks_all
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
     OpenStore,
@@ -79,6 +81,9 @@ __all__ = ["LifecycleSuite"]
 
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
+FORK_HINT = 'each works, or refuses (an engine that does not survive a fork: forks = "refuse" in its driver)'
+QUICK_SWEEP = 1.5  # seconds
+Walk = Callable[..., Awaitable[None]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
@@ -87,10 +92,27 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""
-    sweep_seconds: ClassVar[float] = 1.5
-    """Seconds that a walk through the places of the store's calls may take; 0: all places, however long."""
+    sweep_seconds: ClassVar[float | None] = None
+    """Seconds that a walk through the places of the store's calls may take; 0: all places. None: 1.5 in the tier quick,
+    0 in full. A walk of all places is cut short after 45 seconds; the summary says so."""
     smallest_pool: ClassVar[Mapping[str, Any]] = {}
     """Options of a store with one connection only, where it has a pool."""
+
+    @pytest.fixture
+    def walk(self, request: pytest.FixtureRequest, spawn: Spawn) -> Walk:
+        """Let a child walk through the places of the store's calls, and fail with what it finds."""
+        by_tier = 0 if walks_all(request.config) else QUICK_SWEEP
+        seconds = by_tier if self.sweep_seconds is None else self.sweep_seconds
+
+        async def walk(body: str, times: float = 1, **arguments: Any) -> None:
+            child = await spawn(f"{SWEEPS}:{body}", seconds=times * seconds, **arguments)
+            child.go()
+            found = await child.result()
+            check(found)
+            if not seconds and found["visited"] < found["places"]:
+                request.node.user_properties.append((CUT_SHORT, f"{found['visited']} of {found['places']}"))
+
+        return walk
 
     @pytest.fixture(autouse=True)
     def _kind_of_the_spec(self, request: pytest.FixtureRequest, spec: StoreSpec) -> None:
@@ -210,25 +232,20 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
         assert not found, "\n".join(found)
 
     @only("sync")
-    async def test_l02_close_at_every_place_of_a_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l02_close_at_every_place_of_a_call(self, walk: Walk, spec: StoreSpec) -> None:
         """From another thread: the call ends with its result or says that the store is closed."""
-        child = await spawn(f"{SWEEPS}:closed_at_every_place", opens=spec.to_json(), seconds=self.sweep_seconds)
-        child.go()
-        check(await child.result())
+        await walk("closed_at_every_place", opens=spec.to_json())
 
     # -------------------------------------------------------------------------------------------------- L03: interrupts
 
     @only("sync")
     async def test_l03_an_exception_from_outside_at_every_place_of_a_call(
-        self, spawn: Spawn, spec: StoreSpec, store: Any
+        self, walk: Walk, spec: StoreSpec, store: Any
     ) -> None:
         """It reaches the caller unchanged; then the store works for all threads, and gives right answers."""
         atomic = spec.kind != "knowledge" or declares(store, "atomic_batch")
         opens = spec.with_options(**self.smallest_pool).to_json()
-        seconds = 2 * self.sweep_seconds
-        child = await spawn(f"{SWEEPS}:interrupted", opens=opens, seconds=seconds, atomic=atomic)
-        child.go()
-        check(await child.result())
+        await walk("interrupted", times=2, opens=opens, atomic=atomic)
 
     @only("async")
     async def test_l03_an_event_loop_that_is_interrupted(self, spawn: Spawn, spec: StoreSpec) -> None:
@@ -296,7 +313,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
         if found["children"] == [REFUSED] * 2:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; see their standard error"
+        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; {FORK_HINT}"
         if declares(store, "shared"):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
@@ -313,7 +330,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
         if found["children"] == [REFUSED] * 4:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}"
+        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}; {FORK_HINT}"
 
     # ------------------------------------------------------------------------------------------------- L07: event loops
 
@@ -361,11 +378,9 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
     # ------------------------------------------------------------------------------------------------- L08: re-entry
 
     @only("sync")
-    async def test_l08_a_call_at_every_place_of_another_call(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l08_a_call_at_every_place_of_another_call(self, walk: Walk, spec: StoreSpec) -> None:
         """Both work, or are refused; neither waits for the other."""
-        child = await spawn(f"{SWEEPS}:reentered", opens=spec.to_json(), seconds=self.sweep_seconds)
-        child.go()
-        check(await child.result())
+        await walk("reentered", opens=spec.to_json())
 
     @only("sync")
     async def test_l08_calls_from_finalizers_and_signal_handlers(self, spawn: Spawn, spec: StoreSpec) -> None:
@@ -464,13 +479,8 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
 
     async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=25_000)
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=BIG_SIZE)
         child.go()
-        slow: list[str] = []
-        for _ in BIG[spec.kind]:
-            found = await child.report()
-            small, large = found["seconds"]
-            if large > GROWTH * max(small, LEAST) or large > 30:
-                slow.append(f"{found['case']}: {small:.2f} s, and {large:.2f} s for four times as much")
+        slow = [await slowness(child, BIG_SIZE) for _ in BIG[spec.kind]]
         await child.result()
-        assert not slow, "\n".join(slow)
+        assert not any(slow), "\n".join(filter(None, slow))
