@@ -19,6 +19,7 @@ from praisonai_persistence.testing import (
     StateStoreSuite,
     StoreSpec,
     corpus,
+    harness,
 )
 from praisonai_persistence.testing._facade import Portal, drive
 from praisonai_persistence.testing.clauses import CLAUSES, MODEL
@@ -336,6 +337,13 @@ class TestHarness(StoreSuite):
         child.go()
         with pytest.raises(pytest.fail.Exception, match="no such luck"):
             await child.result()
+
+    async def test_a_silent_child_says_where_it_stands(self, spawn, bodies, monkeypatch):
+        child = await spawn(f"{bodies}:echo", times=1)
+        child.go()
+        monkeypatch.setattr(harness, "TIME_LIMIT", 5.0)
+        with pytest.raises(pytest.fail.Exception, match=r"(?s)said nothing for 5 seconds; it stood here:.* in receive"):
+            await child.report()
 
     async def test_a_child_that_vanishes_is_noticed(self, spawn, bodies):
         child = await spawn(f"{bodies}:vanishes")
