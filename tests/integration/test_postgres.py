@@ -184,7 +184,7 @@ class TestTrouble:
         both(options, SchemaError, "upgrade")
 
     def test_no_tables_and_none_may_be_made(self, options, open_sync):
-        both({**options, "create_schema": False}, SchemaError, "create_schema=True")
+        both({**options, "create_schema": False}, SchemaError, "praisonai-persistence migrate")
         open_sync().create_session(ConversationSession("s"))
         with PostgresConversationStore(**options, create_schema=False) as store:
             assert store.get_session("s") is not None

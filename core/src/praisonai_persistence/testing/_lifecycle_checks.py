@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import pickle
 import shutil
@@ -39,6 +40,7 @@ __all__ = [
     "shown_by",
     "slowness",
     "thread_count",
+    "uncollected",
     "wrong_arguments",
 ]
 
@@ -65,6 +67,17 @@ async def slowness(child: Any, size: int) -> str:
 def descriptors() -> int:
     """How many descriptors this process has open, where that can be told."""
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect what was dropped before, and nothing meanwhile."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def thread_count() -> int:

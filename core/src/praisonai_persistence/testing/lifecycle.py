@@ -55,6 +55,7 @@ from praisonai_persistence.testing._lifecycle_checks import (
     shown_by,
     slowness,
     thread_count,
+    uncollected,
     wrong_arguments,
 )
 from praisonai_persistence.testing._lifecycle_existing import ExistingTests
@@ -125,15 +126,19 @@ class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
 
     async def test_l01_a_constructor_opens_nothing(self, spec: StoreSpec, mode: str) -> None:
         """No file, no socket, no thread, no event loop; what the store declares can be read all the same."""
-        with Watch(everything=True) as watch:
-            one = spec.open(mode)
-            assert isinstance(one.capabilities, frozenset)
-            assert isinstance(one.backend, str)
-            assert one.kind == spec.kind
-        assert watch.events == [], f"the constructor did: {watch.events}"
-        before = descriptors(), thread_count()
-        kept = [spec.open(mode) for _ in range(5)]
-        assert (descriptors(), thread_count()) == before, "constructing left descriptors or threads behind"
+        with uncollected():  # what another test has dropped is closed when it is collected, on threads
+            with Watch(everything=True) as watch:
+                one = spec.open(mode)
+                assert isinstance(one.capabilities, frozenset)
+                assert isinstance(one.backend, str)
+                assert one.kind == spec.kind
+            assert watch.events == [], f"the constructor did: {watch.events}"
+            before = descriptors(), thread_count()
+            kept = [spec.open(mode) for _ in range(5)]
+            after = descriptors(), thread_count()
+        # There may be fewer: what was closed before may be ending only now.
+        assert after[0] <= before[0], f"constructing left descriptors behind: {before[0]} before, {after[0]} after"
+        assert after[1] <= before[1], f"constructing left threads behind: {before[1]} before, {after[1]} after"
         for store in (one, *kept):
             await awaitable(store).close()
 
