@@ -20,7 +20,7 @@ class Backend:
         module: with the store classes.
         stores: the name of the sync class; the async one has ``Async`` before it.
         path: for an embedded store, the name of its file or folder.
-        engine: for a server, its name in ``tests/integration/engines.py``.
+        engine: for a server, its name in the folder ``tests/integration/engines``.
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
     """

@@ -26,55 +26,15 @@ def _collected():
     gc.collect()
 
 
-@pytest.fixture(scope="session")
-def postgres(_engines) -> engines.Engine:
-    """A PostgreSQL server."""
-    return engines.engine("postgres")
+def _fixture(name: str):
+    @pytest.fixture(scope="session", name=name)
+    def running(_engines) -> engines.Engine:
+        return engines.engine(name)
+
+    running.__doc__ = engines.ENGINES[name].__doc__
+    return running
 
 
-@pytest.fixture(scope="session")
-def mariadb(_engines) -> engines.Engine:
-    """A MariaDB server."""
-    return engines.engine("mariadb")
-
-
-@pytest.fixture(scope="session")
-def redis(_engines) -> engines.Engine:
-    """A Redis server."""
-    return engines.engine("redis")
-
-
-@pytest.fixture(scope="session")
-def redis_search(_engines) -> engines.Engine:
-    """A Redis server with the search module."""
-    return engines.engine("redis_search")
-
-
-@pytest.fixture(scope="session")
-def valkey(_engines) -> engines.Engine:
-    """A Valkey server."""
-    return engines.engine("valkey")
-
-
-@pytest.fixture(scope="session")
-def pgvector(_engines) -> engines.Engine:
-    """A PostgreSQL server with the extension vector."""
-    return engines.engine("pgvector")
-
-
-@pytest.fixture(scope="session")
-def pgbouncer(_engines) -> engines.Engine:
-    """A PgBouncer before that server, which lends connections for a transaction."""
-    return engines.engine("pgbouncer")
-
-
-@pytest.fixture(scope="session")
-def chroma(_engines) -> engines.Engine:
-    """A Chroma server."""
-    return engines.engine("chroma")
-
-
-@pytest.fixture(scope="session")
-def qdrant(_engines) -> engines.Engine:
-    """A Qdrant server."""
-    return engines.engine("qdrant")
+# An engine is asked for by its name: `def test_x(postgres)`.
+for _name in engines.ENGINES:
+    globals()[f"_{_name}"] = _fixture(_name)

@@ -1,0 +1,82 @@
+"""Qdrant."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from ._engine import PASSWORD, Engine, json_request
+from ._servers import Local
+
+
+class Qdrant(Engine):
+    """Qdrant: its server, or ``qdrant_server``, which has the server's engine and the REST interface of the stores."""
+
+    name = "qdrant"
+    image = "qdrant/qdrant:v1.17.0"
+    port = 6333
+    programs = (str(Path(__file__).parents[1] / "qdrant_server.py"),)
+    system_user = "nobody"
+    container_environment: ClassVar[dict[str, str]] = {"QDRANT__SERVICE__API_KEY": PASSWORD}
+    question = "GET /collections"
+
+    @classmethod
+    def make_url(cls, host: str, port: int, *others: int) -> str:
+        return f"qdrant://:{PASSWORD}@{host}:{port}"
+
+    @classmethod
+    def place(cls) -> str | None:
+        # A collection is some twenty synced files, and the suite makes some thousand: in memory that takes 4 ms each.
+        memory = "/dev/shm"
+        return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31 else None
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        return super().program(name) if importlib.util.find_spec("qdrant_edge") else None
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        address = ("--host", "127.0.0.1", "--port", str(local.port), "--path", str(local.folder / "data"))
+        return [sys.executable, cls.programs[0], *address, "--api-key", PASSWORD]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it is ``qdrant_server``, and not Qdrant's own server."""
+        return isinstance(self._server, Local)
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Make a request: a method and a path, and what to send as JSON."""
+        key = unquote(urlsplit(self.url).password or "")
+        return [(json_request(self.url, sql, {"api-key": key}, *parameters),)]
+
+    @property
+    def version(self) -> str:
+        found = self.execute("GET /")[0][0]
+        return f"{found['title']} {found['version']}"
+
+    def tables(self, prefix: str) -> list[str]:
+        """The names of the collections of a prefix."""
+        found = self.execute("GET /collections")[0][0]["result"]["collections"]
+        return [item["name"] for item in found if item["name"].startswith(prefix)]
+
+    def drop(self, prefix: str) -> None:
+        for name in self.tables(prefix):
+            self.execute(f"DELETE /collections/{name}")
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        if self.tables(""):
+            pytest.fail("the tests need a server without collections, because they delete them", pytrace=False)
+        try:
+            yield {"url": self.url}
+        finally:
+            self.drop("")
