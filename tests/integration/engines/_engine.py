@@ -69,7 +69,8 @@ class Engine(ABC):
 
     @classmethod
     def initialise(cls, local: Local) -> None:
-        """Make the data folder of a local server."""
+        """Make the data folder of a local server; here an empty one, which most servers fill themselves."""
+        local.make_folder("data")
 
     @classmethod
     def command(cls, local: Local) -> list[str]:

@@ -121,6 +121,14 @@ class Local(Server):
             raise
         super().__init__(kind.make_url("127.0.0.1", self.port))
 
+    def make_folder(self, name: str) -> Path:
+        """Make a folder that the server may write to, in its own."""
+        folder = self.folder / name
+        folder.mkdir()
+        if self.user:
+            shutil.chown(folder, self.user)
+        return folder
+
     def run(self, *command: str, **options: Any) -> None:
         """Run a program to its end, as the server's user."""
         done = subprocess.run(
