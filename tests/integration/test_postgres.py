@@ -624,3 +624,22 @@ def test_a_store_that_may_make_nothing_tells_where_the_schema_stands(options):
         with pytest.raises(SchemaError, match="create_schema"):
             store.connect()
         assert store.schema_status().pending
+
+
+def test_stores_that_make_one_schema_at_the_same_time(options):
+    for attempt in range(10):
+        schema = f"{options['schema']}_{attempt}"
+        try:
+            together = threading.Barrier(8)
+
+            def make(prefix: str, schema: str = schema, together: threading.Barrier = together) -> None:
+                store = PostgresConversationStore(**{**options, "schema": schema}, table_prefix=prefix)
+                together.wait(30)
+                with store:
+                    store.list_sessions()
+
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(make, ["a_", "b_", "c_", "d_"] * 2))
+        finally:
+            with psycopg.connect(options["url"], autocommit=True) as connection:
+                connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')

@@ -74,9 +74,12 @@ class Postgres(Dialect):
         statements: list[str | Patiently] = [Patiently(), f"SELECT pg_advisory_xact_lock({key})"]
         if self.schema is not None and self.cockroach:
             statements.append(f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
-        elif self.schema is not None:  # CREATE ... IF NOT EXISTS needs the right to create also where it does not
+        elif self.schema is not None:
+            # CREATE ... IF NOT EXISTS needs the right to create also where it does not. Stores with other prefixes do
+            # not share the lock, and may create the schema at the same time.
             statements.append(
-                f"DO $$ BEGIN IF to_regnamespace('{self.quote(self.schema)}') IS NULL THEN "
-                f"CREATE SCHEMA {self.quote(self.schema)}; END IF; END $$"
+                f"DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{self.schema}') THEN "
+                f"CREATE SCHEMA {self.quote(self.schema)}; END IF; "
+                "EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL; END $$"
             )
         return statements
