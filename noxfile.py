@@ -90,7 +90,7 @@ def unit(session: nox.Session) -> None:
 @nox.parametrize("backend", [nox.param(name, id=name) for name in INTEGRATION])
 def integration(session: nox.Session, backend: str) -> None:
     """One backend's integration tests, beside nothing but the packages that it needs."""
-    install(session, INTEGRATION[backend], *ENGINES, *(SEARCH if backend == "redis" else []))
+    install(session, INTEGRATION[backend], *ENGINES, *(SEARCH if backend.startswith("redis") else []))
     pytest(session, f"tests/integration/test_{backend}.py")
 
 
@@ -102,7 +102,7 @@ def full(session: nox.Session, part: str) -> None:
         install(session, ALL, TOML, HATCHLING, RUFF, MYPY, *EXAMPLE)
         pytest(session, "--conformance-tier=full", *UNIT)
     else:
-        install(session, INTEGRATION[part], *ENGINES, *(SEARCH if part == "redis" else []))
+        install(session, INTEGRATION[part], *ENGINES, *(SEARCH if part.startswith("redis") else []))
         pytest(session, "--conformance-tier=full", f"tests/integration/test_{part}.py")
 
 

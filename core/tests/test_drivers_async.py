@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
+import time
 
 import pytest
 
 from praisonai_persistence.drivers import AsyncDriverRunner, Driver, DriverRunner, make_runner
 from praisonai_persistence.errors import (
     BackendError,
+    BackendNotInstalledError,
     ConnectionFailedError,
     StoreClosedError,
     StoreNotFoundError,
@@ -464,3 +467,116 @@ def test_a_thread_runner_hands_it_on(tmp_path):
     runner.expect_existing()
     with pytest.raises(StoreNotFoundError):
         asyncio.run(runner.connect())
+
+
+# -------------------------------------------------------------------------------------------- opening, and half of it
+
+
+def test_modules_are_imported_beside_the_loop(toy, tmp_path, monkeypatch):
+    """A client whose import takes seconds does not hold up the other tasks."""
+    gate = threading.Event()
+    monkeypatch.setattr(threading, "gate_of_this_test", gate, raising=False)
+    (tmp_path / "slow_client.py").write_text("import threading\nassert threading.gate_of_this_test.wait(5)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    toy.imports, toy.connect_timeout = ("slow_client",), 0.1
+
+    async def main():
+        runner = AsyncDriverRunner(toy)
+        calls = [asyncio.create_task(runner.run(ask)) for _ in range(3)]
+        await asyncio.sleep(0.2)  # the time to import is not that to connect
+        gate.set()
+        await asyncio.gather(*calls)
+        assert len(toy.clients) == 1
+        await runner.close()
+
+    try:
+        run(main)
+    finally:
+        sys.modules.pop("slow_client", None)
+
+
+def test_a_module_that_is_missing_is_told(toy):
+    toy.imports = ("json", "no_such_module_here")
+
+    async def main():
+        with pytest.raises(BackendNotInstalledError, match="no_such_module_here"):
+            await AsyncDriverRunner(toy).run(ask)
+
+    run(main)
+
+
+class HalfDriver(ToyDriver):
+    """Opens in two steps, of which the second one may take its time."""
+
+    async def open(self, deadline):
+        client = Client()
+        self.clients.append(client)
+        try:
+            await self.second_step()
+        except BaseException:
+            await self.close(client)
+            raise
+        return client
+
+
+def test_a_client_that_is_half_open_is_closed_when_its_time_is_up():
+    async def main():
+        toy = HalfDriver(connect_timeout=0.05, second_step=asyncio.Event().wait)
+        with pytest.raises(ConnectionFailedError, match="0.05 seconds"):
+            await AsyncDriverRunner(toy).run(ask)
+        assert len(toy.clients) == 1
+        assert toy.closed == toy.clients
+
+    run(main)
+
+
+def test_a_client_that_is_half_open_is_closed_when_the_caller_is_cancelled():
+    async def main():
+        begun, forever = asyncio.Event(), asyncio.Event()
+
+        async def second_step():
+            begun.set()
+            await forever.wait()
+
+        toy = HalfDriver(timeout=0.05, second_step=second_step)
+        runner = AsyncDriverRunner(toy)
+        call = asyncio.create_task(runner.run(ask))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert toy.closed == toy.clients != []
+        toy.second_step = nothing
+        await runner.run(ask)
+        await runner.close()
+        assert toy.closed == toy.clients
+
+    run(main)
+
+
+def test_a_half_open_client_that_cannot_be_closed_holds_nobody_up():
+    async def main():
+        toy = HalfDriver(connect_timeout=0.05, second_step=asyncio.Event().wait)
+        toy.close = lambda client: asyncio.Event().wait()
+        start = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match="0.05 seconds"):
+            await AsyncDriverRunner(toy).run(ask)
+        assert time.monotonic() - start < 2
+
+    run(main)
+
+
+def test_an_answer_that_comes_when_its_time_is_up_counts_and_nothing_stays_cancelled():
+    async def second_step():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async def main():
+        toy = HalfDriver(connect_timeout=0.05, second_step=second_step)
+        runner = AsyncDriverRunner(toy)
+        await runner.run(ask)
+        await runner.close()
+
+    run(main)

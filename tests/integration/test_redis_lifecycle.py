@@ -19,7 +19,7 @@ import pytest
 import redis as driver
 import redis.asyncio as async_driver
 from proxy import Proxy
-from test_redis import free_ports, in_loop, servers, until, url_with
+from redis_use import free_ports, in_loop, servers, until, url_with
 
 import praisonai_persistence
 from praisonai_persistence.errors import (

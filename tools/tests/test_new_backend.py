@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -112,7 +113,8 @@ QUICK = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--conformance-tier=qui
 COMBINATIONS = [
     (base, ",".join(kinds), server, native)
     for base, possible in BASES.items()
-    for kinds in sorted({*((kind,) for kind in possible), possible})
+    for number in range(1, len(possible) + 1)
+    for kinds in itertools.combinations(possible, number)
     for server in (False, True)
     for native in ((False, True) if server and base != "sql" else (False,))
 ]

@@ -6,7 +6,10 @@ import gc
 import os
 import signal
 import sqlite3
+import sys
 import threading
+import time
+import types
 
 import pytest
 from interrupting import enter, within
@@ -19,7 +22,7 @@ from praisonai_persistence import (
 )
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql import Execute, Fetch
-from praisonai_persistence_sqlite import SQLiteConversationStore, SQLiteStateStore
+from praisonai_persistence_sqlite import SQLiteConversationStore, SQLiteStateStore, _commits
 from praisonai_persistence_sqlite._connection import Define
 
 # What an interrupt takes from its owner before anybody else knows of it is closed by being forgotten.
@@ -311,6 +314,67 @@ def test_a_fork_from_inside_a_write_is_done_in_both_processes(path, store):
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("place", ["in the queue", "for the turn", "for the turn, with others"])
+def test_a_fork_from_a_signal_handler_while_the_thread_waits(store, place, monkeypatch):
+    """Who has the turn comes to an end before the fork; what is not done by then both processes do."""
+    database = store._runner._database
+    main = threading.main_thread().ident
+    inside, go_on, children = threading.Event(), threading.Event(), []
+
+    @writes
+    def halt():
+        inside.set()
+        assert go_on.wait(20)
+        yield Fetch("SELECT 1")
+
+    halted = threading.Thread(target=store._runner.run, args=(halt,))
+
+    def go_first():
+        if threading.get_ident() == main and not inside.is_set():
+            halted.start()
+            assert inside.wait(20)
+
+    def fork(*_):
+        threading.Timer(0.2, go_on.set).start()  # the one with the turn is at work when the fork begins
+        children.append(os.fork())
+        if children == [0]:
+            signal.alarm(20)  # a child that hangs is killed
+
+    def send():
+        assert inside.wait(20)
+        seen = None
+        while seen != (seen := (sys._current_frames()[main].f_code, sys._current_frames()[main].f_lasti)):
+            time.sleep(0.12)  # longer than a look at the queue takes
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    if place == "in the queue":
+        go_first()
+    elif place == "for the turn":
+        clock = types.SimpleNamespace(monotonic=lambda: (go_first(), time.monotonic())[1], sleep=time.sleep)
+        monkeypatch.setattr(_commits, "time", clock)
+    else:
+        done = _commits._Writer.done
+        monkeypatch.setattr(_commits._Writer, "done", lambda writer: (go_first(), done(writer))[1])
+        database._expected = 2
+    sender = threading.Thread(target=send)
+    previous = signal.signal(signal.SIGUSR1, fork)
+    try:
+        sender.start()
+        store.incr("outer")
+    finally:
+        if children == [0]:
+            os._exit(0 if store.get("outer") in (1, 2) and store.incr("inner") in (1, 2) else 3)
+        signal.signal(signal.SIGUSR1, previous)
+        sender.join(20)
+        halted.join(20)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    once_or_twice = 1 if place == "for the turn, with others" else 2  # the one with the turn does it for this thread
+    assert (store.get("outer"), store.incr("inner")) == (once_or_twice, 2)
+    assert not database._queue
 
 
 def test_a_store_that_is_closed_from_inside_its_own_call(store):

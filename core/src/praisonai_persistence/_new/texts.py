@@ -234,7 +234,7 @@ def _store(made: Plan, common: Mapping[str, str], kind: str) -> str:
 
 def _driver(made: Plan, common: Mapping[str, str]) -> str:
     standin = f"{made.package}._standin"
-    imports = [_import(standin, "Client", *["AsyncClient"] * made.native)]
+    imports = [_import(standin, "Client", *["AsyncClient"] * made.native, *["exists"] * (not made.server))]
     types = [
         _import("praisonai_persistence.drivers", "Deadline", indent="    "),
         _import("praisonai_persistence.errors", "PersistenceError", indent="    "),
@@ -307,16 +307,26 @@ def _driver(made: Plan, common: Mapping[str, str]) -> str:
     return text if re.search(r"\bAny\b", body) else text.replace("TYPE_CHECKING, Any\n", "TYPE_CHECKING\n", 1)
 
 
+_EXISTS = '''
+
+def exists(place: str) -> bool:
+    """Whether anybody has opened it."""
+    return place in _places
+'''
+
+
 def _standin(made: Plan, common: Mapping[str, str]) -> str:
     names = {"entries": ("Client", "Transaction"), "vector": ("Client", "Point", "StandInError")}.get(
         made.base, ("Client",)
     )
-    more = ["AsyncClient", *["AsyncTransaction"] * (made.base == "entries")] * made.native
+    more = ["AsyncClient", *["AsyncTransaction"] * (made.base == "entries")] * made.native + ["exists"] * (
+        not made.server
+    )
     text = _fill(
         f"standin_{made.base}.py",
         **common,
         names=_quoted(sorted([*names, *more])),
-        places=_fill("places.py", holds=_HOLDS[made.base]),
+        places=_fill("places.py", holds=_HOLDS[made.base], exists="" if made.server else _EXISTS),
         asyncio="import asyncio\n" * made.native,
         managers=", ".join([*["asynccontextmanager"] * made.native, "contextmanager"]),
         abcs=", ".join([*["AsyncIterator"] * made.native, "Iterator"]),

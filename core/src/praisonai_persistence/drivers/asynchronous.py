@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import threading
 import weakref
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, load, ours
+from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, is_loaded, load, ours
 from praisonai_persistence.drivers.shared import inherited, let_go
 from praisonai_persistence.errors import (
     BackendError,
@@ -285,7 +287,7 @@ class AsyncDriverRunner(AsyncRunner):
         if driver.given is not None:
             held.client = driver.given
         else:
-            load(driver)
+            await _load(driver)
             try:
                 client = driver.open(Deadline(driver.connect_timeout, driver.where))
                 if inspect.isawaitable(client):
@@ -367,28 +369,57 @@ class AsyncDriverRunner(AsyncRunner):
 # What has to work without the runner, which may have been dropped.
 
 
+async def _load(driver: Driver) -> None:
+    """Import what a driver needs, on a thread of its own.
+
+    Raises:
+        BackendNotInstalledError: it is not installed.
+    """
+    if is_loaded(driver):
+        return
+    job: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            job.set_result(load(driver))  # type: ignore[func-returns-value]
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            job.set_exception(error)
+
+    job.set_running_or_notify_cancel()  # an import that has begun goes on when the caller is cancelled
+    try:
+        threading.Thread(target=work, name="praisonai-persistence-import").start()
+    except RuntimeError:  # the interpreter is shutting down
+        work()
+    await asyncio.wrap_future(job)
+
+
 async def _within(driver: Driver, held: _Held, seconds: float, answer: Any) -> Any:
-    """Await an answer of the client, for so long at the most."""
+    """Await an answer of the client, for so long at the most, and as long again, up to 5 seconds, for what ends it."""
     task = asyncio.current_task()
-    late = False
+    loop = asyncio.get_running_loop()
+    late = 0
+    alarm: asyncio.TimerHandle
 
     def stop() -> None:
-        nonlocal late
-        late = held.broken = True
+        nonlocal late, alarm
+        late += 1
+        held.broken = True
         if task is not None:
             task.cancel()
+        alarm = loop.call_later(min(seconds, _FAREWELL), stop)
 
     # A call that is called off hears of it itself: no need for a task of its own, as wait_for makes.
-    alarm = asyncio.get_running_loop().call_later(seconds, stop)
+    alarm = loop.call_later(seconds, stop)
     try:
         return await answer
     except asyncio.CancelledError:
         if late:
-            _uncancel(task)
             raise Deadline(seconds, driver.where).missed() from None
         raise
     finally:
         alarm.cancel()
+        for _ in range(late):
+            _uncancel(task)
 
 
 async def _dispose(driver: Driver, held: _Held) -> None:

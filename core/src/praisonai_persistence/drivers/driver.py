@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Deadline", "Driver", "check_exists", "from_outside", "load", "ours", "raised_outside"]
+__all__ = ["Deadline", "Driver", "check_exists", "from_outside", "is_loaded", "load", "ours", "raised_outside"]
 
 GRACE = 10.0
 """Seconds at the most that a cancelled or interrupted call waits for the end of what it began (L04)."""
@@ -102,7 +103,8 @@ class Driver(Single):
     """Seconds in which a request has to be answered. The driver of a sync client hands this to its client; for an async
     client the runner sees to it as well."""
     imports: ClassVar[tuple[str, ...]] = ()
-    """Modules that ``open`` needs and that take long to import; they are imported before its time begins to run."""
+    """Modules that ``open`` needs and that take long to import. They are imported before its time begins to run, on a
+    thread of their own, so that an event loop does not stand still meanwhile."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Names of the packages whose exceptions the client raises: ``("qdrant_client", "httpx")``. Those of Python's own
     library count as well. Any other exception comes from outside, such as a time limit of the caller's task queue, and
@@ -122,6 +124,18 @@ class Driver(Single):
 
     def open(self, deadline: Deadline) -> Any:
         """Open the client.
+
+        A coroutine that opens in several steps is told when it takes too long, or when nobody wants the client any
+        more, by an ``asyncio.CancelledError`` at its ``await``. What it has opened by then only it knows, so it closes
+        that itself, in 5 seconds or in the time that it had if that was less::
+
+            client = Client(self.address)
+            try:
+                await client.connect()
+            except BaseException:
+                await client.close()
+                raise
+            return client
 
         Args:
             deadline: until when.
@@ -185,6 +199,11 @@ def check_exists(driver: Driver) -> None:
         raise ours(driver, error, "exists()") from error
     if not found:
         raise StoreNotFoundError(f"there is no store yet: {driver.where}")
+
+
+def is_loaded(driver: Driver) -> bool:
+    """Whether all that a driver needs has been imported."""
+    return all(name in sys.modules for name in driver.imports)
 
 
 def load(driver: Driver) -> None:

@@ -10,7 +10,6 @@ under way, and a call that was registered but has not begun finds that the clien
 from __future__ import annotations
 
 import atexit
-import sys
 import threading
 import time
 import weakref
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.drivers.background import Background, in_background
-from praisonai_persistence.drivers.driver import Deadline, from_outside, load, ours
+from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,
     ConnectionFailedError,
@@ -249,7 +248,7 @@ class Slot:
     def _opened(self, driver: Driver, probe: Callable[[Held], None]) -> Held:
         opening = self._opening
         if opening is None:  # else somebody was interrupted who waited for it
-            if any(name not in sys.modules for name in driver.imports):
+            if not is_loaded(driver):
                 loading = Background(lambda: load(driver))
                 loading.start()
                 loading.wait(None)

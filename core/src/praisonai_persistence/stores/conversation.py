@@ -21,7 +21,7 @@ from praisonai_persistence.payload import (
     encode_session,
 )
 from praisonai_persistence.steps import done, reads
-from praisonai_persistence.stores.runners import OnRunner
+from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from praisonai_persistence.payload import MessageRow, SessionRow
     from praisonai_persistence.records import ConversationMessage, ConversationSession
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.runners import AsyncRunner, Runner
     from praisonai_persistence.stores.whole_session import WholeSession, page_of, search_in
 
 __all__ = [
@@ -206,30 +205,20 @@ class ConversationSteps(ABC):
         raise NotImplementedError
 
 
-class _Declared(OnRunner):
+class _Declared:
     """What both modes declare."""
 
     max_message_bytes: ClassVar[int] = MAX_BYTES
     """Largest message or session, in bytes of UTF-8."""
 
 
-class StepConversationStore(_Declared, ConversationStore):
+class StepConversationStore(_Declared, StepStore[ConversationSteps], ConversationStore):
     """A conversation store made of steps and a runner.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: ConversationSteps, runner: Runner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    def connect(self) -> None:
-        self._runner.connect()
-
-    def close(self) -> None:
-        self._runner.close()
 
     def create_session(self, session: ConversationSession) -> ConversationSession:
         row = encode_session(session, self.max_message_bytes)
@@ -326,23 +315,13 @@ class StepConversationStore(_Declared, ConversationStore):
         return []
 
 
-class AsyncStepConversationStore(_Declared, AsyncConversationStore):
+class AsyncStepConversationStore(_Declared, AsyncStepStore[ConversationSteps], AsyncConversationStore):
     """[StepConversationStore][] for async callers.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: ConversationSteps, runner: AsyncRunner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    async def connect(self) -> None:
-        await self._runner.connect()
-
-    async def close(self) -> None:
-        await self._runner.close()
 
     async def create_session(self, session: ConversationSession) -> ConversationSession:
         row = encode_session(session, self.max_message_bytes)

@@ -25,7 +25,7 @@ from praisonai_persistence.payload import (
     loads,
 )
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.stores.runners import OnRunner
+from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
 from praisonai_persistence.vectors import DISTANCES, pack
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from praisonai_persistence.filters import Filter
     from praisonai_persistence.knowledge import Distance
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.runners import AsyncRunner, Runner
 
 __all__ = [
     "AsyncStepKnowledgeStore",
@@ -231,30 +230,20 @@ def _deletion(ids: Sequence[str] | None, filters: Any) -> tuple[list[str] | None
     return None if ids is None else list(dict.fromkeys(_ids(ids))), tree
 
 
-class _Declared(OnRunner):
+class _Declared:
     """What both modes declare."""
 
     max_document_bytes: ClassVar[int] = MAX_BYTES
     """Largest document without its embedding, in bytes of UTF-8."""
 
 
-class StepKnowledgeStore(_Declared, KnowledgeStore):
+class StepKnowledgeStore(_Declared, StepStore[KnowledgeSteps], KnowledgeStore):
     """A knowledge store made of steps and a runner.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: KnowledgeSteps, runner: Runner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    def connect(self) -> None:
-        self._runner.connect()
-
-    def close(self) -> None:
-        self._runner.close()
 
     def create_collection(
         self, name: str, dimension: int, distance: Distance = "cosine", metadata: dict[str, Any] | None = None
@@ -308,23 +297,13 @@ class StepKnowledgeStore(_Declared, KnowledgeStore):
         return self._runner.run(self._steps.delete, _collection(collection), None, None)
 
 
-class AsyncStepKnowledgeStore(_Declared, AsyncKnowledgeStore):
+class AsyncStepKnowledgeStore(_Declared, AsyncStepStore[KnowledgeSteps], AsyncKnowledgeStore):
     """[StepKnowledgeStore][] for async callers.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: KnowledgeSteps, runner: AsyncRunner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    async def connect(self) -> None:
-        await self._runner.connect()
-
-    async def close(self) -> None:
-        await self._runner.close()
 
     async def create_collection(
         self, name: str, dimension: int, distance: Distance = "cosine", metadata: dict[str, Any] | None = None

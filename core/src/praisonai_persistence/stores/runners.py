@@ -21,14 +21,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future, ThreadPoolExecutor
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, Generic, ParamSpec, TypeVar
 
     from praisonai_persistence.steps import Steps
 
     P = ParamSpec("P")
     T = TypeVar("T")
+    S = TypeVar("S")
+    R = TypeVar("R", bound="Expecting")
+else:
+    S = R = None
 
-__all__ = ["AsyncRunner", "DirectRunner", "Runner", "ThreadRunner"]
+    class Generic:
+        """As in ``typing``, which takes long to import: parameters are for type checkers only."""
+
+        def __class_getitem__(cls, parameters: object) -> type:
+            return cls
+
+
+__all__ = ["AsyncRunner", "AsyncStepStore", "DirectRunner", "Runner", "StepStore", "ThreadRunner"]
 
 
 class Expecting:
@@ -43,14 +54,6 @@ class Expecting:
     def expect_existing(self) -> None:
         """Make nothing from now on where nothing is: see ``BaseStore.expect_existing``."""
         self.must_exist = True
-
-
-class OnRunner:
-    """What step stores of all kinds and both modes have their runner do."""
-
-    def expect_existing(self) -> None:
-        runner: Expecting = self._runner  # type: ignore[attr-defined]  # whose type differs by mode
-        runner.expect_existing()
 
 
 class Runner(Expecting, Single, ABC):
@@ -92,6 +95,42 @@ class AsyncRunner(Expecting, Single, ABC):
     @abstractmethod
     async def close(self) -> None:
         """See [Runner.close][]."""
+
+
+class _OnRunner(Generic[S, R]):
+    """What step stores of all kinds and both modes have.
+
+    Args:
+        steps: the engine's operations.
+        runner: runs them; closed with the store.
+    """
+
+    def __init__(self, steps: S, runner: R) -> None:
+        self._steps = steps
+        self._runner = runner
+
+    def expect_existing(self) -> None:
+        self._runner.expect_existing()
+
+
+class StepStore(_OnRunner[S, Runner]):
+    """What step stores of all kinds have beside the methods of their kind; mixed in before its interface."""
+
+    def connect(self) -> None:
+        self._runner.connect()
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class AsyncStepStore(_OnRunner[S, AsyncRunner]):
+    """[StepStore][] for async callers."""
+
+    async def connect(self) -> None:
+        await self._runner.connect()
+
+    async def close(self) -> None:
+        await self._runner.close()
 
 
 def _nothing_to_perform(request: Any) -> Any:

@@ -11,13 +11,12 @@ from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.globs import compile_glob, literal_prefix
 from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads
 from praisonai_persistence.state import AsyncStateStore, StateStore
-from praisonai_persistence.stores.runners import OnRunner
+from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.runners import AsyncRunner, Runner
 
 __all__ = ["PAGE", "AsyncStepStateStore", "StateSteps", "StepStateStore"]
 
@@ -134,7 +133,7 @@ def _storable(prefix: str) -> bool:
     return ("\0" not in prefix and prefix.isascii()) or not any("\ud800" <= c <= "\udfff" or c == "\0" for c in prefix)
 
 
-class _Declared(OnRunner):
+class _Declared:
     """What both modes declare, and how they write values."""
 
     max_value_bytes: ClassVar[int] = MAX_BYTES
@@ -149,23 +148,13 @@ class _Declared(OnRunner):
         return {check_key(key): self._dumps(value) for key, value in mapping.items()}
 
 
-class StepStateStore(_Declared, StateStore):
+class StepStateStore(_Declared, StepStore[StateSteps], StateStore):
     """A state store made of steps and a runner.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: StateSteps, runner: Runner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    def connect(self) -> None:
-        self._runner.connect()
-
-    def close(self) -> None:
-        self._runner.close()
 
     def get(self, key: str, default: Any = None) -> Any:
         return _loads(self._runner.run(self._steps.get, check_key(key), time.time()), default)
@@ -243,23 +232,13 @@ class StepStateStore(_Declared, StateStore):
         return self._runner.run(self._steps.clear, time.time())
 
 
-class AsyncStepStateStore(_Declared, AsyncStateStore):
+class AsyncStepStateStore(_Declared, AsyncStepStore[StateSteps], AsyncStateStore):
     """[StepStateStore][] for async callers.
 
     Args:
         steps: the engine's operations.
         runner: runs them; closed with the store.
     """
-
-    def __init__(self, steps: StateSteps, runner: AsyncRunner) -> None:
-        self._steps = steps
-        self._runner = runner
-
-    async def connect(self) -> None:
-        await self._runner.connect()
-
-    async def close(self) -> None:
-        await self._runner.close()
 
     async def get(self, key: str, default: Any = None) -> Any:
         return _loads(await self._runner.run(self._steps.get, check_key(key), time.time()), default)

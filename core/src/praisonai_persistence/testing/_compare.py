@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.errors import PersistenceError
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
-__all__ = ["Comparison", "differences", "explain", "identical", "name_of", "shorten"]
+__all__ = ["Comparison", "call", "differences", "explain", "identical", "model_call", "name_of", "shorten"]
 
 LENGTH = 200
 """Characters that one value may take in a message."""
@@ -41,6 +43,22 @@ class Comparison:
         # pytest cuts it after 240 characters, in the middle.
         first, *rest = differences(self._found, self._expected, length=SHORT)
         return f"different: {first}" + (f"; and {len(rest)} more differences" if rest else "")
+
+
+def model_call(model: Any, name: str, *arguments: Any) -> tuple[str, Any]:
+    """Return what the reference returned or raised."""
+    try:
+        return "returned", getattr(model, name)(*arguments)
+    except PersistenceError as error:
+        return "raised", type(error)
+
+
+async def call(store: Any, name: str, *arguments: Any) -> tuple[str, Any]:
+    """Return what the store returned or raised."""
+    try:
+        return "returned", await getattr(store, name)(*arguments)
+    except PersistenceError as error:
+        return "raised", type(error)
 
 
 def identical(found: Any, expected: Any) -> Comparison:

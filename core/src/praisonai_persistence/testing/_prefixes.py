@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from praisonai_persistence.errors import PersistenceError
+from praisonai_persistence.errors import InvalidIdentifierError, PersistenceError
+from praisonai_persistence.testing._watch import Watch
+from praisonai_persistence.testing.corpus import REFUSED_IDENTIFIERS, shorten
 from praisonai_persistence.testing.harness import OpenStore, Unsupported, declares
 
-__all__ = ["has_prefix"]
+__all__ = ["has_prefix", "refuses_prefixes"]
 
 
 def has_prefix(open_store: OpenStore, unsupported: Unsupported) -> bool:
@@ -18,3 +20,14 @@ def has_prefix(open_store: OpenStore, unsupported: Unsupported) -> bool:
         open_store(table_prefix="other_")
     unsupported("prefix")
     return False
+
+
+def refuses_prefixes(open_store: OpenStore, unsupported: Unsupported) -> None:
+    """Assert that the constructor refuses prefixes that must not reach DDL, and touches nothing."""
+    if not has_prefix(open_store, unsupported):
+        return
+    for prefix in REFUSED_IDENTIFIERS:
+        with Watch() as watch, pytest.raises(InvalidIdentifierError):
+            open_store(table_prefix=prefix)
+            pytest.fail(f"the prefix {shorten(prefix)} was taken")
+        assert watch.events == []

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Watch"]
+    from praisonai_persistence.testing.spec import StoreSpec
+
+__all__ = ["Watch", "constructs_quietly"]
 
 _TOUCHES = frozenset(
     {
@@ -94,3 +96,11 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _watching.events = None
+
+
+def constructs_quietly(spec: StoreSpec, mode: str) -> None:
+    """Assert that a constructor touches nothing."""
+    spec.open(mode)  # what is imported with the first one does not count
+    with Watch() as watch:
+        spec.open(mode)
+    assert watch.events == []

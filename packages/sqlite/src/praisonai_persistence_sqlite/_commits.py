@@ -13,6 +13,10 @@ An interrupt may come at any place, so nothing here depends on a thread that was
 - All jobs of a transaction become final with one assignment. Whether a commit that was interrupted took place, the
   connection tells.
 - A wake-up that was lost is found out after a moment.
+
+A signal handler may also fork while its thread waits for the turn. In the child, the thread that has the turn is not
+there. So a child starts with another turn and another queue, and releases the turn that its own thread may be waiting
+for; who gets a turn looks whether it is still the one.
 """
 
 from __future__ import annotations
@@ -138,11 +142,24 @@ class Commits(Connections):
 
     def __init__(self, location: Location) -> None:
         super().__init__(location)
-        self.renew_queue()
-
-    def renew_queue(self) -> None:
-        """Start with a queue of its own, in a child as well: the threads that waited are not there."""
         self._turn = threading.Lock()  # who has it, uses the writing connection
+        self._start_queue()
+
+    def renew_queue(self, own: Sequence[Operation]) -> None:
+        """Start anew in a child, where only the thread is that forked.
+
+        Args:
+            own: the operations which that thread is inside of.
+        """
+        for writer in self._queue:
+            writer.taken = None  # whoever did it for another one is not there
+        self._start_queue()
+        turn = self._turn
+        if turn.locked() and not [item for item in own if item.turn is turn]:
+            self._turn = threading.Lock()
+            _release(turn)  # this thread may be waiting for it
+
+    def _start_queue(self) -> None:
         self._queue: dict[_Writer, None] = {}  # in order of arrival
         self._expected = 1  # how many writers were there at the last commit
         self._patience = 0.0  # how many seconds to wait for as many
@@ -157,40 +174,48 @@ class Commits(Connections):
                 raise job.error
             return job.answer  # type: ignore[no-any-return]
         start = time.monotonic()
+        turn = self._turn
         try:
-            with self._turn:
+            with turn:
+                here.turn = turn
                 try:
-                    return self._alone(here, call)
+                    if turn is self._turn:
+                        return self._alone(here, call)
                 finally:
-                    here.connection = None
-                    if self._queue:
-                        self._expect(1, start)
+                    try:
+                        if self._queue:
+                            self._expect(1, start)
+                    finally:
+                        here.turn = here.connection = None
         finally:
             if self._queue:
                 self._pass_on()
+        return self.write(here, call)  # in a child: it has another turn
 
     def write_all(self, here: Operation, jobs: Sequence[Job]) -> None:
         """Run operations, in order, in one transaction, possibly together with those of other threads.
 
         When this returns, what became of each stands in the jobs. One that fails takes none of the others along.
         """
-        queue = self._queue
         writer = _Writer(jobs)
-        queue[writer] = None
+        self._queue[writer] = None
         try:
             gate = self._gathering
-            if gate is not None and len(queue) >= self._expected:
+            if gate is not None and len(self._queue) >= self._expected:
                 _release(gate)
             if self._turn.locked():
                 self._wait(writer)
             while not writer.done():
-                with self._turn:
+                turn = self._turn
+                with turn:
+                    here.turn = turn
                     try:
-                        if not writer.done():
+                        if turn is self._turn and not writer.done():
+                            self._queue[writer] = None  # in a child: it has another queue
                             self._gather()
                             self._lead(here, writer)
                     finally:
-                        here.connection = None
+                        here.turn = here.connection = None
         except BaseException:
             writer.given_up = True
             # Who leads may be about to commit: done or not done, but not under way.
@@ -198,7 +223,7 @@ class Commits(Connections):
                 writer.wake.acquire(timeout=_POLL)
             raise
         finally:
-            queue.pop(writer, None)
+            self._queue.pop(writer, None)
             self._pass_on()
 
     # ------------------------------------------------------------------------------------------------------- the queue

@@ -265,10 +265,18 @@ class Database(Commits):
         outer = inside.get(me)
         if [item for item in chain(outer) if item.database is self]:
             return
-        inside[me] = Operation(self, None, me, outer)  # a call from inside of this must not wait for the turn
+        here = inside[me] = Operation(self, None, me, outer)  # a call from inside of this must not wait for the turn
         try:
-            with self._turn:
-                self.close_connections()
+            turn = None
+            while turn is not self._turn:  # once, except in a child
+                turn = self._turn
+                with turn:
+                    here.turn = turn
+                    try:
+                        if turn is self._turn:
+                            self.close_connections()
+                    finally:
+                        here.turn = None
         finally:
             if outer is None:
                 del inside[me]
@@ -281,7 +289,7 @@ class Database(Commits):
 
     def reset_in_child(self) -> None:
         """Start anew in a child, where the parent's other threads are not, on connections of its own."""
-        self.renew_queue()
+        self.renew_queue(chain(inside.get(_get_ident())))
         self._gate = None
         self.abandon_connections()
 
@@ -353,11 +361,15 @@ _forking: list[Gate] = []
 
 def _before_fork() -> None:
     me = _get_ident()
-    for operation in chain(inside.get(me)):
+    own = chain(inside.get(me))
+    for operation in own:
         operation.overtake()
-    if me in inside:  # others may be waiting for this thread; the child leaves all connections to the parent
+    # In a signal handler others may be waiting for this thread: those that write for its turn, who halts them for the
+    # end of its operation. Then nobody is waited for, and the child leaves all connections to the parent.
+    if [operation for operation in own if operation.turn is not None]:
         return
-    _halting.acquire()
+    if not _halting.acquire(blocking=not own):
+        return
     gate = Gate(me)
     gate.lock.acquire()
     _forking.append(gate)
@@ -380,7 +392,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _halting, _registry
-    _forking.clear()
+    _after_fork_in_parent()  # this thread may have been waiting for the same lock
     _halting, _registry = threading.RLock(), threading.RLock()
     me = _get_ident()
     for thread in list(inside):

@@ -44,9 +44,11 @@ class Operation:
         lock: held by the thread as long as the operation lasts.
         connection: the connection on which it may have a write transaction open.
         overtaken: whether an inner call of the same thread has undone that transaction.
+        turn: the turn to write that it has. It is set and cleared with no call between that and the lock's own, so that
+            a signal handler, which may fork, finds it right.
     """
 
-    __slots__ = ("connection", "database", "lock", "outer", "overtaken", "thread", "user")
+    __slots__ = ("connection", "database", "lock", "outer", "overtaken", "thread", "turn", "user")
 
     def __init__(self, database: Any, user: Any, thread: int, outer: Operation | None) -> None:
         self.database = database
@@ -56,6 +58,7 @@ class Operation:
         self.lock = threading.Lock()
         self.connection: sqlite3.Connection | None = None
         self.overtaken = False
+        self.turn: threading.Lock | None = None
 
     def overtake(self) -> None:
         """Undo the write transaction, for an inner call of the same thread.

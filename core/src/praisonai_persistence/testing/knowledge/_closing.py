@@ -16,12 +16,11 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.testing._filter_cases import (
     POOL,
 )
-from praisonai_persistence.testing._prefixes import has_prefix
+from praisonai_persistence.testing._prefixes import has_prefix, refuses_prefixes
 from praisonai_persistence.testing._schema import check_schema
-from praisonai_persistence.testing._watch import Watch
+from praisonai_persistence.testing._watch import constructs_quietly
 from praisonai_persistence.testing.corpus import (
     REFUSED_IDENTIFIERS,
-    shorten,
 )
 from praisonai_persistence.testing.harness import (
     OpenStore,
@@ -203,20 +202,11 @@ class Closing:
         for name in names:
             with pytest.raises(InvalidIdentifierError):
                 await one.create_collection(name, 3)
-        if not has_prefix(open_store, unsupported):
-            return
-        for prefix in REFUSED_IDENTIFIERS:
-            with Watch() as watch, pytest.raises(InvalidIdentifierError):
-                open_store(table_prefix=prefix)
-                pytest.fail(f"the prefix {shorten(prefix)} was taken")
-            assert watch.events == []
+        refuses_prefixes(open_store, unsupported)
 
     def test_k12_constructing_touches_nothing(self, spec: StoreSpec, mode: str) -> None:
         """No connection, no file, no folder."""
-        spec.open(mode)  # what is imported with the first one does not count
-        with Watch() as watch:
-            spec.open(mode)
-        assert watch.events == []
+        constructs_quietly(spec, mode)
 
     @needs_fixture("unreachable_spec")
     async def test_k12_an_engine_out_of_reach_is_reported(

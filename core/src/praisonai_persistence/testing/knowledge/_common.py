@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from praisonai_persistence.errors import (
-    PersistenceError,
-)
-from praisonai_persistence.memory import MemoryKnowledgeStore
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing._compare import Comparison
 from praisonai_persistence.testing.corpus import (
@@ -38,11 +34,9 @@ __all__ = [
     "SETTINGS",
     "TOLERANCE",
     "assert_best",
-    "call",
     "everything",
     "ids",
     "make",
-    "model_call",
     "rounded",
     "same",
     "survivors",
@@ -168,22 +162,6 @@ async def _look(store: Any, collection: str) -> list[KnowledgeDocument]:
     for item in found:
         item.score = None
     return found
-
-
-def model_call(model: MemoryKnowledgeStore, name: str, *arguments: Any) -> tuple[str, Any]:
-    """Return what the reference returned or raised."""
-    try:
-        return "returned", getattr(model, name)(*arguments)
-    except PersistenceError as error:
-        return "raised", type(error)
-
-
-async def call(store: Any, name: str, *arguments: Any) -> tuple[str, Any]:
-    """Return what the store returned or raised."""
-    try:
-        return "returned", await getattr(store, name)(*arguments)
-    except PersistenceError as error:
-        return "raised", type(error)
 
 
 COLLECTION_CALLS: list[tuple[str, tuple[Any, ...]]] = [

@@ -18,7 +18,8 @@ from praisonai_persistence.testing.harness import full_only
 
 if TYPE_CHECKING:
     pass
-from praisonai_persistence.testing.knowledge._common import SETTINGS, TOLERANCE, call, everything, ids, model_call
+from praisonai_persistence.testing._compare import call, model_call
+from praisonai_persistence.testing.knowledge._common import SETTINGS, TOLERANCE, everything, ids
 
 __all__ = ["Model"]
 

@@ -10,7 +10,6 @@ import anyio
 from hypothesis import HealthCheck, settings
 
 from praisonai_persistence.errors import (
-    PersistenceError,
     WrongTypeError,
 )
 from praisonai_persistence.memory import MemoryStateStore
@@ -32,10 +31,8 @@ __all__ = [
     "SETTINGS",
     "Contents",
     "alike",
-    "call",
     "collect",
     "contents",
-    "model_call",
     "model_contents",
     "passed",
 ]
@@ -126,19 +123,3 @@ async def passed(moment: float) -> None:
     """Wait until a time of ``time.time`` has passed, and a little longer."""
     while (left := moment + LATE - time.time()) > 0:
         await anyio.sleep(left)
-
-
-def model_call(model: MemoryStateStore, name: str, *arguments: Any) -> tuple[str, Any]:
-    """Return what the reference returned or raised."""
-    try:
-        return "returned", getattr(model, name)(*arguments)
-    except PersistenceError as error:
-        return "raised", type(error)
-
-
-async def call(store: Any, name: str, *arguments: Any) -> tuple[str, Any]:
-    """Return what the store returned or raised."""
-    try:
-        return "returned", await getattr(store, name)(*arguments)
-    except PersistenceError as error:
-        return "raised", type(error)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from praisonai_persistence.memory import MemoryStateStore
+from praisonai_persistence.testing._compare import call, model_call
 from praisonai_persistence.testing.clauses import MODEL
 from praisonai_persistence.testing.corpus import (
     identical,
@@ -17,9 +18,7 @@ from praisonai_persistence.testing.harness import full_only
 from praisonai_persistence.testing.state._common import (
     SETTINGS,
     alike,
-    call,
     contents,
-    model_call,
     model_contents,
 )
 

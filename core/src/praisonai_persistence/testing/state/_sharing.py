@@ -11,19 +11,16 @@ import pytest
 
 from praisonai_persistence.errors import (
     ConnectionFailedError,
-    InvalidIdentifierError,
     StoreClosedError,
 )
 from praisonai_persistence.memory import MemoryStateStore
-from praisonai_persistence.testing._prefixes import has_prefix
+from praisonai_persistence.testing._prefixes import refuses_prefixes
 from praisonai_persistence.testing._schema import check_schema
 from praisonai_persistence.testing._state_bodies import script
-from praisonai_persistence.testing._watch import Watch
+from praisonai_persistence.testing._watch import constructs_quietly
 from praisonai_persistence.testing.corpus import (
     HOSTILE_JSON,
     HOSTILE_KEYS,
-    REFUSED_IDENTIFIERS,
-    shorten,
 )
 from praisonai_persistence.testing.harness import (
     Moments,
@@ -350,20 +347,11 @@ class Sharing:
         self, store: Any, open_store: OpenStore, unsupported: Unsupported
     ) -> None:
         """The constructor refuses a prefix that must not reach DDL."""
-        if not has_prefix(open_store, unsupported):
-            return
-        for prefix in REFUSED_IDENTIFIERS:
-            with Watch() as watch, pytest.raises(InvalidIdentifierError):
-                open_store(table_prefix=prefix)
-                pytest.fail(f"the prefix {shorten(prefix)} was taken")
-            assert watch.events == []
+        refuses_prefixes(open_store, unsupported)
 
     def test_s12_constructing_touches_nothing(self, spec: StoreSpec, mode: str) -> None:
         """No connection, no file, no folder."""
-        spec.open(mode)  # what is imported with the first one does not count
-        with Watch() as watch:
-            spec.open(mode)
-        assert watch.events == []
+        constructs_quietly(spec, mode)
 
     @needs_fixture("unreachable_spec")
     async def test_s12_an_engine_out_of_reach_is_reported(
