@@ -59,7 +59,7 @@ class Transaction:
     def __enter__(self) -> Any:
         local = getattr(self._client, "_client", None)
         for collection in getattr(local, "collections", {}).values():
-            storage = getattr(collection, "storage", None)
+            storage: Any = getattr(collection, "storage", None)
             connection = getattr(storage, "storage", None)
             if connection is None:
                 continue
