@@ -24,7 +24,6 @@ from praisonai_persistence.stores.projection import (
 from praisonai_persistence.testing._filter_cases import FILTERS, KEYS, POOL, VALUES, single_filters
 from praisonai_persistence.vectors import norm, score
 
-
 needs_numpy = pytest.mark.skipif(find_spec("numpy") is None, reason="needs NumPy, which comes with vector backends")
 
 UNCHANGED = [array("f", [0.6, 0.8]), array("f", [0.0, 0.0])]
