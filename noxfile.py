@@ -86,6 +86,15 @@ def unit(session: nox.Session) -> None:
     pytest(session, *UNIT)
 
 
+@nox.session(reuse_venv=False, default=False)
+@nox.parametrize("package", [nox.param(dist, id=dist.short) for dist in ALL if f"{dist.folder}/tests" in UNIT])
+def alone(session: nox.Session, package: repo.Dist) -> None:
+    """One package's own tests, beside nothing but what it and its extra `testing` need, in a fresh environment."""
+    extra = repo.requirements(package.project.get("optional-dependencies", {}).get("testing", []))
+    install(session, repo.closure([package, *(dist for dist in ALL if dist.name in extra)], ALL))
+    pytest(session, "--conformance-tier=quick", f"{package.folder}/tests")
+
+
 @nox.session(tags=["integration"])
 @nox.parametrize("backend", [nox.param(name, id=name) for name in INTEGRATION])
 def integration(session: nox.Session, backend: str) -> None:

@@ -457,6 +457,47 @@ class TestHooks:
             runner.run(change, work)
         assert len(calls) == 3
 
+    @pytest.mark.parametrize("kind", [ConnectionFailedError, RuntimeError])
+    def test_a_client_that_a_failure_spoiled_is_replaced(self, toy, kind):
+        spoiled = []
+        toy.spoiled = lambda client: client in spoiled
+        runner = DriverRunner(toy)
+
+        def fail():
+            raise kind("the engine rolled back")
+
+        with pytest.raises((ConnectionFailedError, BackendError)):
+            runner.run(change, fail)
+        assert len(toy.clients) == 1
+        runner.run(ask)
+        assert len(toy.clients) == 1
+        spoiled.append(toy.clients[0])
+        with pytest.raises((ConnectionFailedError, BackendError)):
+            runner.run(change, fail)
+        runner.run(ask)
+        assert len(toy.clients) == 2
+
+    @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, None])
+    def test_who_waits_for_a_turn_does_not_get_a_broken_client(self, interrupt):
+        toy = ToyDriver(place=f"a toy and {interrupt}", turns="all", spoiled=lambda client: client is toy.clients[0])
+        runner = DriverRunner(toy)
+        begun, go = threading.Event(), threading.Event()
+
+        def fail():
+            begun.set()
+            assert go.wait(LIMIT)
+            raise (interrupt or ConnectionFailedError)("away")
+
+        first, outcome = in_thread(lambda: runner.run(change, fail))
+        assert begun.wait(LIMIT)
+        second, used = in_thread(lambda: runner.run(ask, lambda: len(toy.clients)))
+        while len(runner._ready.calls) < 2:  # it is registered, then it waits
+            assert second.is_alive()
+            time.sleep(0.001)
+        go.set()
+        assert isinstance(ended(first, outcome), interrupt or ConnectionFailedError)
+        assert ended(second, used) == 2
+
     def test_a_pause_is_slept(self, toy):
         @reads
         def steps():

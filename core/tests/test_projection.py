@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,12 @@ from praisonai_persistence.stores.projection import (
 )
 from praisonai_persistence.testing._filter_cases import FILTERS, KEYS, POOL, VALUES, single_filters
 from praisonai_persistence.vectors import norm, score
+
+needs_numpy = pytest.mark.skipif(find_spec("numpy") is None, reason="needs NumPy, which comes with vector backends")
+
+UNCHANGED = [array("f", [0.6, 0.8]), array("f", [0.0, 0.0])]
+VECTORS = [array("f", [a, b, 1e-3]) for a in (-2.0, 0.0, 1e-12, 7.0) for b in (-1.0, 0.0, 1e-12, 5.0)]
+VECTORS.append(array("f", [0.0, 0.0, 0.0]))
 
 
 class Predicates(TokenCompiler):
@@ -107,19 +114,27 @@ def test_numbers_are_finite_doubles():
 @pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
 def test_ranked_vectors_are_in_the_order_of_the_scores(distance):
     query = array("f", [0.3, -4.0, 1.0])
-    vectors = [array("f", [a, b, 1e-3]) for a in (-2.0, 0.0, 1e-12, 7.0) for b in (-1.0, 0.0, 1e-12, 5.0)]
-    vectors.append(array("f", [0.0, 0.0, 0.0]))
     ranked = ranked_vector(distance, query, query=True)
     by = product_distance(distance)
-    assert ranked_vectors(distance, vectors) == [ranked_vector(distance, vector) for vector in vectors]
-    found = sorted(vectors, key=lambda v: round(score(by, ranked, ranked_vector(distance, v)), 6))
-    wanted = sorted(vectors, key=lambda v: score(distance, query, v))
+    found = sorted(VECTORS, key=lambda v: round(score(by, ranked, ranked_vector(distance, v)), 6))
+    wanted = sorted(VECTORS, key=lambda v: score(distance, query, v))
     scores = [score(distance, query, vector) for vector in found]
     assert scores == pytest.approx([score(distance, query, vector) for vector in wanted], abs=1e-4)
 
 
-def test_vectors_of_unit_length_or_zero_stay_the_same_object():
-    for vector in (array("f", [0.6, 0.8]), array("f", [0.0, 0.0])):
+def test_a_vector_of_unit_length_or_zero_stays_the_same_object():
+    for vector in UNCHANGED:
         assert ranked_vector("cosine", vector) is vector
-        assert [item is vector for item in ranked_vectors("cosine", [vector, array("f", [3.0, 4.0])])] == [True, False]
     assert norm(ranked_vector("cosine", array("f", [3e-20, 4e-20]))) == pytest.approx(1)
+
+
+@needs_numpy
+def test_many_vectors_of_unit_length_or_zero_stay_the_same_objects():
+    for vector in UNCHANGED:
+        assert [item is vector for item in ranked_vectors("cosine", [vector, array("f", [3.0, 4.0])])] == [True, False]
+
+
+@needs_numpy
+@pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
+def test_many_vectors_are_ranked_as_each_of_them(distance):
+    assert ranked_vectors(distance, VECTORS) == [ranked_vector(distance, vector) for vector in VECTORS]

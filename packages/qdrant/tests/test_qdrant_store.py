@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import uuid
 import warnings
 from array import array
@@ -311,3 +312,74 @@ def test_a_local_payload_index_changes_nothing():
             warnings.simplefilter("ignore")  # the client says itself that it has no indexes
             store.create_payload_index("docs", "year")
         assert store.count("docs", {"year": {"$gte": 2024}}) == 1
+
+
+def connection_of(store):
+    """The SQLite connection of a collection in a folder, as the client has it between two operations."""
+    (collection,) = store._runner._ready.client._client.collections.values()
+    return collection.storage.storage
+
+
+def commits(store, call):
+    said = []
+    connection_of(store).set_trace_callback(said.append)
+    call()
+    connection_of(store).set_trace_callback(None)
+    return said.count("COMMIT")
+
+
+def test_a_call_is_one_transaction_in_a_folder(tmp_path):
+    """By itself the client commits each point. This fails when it keeps them in another way."""
+    documents = [make(str(n), n=n) for n in range(50)]
+    with QdrantKnowledgeStore(path=tmp_path / "folder") as store:
+        store.create_collection("docs", 2)
+        assert commits(store, lambda: store.insert("docs", documents)) == 1
+        assert commits(store, lambda: store.upsert("docs", documents)) == 1
+        assert commits(store, lambda: store.delete("docs", filters={"n": {"$gte": 40}})) == 1
+        assert commits(store, lambda: store.delete("docs", [str(n) for n in range(30)], {"n": {"$gte": 10}})) == 1
+        assert commits(store, lambda: store.delete("docs", [str(n) for n in range(5)])) == 1
+        assert commits(store, lambda: store.search("docs", [1.0, 2.0])) == 0
+    with QdrantKnowledgeStore(path=tmp_path / "folder") as store:
+        assert store.count("docs") == 15
+
+
+def test_a_call_that_fails_in_a_folder_leaves_nothing_behind(tmp_path):
+    """Neither in the file nor in memory, and the store goes on."""
+    with (
+        QdrantKnowledgeStore(path=tmp_path / "folder") as store,
+        QdrantKnowledgeStore(path=tmp_path / "folder") as other,
+    ):
+        store.create_collection("docs", 2)
+        store.insert("docs", [make("a", content="first")])
+        assert other.count("docs") == 1
+        pages = connection_of(store).execute("PRAGMA page_count").fetchone()[0]
+        connection_of(store).execute(f"PRAGMA max_page_count = {pages + 20}")  # what a full disk does
+        with pytest.raises(BackendError):
+            store.upsert("docs", [make("a", content="second"), *(make(f"{n}", content="x" * 5_000) for n in range(50))])
+        for each in (store, other):
+            assert [item.content for item in each.search("docs", [1.0, 2.0])] == ["first"]
+        store.upsert("docs", [make("b")])
+        assert other.count("docs") == 2
+
+
+def test_calls_that_wait_behind_one_that_fails_go_on_with_another_client(tmp_path):
+    with QdrantKnowledgeStore(path=tmp_path / "folder") as store:
+        store.create_collection("docs", 2)
+        connection_of(store).execute("PRAGMA max_page_count = 20")
+        outcomes = []
+
+        def write(number):
+            try:
+                store.upsert("docs", [make(f"{number}-{n}", content="x" * 5_000, of=number) for n in range(50)])
+            except BackendError:
+                outcomes.append((number, 0))
+            else:
+                outcomes.append((number, 50))
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(count for _, count in outcomes) == [0, 50, 50, 50]
+        assert all(store.count("docs", {"of": number}) == count for number, count in outcomes)

@@ -269,9 +269,8 @@ def test_an_interrupt_at_any_place_loses_nothing(connected):
         error = interrupted(lambda lender=lender: use(lender), place)
         left = error is not None
         assert isinstance(error, Interrupt | None), place
-        begun = time.monotonic()
+        lender._timeout = 0  # nobody has to wait
         item = use(lender)
-        assert time.monotonic() - begun < 0.1, place
         assert not item.closed, place
         # One that was lost on its way from the driver to its place is closed by the driver's finalizer.
         assert not connected or len([item for item in made if not item.closed]) == 1, place

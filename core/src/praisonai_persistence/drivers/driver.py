@@ -178,6 +178,13 @@ class Driver(Single):
         """
         return None
 
+    def spoiled(self, client: Any) -> bool:
+        """Whether a client is of no more use after an operation that failed; then the next call opens another.
+
+        Asked of a sync client after each failure, for engines that roll back their files, but not their memory.
+        """
+        return False
+
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         """Whether an operation that failed may be done once more; ``error.__cause__`` is the client's error."""
         return False

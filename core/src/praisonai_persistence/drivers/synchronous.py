@@ -91,6 +91,8 @@ class DriverRunner(Runner):
                     if self._turns == "none" or (self._turns == "writes" and not write):
                         return self._operate(held, write, operation, *args, **kwargs)
                     with held.turn:
+                        if held.broken:  # by the call before
+                            continue
                         if self._lock_file is None or not write:
                             return self._operate(held, write, operation, *args, **kwargs)
                         return self._locked(partial(self._operate, held, write, operation, *args, **kwargs))
@@ -153,6 +155,7 @@ class DriverRunner(Runner):
 
                 return run(operation(*args, **kwargs), ask)
         except PersistenceError:
+            self._look_at(held)
             raise
         except Outside:
             held.broken = self._reopens
@@ -162,7 +165,17 @@ class DriverRunner(Runner):
             if raised is not None:
                 held.broken = self._reopens
                 raise Outside(raised) from None
+            self._look_at(held)
             raise ours(driver, error, hook) from error  # type: ignore[arg-type]
+
+    def _look_at(self, held: Held) -> None:
+        """See whether the client can go on after a failure."""
+        try:
+            held.broken = held.broken or self._driver.spoiled(held.client)
+        except Exception as failed:
+            if from_outside(self._driver, failed):
+                raise
+            raise ours(self._driver, failed, "spoiled()") from failed
 
     # ------------------------------------------------------------------------------------------------------ connecting
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence_qdrant._transactions import Transaction
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
@@ -68,6 +73,7 @@ class QdrantDriver(Driver):
             self.interrupts = "keep"
         elif options.path is not None:
             self.place = self.path = options.path
+        self._rolled_back: weakref.ref[Any] | None = None
         self._errors = HttpErrors(self.where, "check its API key")
 
     def exists(self) -> bool:
@@ -110,6 +116,18 @@ class QdrantDriver(Driver):
 
     def close(self, client: Any) -> Any:
         return client.close()
+
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
+        if not write or self.path is None:
+            return contextlib.nullcontext(client)
+
+        def note() -> None:
+            self._rolled_back = weakref.ref(client)
+
+        return Transaction(client, note)
+
+    def spoiled(self, client: Any) -> bool:
+        return self._rolled_back is not None and self._rolled_back() is client
 
     def probe(self) -> Steps[None]:
         # Does the server answer, and let us in?

@@ -116,19 +116,22 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
                     opened.engine, some, with_payload=_ENTRY, with_vectors=False
                 )
             return [(record.payload["id"], record.payload) for record in found]
-        chosen, offset = _filter(ids, expression), None
+        # The local mode looks through all ids of a filter for every point, and sorts all points for every page.
+        wanted = None if self._shared or ids is None else set(ids)
+        chosen, offset = _filter(ids if wanted is None else None, expression), None
+        page = _PAGE if self._shared else _MOST
         while True:
             records, offset = yield lambda client, offset=offset: client.scroll(
                 opened.engine,
                 scroll_filter=chosen,
-                limit=_PAGE,
+                limit=page,
                 offset=offset,
                 with_payload=_ENTRY,
                 with_vectors=False,
             )
             found += [(record.payload["id"], record.payload) for record in records]
             if offset is None:
-                return found
+                return found if wanted is None else [entry for entry in found if entry[0] in wanted]
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
@@ -167,6 +170,12 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         return int((yield lambda client: client.count(opened.engine, count_filter=chosen, exact=True)).count)
 
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
+        if ids is not None and not self._shared:
+            points = [_point(key) for key, _ in (yield from self._entries(opened, ids, expression))]
+            if points:
+                listed = models().PointIdsList.model_construct(points=points)
+                yield lambda client: client.delete(opened.engine, listed, wait=True)
+            return len(points)
         gone = 0
         for some in [None] if ids is None else pages(ids, _PAGE):
             chosen = _filter(some, expression) or models().Filter(must=[])
