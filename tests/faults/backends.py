@@ -7,7 +7,10 @@ from typing import Any
 
 from praisonai_persistence.testing.spec import StoreSpec
 
-__all__ = ["BACKENDS", "Backend"]
+__all__ = ["BACKENDS", "TIMEOUT", "Backend"]
+
+TIMEOUT = 1.0
+"""Seconds of the deadlines of an impatient store."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Backend:
         engine: for a server, its name in the folder ``tests/integration/engines``.
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
+        modes: in which there are stores of it.
+        spared: the faults that cannot occur, by name, and why; the table tells it.
     """
 
     name: str
@@ -33,14 +38,21 @@ class Backend:
     engine: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     processes: int = 2
+    modes: tuple[str, ...] = ("sync", "async")
+    spared: dict[str, str] = field(default_factory=dict)
 
-    def spec(self, **options: Any) -> StoreSpec:
-        """Return how to open it."""
+    def spec(self, *, impatient: bool = False, **options: Any) -> StoreSpec:
+        """Return how to open it; an impatient store waits for ``TIMEOUT`` seconds for a server, or for a lock."""
+        limits: dict[str, Any] = {}
+        if impatient and self.engine is not None:
+            limits = {"timeout": TIMEOUT, "connect_timeout": TIMEOUT}
+        elif impatient and self.processes > 1:
+            limits = {"lock_timeout": TIMEOUT}
         return StoreSpec(
             self.kind,
-            sync=f"{self.module}:{self.stores}",
-            async_=f"{self.module}:Async{self.stores}",
-            options={**self.options, **options},
+            sync=f"{self.module}:{self.stores}" if "sync" in self.modes else None,
+            async_=f"{self.module}:Async{self.stores}" if "async" in self.modes else None,
+            options={**self.options, **limits, **options},
         )
 
 
@@ -57,6 +69,9 @@ BACKENDS = {
         Backend("json", "conversation", "praisonai_persistence_json", "JSONConversationStore", path="sessions"),
         Backend("lancedb", "knowledge", "praisonai_persistence_lancedb", "LanceDBKnowledgeStore", path="lance"),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
+        Backend(
+            "chroma (local)", "knowledge", CHROMA, "ChromaKnowledgeStore", path="chroma", processes=1, modes=("sync",)
+        ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
         Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
 import engines
 from backends import BACKENDS
-from lab import FAULTS
+from strikes import FAULTS
 from work import FINDINGS
 
 ORDER = {name: place for place, name in enumerate([*BACKENDS, *FAULTS])}
