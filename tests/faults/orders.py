@@ -95,7 +95,7 @@ class Interrupts:
 
     def _raise_into(self, call: Callable[[], Any], store: Any) -> Any:
         drivers = random.random() < 0.3
-        # In frames of drivers an ``except Exception`` is the driver's own affair: only what ends a program is raised.
+        # In a driver's frames an ``except Exception`` is its own affair: there only what ends a program is raised.
         exception = StopNow() if drivers or random.random() < 0.5 else SoftLimitError()
 
         def act() -> None:

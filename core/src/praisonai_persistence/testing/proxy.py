@@ -67,8 +67,8 @@ class Proxy:
     def swallow(self) -> None:
         """Throw away whatever either side says, on the connections that there are and on new ones, until ``hear``.
 
-        Nobody is told: connections stay open, and new ones are accepted. So it is behind a firewall that forgot them, or
-        with a server that was cut off from the network.
+        Nobody is told: connections stay open, and new ones are accepted. So it is behind a firewall that forgot them,
+        or with a server that was cut off from the network.
         """
         with self._lock:
             self._swallowing = True
