@@ -27,7 +27,7 @@ class Backend:
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
         modes: in which there are stores of it.
-        spared: the faults that cannot occur, by name, and why; the table tells it.
+        spared: the faults that are not tried, by name, and why; the table tells it.
     """
 
     name: str
@@ -60,6 +60,8 @@ SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgr
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 
+CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
+
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -70,7 +72,14 @@ BACKENDS = {
         Backend("lancedb", "knowledge", "praisonai_persistence_lancedb", "LanceDBKnowledgeStore", path="lance"),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
         Backend(
-            "chroma (local)", "knowledge", CHROMA, "ChromaKnowledgeStore", path="chroma", processes=1, modes=("sync",)
+            "chroma (local)",
+            "knowledge",
+            CHROMA,
+            "ChromaKnowledgeStore",
+            path="chroma",
+            processes=1,
+            modes=("sync",),
+            spared={"file removed": CHROMA_HANGS, "file replaced": CHROMA_HANGS},
         ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),

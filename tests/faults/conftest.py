@@ -67,4 +67,8 @@ def table(rows):
     for row in rows:
         cells = [f"{row[name]:,}" for name in names]
         lines.append(f"| {row['backend']} | {row['fault']} | " + " | ".join(cells) + f" | {row['commit']} |")
+    spared = [(backend.name, *each) for backend in BACKENDS.values() for each in backend.spared.items()]
+    if spared:
+        lines += ["", "Not tried:", "", "| backend | fault | why |", "| --- | --- | --- |"]
+        lines += [f"| {' | '.join(each)} |" for each in spared]
     return "\n".join(lines) + "\n"

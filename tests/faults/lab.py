@@ -28,7 +28,7 @@ from praisonai_persistence.testing.spec import StoreSpec
 __all__ = ["Crew", "Fault", "Lab", "Outcome", "Process", "experiment"]
 
 WRITER = Path(writer.__file__)
-PATIENCE = 180.0
+PATIENCE = 90.0
 """Seconds that the writers may take to go on after a fault, before the experiment fails."""
 PAUSE = 0.1
 """The longest time between the moment when everybody writes and the fault."""
@@ -128,6 +128,11 @@ class Process:
     def resume(self) -> None:
         """Send SIGCONT."""
         self._signal(signal.SIGCONT)
+
+    def tell_where(self) -> None:
+        """Have it print to stderr what each of its threads does."""
+        self._signal(signal.SIGUSR1)
+        time.sleep(1.0)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.pid is not None:
@@ -272,6 +277,7 @@ class Crew:
             if not self._heard.wait_for(settled, seconds):
                 slow = late()[0]
                 who = ", ".join(slow.names)
+                slow.tell_where()
                 told = sum(slow.errors.values())
                 raise AssertionError(
                     f"one of {who} {complaint} in {seconds:.0f} seconds; they were told {told} errors, "

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import itertools
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -153,6 +155,7 @@ def work(job: dict[str, Any], pipe: Connection, orders: Connection) -> None:
         orders: from the laboratory.
     """
     talk_to(pipe)
+    faulthandler.register(signal.SIGUSR1)
     try:
         crew = Crew(job)
         write = _write_in_tasks if crew.mode == "async" else _write_in_threads

@@ -450,7 +450,7 @@ def test_the_integrity_of_a_file(path):
 @posix
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="it is not told here what a process has open")
 def test_the_log_of_the_old_file_is_removed_only_while_its_number_is_its_own(path, tmp_path):
-    """When nobody has it open any more, the log of the new file may get its number, and another process may be in it."""
+    """Once nobody has it open, the log of the new file may get its number, and another process may write to that."""
     code = (
         "import os, sys\nfrom praisonai_persistence_sqlite import SQLiteStateStore\npath = sys.argv[1]\n"
         "def look(event, arguments):\n    if event == 'os.remove' and str(arguments[0]).endswith('-wal'):\n"

@@ -130,7 +130,7 @@ class Connections:
     def close_connections(self) -> None:
         """Close what is open; nobody may be using it.
 
-        What the file and the log are is unknown from then on: another file may get the number of one that nobody has open.
+        From then on the file and the log are unknown: another one may get the number of one that nobody has open.
         """
         self.epoch = {}  # first: whatever happens now, everybody looks at the tables again
         self._close_readers()
