@@ -318,6 +318,7 @@ class Lab:
 
     Attributes:
         crew: the writers.
+        spec: of a store that looks, with the usual deadlines.
         folder: where an embedded store keeps its files; on a small file system of its own for faults of the disk.
         engine: the server, with ``kill``, ``start`` and ``restart``, or None.
         proxy: between the writers and the server, or None.
@@ -327,6 +328,7 @@ class Lab:
     """
 
     crew: Crew
+    spec: StoreSpec
     folder: Path | None = None
     engine: Any = None
     proxy: Any = None
@@ -336,7 +338,7 @@ class Lab:
 
     def settle(self) -> None:
         """Open the store and close it again, so that everything is where it stays."""
-        with self.crew.processes[0].spec.open_sync() as store:
+        with self.spec.open_sync() as store:
             store.connect()
 
     def stands(self, tried: Tried) -> bool | None:
@@ -410,7 +412,7 @@ def experiment(lab: Lab, fault: Fault, trials: int, folder: Path) -> Outcome:
     tries = [{**tried, "stands": lab.stands(tried)} for tried in crew.tries]
     journal = folder / "journal.json"
     journal.write_text(json.dumps(tries), encoding="utf-8")
-    job = {"spec": crew.processes[0].spec.to_json(), "journal": str(journal)}
+    job = {"spec": lab.spec.to_json(), "journal": str(journal)}
     checked = subprocess.run(
         [sys.executable, str(WRITER), json.dumps(job)], capture_output=True, text=True, check=False
     )

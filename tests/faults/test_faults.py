@@ -64,7 +64,7 @@ def laboratory(backend, fault, folder):
         processes = backend.processes
         spec = backend.spec(impatient=fault.impatient, **options)
         crew = Crew(spec, processes, WRITERS // processes, vanishes=fault.decides_what_stands)
-        yield Lab(crew, place, engine, proxy)
+        yield Lab(crew, backend.spec(**options), place, engine, proxy)
 
 
 @pytest.mark.parametrize(("backend", "fault"), CASES)
