@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from praisonai_persistence.testing._lifecycle_network import NetworkTests
 
 if TYPE_CHECKING:
-    from praisonai_persistence.testing._lifecycle_work import Work
     from praisonai_persistence.testing.harness import Spawn
     from praisonai_persistence.testing.spec import StoreSpec
 
@@ -21,11 +20,8 @@ class StarvedTests(NetworkTests, suite=True):
     """All descriptors are used up."""
 
     @pytest.mark.skipif(sys.platform == "win32", reason="a process has no such limit here")
-    async def test_l11_no_file_and_no_connection_can_be_opened(
-        self, spawn: Spawn, store: Any, work: Work, spec: StoreSpec, mode: str
-    ) -> None:
+    async def test_l11_no_file_and_no_connection_can_be_opened(self, spawn: Spawn, spec: StoreSpec, mode: str) -> None:
         """A store in use, and one that is used for the first time then: they work, or say so; later both work."""
-        await work.prepare(store)
         child = await spawn("praisonai_persistence.testing._lifecycle_bodies:starved", opens=spec.to_json(), mode=mode)
         child.go()
         findings = await child.result()
