@@ -27,7 +27,7 @@ class Backend:
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
         modes: in which there are stores of it.
-        spared: the faults that are not tried, by name, and why; the table tells it.
+        spared: the faults that are left out because they are known to fail, by name, and how; the table tells it.
     """
 
     name: str
@@ -61,6 +61,7 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 
 CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
+LANCE_TEARS = "a write that is under way when the folder goes may leave a table in the new one that cannot be read"
 
 BACKENDS = {
     backend.name: backend
@@ -69,7 +70,14 @@ BACKENDS = {
         Backend("sqlite (state)", "state", SQLITE, "SQLiteStateStore", path="lab.db"),
         Backend("sqlite (knowledge)", "knowledge", SQLITE, "SQLiteKnowledgeStore", path="lab.db"),
         Backend("json", "conversation", "praisonai_persistence_json", "JSONConversationStore", path="sessions"),
-        Backend("lancedb", "knowledge", "praisonai_persistence_lancedb", "LanceDBKnowledgeStore", path="lance"),
+        Backend(
+            "lancedb",
+            "knowledge",
+            "praisonai_persistence_lancedb",
+            "LanceDBKnowledgeStore",
+            path="lance",
+            spared={"file removed": LANCE_TEARS},
+        ),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
         Backend(
             "chroma (local)",
