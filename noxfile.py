@@ -131,7 +131,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kills, restarts, cuts, full disks: 200 of each on every backend; the table goes to build/faults."""
+    """Everything that may go wrong, 200 times each on every backend; the table goes to build/faults."""
     install(session, ALL, *ENGINES)
     pytest(session, "tests/faults", f"--fault-report={BUILD / 'faults'}")
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from praisonai_persistence.testing.spec import StoreSpec
 
-__all__ = ["BACKENDS", "Backend"]
+__all__ = ["BACKENDS", "TIMEOUT", "Backend"]
+
+TIMEOUT = 1.0
+"""Seconds of the deadlines of an impatient store."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Backend:
         engine: for a server, its name in the folder ``tests/integration/engines``.
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
+        modes: in which there are stores of it.
+        spared: the faults that are left out because they are known to fail, by name, and how; the table tells it.
     """
 
     name: str
@@ -33,20 +38,30 @@ class Backend:
     engine: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     processes: int = 2
+    modes: tuple[str, ...] = ("sync", "async")
+    spared: dict[str, str] = field(default_factory=dict)
 
-    def spec(self, **options: Any) -> StoreSpec:
-        """Return how to open it."""
+    def spec(self, *, impatient: bool = False, **options: Any) -> StoreSpec:
+        """Return how to open it; an impatient store waits for ``TIMEOUT`` seconds for a server, or for a lock."""
+        limits: dict[str, Any] = {}
+        if impatient and self.engine is not None:
+            limits = {"timeout": TIMEOUT, "connect_timeout": TIMEOUT}
+        elif impatient and self.processes > 1:
+            limits = {"lock_timeout": TIMEOUT}
         return StoreSpec(
             self.kind,
-            sync=f"{self.module}:{self.stores}",
-            async_=f"{self.module}:Async{self.stores}",
-            options={**self.options, **options},
+            sync=f"{self.module}:{self.stores}" if "sync" in self.modes else None,
+            async_=f"{self.module}:Async{self.stores}" if "async" in self.modes else None,
+            options={**self.options, **limits, **options},
         )
 
 
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
+
+CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
+LANCE_TEARS = "a write that is under way when the folder goes may leave a table in the new one that cannot be read"
 
 BACKENDS = {
     backend.name: backend
@@ -55,8 +70,25 @@ BACKENDS = {
         Backend("sqlite (state)", "state", SQLITE, "SQLiteStateStore", path="lab.db"),
         Backend("sqlite (knowledge)", "knowledge", SQLITE, "SQLiteKnowledgeStore", path="lab.db"),
         Backend("json", "conversation", "praisonai_persistence_json", "JSONConversationStore", path="sessions"),
-        Backend("lancedb", "knowledge", "praisonai_persistence_lancedb", "LanceDBKnowledgeStore", path="lance"),
+        Backend(
+            "lancedb",
+            "knowledge",
+            "praisonai_persistence_lancedb",
+            "LanceDBKnowledgeStore",
+            path="lance",
+            spared={"file removed": LANCE_TEARS},
+        ),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
+        Backend(
+            "chroma (local)",
+            "knowledge",
+            CHROMA,
+            "ChromaKnowledgeStore",
+            path="chroma",
+            processes=1,
+            modes=("sync",),
+            spared={"file removed": CHROMA_HANGS, "file replaced": CHROMA_HANGS},
+        ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
         Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),

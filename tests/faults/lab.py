@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import writer
 from work import FINDINGS, Tried
 
 from praisonai_persistence.testing.spec import StoreSpec
 
-__all__ = ["FAULTS", "Crew", "Fault", "Lab", "Outcome", "experiment"]
+__all__ = ["Crew", "Fault", "Lab", "Outcome", "Process", "experiment"]
 
 WRITER = Path(writer.__file__)
-PATIENCE = 180.0
+PATIENCE = 90.0
 """Seconds that the writers may take to go on after a fault, before the experiment fails."""
 PAUSE = 0.1
 """The longest time between the moment when everybody writes and the fault."""
@@ -56,6 +56,12 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    def add(self, other: Outcome) -> None:
+        """Add what another experiment found."""
+        self.trials += other.trials
+        self.counts.update(other.counts)
+        self.seconds += other.seconds
+
     @property
     def clean(self) -> bool:
         """Whether nothing was lost, doubled or torn."""
@@ -65,13 +71,19 @@ class Outcome:
 class Process:
     """One process with a few writers, who live on when it is killed and started anew."""
 
-    def __init__(self, spec: StoreSpec, mode: str, names: list[str], heard: threading.Condition) -> None:
+    def __init__(
+        self, spec: StoreSpec, mode: str, name: str, names: list[str], heard: threading.Condition, *, vanishes: bool
+    ) -> None:
         self.spec = spec
         self.mode = mode
+        self.name = name
         self.names = names
+        self.vanishes = vanishes
         self.tries: dict[str, list[Tried]] = {name: [] for name in names}
-        self.errors = 0
-        self.answers = 0
+        self.errors: Counter[str | None] = Counter()
+        self.answers: Counter[str | None] = Counter()
+        self.struck = 0
+        self.lives = 0
         self.last_error = "none"
         self.fatal: list[str] = []
         self.silent = False
@@ -81,17 +93,26 @@ class Process:
     def start(self) -> None:
         """Begin the next life, with what the last one left undone."""
         seats = []
-        for name, tries in self.tries.items():
-            left = None
+        for name in self.names:
+            tries, left = self.tries[name], None
             if tries and tries[-1]["answer"] is None and tries[-1]["repeatable"]:
                 left = tries[-1]["item"]
             seats.append({"writer": name, "next": len(tries), "left": left})
-        job = {"spec": self.spec.to_json(), "mode": self.mode, "seats": seats}
+        self.lives += 1
+        job = {
+            "spec": self.spec.to_json(),
+            "mode": self.mode,
+            "name": f"{self.name}l{self.lives}",
+            "vanishes": self.vanishes,
+            "seats": seats,
+        }
         self.silent = False
         pipe, theirs = _children.Pipe(duplex=False)
-        self._process = _children.Process(target=writer.work, args=(job, theirs), daemon=True)
+        hears, self._orders = _children.Pipe(duplex=False)
+        self._process = _children.Process(target=writer.work, args=(job, theirs, hears), daemon=True)
         self._process.start()
         theirs.close()
+        hears.close()
         self._thread = threading.Thread(target=self._listen, args=(pipe,), daemon=True)
         self._thread.start()
 
@@ -100,12 +121,34 @@ class Process:
         if self._process is not None:
             self._process.kill()
 
+    def pause(self) -> None:
+        """Send SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Send SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def tell_where(self) -> None:
+        """Have it print to stderr what each of its threads does."""
+        self._signal(signal.SIGUSR1)
+        time.sleep(1.0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def order(self, name: str) -> None:
+        """Have the process do something to itself; see ``orders``."""
+        self._orders.send(name)
+
     def bury(self) -> None:
         """Hear the rest of what the killed process told."""
         if self._process is None:
             return
         self._process.join()
         self._thread.join()
+        self._orders.close()
         code = self._process.exitcode
         self._process.close()
         self._process = None
@@ -128,13 +171,17 @@ class Process:
         if "try" in message:
             item, writer = message["try"], message["writer"]
             told = {"item": item, "repeatable": message["repeatable"], "answer": None, "writer": writer}
-            self.tries[writer].append({**item, **told})
+            self.tries.setdefault(writer, []).append({**item, **told, "at": message["at"], "told": None})
         elif "done" in message:
-            self.tries[message["writer"]][-1]["answer"] = message["done"]
-            self.answers += 1
+            self.tries[message["writer"]][-1].update(answer=message["done"], told=message["at"])
+            self.answers[message["writer"]] += 1
         elif "error" in message:
-            self.errors += 1
+            self.errors[message["writer"]] += 1
             self.last_error = message["error"]
+            if message["writer"] is not None:  # it is tried again now
+                self.tries[message["writer"]][-1]["at"] = message["at"]
+        elif "struck" in message:
+            self.struck += message["struck"]
         elif "fatal" in message:
             self.fatal.append(message["fatal"])
 
@@ -146,17 +193,20 @@ class Crew:
         spec: what they write to.
         processes: how many.
         writers: threads or tasks in each; every second process is async, where the backend is.
+        vanishes: whether what stands may vanish under them.
     """
 
-    def __init__(self, spec: StoreSpec, processes: int, writers: int) -> None:
+    def __init__(self, spec: StoreSpec, processes: int, writers: int, *, vanishes: bool = False) -> None:
         self._heard = threading.Condition()
         modes = [mode for mode in ("sync", "async") if spec.has(mode)]
         self.processes = [
             Process(
                 spec,
                 modes[number % len(modes)],
+                f"p{number}",
                 [f"p{number}w{writer}" for writer in range(writers)],
                 self._heard,
+                vanishes=vanishes,
             )
             for number in range(processes)
         ]
@@ -167,29 +217,71 @@ class Crew:
             process.start()
 
     def wait_for_answers(self) -> None:
-        """Wait until the store has acknowledged something more to every process."""
-        self._wait(lambda process: process.answers, "has written nothing")
+        """Wait until the store has acknowledged something more to every writer: nobody is stuck."""
+        self._wait(lambda process: [process.answers[name] for name in process.names], "has written nothing")
 
-    def wait_for_errors(self) -> None:
-        """Wait until every process was told one error more."""
-        self._wait(lambda process: process.errors, "was told no error")
+    def wait_for_errors(self, *, every_writer: bool = False, seconds: float = PATIENCE) -> None:
+        """Wait until every process, or every writer, was told one error more."""
 
-    def _wait(self, count: Callable[[Process], int], complaint: str) -> None:
+        def count(process: Process) -> list[int]:
+            each = [process.errors[name] for name in process.names]
+            return each if every_writer else [sum(each) + process.errors[None]]
+
+        self._wait(count, "was told no error", seconds=seconds)
+
+    def wait_for_news(self, processes: list[Process] | None = None) -> None:
+        """Wait until every writer, of all processes or of some, was told that something is done, or an error."""
+
+        def count(process: Process) -> list[int]:
+            return [process.answers[name] + process.errors[name] for name in process.names]
+
+        self._wait(count, "was told nothing", processes=processes)
+
+    def order(self, name: str) -> int:
+        """Have every process do something to itself, and wait until it is done; return how often it was."""
+        before = sum(process.struck for process in self.processes)
+
+        def order() -> None:
+            for process in self.processes:
+                process.order(name)
+
+        self._wait(lambda process: [process.struck], f"has not ended {name!r}", first=order)
+        return sum(process.struck for process in self.processes) - before
+
+    def _wait(
+        self,
+        count: Callable[[Process], list[int]],
+        complaint: str,
+        *,
+        processes: list[Process] | None = None,
+        seconds: float = PATIENCE,
+        first: Callable[[], None] | None = None,
+    ) -> None:
+        """Wait until each count of each process has risen."""
+        processes = self.processes if processes is None else processes
         with self._heard:
-            marks = [count(process) for process in self.processes]
+            marks = [count(process) for process in processes]
+            if first is not None:
+                first()
 
             def late() -> list[Process]:
-                return [process for process, mark in zip(self.processes, marks, strict=True) if count(process) <= mark]
+                return [
+                    process
+                    for process, mark in zip(processes, marks, strict=True)
+                    if any(now <= before for now, before in zip(count(process), mark, strict=True))
+                ]
 
             def settled() -> bool:
                 return not late() or any(process.fatal or process.silent for process in self.processes)
 
-            if not self._heard.wait_for(settled, PATIENCE):
-                first = late()[0]
-                who = ", ".join(first.names)
+            if not self._heard.wait_for(settled, seconds):
+                slow = late()[0]
+                who = ", ".join(slow.names)
+                slow.tell_where()
+                told = sum(slow.errors.values())
                 raise AssertionError(
-                    f"the process of {who} {complaint} in {PATIENCE:.0f} seconds; it was told {first.errors} errors, "
-                    f"the last: {first.last_error}"
+                    f"one of {who} {complaint} in {seconds:.0f} seconds; they were told {told} errors, "
+                    f"the last: {slow.last_error}"
                 )
         for process in self.processes:
             if process.silent:
@@ -217,7 +309,7 @@ class Crew:
     @property
     def errors(self) -> int:
         """How many typed errors writers were told."""
-        return sum(process.errors for process in self.processes)
+        return sum(sum(process.errors.values()) for process in self.processes)
 
 
 @dataclass
@@ -226,15 +318,35 @@ class Lab:
 
     Attributes:
         crew: the writers.
+        spec: of a store that looks, with the usual deadlines.
         folder: where an embedded store keeps its files; on a small file system of its own for faults of the disk.
         engine: the server, with ``kill``, ``start`` and ``restart``, or None.
         proxy: between the writers and the server, or None.
+        backed_up: when a backup was made, in seconds of ``time.monotonic``; 0 where there is none.
+        gone_since: when what stood began to go.
+        stands_since: from when on all that is acknowledged has to be there at the end.
     """
 
     crew: Crew
+    spec: StoreSpec
     folder: Path | None = None
     engine: Any = None
     proxy: Any = None
+    backed_up: float = 0.0
+    gone_since: float = 0.0
+    stands_since: float = 0.0
+
+    def settle(self) -> None:
+        """Open the store and close it again, so that everything is where it stays."""
+        with self.spec.open_sync() as store:
+            store.connect()
+
+    def stands(self, tried: Tried) -> bool | None:
+        """Whether what was acknowledged has to be there (True), must not be (False), or may be (None)."""
+        told = tried["told"]
+        if tried["at"] >= self.stands_since or (told is not None and told <= self.backed_up):
+            return True
+        return False if told is not None and told < self.gone_since and tried["at"] > self.backed_up else None
 
 
 # -------------------------------------------------------------------------------------------------------------- faults
@@ -245,181 +357,19 @@ class Fault(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[str]
-    """What has to be there: ``process``, ``engine``, ``proxy`` or ``disk``."""
+    """What has to be there: ``process``, ``engine``, ``proxy``, ``path`` or ``disk``."""
+    impatient: ClassVar[bool] = False
+    """Whether the stores get short deadlines."""
+    decides_what_stands: ClassVar[bool] = False
+    """Whether it takes away what stands: then what was told is compared with what is there after each strike."""
+
+    def prepare(self, lab: Lab) -> None:
+        """Do what has to be done once, when everybody writes and nothing has happened yet."""
+        return
 
     @abstractmethod
     def strike(self, lab: Lab) -> int:
         """Let it happen and put it right; return how many trials that was."""
-
-
-class Kill(Fault):
-    """SIGKILL of a process, now and then of all of them."""
-
-    name = "SIGKILL of the writers"
-    needs = "process"
-
-    def strike(self, lab: Lab) -> int:
-        processes = lab.crew.processes
-        chosen = processes if random.random() < 0.1 else [random.choice(processes)]
-        lab.crew.kill(chosen)
-        lab.crew.check()
-        for process in chosen:
-            process.start()
-        return len(chosen)
-
-
-class KillServer(Fault):
-    """SIGKILL of the server, which is started again."""
-
-    name = "SIGKILL of the server"
-    needs = "engine"
-
-    def strike(self, lab: Lab) -> int:
-        lab.engine.kill()
-        lab.engine.start()
-        return 1
-
-
-class RestartServer(Fault):
-    """An orderly restart of the server."""
-
-    name = "restart of the server"
-    needs = "engine"
-
-    def strike(self, lab: Lab) -> int:
-        lab.engine.restart()
-        return 1
-
-
-class Drop(Fault):
-    """Every connection is closed."""
-
-    name = "connections closed"
-    needs = "proxy"
-
-    def strike(self, lab: Lab) -> int:
-        lab.proxy.drop()
-        return 1
-
-
-class Reset(Fault):
-    """Every connection is reset."""
-
-    name = "connections reset"
-    needs = "proxy"
-
-    def strike(self, lab: Lab) -> int:
-        lab.proxy.reset()
-        return 1
-
-
-class Delay(Fault):
-    """The network stands still for a moment."""
-
-    name = "network stands still"
-    needs = "proxy"
-
-    def strike(self, lab: Lab) -> int:
-        lab.proxy.hold()
-        time.sleep(random.uniform(0.02, 0.2))
-        lab.proxy.release()
-        return 1
-
-
-class LoseAnswer(Fault):
-    """The server did it, and its answer never arrives."""
-
-    name = "answer lost after the commit"
-    needs = "proxy"
-
-    def strike(self, lab: Lab) -> int:
-        return int(lab.proxy.lose_answer(10.0))
-
-
-class DiskFull(Fault):
-    """No space is left, for as long as it takes every process to be told."""
-
-    name = "disk full"
-    needs = "disk"
-
-    def strike(self, lab: Lab) -> int:
-        assert lab.folder is not None
-        _make_room(lab.folder.parent)
-        ballast = lab.folder.parent / "ballast"
-        with ballast.open("wb") as file:
-            self._fill(file, lab.folder)
-            try:
-                lab.crew.wait_for_errors()
-            finally:
-                ballast.unlink()
-        return 1
-
-    @staticmethod
-    def _fill(file: IO[bytes], folder: Path) -> None:
-        """Take all that is free, in pieces, because the writers take some of it meanwhile."""
-        size, piece = 0, 1 << 24
-        while True:
-            state = os.statvfs(folder)
-            piece = min(piece, state.f_bavail * state.f_frsize)
-            if not piece:
-                return
-            try:
-                os.posix_fallocate(file.fileno(), size, piece)
-                size += piece
-            except OSError:  # somebody else was faster
-                piece = max(piece // 2, state.f_frsize)
-
-
-class ReadOnly(Fault):
-    """The file system may not be written when the processes start, until every one was told so."""
-
-    name = "files read-only"
-    needs = "disk"
-
-    def strike(self, lab: Lab) -> int:
-        assert lab.folder is not None
-        _make_room(lab.folder.parent)
-        lab.crew.kill()
-        lab.crew.check()
-        _remount(lab.folder.parent, "ro")
-        try:
-            for process in lab.crew.processes:
-                process.start()
-            lab.crew.wait_for_errors()
-        finally:
-            _remount(lab.folder.parent, "rw")
-        return 1
-
-
-def _make_room(place: Path) -> None:
-    """Let a small file system grow that the data alone have half filled: it is to be full when the fault strikes."""
-    state = os.statvfs(place)
-    used = state.f_blocks - state.f_bfree
-    if used > state.f_blocks // 2:
-        _remount(place, f"size={(used + state.f_blocks) * state.f_frsize}")
-
-
-def _remount(place: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", str(place)], check=True, capture_output=True)
-
-
-FAULTS: dict[str, type[Fault]] = {
-    fault.name: fault for fault in (Kill, KillServer, RestartServer, Drop, Reset, Delay, LoseAnswer, DiskFull, ReadOnly)
-}
-
-
-@contextlib.contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[None]:
-    """Mount a small file system at a folder; needs the rights of root, and raises ``OSError`` without them."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        raise OSError(f"no file system can be mounted here: {getattr(error, 'stderr', error)}") from error
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True, capture_output=True)
 
 
 # --------------------------------------------------------------------------------------------------------- experiments
@@ -445,19 +395,24 @@ def experiment(lab: Lab, fault: Fault, trials: int, folder: Path) -> Outcome:
     crew = lab.crew
     try:
         crew.start()
+        fault.prepare(lab)
         while outcome.trials < trials:
             crew.wait_for_answers()
             time.sleep(random.uniform(0.0, PAUSE))  # the moment is to be any
             outcome.trials += fault.strike(lab)
             _progress(fault.name, outcome.trials, trials)
-        crew.wait_for_answers()
+        if fault.decides_what_stands:  # a store may also refuse for good
+            for _ in range(3):
+                crew.wait_for_news()
+        else:
+            crew.wait_for_answers()
     finally:
         crew.kill()
     crew.check()
-    tries = crew.tries
+    tries = [{**tried, "stands": lab.stands(tried)} for tried in crew.tries]
     journal = folder / "journal.json"
     journal.write_text(json.dumps(tries), encoding="utf-8")
-    job = {"spec": crew.processes[0].spec.to_json(), "journal": str(journal)}
+    job = {"spec": lab.spec.to_json(), "journal": str(journal)}
     checked = subprocess.run(
         [sys.executable, str(WRITER), json.dumps(job)], capture_output=True, text=True, check=False
     )

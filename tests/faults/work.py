@@ -29,7 +29,11 @@ what was written as one, or a content that nobody wrote, or a gap or disorder in
 Item = dict[str, Any]
 """What a writer writes in one call; JSON."""
 Tried = dict[str, Any]
-"""An item with ``writer``: who wrote it, and ``answer``: what the store acknowledged, or None."""
+"""An item with ``writer``: who wrote it, and ``answer``: what the store acknowledged, or None.
+
+Where the file was removed or replaced, ``stands``: ``True``, what was acknowledged has to be there; ``None``, nobody
+knows on which file; ``False``, it was acknowledged on the file that is gone, and must not be there.
+"""
 
 _SHARED_SECONDS = 2.0
 """How long writers stay with a shared session, so that sessions of stores that rewrite them stay short."""
@@ -37,6 +41,16 @@ _OWN_ITEMS = 300
 """After how many items a writer goes on with another session of its own."""
 _CHUNK = 500
 """How many are read at a time."""
+
+
+def sure(tried: Tried) -> bool:
+    """Whether an item has to be there."""
+    return tried["answer"] is not None and tried.get("stands", True) is True
+
+
+def gone(tried: Tried) -> bool:
+    """Whether an item must not be there, because the file on which it was acknowledged is gone."""
+    return tried.get("stands", True) is False
 
 
 def content(name: str) -> str:
@@ -66,6 +80,10 @@ class Workload(ABC):
     def repeatable(self, item: Item) -> bool:
         """Whether writing the item again after an error changes nothing."""
         return True
+
+    async def make_again(self, store: Any, item: Item) -> None:
+        """Make what the item needs, because what stands now does not have it."""
+        await self.prepare(store)
 
     @abstractmethod
     async def check(self, store: Any, tries: list[Tried]) -> Counter[str]:
@@ -99,6 +117,9 @@ class Conversation(Workload):
             return [(await store.add_message(session, messages[0])).seq]
         return [message.seq for message in await store.add_messages(session, messages)]
 
+    async def make_again(self, store: Any, item: Item) -> None:
+        self._known.discard(item["session"])
+
     async def check(self, store: Any, tries: list[Tried]) -> Counter[str]:
         counts: Counter[str] = Counter()
         sessions: dict[str, list[Tried]] = {}
@@ -117,8 +138,8 @@ class Conversation(Workload):
             last: dict[str, int] = {}
             for tried in mine:
                 there = [name in seqs for name in tried["ids"]]
-                counts["torn"] += any(there) and not all(there)
-                if tried["answer"] is not None:
+                counts["torn"] += (any(there) and not all(there)) or (any(there) and gone(tried))
+                if sure(tried):
                     pairs = zip(tried["ids"], tried["answer"], strict=True)
                     counts["lost"] += sum(seqs.get(name) != seq for name, seq in pairs)
                 for name in tried["ids"]:
@@ -169,14 +190,15 @@ class State(Workload):
             found.update(fields)
         counts["found"] = len(found)
         for tried in tries:
-            if tried["what"] != "count" and tried["answer"] is not None:
+            counts["torn"] += tried["what"] != "count" and gone(tried) and any(key in found for key in tried["keys"])
+            if tried["what"] != "count" and sure(tried):
                 counts["lost"] += sum(key not in found for key in tried["keys"])
         for writer in writers:
             mine = [tried for tried in tries if tried["writer"] == writer and tried["what"] == "count"]
-            sure = sum(tried["answer"] is not None for tried in mine)
+            least, most = sum(map(sure, mine)), sum(not gone(tried) for tried in mine)
             value = await store.get(f"count-{writer.partition('-')[0]}", 0)
-            counts["lost"] += max(0, sure - value)
-            counts["doubled"] += max(0, value - len(mine))  # an increment that failed may have happened, once
+            counts["lost"] += max(0, least - value)
+            counts["doubled"] += max(0, value - most)  # an increment that failed may have happened, once
             counts["found"] += value
         return counts
 
@@ -208,6 +230,9 @@ class Knowledge(Workload):
         counts: Counter[str] = Counter()
         names = [name for tried in tries for name in tried["ids"]]
         found: set[str] = set()
+        if not await store.collection_exists(self.COLLECTION):  # nobody wrote since the file went
+            counts["lost"] = sum(len(tried["ids"]) for tried in tries if sure(tried))
+            return counts
         for start in range(0, len(names), _CHUNK):
             for document in await store.get(self.COLLECTION, names[start : start + _CHUNK]):
                 counts["doubled"] += document.id in found
@@ -221,7 +246,8 @@ class Knowledge(Workload):
         atomic = "atomic_batch" in store.capabilities
         for tried in tries:
             there = [name in found for name in tried["ids"]]
-            if tried["answer"] is not None:
+            counts["torn"] += any(there) and gone(tried)
+            if sure(tried):
                 counts["lost"] += there.count(False)
             elif atomic:
                 counts["torn"] += any(there) and not all(there)

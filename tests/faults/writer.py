@@ -2,15 +2,20 @@
 
 A writer talks in lines of JSON: ``ready``, ``try`` (an item, before it is written), ``done`` (it was
 acknowledged), ``error`` (the store raised one of its typed errors; the writer writes the item again, or goes on with
-the next one where a repetition would count twice), ``fatal`` (anything else).
+the next one where a repetition would count twice), ``struck`` (what the process was ordered to do to itself is done),
+``fatal`` (anything else).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
+import itertools
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -21,9 +26,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from orders import Interrupted, Interrupts, descriptors_used_up, fork_in_the_middle
+from telling import talk_to, tell
 from work import WORKLOADS, Item, Workload
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError
+from praisonai_persistence.errors import (
+    BackendError,
+    CollectionNotFoundError,
+    ConnectionFailedError,
+    PersistenceError,
+    SessionNotFoundError,
+)
 from praisonai_persistence.testing._facade import awaitable, drive
 from praisonai_persistence.testing.spec import StoreSpec
 
@@ -33,94 +46,135 @@ PATIENCE = 0.05
 """Pause after an error."""
 
 
-def tell(message: dict[str, Any]) -> None:
-    """Send a line to the laboratory, at once and in one piece."""
-    data = json.dumps(message).encode("ascii") + b"\n"
-    with _telling:
-        while data:
-            data = data[os.write(_pipe.fileno(), data) :]
+class Crew:
+    """What the writers of a process have in common.
 
+    Args:
+        job: see [work][].
+    """
 
-_telling = threading.Lock()
-_pipe: Connection
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.spec = StoreSpec.from_json(job["spec"])
+        self.mode: str = job["mode"]
+        self.workload: Workload = WORKLOADS[self.spec.kind]()
+        self.interrupts = Interrupts()
+        self.vanishes: bool = job["vanishes"]
+        self.name: str = job["name"]
+        self.store: Any = None
+        # Where what stands may vanish, a store may also say that what it had made is not there.
+        self.told: tuple[type[Exception], ...] = (
+            (PersistenceError,) if self.vanishes else (BackendError, ConnectionFailedError)
+        )
+        self.sleep = asyncio.sleep if self.mode == "async" else _pause
+
+    def obey(self, orders: Connection) -> None:
+        """Do what is ordered, until the process ends."""
+        try:
+            for number in itertools.count():
+                order = orders.recv()
+                name = f"{self.name}{order[0]}{number}"
+                if order == "interrupt":
+                    self.interrupts.order()
+                    continue
+                if order == "fork":
+                    fork_in_the_middle(self.workload, self.store, self.mode, name)
+                else:
+                    descriptors_used_up(self.spec, self.workload, self.mode, name)
+                tell({"struck": 1})
+        except BaseException:
+            tell({"fatal": traceback.format_exc(), "writer": None})
+            os._exit(1)
+
+    async def prepare(self) -> None:
+        """Make what all need."""
+        while True:
+            try:
+                await self.workload.prepare(self.store)
+                await self.store.connect()
+            except self.told as error:
+                tell({"error": f"{type(error).__name__}: {error}", "writer": None})
+                await self.sleep(PATIENCE)
+            else:
+                return
 
 
 class Writer:
     """One thread, or one task."""
 
-    def __init__(self, workload: Workload, store: Any, seat: dict[str, Any], sleep: Any) -> None:
-        self.workload = workload
-        self.store = store
+    def __init__(self, crew: Crew, seat: dict[str, Any]) -> None:
+        self.crew = crew
         self.name: str = seat["writer"]
         self.next: int = seat["next"]
         self.left: Item | None = seat["left"]
-        self.sleep = sleep
 
     async def work(self) -> None:
         if self.left is not None:
             await self.write(self.left)
         while True:
-            item = self.workload.item(self.name, self.next)
+            item = self.crew.workload.item(self.name, self.next)
             self.next += 1
-            repeatable = self.workload.repeatable(item)
+            repeatable = self.crew.workload.repeatable(item)
             tell({"try": item, "repeatable": repeatable, "writer": self.name})
             await self.write(item)
-            await self.sleep(random.uniform(0.0, PAUSE))
+            await self.crew.sleep(random.uniform(0.0, PAUSE))
 
     async def write(self, item: Item) -> None:
+        workload, store = self.crew.workload, self.crew.store
         while True:
             try:
-                answer = await self.workload.write(self.store, item)
-            except (BackendError, ConnectionFailedError) as error:
+                answer = await self.crew.interrupts.call(workload, store, item, self.crew.mode)
+            except Interrupted:
+                # Half of them go on: what the interrupted call does later stands behind what was written since.
+                if not workload.repeatable(item) or random.random() < 0.5:
+                    return
+            except self.crew.told as error:
                 tell({"error": f"{type(error).__name__}: {error}", "writer": self.name})
-                await self.sleep(PATIENCE)
-                if not self.workload.repeatable(item):
+                await self.crew.sleep(PATIENCE)
+                if isinstance(error, (SessionNotFoundError, CollectionNotFoundError)):
+                    with contextlib.suppress(*self.crew.told):  # it is tried again
+                        await workload.make_again(store, item)
+                if not workload.repeatable(item):
                     return
             else:
                 tell({"done": answer, "writer": self.name})
                 return
 
 
-async def _prepare(workload: Workload, store: Any, sleep: Any) -> None:
-    while True:
-        try:
-            await workload.prepare(store)
-            await store.connect()
-        except (BackendError, ConnectionFailedError) as error:
-            tell({"error": f"{type(error).__name__}: {error}", "writer": None})
-            await sleep(PATIENCE)
-        else:
-            return
-
-
 async def _pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def work(job: dict[str, Any], pipe: Connection) -> None:
+def work(job: dict[str, Any], pipe: Connection, orders: Connection) -> None:
     """Write until killed.
 
     Args:
-        job: the ``spec`` of the store, the ``mode`` to take, and for each writer a seat: its name, the number of its
-            next item, and the item that its predecessor left undone.
+        job: the ``spec`` of the store, the ``mode`` to take, the ``name`` of the process, whether what stands may have
+            vanished (``vanishes``), and for each writer a seat: its name, the number of its next item, and the item
+            that its predecessor left undone.
         pipe: to the laboratory.
+        orders: from the laboratory.
     """
-    global _pipe
-    _pipe = pipe
+    talk_to(pipe)
+    faulthandler.register(signal.SIGUSR1)
     try:
-        spec = StoreSpec.from_json(job["spec"])
-        write = _write_in_tasks if job["mode"] == "async" else _write_in_threads
-        write(job["seats"], spec, WORKLOADS[spec.kind]())
+        crew = Crew(job)
+        write = _write_in_tasks if crew.mode == "async" else _write_in_threads
+        write(crew, [Writer(crew, seat) for seat in job["seats"]], orders)
     except BaseException:
         tell({"fatal": traceback.format_exc(), "writer": None})
         raise SystemExit(1) from None
 
 
-def _write_in_threads(seats: list[dict[str, Any]], spec: StoreSpec, workload: Workload) -> None:
-    store = awaitable(spec.open_sync())
-    drive(_prepare(workload, store, _pause))
+def _ready(crew: Crew, orders: Connection) -> None:
     tell({"ready": os.getpid()})
-    threads = [threading.Thread(target=_guarded, args=(Writer(workload, store, seat, _pause),)) for seat in seats]
+    threading.Thread(target=crew.obey, args=(orders,), daemon=True).start()
+
+
+def _write_in_threads(crew: Crew, writers: list[Writer], orders: Connection) -> None:
+    crew.store = awaitable(crew.spec.open_sync())
+    drive(crew.prepare())
+    _ready(crew, orders)
+    threads = [threading.Thread(target=_guarded, args=(writer,)) for writer in writers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -135,12 +189,12 @@ def _guarded(writer: Writer) -> None:
         os._exit(1)
 
 
-def _write_in_tasks(seats: list[dict[str, Any]], spec: StoreSpec, workload: Workload) -> None:
+def _write_in_tasks(crew: Crew, writers: list[Writer], orders: Connection) -> None:
     async def write() -> None:
-        store = spec.open_async()
-        await _prepare(workload, store, asyncio.sleep)
-        tell({"ready": os.getpid()})
-        await asyncio.gather(*(Writer(workload, store, seat, asyncio.sleep).work() for seat in seats))
+        crew.store = crew.spec.open_async()
+        await crew.prepare()
+        _ready(crew, orders)
+        await asyncio.gather(*(writer.work() for writer in writers))
 
     asyncio.run(write())
 

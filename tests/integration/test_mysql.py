@@ -25,7 +25,8 @@ import aiomysql
 import pymysql
 import pytest
 from adoption import AdoptionTests, Old, ids, message, session
-from engines import MariaDB, free_port
+from engines import free_port
+from engines.mariadb import MariaDB
 from lifecycles import Networked
 from proxy import Proxy
 from pymysql.constants import CLIENT

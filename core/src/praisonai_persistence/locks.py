@@ -190,6 +190,11 @@ class FileLock:
                     if not file.closed:  # else this is a forked child
                         flock(descriptor, LOCK_UN)  # closing is not enough: a child may have it open too
 
+    def stands(self) -> bool:
+        """Whether what this run has locked is still the file at the path; if not, others may hold the lock as well."""
+        file = self._file
+        return file is not None and _stands(file, self.path)
+
     def _wait(self, file: io.FileIO, timeout: float, deadline: float) -> None:
         while True:
             try:

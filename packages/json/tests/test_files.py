@@ -434,3 +434,36 @@ def test_a_directory_that_went_away_is_no_empty_store(path: Path, store: JSONCon
     assert not path.exists()
     path.with_name("elsewhere").rename(path)
     assert store.add_message("s", ConversationMessage("2")).seq == 2
+
+
+def test_a_folder_that_is_replaced_in_the_middle_of_a_change_gets_nothing_of_the_old_one(tmp_path):
+    """The change read the old folder; what it writes belongs to the one that stands now, so it begins again."""
+    code = (
+        "import os, sys\n"
+        "from praisonai_persistence import ConversationMessage, ConversationSession\n"
+        "from praisonai_persistence_json import JSONConversationStore\n"
+        "place, backup = sys.argv[1:]\n"
+        "def look(name, arguments):\n"
+        "    global backup\n"
+        "    if name == 'open' and backup and str(arguments[0]).endswith('.tmp'):\n"
+        "        new, backup = backup, ''\n"
+        "        os.rename(place, place + '-away')\n        os.rename(new, place)\n"
+        "with JSONConversationStore(path=place) as store:\n"
+        "    store.create_session(ConversationSession('s'))\n"
+        "    store.add_message('s', ConversationMessage(id='old'))\n"
+        "    sys.addaudithook(look)\n"
+        "    store.add_message('s', ConversationMessage(id='new'))\n"
+        "    print(*(message.id for message in store.get_messages('s')), backup)\n"
+    )
+    place, backup = tmp_path / "place", tmp_path / "backup"
+    with JSONConversationStore(path=str(backup)) as store:
+        store.create_session(ConversationSession("s"))
+        store.add_message("s", ConversationMessage(id="kept"))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(place), str(backup)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["kept", "new"], done.stderr

@@ -445,3 +445,31 @@ def test_the_integrity_of_a_file(path):
     assert found.complete
     assert found.problems
     assert not any("xxx" in problem for problem in found.problems)
+
+
+@posix
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="it is not told here what a process has open")
+def test_the_log_of_the_old_file_is_removed_only_while_its_number_is_its_own(path, tmp_path):
+    """Once nobody has it open, the log of the new file may get its number, and another process may write to that."""
+    code = (
+        "import os, sys\nfrom praisonai_persistence_sqlite import SQLiteStateStore\npath = sys.argv[1]\n"
+        "def look(event, arguments):\n    if event == 'os.remove' and str(arguments[0]).endswith('-wal'):\n"
+        "        number = os.stat(arguments[0]).st_ino\n"
+        "        held = [one for one in os.listdir('/proc/self/fd') if number_of(one) == number]\n"
+        "        print('held' if held else 'not held')\n"
+        "def number_of(one):\n    try:\n        return os.stat('/proc/self/fd/' + one).st_ino\n"
+        "    except OSError:\n        return None\n"
+        "with SQLiteStateStore(path=path) as store:\n    store.set('k', 1)\n    os.replace(sys.argv[2], path)\n"
+        "    sys.addaudithook(look)\n    store.set('k', 2)\n"
+    )
+    with SQLiteStateStore(path=str(tmp_path / "backup.db")) as backup:
+        backup.set("k", 0)
+    result = subprocess.run(
+        [sys.executable, "-c", code, path, str(tmp_path / "backup.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert result.stdout.split() == ["held"]
+    assert in_another_process(path, "k") == "2"

@@ -218,6 +218,7 @@ def load(driver: Driver) -> None:
 
     Raises:
         BackendNotInstalledError: it is not installed.
+        ConnectionFailedError: its files cannot be read now, because the process may open no more of them.
     """
     from importlib import import_module
 
@@ -228,6 +229,8 @@ def load(driver: Driver) -> None:
             raise BackendNotInstalledError(
                 f"{driver.where} needs the module {error.name or name!r}, which cannot be imported; install it again"
             ) from error
+        except OSError as error:
+            raise ConnectionFailedError(f"{driver.where}: {name} cannot be loaded: {error.strerror}") from error
 
 
 def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import PersistenceError, UnsupportedOperationError
 from praisonai_persistence.records import ConversationMessage, KnowledgeDocument
-from praisonai_persistence.testing._facade import SyncFacade, drive
+from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import PARTS, Work, work_on
+from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from praisonai_persistence.testing._child import Parent
 
-__all__ = ["bounded", "forked", "forked_under_load", "look", "write"]
+__all__ = ["bounded", "forked", "forked_under_load", "look", "starved", "write"]
 
 WORKED, REFUSED, FAILED, HUNG = "worked", "refused", "failed", "hung"
 GROWTH = 10
@@ -245,3 +246,60 @@ async def _searched(store: Any, query: str) -> Any:
     if "search" in store.capabilities:
         return await store.search_messages(query)
     return None
+
+
+# ------------------------------------------------------------------------------------------- L11: starved of files
+
+
+async def starved(store: Any, parent: Parent, opens: str, mode: str) -> list[str]:
+    """Use stores while no descriptor is to be had: what they raise is ours, and they work when there are some again."""
+    spec = StoreSpec.from_json(opens)
+    work = work_on(spec.kind)
+    await work.prepare(store)
+    new = awaitable(spec.open(mode))
+    findings: list[str] = []
+    acknowledged: list[str] = []
+
+    async def use(when: str) -> None:
+        for name, one in (("used", store), ("new", new)):
+            for operation in ("known", "write"):
+                what = f"{name}-{when}"
+                try:
+                    await (work.known(one) if operation == "known" else work.write(one, what))
+                except PersistenceError as error:
+                    if when == "after":
+                        findings.append(
+                            f"{operation} of the {name} store, when there were descriptors again: {error!r}"
+                        )
+                except BaseException as error:  # it is the finding
+                    findings.append(f"{operation} of the {name} store, {when}: {type(error).__name__}: {error}")
+                else:
+                    acknowledged.extend([what] if operation == "write" else [])
+
+    with _no_descriptors():
+        await use("without descriptors")
+    await use("after")
+    await new.close()
+    written = await work.written(store)
+    findings.extend(f"acknowledged, and not there: {name}" for name in acknowledged if name not in written)
+    return findings
+
+
+@contextlib.contextmanager
+def _no_descriptors() -> Iterator[None]:
+    """Take all descriptors that this process may have."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest + 1, limits[0]), limits[1]))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for one in taken:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -220,6 +220,35 @@ class NetworkTests(StoreSuite, suite=True):
         await within(one, one.close, IN_TIME)
 
     @needs_fixture("spec_through")
+    async def test_l05_connections_that_are_dead_without_a_sign(
+        self, network: Network, store: Any, work: Work, mode: str
+    ) -> None:
+        """Their packets are swallowed for good: a call on each may fail, in time, and then the same store works."""
+        await work.prepare(store)
+        one = network.open()
+        callers = 3
+        if mode == "sync":  # each in a thread of its own, so that each may have a connection
+            for call in [Worker().start(lambda: drive(work.known(one))) for _ in range(callers)]:
+                call.wait(GIVEN_UP)
+        else:
+            await asyncio.gather(*(work.known(one) for _ in range(callers)))
+        network.proxy.swallow()
+        await self._fails_in_time(one, lambda: work.write(one, "swallowed"), "a write")
+        network.proxy.hear()
+        failed = 0
+        while True:
+            begin = time.monotonic()
+            try:
+                await within(one, lambda: work.write(one, "heard"), GIVEN_UP)
+                break
+            except ConnectionFailedError:
+                failed += 1
+            took = time.monotonic() - begin
+            assert took <= IN_TIME, f"a write on a dead connection failed after {took:.1f} seconds"
+            assert failed <= callers, f"{failed} writes failed after the server could be heard again"
+        assert await work.holds(store, "heard")
+
+    @needs_fixture("spec_through")
     async def test_l05_callers_do_not_wait_in_a_queue_for_a_silent_server(
         self, network: Network, store: Any, work: Work, mode: str
     ) -> None:

@@ -30,6 +30,7 @@ pytest.register_assert_rewrite(
             "_lifecycle_checks",
             "_lifecycle_network",
             "_lifecycle_place",
+            "_lifecycle_starved",
             "_prefixes",
             "_schema",
             "conversation",

@@ -61,6 +61,7 @@ from praisonai_persistence.testing._lifecycle_checks import (
 from praisonai_persistence.testing._lifecycle_existing import ExistingTests
 from praisonai_persistence.testing._lifecycle_network import within
 from praisonai_persistence.testing._lifecycle_place import PlaceTests
+from praisonai_persistence.testing._lifecycle_starved import StarvedTests
 from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._tiers import CUT_SHORT, walks_all
 from praisonai_persistence.testing._watch import Watch
@@ -89,7 +90,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
-class LifecycleSuite(ExistingTests, PlaceTests, suite=True):
+class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""

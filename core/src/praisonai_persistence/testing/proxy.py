@@ -32,6 +32,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._open = threading.Event()
         self._open.set()
+        self._swallowing = False
         self._delay = latency
         self._losing = False
         self._lost = threading.Event()
@@ -62,6 +63,22 @@ class Proxy:
     def release(self) -> None:
         """Forward again, beginning with what was held."""
         self._open.set()
+
+    def swallow(self) -> None:
+        """Throw away whatever either side says, on the connections that there are and on new ones, until ``hear``.
+
+        Nobody is told: connections stay open, and new ones are accepted. So it is behind a firewall that forgot them,
+        or with a server that was cut off from the network.
+        """
+        with self._lock:
+            self._swallowing = True
+            for link in self._links:
+                link.deaf = True
+
+    def hear(self) -> None:
+        """Forward what is said on connections made from now on; those that were swallowed stay silent for good."""
+        with self._lock:
+            self._swallowing = False
 
     def delay(self, seconds: float) -> None:
         """Forward what the server says so many seconds late, from now on; 0 ends it."""
@@ -119,6 +136,7 @@ class Proxy:
             link = _Link(self, client, server)
             with self._lock:
                 self._links.add(link)
+                link.deaf = self._swallowing
             if self._closed:
                 link.end(reset=True)
             link.start()
@@ -126,6 +144,8 @@ class Proxy:
     def _passes(self, link: _Link, side: Side) -> bool:
         """Whether what came from that side of the link may go on; waits while everything is held."""
         self._open.wait()
+        if link.deaf:
+            return False
         if side == "server" and self._delay:
             time.sleep(self._delay)
         if side == "server" and self._losing:
@@ -151,6 +171,7 @@ class _Link:
         self._proxy = proxy
         self._client = client
         self._server = server
+        self.deaf = False
 
     def start(self) -> None:
         for side, source, target in (
@@ -166,9 +187,10 @@ class _Link:
     def _pump(self, side: Side, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if not self._proxy._passes(self, side):
+                if self._proxy._passes(self, side):
+                    target.sendall(data)
+                elif not self.deaf:  # it was ended
                     return
-                target.sendall(data)
         self._proxy._ended(self)
         self.end(reset=False)
 

@@ -11,6 +11,9 @@ the lock of a file that is not there any more. Readers need no lock: a document 
 A change in the middle of another change of the same thread (from a ``__del__``, say) goes first, under the lock that
 the thread has; the outer one notices right before it replaces anything, and starts again from what is there then.
 
+So does a change in whose middle the whole directory was replaced (by a backup, say): the lock that it holds is not the
+one that is there. It writes its temporary file before it looks, so nothing of the old directory gets into the new.
+
 Every session has a folder because file systems (btrfs and tmpfs among them) may leave out a file from a listing that is
 being replaced meanwhile. Folders are not, so a listing is complete.
 """
@@ -187,7 +190,7 @@ def is_temporary(name: str, document: str = "") -> bool:
 
 
 class _OvertakenError(Exception):
-    """In the middle of a change, another one of the same thread was made."""
+    """In the middle of a change another one of the same thread was made, or the store was replaced by another."""
 
 
 def _stop() -> NoReturn:
@@ -222,7 +225,8 @@ def _attempt(lock: FileLock, work: Callable[[Change], T], private: bool, sync: b
     try:
         return work(step)
     except OSError as error:
-        if step.overtaken and error.errno is not None:  # a folder or temporary file was taken away by the other one
+        # A folder or temporary file was taken away: by the other one, or with all that stood there.
+        if error.errno is not None and (step.overtaken or not lock.stands()):
             raise _OvertakenError from error
         raise
 
@@ -244,6 +248,8 @@ class Change:
         return self._lock.turn is not self._turn
 
     def _do(self, call: Callable[..., object], *arguments: str) -> None:
+        if not self._lock.stands():  # the store was replaced: what was read is not of the one that is there now
+            _stop()
         # Nothing can come between the comparison and the call, not even a trace function of lines.
         call(*arguments) if self._lock.turn is self._turn else _stop()
 

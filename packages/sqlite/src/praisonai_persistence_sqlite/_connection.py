@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -45,6 +46,7 @@ SHARED_LOG = "PRAGMA wal_autocheckpoint=1000"
 
 Eight threads are about 5 % faster.
 """
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
 
 _making = threading.RLock()  # closing a file gives up the locks that SQLite holds on it in this process
@@ -71,7 +73,12 @@ def _load_vectors(connection: sqlite3.Connection) -> bool:
     try:
         connection.execute("SELECT vec_version()")
     except sqlite3.OperationalError:
-        import sqlite_vec
+        try:
+            import sqlite_vec
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS:  # raised by somebody else
+                raise
+            raise ConnectionFailedError(f"sqlite-vec cannot be loaded: {error.strerror}") from error
 
         connection.enable_load_extension(True)
         try:

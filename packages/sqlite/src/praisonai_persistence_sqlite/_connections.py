@@ -81,7 +81,7 @@ class Connections:
 
     def leave_file(self) -> None:
         """Close the connections, for another file; nobody may be using them."""
-        self.epoch = {}  # first: whatever happens now, everybody looks at the tables again
+        self._remove_log()
         self.close_connections()
 
     def writer(self) -> Opened:
@@ -128,22 +128,29 @@ class Connections:
         list(closing)  # one call that closes all, so that no interrupt leaves one open
 
     def close_connections(self) -> None:
-        """Close what is open; nobody may be using it."""
+        """Close what is open; nobody may be using it.
+
+        From then on the file and the log are unknown: another one may get the number of one that nobody has open.
+        """
+        self.epoch = {}  # first: whatever happens now, everybody looks at the tables again
         self._close_readers()
         writer, self._writer, self._shared = self._writer, None, None
         if writer is not None:
             writer[0].close()
 
-    def remove_log_of(self, epoch: dict[str, tuple[int, int]]) -> None:
-        """Remove the write-ahead log of an earlier file if it stands beside another one, which it would corrupt.
+    def _remove_log(self) -> None:
+        """Remove the write-ahead log of this file if it stands beside another one, which it would corrupt.
 
-        SQLite takes a log for that of the file beside it, so it would write parts of the old file over the new one.
+        SQLite takes a log for that of the file beside it, so it would write parts of the old file over the new one. The
+        log is known by its number, and that is its own only as long as a connection has it open.
         """
-        path = self.location.path
-        if path is not None and _identify(path) != epoch.get("file") and _identify(path + "-wal") == epoch.get("log"):
-            for name in (path + "-wal", path + "-shm"):
-                import contextlib
+        path, epoch = self.location.path, self.epoch
+        if path is None or (self._writer is None and not self._readers) or "log" not in epoch:
+            return
+        if _identify(path) != epoch.get("file") and _identify(path + "-wal") == epoch["log"]:
+            import contextlib
 
+            for name in (path + "-wal", path + "-shm"):
                 with contextlib.suppress(OSError):
                     os.remove(name)
 

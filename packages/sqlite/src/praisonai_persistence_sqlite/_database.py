@@ -347,11 +347,8 @@ def _leave_behind(found_by: Database, epoch: object) -> None:
                 database.halt(gate)
             for database in databases:
                 wait_for(database, me)
-            epochs = [database.epoch for database in databases]
             for database in databases:
                 database.leave_file()
-            for left in epochs:
-                found_by.remove_log_of(left)
 
 
 # --------------------------------------------------------------------------------------------------------------- forks

@@ -1,0 +1,28 @@
+"""The part of the lifecycle suite about a process that can open nothing more."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from praisonai_persistence.testing._lifecycle_network import NetworkTests
+
+if TYPE_CHECKING:
+    from praisonai_persistence.testing.harness import Spawn
+    from praisonai_persistence.testing.spec import StoreSpec
+
+__all__ = ["StarvedTests"]
+
+
+class StarvedTests(NetworkTests, suite=True):
+    """All descriptors are used up."""
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="a process has no such limit here")
+    async def test_l11_no_file_and_no_connection_can_be_opened(self, spawn: Spawn, spec: StoreSpec, mode: str) -> None:
+        """A store in use, and one that is used for the first time then: they work, or say so; later both work."""
+        child = await spawn("praisonai_persistence.testing._lifecycle_bodies:starved", opens=spec.to_json(), mode=mode)
+        child.go()
+        findings = await child.result()
+        assert not findings, "\n".join(findings)
