@@ -14,6 +14,7 @@ Everything here raises before anything is written. Errors name the argument, nev
 
 from __future__ import annotations
 
+import sys
 import time
 
 from praisonai_persistence._checks import (
@@ -35,6 +36,7 @@ from praisonai_persistence._checks import (
     check_time,
     check_ttl,
     next_updated_at,
+    plain,
 )
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import DuplicateMessageError, InvalidValueError, SerializationError
@@ -82,6 +84,7 @@ __all__ = [
     "loads",
     "match_stored",
     "next_updated_at",
+    "plain",
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -124,7 +127,8 @@ def decode_text(text: str) -> str:
 
 
 def _encode_given(text: Any, what: str) -> str:
-    if not isinstance(text, str):
+    text = plain(text)
+    if type(text) is not str:
         raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
     return encode_text(text)
 
@@ -148,7 +152,8 @@ def _make_encode() -> Callable[[Any], str]:
     """
     import json.encoder
 
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    # What is asked for the default passed the check: only scalars of numpy are no JSON for the encoder.
+    encoder = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     try:
         module: Any = json.encoder
         quote, colon, comma = module.encode_basestring, encoder.key_separator, encoder.item_separator
@@ -190,15 +195,26 @@ def _check_json(value: Any, what: str, depth: int = 1) -> None:
             raise SerializationError(f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself")
         if isinstance(value, dict):
             for key in value:
-                if not isinstance(key, str):
-                    raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+                if type(key) is not str:
+                    _check_keys(value, what)
+                    break
             value = value.values()
         for item in value:
             if type(item) not in _SCALARS:
                 _check_json(item, what, depth + 1)
-    elif not isinstance(value, (str, int, float, type(None))):
-        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) else ""
+    elif type(plain(value)) not in _SCALARS:
+        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) or hasattr(value, "tolist") else ""
+        if isinstance(value, getattr(sys.modules.get("enum"), "Enum", ())):
+            hint = "; use its value"
         raise SerializationError(f"{what} holds a {type(value).__name__}, which is not JSON{hint}")
+
+
+def _check_keys(value: dict[Any, Any], what: str) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+    if len({plain(key) for key in value}) < len(value):  # members of enums have hashes of their own
+        raise SerializationError(f"{what} has two keys of one text")
 
 
 def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES) -> str:
@@ -241,12 +257,14 @@ def loads(text: str) -> Any:
 
 
 def copy(value: Any) -> Any:
-    """Return a deep copy of a JSON value that was checked already."""
+    """Return a deep copy of a JSON value that was checked already; its scalars are [plain][]."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, dict):
-        return {key: copy(item) for key, item in value.items()}
+        return {plain(key): copy(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copy(item) for item in value]
-    return value
+    return plain(value)
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -369,9 +387,9 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
     tool_calls: Any = message.tool_calls
     tool_call_id: Any = message.tool_call_id
     metadata: Any = message.metadata
-    if not isinstance(role, str):
-        raise SerializationError(f"role must be text, not {type(role).__name__}")
-    role = encode_text(role)
+    if role is None:
+        raise SerializationError("role must be text, not NoneType")
+    role = _encode_given(role, "role")
     if content is not None:
         content = _encode_given(content, "content")
     if tool_calls is not None:

@@ -419,7 +419,8 @@ def message_of(
 def check_text(value: Any, what: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidValueError(f"{what} must be text or None, not {type(value).__name__}")
-    return value
+    text: str | None = payload.plain(value)
+    return text
 
 
 def check_object(value: Any, what: str) -> dict[str, Any]:

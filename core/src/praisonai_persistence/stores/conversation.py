@@ -19,6 +19,7 @@ from praisonai_persistence.payload import (
     encode_message,
     encode_messages,
     encode_session,
+    plain,
 )
 from praisonai_persistence.steps import done, reads
 from praisonai_persistence.stores.runners import OnRunner
@@ -462,6 +463,7 @@ def _ids(message_ids: Sequence[str] | None) -> list[str] | None:
 
 
 def _search(query: Any, user_id: Any, limit: Any) -> tuple[list[str], str | None, int]:
+    query = plain(query)
     if not isinstance(query, str):
         raise InvalidValueError(f"query must be text, not {type(query).__name__}")
     words = query_words(query)

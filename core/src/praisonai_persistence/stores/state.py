@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.globs import compile_glob, literal_prefix
-from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads
+from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads, plain
 from praisonai_persistence.state import AsyncStateStore, StateStore
 from praisonai_persistence.stores.runners import OnRunner
 
@@ -114,9 +114,10 @@ def _unique(keys: Iterable[str], what: str = "key") -> list[str]:
 
 
 def _by(by: Any) -> int:
-    if not isinstance(by, int) or isinstance(by, bool):
+    number = plain(by)
+    if type(number) is not int:
         raise InvalidValueError("by must be a whole number")
-    return by
+    return number
 
 
 def _expected(value: Any) -> Any:
@@ -124,9 +125,10 @@ def _expected(value: Any) -> Any:
 
 
 def _check_text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
+    text = plain(value)
+    if type(text) is not str:
         raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    return value
+    return text
 
 
 def _storable(prefix: str) -> bool:
