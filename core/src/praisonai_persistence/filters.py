@@ -166,7 +166,11 @@ def _operator(key: str, name: str, operand: Any, depth: int) -> Filter:
     if name == "$nin":
         return Not(Compare("$in", key, _list(operand, name)))
     if name == "$not":
-        if not isinstance(operand, Mapping) or not operand or not all(str(plain(item)).startswith("$") for item in operand):
+        if (
+            not isinstance(operand, Mapping)
+            or not operand
+            or not all(str(plain(item)).startswith("$") for item in operand)
+        ):
             raise FilterError("$not inside a key takes a mapping of operators")
         return Not(_operators(key, operand, depth + 1))
     if name in {"$eq", "$contains"}:

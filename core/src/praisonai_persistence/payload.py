@@ -40,7 +40,7 @@ from praisonai_persistence._checks import (
 )
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import DuplicateMessageError, InvalidValueError, SerializationError
-from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.records import ConversationMessage, ConversationSession, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ def _make_encode() -> Callable[[Any], str]:
     import json.encoder
 
     # What is asked for the default passed the check: only scalars of numpy are no JSON for the encoder.
-    encoder = json.JSONEncoder(default=plain, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    encoder = json.JSONEncoder(
+        default=plain, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+    )
     try:
         module: Any = json.encoder
         quote, colon, comma = module.encode_basestring, encoder.key_separator, encoder.item_separator
@@ -372,6 +374,21 @@ def decode_session(row: Sequence[Any]) -> ConversationSession:
     )
 
 
+_PARTS_KEY = "praisonai_parts"
+_PARTS = f'{{"{_PARTS_KEY}":'
+"""How stored metadata begin that hold the parts of the content (or null) and, under ``metadata``, what was given.
+
+The column of the content has the text of the parts, so that every engine and other readers of the tables find that.
+Metadata that begin like this themselves are wrapped, too, so nothing is reserved.
+"""
+
+
+def _encode_parts(parts: list[Any], limit: int) -> str:
+    if not all(isinstance(part, (str, dict)) for part in parts):
+        raise SerializationError("content that is a list must hold JSON objects and texts only")
+    return dumps(parts, "content", limit)
+
+
 def encode_message(session_id: str, message: ConversationMessage, limit: int = MAX_BYTES) -> MessageRow:
     """Check a message and return its row (seq 0).
 
@@ -390,7 +407,10 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
     if role is None:
         raise SerializationError("role must be text, not NoneType")
     role = _encode_given(role, "role")
-    if content is not None:
+    parts = None
+    if isinstance(content, list):
+        parts, content = _encode_parts(content, limit), encode_text(plain(text_of(content)))
+    elif content is not None:
         content = _encode_given(content, "content")
     if tool_calls is not None:
         if not (isinstance(tool_calls, list) and all(isinstance(call, dict) for call in tool_calls)):
@@ -400,6 +420,8 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
         tool_call_id = _encode_given(tool_call_id, "tool_call_id")
     if metadata is not None:
         metadata = _encode_object(metadata, "metadata", limit)
+    if parts is not None or (metadata is not None and metadata.startswith(_PARTS)):
+        metadata = f'{_PARTS}{parts or "null"},"metadata":{metadata or "null"}}}'
     check_size("the message", limit, role, content, tool_calls, tool_call_id, metadata)
     item = check_id(message.id, "message id")
     return MessageRow(
@@ -430,7 +452,7 @@ def decode_message(session_id: str, row: Sequence[Any]) -> ConversationMessage:
 
 def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[ConversationMessage]:
     """[decode_message][] for many: the hot path of a resumed session, so it calls as little as it can."""
-    return [
+    messages = [
         ConversationMessage(
             id,
             session_id,
@@ -444,6 +466,12 @@ def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[Conv
         )
         for id, role, content, tool_calls, tool_call_id, metadata, created_at, seq in rows  # noqa: A001
     ]
+    for message in messages:
+        if message.metadata and _PARTS_KEY in message.metadata and next(iter(message.metadata)) == _PARTS_KEY:
+            parts, message.metadata = message.metadata[_PARTS_KEY], message.metadata.get("metadata")
+            if parts is not None:
+                message.content = parts
+    return messages
 
 
 def match_stored(stored: Sequence[Any], row: MessageRow) -> None:

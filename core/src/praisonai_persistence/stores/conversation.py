@@ -278,7 +278,7 @@ class StepConversationStore(_Declared, ConversationStore):
         after_seq: int | None = None,
     ) -> list[ConversationMessage]:
         selection = Selection(limit, before, after, before_seq, after_seq)
-        check_id(session_id)
+        session_id = check_id(session_id)
         return self._runner.run(self._steps.get_messages, session_id, selection) if limit != 0 else self._nothing()
 
     def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
@@ -391,7 +391,7 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         after_seq: int | None = None,
     ) -> list[ConversationMessage]:
         selection = Selection(limit, before, after, before_seq, after_seq)
-        check_id(session_id)
+        session_id = check_id(session_id)
         if limit == 0:
             return await self._nothing()
         return await self._runner.run(self._steps.get_messages, session_id, selection)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.globs import compile_glob, literal_prefix
-from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads, plain
+from praisonai_persistence.payload import (
+    MAX_BYTES,
+    check_key,
+    check_many,
+    check_optional_ttl,
+    check_ttl,
+    dumps,
+    loads,
+    plain,
+)
 from praisonai_persistence.state import AsyncStateStore, StateStore
 from praisonai_persistence.stores.runners import OnRunner
 
