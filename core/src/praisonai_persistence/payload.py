@@ -215,7 +215,7 @@ def _check_keys(value: dict[Any, Any], what: str) -> None:
     for key in value:
         if not isinstance(key, str):
             raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
-    if len({plain(key) for key in value}) < len(value):  # members of enums have hashes of their own
+    if len({plain(key) for key in value}) < len(value):  # subclasses may have hashes of their own
         raise SerializationError(f"{what} has two keys of one text")
 
 
