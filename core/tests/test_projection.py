@@ -104,8 +104,12 @@ def test_numbers_are_finite_doubles():
     assert math.copysign(1, found.numbers[field("zero")]) == 1
 
 
+WITHOUT_NUMPY = "numpy is not installed: the core has no use for it, packages whose engine ranks many vectors bring it"
+
+
 @pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
 def test_ranked_vectors_are_in_the_order_of_the_scores(distance):
+    pytest.importorskip("numpy", reason=WITHOUT_NUMPY)
     query = array("f", [0.3, -4.0, 1.0])
     vectors = [array("f", [a, b, 1e-3]) for a in (-2.0, 0.0, 1e-12, 7.0) for b in (-1.0, 0.0, 1e-12, 5.0)]
     vectors.append(array("f", [0.0, 0.0, 0.0]))
@@ -119,6 +123,7 @@ def test_ranked_vectors_are_in_the_order_of_the_scores(distance):
 
 
 def test_vectors_of_unit_length_or_zero_stay_the_same_object():
+    pytest.importorskip("numpy", reason=WITHOUT_NUMPY)
     for vector in (array("f", [0.6, 0.8]), array("f", [0.0, 0.0])):
         assert ranked_vector("cosine", vector) is vector
         assert [item is vector for item in ranked_vectors("cosine", [vector, array("f", [3.0, 4.0])])] == [True, False]

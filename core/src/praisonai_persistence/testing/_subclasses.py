@@ -222,6 +222,7 @@ class KnowledgeSubclasses:
         await store.create_collection("docs", Whole.TWO, Word.COSINE)
         assert await store.insert("docs", [self._document(Word.ALPHA, PAIRS)]) == ["alpha"]
         await self._found(store, PAIRS)
+        filters: Any
         for filters in (
             {Word.ALPHA: {Word.GREATER: Whole.ONE}},
             {Word.AND: [{"alpha": Whole.ONE}, {"0": {"$startswith": Word.ALPHA}}]},
