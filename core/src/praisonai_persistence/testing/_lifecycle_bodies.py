@@ -196,40 +196,9 @@ def _search(store: Any, filters: dict[str, Any]) -> Callable[[], Awaitable[Any]]
     return lambda: store.search("docs", [1.0, 0.0, 0.0], limit=3, filters=filters)
 
 
-def _batch_of_messages(store: Any, size: int) -> Callable[[], Awaitable[Any]]:
-    messages = [ConversationMessage(f"b{n}", content="") for n in range(size // 20)]
-
-    async def work() -> None:
-        await store.add_messages("a", messages)
-        await store.delete_messages("a", [message.id for message in messages])
-
-    return work
-
-
-def _batch_of_keys(store: Any, size: int) -> Callable[[], Awaitable[Any]]:
-    values = {f"b{n}": n for n in range(size // 20)}
-
-    async def work() -> None:
-        await store.set_many(values)
-        await store.delete_many(list(values))
-
-    return work
-
-
-def _batch_of_documents(store: Any, size: int) -> Callable[[], Awaitable[Any]]:
-    documents = [KnowledgeDocument(f"b{n}", "", [1.0, 0.0, float(n)], {"n": n}) for n in range(size // 20)]
-
-    async def work() -> None:
-        await store.upsert("docs", documents)
-        await store.delete("docs", [document.id for document in documents])
-
-    return work
-
-
 BIG: dict[str, Big] = {
     "conversation": {
         "many ids to delete": lambda store, size: lambda: store.delete_messages("a", [f"m{n}" for n in range(size)]),
-        "a big batch, written and deleted": _batch_of_messages,
         "a long user id": lambda store, size: lambda: store.list_sessions(_text(size)),
         "a long query": lambda store, size: lambda: _searched(store, " ".join(f"w{n}" for n in range(size))),
         "one word of a query": lambda store, size: lambda: _searched(store, _text(size)),
@@ -238,7 +207,6 @@ BIG: dict[str, Big] = {
     "state": {
         "many keys": lambda store, size: lambda: store.get_many([f"k{n}" for n in range(size)]),
         "many keys to delete": lambda store, size: lambda: store.delete_many([f"k{n}" for n in range(size)]),
-        "many keys, written and deleted": _batch_of_keys,
         "many fields": lambda store, size: lambda: store.hdel("hash", *[f"f{n}" for n in range(size)]),
         "a long pattern": lambda store, size: lambda: store.keys("*a" * (size // 2) + "b"),
         "a pattern of stars": lambda store, size: lambda: store.keys("*" * size),
@@ -254,7 +222,6 @@ BIG: dict[str, Big] = {
         "a long prefix": lambda store, size: _search(store, {"kind": {"$startswith": _text(size)}}),
         "many ids": lambda store, size: lambda: store.get("docs", [f"d{n}" for n in range(size)]),
         "many ids to delete": lambda store, size: lambda: store.delete("docs", [f"d{n}" for n in range(size)]),
-        "a big batch, written and deleted": _batch_of_documents,
         "deep metadata": lambda store, size: (
             lambda: store.upsert("docs", [KnowledgeDocument("deep", "", [1.0, 0.0, 0.0], {"x": _deep(size)})])
         ),
