@@ -46,8 +46,9 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 def plain(value: Any) -> Any:
     """Return the exact ``str``, ``int``, ``float`` or ``bool`` that a value is, else the value itself.
 
-    Members of enums that derive from one of these, and objects of other subclasses, are what they derive from; scalars
-    of numpy are what their ``item()`` returns. Engines and dictionaries treat them in many ways, so none gets further.
+    Members of enums that derive from one of these, and objects of other subclasses, are what they derive from; bools
+    and numbers of numpy are what their ``item()`` returns. Engines and dictionaries treat them in many ways, so none
+    gets further.
     """
     if type(value) in _PLAIN:
         return value
@@ -57,16 +58,12 @@ def plain(value: Any) -> Any:
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    if isinstance(value, _of_numpy("generic")):
+    # Without numpy there is no such object. Its times have an item(), too, but are no numbers.
+    if isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())) and value.dtype.kind in "biuf":
         item = value.item()
         if type(item) in _PLAIN:
             return item
     return value
-
-
-def _of_numpy(name: str) -> Any:
-    """Return a class of numpy, or what nothing is an instance of: without numpy there is no such object."""
-    return getattr(sys.modules.get("numpy"), name, ())
 
 
 def check_id(value: Any, what: str = "session_id") -> str:

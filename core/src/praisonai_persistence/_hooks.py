@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -207,9 +208,12 @@ class Hooks(RunHooks):
         try:
             stored = yield append
         except SessionNotFoundError:
-            yield from self._ensure(self._starts.get(session_id, ConversationSession(session_id)))
+            session = self._starts.get(session_id, ConversationSession(session_id))
+            # In one step, where the store can: what is interrupted leaves no session without its messages.
+            with suppress(SessionExistsError):  # meanwhile
+                yield conversation("rewrite_session", session, messages, expected_version=0)
             self._starts.pop(session_id, None)
-            stored = yield append
+            stored = yield append  # which returns what is stored, with its numbers
         return stored
 
     def _claim(self, session_id: str, content: str | list[Any] | None) -> str | None:

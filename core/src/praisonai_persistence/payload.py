@@ -127,9 +127,10 @@ def decode_text(text: str) -> str:
 
 
 def _encode_given(text: Any, what: str) -> str:
-    text = plain(text)
     if type(text) is not str:
-        raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
+        text = plain(text)
+        if type(text) is not str:
+            raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
     return encode_text(text)
 
 
@@ -406,9 +407,11 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
     metadata: Any = message.metadata
     if role is None:
         raise SerializationError("role must be text, not NoneType")
-    role = _encode_given(role, "role")
+    role = encode_text(role) if type(role) is str else _encode_given(role, "role")
     parts = None
-    if isinstance(content, list):
+    if type(content) is str:  # nearly always, and a call costs
+        content = encode_text(content)
+    elif isinstance(content, list):
         parts, content = _encode_parts(content, limit), encode_text(plain(text_of(content)))
     elif content is not None:
         content = _encode_given(content, "content")

@@ -260,11 +260,13 @@ class StepConversationStore(_Declared, ConversationStore):
         return self._runner.run(self._steps.list_sessions, *page) if page[2] else self._nothing()
 
     def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-        row = encode_message(check_id(session_id), message, self.max_message_bytes)
+        session_id = check_id(session_id)
+        row = encode_message(session_id, message, self.max_message_bytes)
         return self._runner.run(self._steps.add_message, session_id, row, time.time())
 
     def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
-        rows = encode_messages(check_id(session_id), messages, self.max_message_bytes)
+        session_id = check_id(session_id)
+        rows = encode_messages(session_id, messages, self.max_message_bytes)
         return self._runner.run(self._steps.add_messages, session_id, rows, time.time())
 
     def get_messages(
@@ -373,11 +375,13 @@ class AsyncStepConversationStore(_Declared, AsyncConversationStore):
         return await self._runner.run(self._steps.list_sessions, *page) if page[2] else await self._nothing()
 
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-        row = encode_message(check_id(session_id), message, self.max_message_bytes)
+        session_id = check_id(session_id)
+        row = encode_message(session_id, message, self.max_message_bytes)
         return await self._runner.run(self._steps.add_message, session_id, row, time.time())
 
     async def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
-        rows = encode_messages(check_id(session_id), messages, self.max_message_bytes)
+        session_id = check_id(session_id)
+        rows = encode_messages(session_id, messages, self.max_message_bytes)
         return await self._runner.run(self._steps.add_messages, session_id, rows, time.time())
 
     async def get_messages(

@@ -198,7 +198,8 @@ class StepStateStore(_Declared, StateStore):
         return self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
 
     def keys(self, pattern: str = "*") -> list[str]:
-        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        pattern = _check_text(pattern, "pattern")
+        match = compile_glob(pattern).fullmatch
         return [key for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
 
     def scan_prefix(self, prefix: str) -> Iterator[str]:
@@ -294,11 +295,12 @@ class AsyncStepStateStore(_Declared, AsyncStateStore):
         return await self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
 
     async def keys(self, pattern: str = "*") -> list[str]:
-        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        pattern = _check_text(pattern, "pattern")
+        match = compile_glob(pattern).fullmatch
         return [key async for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
 
     async def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
-        _check_text(prefix, "prefix")
+        prefix = _check_text(prefix, "prefix")
         await self._runner.connect()
         cursor: Any = None
         while _storable(prefix):
