@@ -196,6 +196,43 @@ def test_what_is_no_json_is_recorded_by_its_text(one):
     assert (trace.metadata, trace.spans[0].attributes) == (wanted, wanted)
 
 
+def test_an_interrupted_message_leaves_no_new_session_without_it():
+    """Each call of the store, in its turn, is the last one that is done."""
+
+    class Interrupted(MemoryConversationStore):
+        calls, last = 0, 0
+
+    def counted(name):
+        def method(self, *args, **kwargs):
+            answer = getattr(MemoryConversationStore, name)(self, *args, **kwargs)
+            self.calls += 1
+            if self.calls == self.last:
+                raise KeyboardInterrupt
+            return answer
+
+        return method
+
+    for name in ("get_session", "create_session", "upsert_session", "add_message", "add_messages", "rewrite_session"):
+        setattr(Interrupted, name, counted(name))
+    interrupts = 0
+    for last in range(1, 10):
+        store = Interrupted()
+        store.last = last
+        adapter_ = db(conversation_store=store)
+        try:
+            adapter_.on_user_message("s", "hello", message_id="m")
+        except KeyboardInterrupt:
+            interrupts += 1
+        finally:
+            store.last = 0
+            if store.get_session("s") is not None:
+                assert [message.id for message in store.get_messages("s")] == ["m"]
+        adapter_.on_user_message("s", "hello", message_id="m")
+        assert [message.id for message in store.get_messages("s")] == ["m"]
+        adapter_.close()
+    assert 1 <= interrupts < 9
+
+
 def test_a_repeated_call_with_an_id_is_stored_once(one):
     for _ in range(2):
         one.on_user_message("s", "hello", message_id="m1")

@@ -58,8 +58,8 @@ def plain(value: Any) -> Any:
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    # Without numpy there is no such object. Its times have an item(), too, but are no numbers.
-    if isinstance(value, getattr(sys.modules.get("numpy"), "generic", ())) and value.dtype.kind in "biuf":
+    scalars: Any = getattr(sys.modules.get("numpy"), "generic", ())  # without numpy there is no such object
+    if isinstance(value, scalars) and value.dtype.kind in "biuf":  # its times have an item(), too, but are no numbers
         item = value.item()
         if type(item) in _PLAIN:
             return item

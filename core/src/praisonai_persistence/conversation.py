@@ -294,6 +294,7 @@ def _rewriting(
     so that an interrupt loses none of them.
     """
     session_id, messages, remove = session.session_id, list(messages), list(remove)
+    stored: ConversationSession
     if expected_version == 0:
         stored = yield lambda store: store.create_session(session)
         remove = []
@@ -308,7 +309,7 @@ def _rewriting(
         yield lambda store: store.add_messages(session_id, messages)
     if others:
         yield lambda store: store.delete_messages(session_id, others)
-    found = yield lambda store: store.get_session(session_id)
+    found: ConversationSession | None = yield lambda store: store.get_session(session_id)
     return found or stored
 
 

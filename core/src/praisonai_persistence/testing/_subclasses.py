@@ -122,6 +122,11 @@ class ConversationSubclasses:
             assert len(await store.search_messages(Word.ALPHA, user_id=Word.ALPHA)) == 1
         assert await store.delete_messages(Word.ALPHA, [Word.ALPHA]) == 1
         assert await store.delete_session(Word.ALPHA) is True
+        await store.create_session(ConversationSession(Hashed("s")))
+        await store.add_message(Hashed("s"), ConversationMessage(Hashed("m"), Hashed("s")))
+        await store.add_messages(Hashed("s"), [ConversationMessage("n"), ConversationMessage(Hashed("m"), "s")])
+        assert [message.id for message in await store.get_messages(Hashed("s"))] == ["m", "n"]
+        assert await store.delete_messages(Hashed("s"), [Hashed("n")]) == await store.count_messages(Hashed("s")) == 1
 
     async def test_c17_scalars_of_numpy_are_what_they_are(self, store: Any) -> None:
         await self._written(store, _numpy_pairs())
@@ -194,6 +199,11 @@ class StateSubclasses:
         await store.hset("hash", Word.ALPHA, Ratio.HALF)
         assert await store.hgetall("hash") == {"alpha": 0.5}
         assert await store.hdel("hash", Word.ALPHA) == 1
+        await store.set_many({Hashed("key"): 1})
+        await store.set(Hashed("key"), 2)
+        assert await store.keys(Hashed("ke*")) == ["key"]
+        assert await store.get(Hashed("key")) == 2
+        assert await store.delete(Hashed("key")) is True
 
     async def test_s01_scalars_of_numpy_are_what_they_are(self, store: Any) -> None:
         await self._written(store, _numpy_pairs())
@@ -206,6 +216,15 @@ class StateSubclasses:
             await store.hset("fields", "field", given)
             assert identical(await store.hget("fields", "field"), wanted)
         await store.clear()
+
+    async def test_s01_times_and_complex_numbers_of_numpy_are_refused(self, store: Any) -> None:
+        numpy = pytest.importorskip("numpy", reason="numpy is not installed, so nobody can give its scalars")
+        for value in (numpy.datetime64(1, "ns"), numpy.timedelta64(1, "ns"), numpy.complex128(1), numpy.zeros(2)):
+            with pytest.raises(SerializationError):
+                await store.set("key", value)
+            with pytest.raises(InvalidValueError):
+                await store.set("key", 1, ttl=value)
+        assert await store.exists("key") is False
 
     async def test_s01_other_enums_are_refused(self, store: Any) -> None:
         for value in (Other.ALPHA, [Other.ALPHA], DOUBLE):
@@ -235,6 +254,12 @@ class KnowledgeSubclasses:
             with pytest.raises(FilterError):
                 await store.count("docs", filters)
         assert await store.delete("docs", [Word.ALPHA, "alpha"]) == 1
+        name = Hashed("docs")
+        await store.upsert(name, [KnowledgeDocument(Hashed("h"), embedding=[1, 0], metadata={Hashed("key"): 1})])
+        assert [document.id for document in await store.get(name, ["h", Hashed("h")])] == ["h"]
+        assert await store.count(name, {Hashed("key"): {Hashed("$eq"): 1}}) == 1
+        await store.delete_collection(name)
+        assert await store.collection_exists("docs") is False
 
     async def test_k05_scalars_of_numpy_are_what_they_are(self, store: Any) -> None:
         pairs = _numpy_pairs()
