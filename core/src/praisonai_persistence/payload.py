@@ -423,8 +423,10 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
         tool_call_id = _encode_given(tool_call_id, "tool_call_id")
     if metadata is not None:
         metadata = _encode_object(metadata, "metadata", limit)
-    if parts is not None or (metadata is not None and metadata.startswith(_PARTS)):
-        metadata = f'{_PARTS}{parts or "null"},"metadata":{metadata or "null"}}}'
+        if _PARTS in metadata and metadata.startswith(_PARTS):  # the search costs less than the call
+            parts = parts or "null"
+    if parts is not None:
+        metadata = f'{_PARTS}{parts},"metadata":{metadata or "null"}}}'
     check_size("the message", limit, role, content, tool_calls, tool_call_id, metadata)
     item = check_id(message.id, "message id")
     return MessageRow(
