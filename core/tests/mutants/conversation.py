@@ -1096,4 +1096,4 @@ class RewriteLosesWhatIsGivenAgain(Broken):
         stored = super().rewrite_session(session, messages, expected_version=expected_version)
         if expected_version and remove:
             self.delete_messages(session.session_id, remove)
-        return stored
+        return self.get_session(session.session_id) or stored

@@ -122,11 +122,11 @@ class ConversationSubclasses:
             assert len(await store.search_messages(Word.ALPHA, user_id=Word.ALPHA)) == 1
         assert await store.delete_messages(Word.ALPHA, [Word.ALPHA]) == 1
         assert await store.delete_session(Word.ALPHA) is True
-        await store.create_session(ConversationSession(Hashed("s")))
-        await store.add_message(Hashed("s"), ConversationMessage(Hashed("m"), Hashed("s")))
-        await store.add_messages(Hashed("s"), [ConversationMessage("n"), ConversationMessage(Hashed("m"), "s")])
-        assert [message.id for message in await store.get_messages(Hashed("s"))] == ["m", "n"]
-        assert await store.delete_messages(Hashed("s"), [Hashed("n")]) == await store.count_messages(Hashed("s")) == 1
+        await store.create_session(ConversationSession(Hashed("t")))
+        await store.add_message(Hashed("t"), ConversationMessage(Hashed("m"), Hashed("t")))
+        await store.add_messages(Hashed("t"), [ConversationMessage("n"), ConversationMessage(Hashed("m"), "t")])
+        assert [message.id for message in await store.get_messages(Hashed("t"))] == ["m", "n"]
+        assert await store.delete_messages(Hashed("t"), [Hashed("n")]) == await store.count_messages(Hashed("t")) == 1
 
     async def test_c17_scalars_of_numpy_are_what_they_are(self, store: Any) -> None:
         await self._written(store, _numpy_pairs())
@@ -256,7 +256,7 @@ class KnowledgeSubclasses:
         assert await store.delete("docs", [Word.ALPHA, "alpha"]) == 1
         name = Hashed("docs")
         await store.upsert(name, [KnowledgeDocument(Hashed("h"), embedding=[1, 0], metadata={Hashed("key"): 1})])
-        assert [document.id for document in await store.get(name, ["h", Hashed("h")])] == ["h"]
+        assert [document.id for document in await store.get(name, [Hashed("h")])] == ["h"]
         assert await store.count(name, {Hashed("key"): {Hashed("$eq"): 1}}) == 1
         await store.delete_collection(name)
         assert await store.collection_exists("docs") is False
