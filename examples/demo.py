@@ -34,6 +34,7 @@ from praisonai_persistence import ConversationMessage, ConversationSession, Know
 from praisonai_persistence.conversation import AsyncSQLiteConversationStore, SQLiteConversationStore
 from praisonai_persistence.embed import Embedder
 from praisonai_persistence.knowledge import AsyncSQLiteKnowledgeStore, SQLiteKnowledgeStore
+from praisonai_persistence.records import text_of
 from praisonai_persistence.state import AsyncSQLiteStateStore, SQLiteStateStore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,8 +67,8 @@ def stand_in_model(history: list[ConversationMessage]) -> dict[str, Any]:
     Returns:
         The fields of the assistant's next message: an answer, or a call of a tool.
     """
-    said = [message.content or "" for message in history if message.role == "user"]
-    results = [message.content or "" for message in history if message.role == "tool"]
+    said = [text_of(message.content) for message in history if message.role == "user"]
+    results = [text_of(message.content) for message in history if message.role == "tool"]
     name = next((found[1] for text in said if (found := re.search(r"I am (\w+)", text))), "stranger")
     if history[-1].role == "tool":
         return {"content": f"{name}, {results[-1]}"}

@@ -426,3 +426,15 @@ class AsyncFileState(_File, AsyncStepStateStore):
         space = f"{check_prefix(table_prefix)}state"
         runner = ThreadRunner(DriverRunner(FileDriver(path)))
         super().__init__(DocumentStateSteps(_ENGINES[engine](), space), runner)
+
+
+class InParts(MemoryConversations):
+    """Has no ``rewrite`` of its own."""
+
+    backend = "cas_in_parts"
+    capabilities = MemoryConversations.capabilities - {"rewrite"}
+
+
+class AsyncInParts(AsyncMemoryConversations):
+    backend = "cas_in_parts"
+    capabilities = AsyncMemoryConversations.capabilities - {"rewrite"}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import decimal
 import functools
 import gc
 import inspect
 import json
+import math
 import os
 import signal
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,8 +164,73 @@ def test_tool_calls_of_other_kinds(one):
     with pytest.raises(InvalidValueError, match="a tool call must be a JSON object"):
         one.on_assistant_message("s", None, ["t"])
     with pytest.raises(SerializationError):
-        one.on_user_message("s", ["not text"])
+        one.on_user_message("s", [b"no part"])
     assert len(one.export_session("s")["messages"]) == 1
+
+
+def test_content_in_parts_is_exported_imported_and_taken_up(one):
+    parts = [{"type": "text", "text": "hello"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]
+    one.on_run_start("s", "r", "hello")
+    one.on_user_message("s", parts)
+    one.on_agent_message("s", "hi")
+    assert turns(one.on_agent_start("A", "s")) == [("user", parts), ("assistant", "hi")]
+    document = json.loads(json.dumps(one.export_session("s")))
+    one.import_session({**document, "session_id": "t", "runs": [], "traces": []})
+    assert turns(one.on_agent_start("A", "t")) == [("user", parts), ("assistant", "hi")]
+
+
+def test_what_is_no_json_is_recorded_by_its_text(one):
+    id_, moment = uuid.UUID(int=1), datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    metrics = {"cost": decimal.Decimal("0.10"), "at": moment, "id": id_, "pair": (1, {2: math.nan}), "n": 1.5}
+    wanted = {"cost": "0.10", "at": str(moment), "id": str(id_), "pair": [1, {"2": "nan"}], "n": 1.5}
+    endless = []
+    endless.append(endless)
+    one.on_run_start("s", "r", "x", metrics)
+    one.on_run_end("s", "r", "y", metrics=metrics, metadata={"endless": endless})
+    (run,) = one.get_runs("s")
+    assert run.metrics == wanted
+    assert {name: run.metadata[name] for name in wanted} == wanted
+    one.on_trace_start("t", "s", metadata=metrics)
+    one.on_span_start("p", "t", "call", attributes=metrics)
+    (trace,) = one.get_traces("s")
+    assert (trace.metadata, trace.spans[0].attributes) == (wanted, wanted)
+
+
+def test_an_interrupted_message_leaves_no_new_session_without_it():
+    """Each call of the store, in its turn, is the last one that is done."""
+
+    class Interrupted(MemoryConversationStore):
+        calls, last = 0, 0
+
+    def counted(name):
+        def method(self, *args, **kwargs):
+            answer = getattr(MemoryConversationStore, name)(self, *args, **kwargs)
+            self.calls += 1
+            if self.calls == self.last:
+                raise KeyboardInterrupt
+            return answer
+
+        return method
+
+    for name in ("get_session", "create_session", "upsert_session", "add_message", "add_messages", "rewrite_session"):
+        setattr(Interrupted, name, counted(name))
+    interrupts = 0
+    for last in range(1, 10):
+        store = Interrupted()
+        store.last = last
+        adapter_ = db(conversation_store=store)
+        try:
+            adapter_.on_user_message("s", "hello", message_id="m")
+        except KeyboardInterrupt:
+            interrupts += 1
+        finally:
+            store.last = 0
+            if store.get_session("s") is not None:
+                assert [message.id for message in store.get_messages("s")] == ["m"]
+        adapter_.on_user_message("s", "hello", message_id="m")
+        assert [message.id for message in store.get_messages("s")] == ["m"]
+        adapter_.close()
+    assert 1 <= interrupts < 9
 
 
 def test_a_repeated_call_with_an_id_is_stored_once(one):

@@ -136,6 +136,7 @@ TABLE = [
     Row("C28", "RewritesInParts", "declares 'rewrite', and does it in several calls"),
     Row("C28", "RewriteIgnoresTheVersion", "rewrites a session that somebody else has changed"),
     Row("C28", "RewriteRemovesEverything", "deletes messages that it was not told to delete"),
+    Row("C28", "RewriteLosesWhatIsGivenAgain", "appends messages before it deletes those of the same ids"),
 ]
 
 # What a random walk finds, without any test that was written for it.

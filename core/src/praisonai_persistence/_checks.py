@@ -31,6 +31,7 @@ __all__ = [
     "check_time",
     "check_ttl",
     "next_updated_at",
+    "plain",
 ]
 
 MAX_ID_CHARACTERS = 255
@@ -39,14 +40,42 @@ MAX_INTEGER = 2**63 - 1
 """Limits and bounds beyond what engines count with mean the same as this."""
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def plain(value: Any) -> Any:
+    """Return the exact ``str``, ``int``, ``float`` or ``bool`` that a value is, else the value itself.
+
+    Members of enums that derive from one of these, and objects of other subclasses, are what they derive from; bools
+    and numbers of numpy are what their ``item()`` returns. Engines and dictionaries treat them in many ways, so none
+    gets further.
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    scalars: Any = getattr(sys.modules.get("numpy"), "generic", ())  # without numpy there is no such object
+    if isinstance(value, scalars) and value.dtype.kind in "biuf":  # its times have an item(), too, but are no numbers
+        item = value.item()
+        if type(item) in _PLAIN:
+            return item
+    return value
+
+
 def check_id(value: Any, what: str = "session_id") -> str:
     """Return ``value`` if it can be an id: text of 1 to 255 characters without NUL and lone surrogates.
 
     Raises:
         InvalidValueError: it cannot.
     """
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    if type(value) is not str:
+        value = plain(value)
+        if type(value) is not str:
+            raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
     if not 1 <= len(value) <= MAX_ID_CHARACTERS:
         raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
     if "\0" in value or not value.isascii():
@@ -65,8 +94,10 @@ def check_key(value: Any, what: str = "key") -> str:
     Raises:
         InvalidValueError: it cannot.
     """
-    if not isinstance(value, str):
-        raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
+    if type(value) is not str:
+        value = plain(value)
+        if type(value) is not str:
+            raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
     _check_storable(value, what)
     size = len(value) if value.isascii() else len(value.encode())
     if not 1 <= size <= MAX_KEY_BYTES:
@@ -93,6 +124,7 @@ def check_identifier(value: Any, what: str) -> str:
         InvalidIdentifierError: it cannot.
     """
     length = 48 if what == "collection" else 31
+    value = plain(value)
     if not isinstance(value, str) or len(value) > length or not _is_identifier(value, what == "collection"):
         also = ", '-'" if what == "collection" else ""
         raise InvalidIdentifierError(
@@ -115,6 +147,7 @@ def check_prefix(value: Any, what: str = "table_prefix") -> str:
     Raises:
         InvalidIdentifierError: it cannot.
     """
+    value = plain(value)
     if value == "":
         return ""
     if isinstance(value, str) and value != value.lower():
@@ -130,7 +163,8 @@ def check_count(value: Any, what: str, default: int | None = None) -> int:
     """
     if value is None and default is not None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    value = plain(value)
+    if type(value) is not int or value < 0:
         raise InvalidValueError(f"{what} must be a whole number of 0 or more")
     return min(value, MAX_INTEGER)
 
@@ -140,7 +174,8 @@ def check_bound(value: Any, what: str, kind: type = float) -> Any:
     if value is None:
         return None
     if kind is int:
-        if not isinstance(value, int) or isinstance(value, bool):
+        value = plain(value)
+        if type(value) is not int:
             raise InvalidValueError(f"{what} must be a whole number or None")
         return max(-MAX_INTEGER, min(value, MAX_INTEGER))
     return check_time(value, what)
@@ -154,7 +189,8 @@ def check_time(value: Any, what: str) -> float:
     """
     if type(value) is float and -math.inf < value < math.inf:
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    value = plain(value)
+    if type(value) in {int, float}:
         try:
             number = float(value)
         except OverflowError:
@@ -175,8 +211,9 @@ def check_ttl(value: Any) -> float:
     Raises:
         InvalidValueError: it is not a finite number above 0.
     """
+    value = plain(value)
     # The comparison also refuses an int that is too large for a float.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
+    if type(value) in {int, float} and 0 < value <= sys.float_info.max:
         return float(value)
     raise InvalidValueError("ttl must be a finite number of seconds above 0")
 

@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from praisonai_persistence.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
-from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.records import ConversationMessage, ConversationSession, text_of
 
 if TYPE_CHECKING:
     from praisonai_persistence.runs import DbMessage
@@ -79,7 +80,7 @@ class Hooks(RunHooks):
     def on_user_message(
         self,
         session_id: str,
-        content: str | None,
+        content: str | list[Any] | None,
         metadata: dict[str, Any] | None = None,
         *,
         message_id: str | None = None,
@@ -100,7 +101,7 @@ class Hooks(RunHooks):
     def on_agent_message(
         self,
         session_id: str,
-        content: str | None,
+        content: str | list[Any] | None,
         metadata: dict[str, Any] | None = None,
         *,
         message_id: str | None = None,
@@ -116,7 +117,7 @@ class Hooks(RunHooks):
     def on_assistant_message(
         self,
         session_id: str,
-        content: str | None,
+        content: str | list[Any] | None,
         tool_calls: Sequence[Any] | None = None,
         metadata: dict[str, Any] | None = None,
         *,
@@ -129,7 +130,7 @@ class Hooks(RunHooks):
     def on_tool_message(
         self,
         session_id: str,
-        content: str | None,
+        content: str | list[Any] | None,
         tool_call_id: str | None = None,
         metadata: dict[str, Any] | None = None,
         *,
@@ -192,7 +193,7 @@ class Hooks(RunHooks):
         self,
         session_id: str,
         role: str,
-        content: str | None,
+        content: str | list[Any] | None,
         metadata: dict[str, Any] | None,
         message_id: str | None,
         **fields: Any,
@@ -207,18 +208,21 @@ class Hooks(RunHooks):
         try:
             stored = yield append
         except SessionNotFoundError:
-            yield from self._ensure(self._starts.get(session_id, ConversationSession(session_id)))
+            session = self._starts.get(session_id, ConversationSession(session_id))
+            # In one step, where the store can: what is interrupted leaves no session without its messages.
+            with suppress(SessionExistsError):  # meanwhile
+                yield conversation("rewrite_session", session, messages, expected_version=0)
             self._starts.pop(session_id, None)
-            stored = yield append
+            stored = yield append  # which returns what is stored, with its numbers
         return stored
 
-    def _claim(self, session_id: str, content: str | None) -> str | None:
+    def _claim(self, session_id: str, content: str | list[Any] | None) -> str | None:
         """Return the id that this message has if it was made up for already, or would have; None for another one."""
         inputs = self._inputs.get(session_id)
         if not inputs:
             return None
         for run_id, given in list(inputs.items()):
-            if given.text == content:
+            if given.text == text_of(content):
                 inputs.pop(run_id, None)
                 return given.message_id
         inputs.pop(next(iter(list(inputs)), ""), None)  # the agent stores it in other words
@@ -229,7 +233,7 @@ class Hooks(RunHooks):
             if given.stored:
                 continue
             latest: list[ConversationMessage] = yield conversation("get_messages", session_id, limit=1)
-            if not (latest and (latest[0].role, latest[0].content) == ("user", given.text)):
+            if not (latest and (latest[0].role, text_of(latest[0].content)) == ("user", given.text)):
                 yield from self._append(session_id, [_message(session_id, given.message_id, "user", given.text, None)])
             given.stored = True
 
@@ -367,7 +371,12 @@ def _message_id(message_id: str | None, metadata: Mapping[str, Any] | None) -> s
 
 
 def _message(
-    session_id: str, id_: str, role: str, content: str | None, metadata: dict[str, Any] | None, **fields: Any
+    session_id: str,
+    id_: str,
+    role: str,
+    content: str | list[Any] | None,
+    metadata: dict[str, Any] | None,
+    **fields: Any,
 ) -> ConversationMessage:
     return ConversationMessage(
         id=id_, session_id=session_id, role=role, content=content, metadata=metadata or None, **fields

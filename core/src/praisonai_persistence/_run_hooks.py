@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence import payload
 from praisonai_persistence._requests import Has, state
 from praisonai_persistence._resume import digest
-from praisonai_persistence._run_records import key_part, new_run, run_from, run_key, span_key, trace_key, without
+from praisonai_persistence._run_records import (
+    as_json,
+    key_part,
+    new_run,
+    run_from,
+    run_key,
+    span_key,
+    trace_key,
+    without,
+)
 from praisonai_persistence.errors import UnsupportedOperationError, WrongTypeError
 from praisonai_persistence.runs import DbRun, DbSpan, DbTrace
 
@@ -60,7 +69,7 @@ class RunHooks:
             self._inputs.setdefault(session_id, {})[run_id] = _Input(input_content, f"input-{digest(run_id)}")
         if not (yield Has("state")):
             return
-        told = {"input_content": input_content, "metadata": metadata or {}}
+        told = {"input_content": input_content, "metadata": as_json(metadata or {})}
         yield from self._merge(key, new_run(session_id, run_id), told)
 
     def on_run_end(
@@ -72,7 +81,10 @@ class RunHooks:
         metrics: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Steps[None]:
-        """Record how a run has ended, also of one whose start was not recorded."""
+        """Record how a run has ended, also of one whose start was not recorded.
+
+        What is not JSON in ``metrics`` and ``metadata`` (decimals, datetimes, UUIDs) is recorded as its text.
+        """
         key = run_key(session_id, run_id)
         inputs = self._inputs.get(session_id, {})
         inputs.pop(run_id, None)
@@ -83,9 +95,9 @@ class RunHooks:
         ended: dict[str, Any] = {
             "ended_at": time.time(),
             "status": status,
-            "output_content": output_content,
-            "metrics": metrics or {},
-            "metadata": metadata or {},
+            "output_content": as_json(output_content),
+            "metrics": as_json(metrics or {}),
+            "metadata": as_json(metadata or {}),
         }
         yield from self._merge(key, new_run(session_id, run_id), ended)
 
@@ -116,13 +128,13 @@ class RunHooks:
             return
         trace = without(DbTrace(trace_id, session_id, run_id, agent_name, user_id), "spans")
         named = {name: value for name, value in trace.items() if name.endswith(("_id", "_name")) and value is not None}
-        yield from self._merge(trace_key(trace_id), trace, {**named, "metadata": metadata or {}})
+        yield from self._merge(trace_key(trace_id), trace, {**named, "metadata": as_json(metadata or {})})
 
     def on_trace_end(self, trace_id: str, status: str = "ok", metadata: dict[str, Any] | None = None) -> Steps[None]:
         """Record how a trace has ended."""
         if not (yield Has("state")):
             return
-        ended = {"ended_at": time.time(), "status": status, "metadata": metadata or {}}
+        ended = {"ended_at": time.time(), "status": status, "metadata": as_json(metadata or {})}
         yield from self._merge(trace_key(trace_id), without(DbTrace(trace_id), "spans"), ended)
 
     def on_span_start(
@@ -140,7 +152,12 @@ class RunHooks:
         yield from self._merge(
             span_key(span_id),
             span.to_dict(),
-            {"trace_id": trace_id, "name": name, "parent_span_id": parent_span_id, "attributes": attributes or {}},
+            {
+                "trace_id": trace_id,
+                "name": name,
+                "parent_span_id": parent_span_id,
+                "attributes": as_json(attributes or {}),
+            },
         )
         yield state("hset", f"spans:{key_part(trace_id)}", key_part(span_id), True)
 
@@ -148,7 +165,7 @@ class RunHooks:
         """Record how a span has ended."""
         if not (yield Has("state")):
             return
-        ended = {"ended_at": time.time(), "status": status, "attributes": attributes or {}}
+        ended = {"ended_at": time.time(), "status": status, "attributes": as_json(attributes or {})}
         yield from self._merge(span_key(span_id), DbSpan(span_id, "").to_dict(), ended)
 
     def get_traces(

@@ -11,12 +11,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
+from praisonai_persistence.errors import SerializationError
 from praisonai_persistence.runs import DbRun
 
 if TYPE_CHECKING:
     from praisonai_persistence.runs import DbTrace
 
-__all__ = ["key_part", "new_run", "run_from", "run_key", "span_key", "trace_key", "without"]
+_DEEPEST = 100
+"""Levels of a value that is not JSON as it is; the record around it takes some, too."""
+
+__all__ = ["as_json", "key_part", "new_run", "run_from", "run_key", "span_key", "trace_key", "without"]
 
 
 def key_part(text: str) -> str:
@@ -40,6 +44,38 @@ def trace_key(trace_id: str) -> str:
 def span_key(span_id: str) -> str:
     """Return the key of a span."""
     return f"span:{key_part(payload.check_id(span_id, 'span_id'))}"
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as a run or a trace keeps it: what is not JSON by its text, as in the results of tools.
+
+    Tuples and sets become lists, keys text; what is nested too deep, or holds itself, becomes one text.
+    """
+    try:
+        payload.dumps(value)
+    except SerializationError:
+        try:
+            return _as_json(value, 1)
+        except RecursionError:
+            return "..."
+    return value
+
+
+def _as_json(value: Any, depth: int) -> Any:
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        if depth > _DEEPEST:
+            return "..."
+        if isinstance(value, dict):
+            return {str(payload.plain(key)): _as_json(item, depth + 1) for key, item in value.items()}
+        return [_as_json(item, depth + 1) for item in value]
+    try:
+        payload.dumps(value)
+    except SerializationError:
+        try:
+            return str(value)
+        except ValueError:  # an integer of more digits than Python converts
+            return hex(value)
+    return value
 
 
 def without(record: DbRun | DbTrace, *names: str) -> dict[str, Any]:

@@ -23,11 +23,14 @@ from abc import abstractmethod
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.errors import SessionExistsError, SessionNotFoundError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.steps import run, run_async
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, ClassVar
+
+    from praisonai_persistence.steps import Steps
 
 __all__ = ["AsyncConversationStore", "ConversationMessage", "ConversationSession", "ConversationStore"]
 
@@ -183,15 +186,8 @@ class ConversationStore(SyncStore):
             ConflictError: the stored version is not ``expected_version``.
             DuplicateMessageError: a message that stays has the id of a new one, and other content.
         """
-        if expected_version == 0:
-            stored = self.create_session(session)
-        else:
-            stored = self.update_session(session, expected_version=expected_version)
-        if messages:
-            self.add_messages(session.session_id, messages)
-        if remove and expected_version != 0:
-            self.delete_messages(session.session_id, remove)
-        return self.get_session(session.session_id) or stored
+        steps = _rewriting(session, messages, expected_version, remove)
+        return run(steps, lambda call: call(self))
 
 
 class AsyncConversationStore(AsyncStore):
@@ -285,15 +281,36 @@ class AsyncConversationStore(AsyncStore):
         remove: Sequence[str] = (),
     ) -> ConversationSession:
         """See [ConversationStore.rewrite_session][]."""
-        if expected_version == 0:
-            stored = await self.create_session(session)
-        else:
-            stored = await self.update_session(session, expected_version=expected_version)
-        if messages:
-            await self.add_messages(session.session_id, messages)
-        if remove and expected_version != 0:
-            await self.delete_messages(session.session_id, remove)
-        return await self.get_session(session.session_id) or stored
+        steps = _rewriting(session, messages, expected_version, remove)
+        return await run_async(steps, lambda call: call(self))
+
+
+def _rewriting(
+    session: ConversationSession, messages: Sequence[ConversationMessage], expected_version: int, remove: Sequence[str]
+) -> Steps[ConversationSession]:
+    """``rewrite_session`` made of other methods; what is asked for are functions of the store.
+
+    Messages that are given again are deleted first, or they would be taken for those that there are; all others last,
+    so that an interrupt loses none of them.
+    """
+    session_id, messages, remove = session.session_id, list(messages), list(remove)
+    stored: ConversationSession
+    if expected_version == 0:
+        stored = yield lambda store: store.create_session(session)
+        remove = []
+    else:
+        stored = yield lambda store: store.update_session(session, expected_version=expected_version)
+    new = {message.id for message in messages}
+    again = [item for item in remove if item in new]
+    others = [item for item in remove if item not in new]
+    if again:
+        yield lambda store: store.delete_messages(session_id, again)
+    if messages:
+        yield lambda store: store.add_messages(session_id, messages)
+    if others:
+        yield lambda store: store.delete_messages(session_id, others)
+    found: ConversationSession | None = yield lambda store: store.get_session(session_id)
+    return found or stored
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from praisonai_persistence.errors import FilterError, SerializationError
-from praisonai_persistence.payload import copy, dumps, equal
+from praisonai_persistence.payload import copy, dumps, equal, plain
 
 __all__ = [
     "COMPARISONS",
@@ -112,7 +112,8 @@ def _mapping(filters: Any, depth: int) -> Filter:
     if depth > MAX_DEPTH:
         raise FilterError(f"a filter may nest {MAX_DEPTH} levels deep")
     parts: list[Filter] = []
-    for key, value in filters.items():
+    for name, value in filters.items():
+        key = plain(name)
         if not isinstance(key, str):
             raise FilterError(f"a filter's keys must be text, not {type(key).__name__}")
         if key in {"$and", "$or"}:
@@ -143,7 +144,7 @@ def _any(parts: list[Filter]) -> Filter:
 
 def _field(key: str, value: Any, depth: int) -> Filter:
     if isinstance(value, Mapping) and value:
-        operators = [isinstance(name, str) and name.startswith("$") for name in value]
+        operators = [isinstance(name, str) and str.startswith(name, "$") for name in value]
         if all(operators):
             return _operators(key, value, depth)
         if any(operators):
@@ -159,12 +160,17 @@ def _operators(key: str, value: Mapping[str, Any], depth: int) -> Filter:
 
 
 def _operator(key: str, name: str, operand: Any, depth: int) -> Filter:
+    name, operand = plain(name), plain(operand)
     if name == "$ne":
         return Not(Compare("$eq", key, _json(operand, name)))
     if name == "$nin":
         return Not(Compare("$in", key, _list(operand, name)))
     if name == "$not":
-        if not isinstance(operand, Mapping) or not operand or not all(str(item).startswith("$") for item in operand):
+        if (
+            not isinstance(operand, Mapping)
+            or not operand
+            or not all(str(plain(item)).startswith("$") for item in operand)
+        ):
             raise FilterError("$not inside a key takes a mapping of operators")
         return Not(_operators(key, operand, depth + 1))
     if name in {"$eq", "$contains"}:
@@ -188,6 +194,7 @@ def _operator(key: str, name: str, operand: Any, depth: int) -> Filter:
 
 
 def _json(value: Any, name: str) -> Any:
+    value = plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise FilterError(f"{name} takes a finite number")
     try:

@@ -75,7 +75,7 @@ class _Operations(Hooks):
         self,
         session_id: str,
         role: str,
-        content: str | None,
+        content: str | list[Any] | None,
         tool_calls: list[dict[str, Any]] | None = None,
         tool_call_id: str | None = None,
         metadata: dict[str, Any] | None = None,

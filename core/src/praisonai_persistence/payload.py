@@ -14,6 +14,7 @@ Everything here raises before anything is written. Errors name the argument, nev
 
 from __future__ import annotations
 
+import sys
 import time
 
 from praisonai_persistence._checks import (
@@ -35,10 +36,11 @@ from praisonai_persistence._checks import (
     check_time,
     check_ttl,
     next_updated_at,
+    plain,
 )
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence.errors import DuplicateMessageError, InvalidValueError, SerializationError
-from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.records import ConversationMessage, ConversationSession, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ __all__ = [
     "loads",
     "match_stored",
     "next_updated_at",
+    "plain",
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -124,8 +127,10 @@ def decode_text(text: str) -> str:
 
 
 def _encode_given(text: Any, what: str) -> str:
-    if not isinstance(text, str):
-        raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
+    if type(text) is not str:
+        text = plain(text)
+        if type(text) is not str:
+            raise SerializationError(f"{what} must be text or None, not {type(text).__name__}")
     return encode_text(text)
 
 
@@ -148,7 +153,10 @@ def _make_encode() -> Callable[[Any], str]:
     """
     import json.encoder
 
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    # What is asked for the default passed the check: only scalars of numpy are no JSON for the encoder.
+    encoder = json.JSONEncoder(
+        default=plain, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+    )
     try:
         module: Any = json.encoder
         quote, colon, comma = module.encode_basestring, encoder.key_separator, encoder.item_separator
@@ -190,15 +198,26 @@ def _check_json(value: Any, what: str, depth: int = 1) -> None:
             raise SerializationError(f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself")
         if isinstance(value, dict):
             for key in value:
-                if not isinstance(key, str):
-                    raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+                if type(key) is not str:
+                    _check_keys(value, what)
+                    break
             value = value.values()
         for item in value:
             if type(item) not in _SCALARS:
                 _check_json(item, what, depth + 1)
-    elif not isinstance(value, (str, int, float, type(None))):
-        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) else ""
+    elif type(plain(value)) not in _SCALARS:
+        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) or hasattr(value, "tolist") else ""
+        if isinstance(value, getattr(sys.modules.get("enum"), "Enum", ())):
+            hint = "; use its value"
         raise SerializationError(f"{what} holds a {type(value).__name__}, which is not JSON{hint}")
+
+
+def _check_keys(value: dict[Any, Any], what: str) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+    if len({plain(key) for key in value}) < len(value):  # subclasses may have hashes of their own
+        raise SerializationError(f"{what} has two keys of one text")
 
 
 def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES) -> str:
@@ -241,12 +260,14 @@ def loads(text: str) -> Any:
 
 
 def copy(value: Any) -> Any:
-    """Return a deep copy of a JSON value that was checked already."""
+    """Return a deep copy of a JSON value that was checked already; its scalars are [plain][]."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, dict):
-        return {key: copy(item) for key, item in value.items()}
+        return {plain(key): copy(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copy(item) for item in value]
-    return value
+    return plain(value)
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -354,6 +375,21 @@ def decode_session(row: Sequence[Any]) -> ConversationSession:
     )
 
 
+_PARTS_KEY = "praisonai_parts"
+_PARTS = f'{{"{_PARTS_KEY}":'
+"""How stored metadata begin that hold the parts of the content (or null) and, under ``metadata``, what was given.
+
+The column of the content has the text of the parts, so that every engine and other readers of the tables find that.
+Metadata that begin like this themselves are wrapped, too, so nothing is reserved.
+"""
+
+
+def _encode_parts(parts: list[Any], limit: int) -> str:
+    if not all(isinstance(part, (str, dict)) for part in parts):
+        raise SerializationError("content that is a list must hold JSON objects and texts only")
+    return dumps(parts, "content", limit)
+
+
 def encode_message(session_id: str, message: ConversationMessage, limit: int = MAX_BYTES) -> MessageRow:
     """Check a message and return its row (seq 0).
 
@@ -369,10 +405,15 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
     tool_calls: Any = message.tool_calls
     tool_call_id: Any = message.tool_call_id
     metadata: Any = message.metadata
-    if not isinstance(role, str):
-        raise SerializationError(f"role must be text, not {type(role).__name__}")
-    role = encode_text(role)
-    if content is not None:
+    if role is None:
+        raise SerializationError("role must be text, not NoneType")
+    role = encode_text(role) if type(role) is str else _encode_given(role, "role")
+    parts = None
+    if type(content) is str:  # nearly always, and a call costs
+        content = encode_text(content)
+    elif isinstance(content, list):
+        parts, content = _encode_parts(content, limit), encode_text(plain(text_of(content)))
+    elif content is not None:
         content = _encode_given(content, "content")
     if tool_calls is not None:
         if not (isinstance(tool_calls, list) and all(isinstance(call, dict) for call in tool_calls)):
@@ -382,6 +423,10 @@ def encode_message(session_id: str, message: ConversationMessage, limit: int = M
         tool_call_id = _encode_given(tool_call_id, "tool_call_id")
     if metadata is not None:
         metadata = _encode_object(metadata, "metadata", limit)
+        if _PARTS in metadata and metadata.startswith(_PARTS):  # the search costs less than the call
+            parts = parts or "null"
+    if parts is not None:
+        metadata = f'{_PARTS}{parts},"metadata":{metadata or "null"}}}'
     check_size("the message", limit, role, content, tool_calls, tool_call_id, metadata)
     item = check_id(message.id, "message id")
     return MessageRow(
@@ -412,7 +457,7 @@ def decode_message(session_id: str, row: Sequence[Any]) -> ConversationMessage:
 
 def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[ConversationMessage]:
     """[decode_message][] for many: the hot path of a resumed session, so it calls as little as it can."""
-    return [
+    messages = [
         ConversationMessage(
             id,
             session_id,
@@ -426,6 +471,12 @@ def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[Conv
         )
         for id, role, content, tool_calls, tool_call_id, metadata, created_at, seq in rows  # noqa: A001
     ]
+    for message in messages:
+        if message.metadata and _PARTS_KEY in message.metadata and next(iter(message.metadata)) == _PARTS_KEY:
+            parts, message.metadata = message.metadata[_PARTS_KEY], message.metadata.get("metadata")
+            if parts is not None:
+                message.content = parts
+    return messages
 
 
 def match_stored(stored: Sequence[Any], row: MessageRow) -> None:

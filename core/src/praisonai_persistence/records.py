@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["ConversationMessage", "ConversationSession", "KnowledgeDocument"]
+__all__ = ["ConversationMessage", "ConversationSession", "KnowledgeDocument", "text_of"]
 
 
 class _Record:
@@ -89,7 +89,8 @@ class ConversationMessage(_Record):
             Give your own to make a retried append safe.
         session_id: the session; a store fills it in when it is empty.
         role: ``user``, ``assistant``, ``system``, ``tool``, or any other text.
-        content: any text, or None (an assistant turn that only calls tools).
+        content: any text, or None (an assistant turn that only calls tools), or a list of parts: JSON objects and
+            texts, as models take pictures and the like. The text of a list is that of its parts; see ``text_of``.
         tool_calls: a list of JSON objects, or None; ``[]`` stays ``[]``.
         tool_call_id: any text, or None; ``""`` stays ``""``.
         metadata: a JSON object, or None.
@@ -100,12 +101,20 @@ class ConversationMessage(_Record):
     id: str = field(default_factory=new_id)
     session_id: str = ""
     role: str = "user"
-    content: str | None = ""
+    content: str | list[Any] | None = ""
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
     metadata: dict[str, Any] | None = None
     created_at: float = field(default_factory=time.time)
     seq: int = 0
+
+
+def text_of(content: str | list[Any] | None) -> str:
+    """Return the text of a message's content: of a list, its texts and the ``text`` of its objects, one a line."""
+    if not isinstance(content, list):
+        return content or ""
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 @dataclass(slots=True)

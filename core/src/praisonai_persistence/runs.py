@@ -59,7 +59,7 @@ class DbMessage(_AgentRecord):
 
     Attributes:
         role: ``user``, ``assistant``, ``system`` or ``tool``.
-        content: text, or None.
+        content: text, a list of parts, or None.
         metadata: a JSON object; empty where the message has none.
         timestamp: when it was made.
         id: its id in the session; None for one that is not stored (see ``on_agent_start``).
@@ -69,7 +69,7 @@ class DbMessage(_AgentRecord):
     """
 
     role: str
-    content: str | None
+    content: str | list[Any] | None
     metadata: dict[str, Any] = field(default_factory=dict)
     timestamp: float = field(default_factory=time.time)
     id: str | None = None

@@ -68,7 +68,9 @@ class SessionStoreProtocol(Protocol):
     ``isinstance`` looks at the names of the methods only.
     """
 
-    def add_message(self, session_id: str, role: str, content: str, metadata: dict[str, Any] | None = None) -> bool:
+    def add_message(
+        self, session_id: str, role: str, content: str | list[Any], metadata: dict[str, Any] | None = None
+    ) -> bool:
         """Append a message, to a new session if there is none; return whether it is stored."""
 
     def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import math
 import struct
 import sys
 from array import array
+from collections.abc import Mapping, Set
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,8 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
     """
     if embedding is None:
         raise DimensionError(f"{what} is missing")
-    if isinstance(embedding, (bytes, bytearray)):  # which an array would take for its own memory
-        raise InvalidValueError(f"{what} must be a sequence of finite numbers, not bytes")
+    numbers = embedding if type(embedding) is list else _listed(embedding, what)
     try:
-        numbers = embedding if type(embedding) is list else list(embedding)
         packed = array("f", struct.pack(f"{len(numbers)}f", *numbers))  # faster than an array of the numbers
     except (TypeError, OverflowError, struct.error):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
@@ -51,6 +50,16 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
     if dimension is not None:
         check_dimension(len(packed), dimension, what)
     return packed
+
+
+def _listed(embedding: Any, what: str) -> list[Any]:
+    """Return a sequence of another class as a list: tuples, arrays of the standard library, numpy's and others'."""
+    unordered = isinstance(embedding, (str, bytes, bytearray, Mapping, Set))
+    if unordered or not hasattr(embedding, "__len__") or not hasattr(embedding, "__getitem__"):
+        raise InvalidValueError(f"{what} must be a sequence of finite numbers, not {type(embedding).__name__}")
+    if getattr(embedding, "ndim", 1) != 1:
+        raise InvalidValueError(f"{what} must be a sequence of finite numbers, not of {embedding.ndim} dimensions")
+    return embedding.tolist() if hasattr(embedding, "tolist") else list(embedding)
 
 
 def check_dimension(length: int, dimension: int, what: str = "embedding") -> None:

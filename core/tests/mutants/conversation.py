@@ -1089,3 +1089,11 @@ class RewriteRemovesEverything(Broken):
     def rewrite_session(self, session, messages=(), *, expected_version, remove=()):
         all_of_them = [message.id for message in self.get_messages(session.session_id)]
         return super().rewrite_session(session, messages, expected_version=expected_version, remove=all_of_them)
+
+
+class RewriteLosesWhatIsGivenAgain(Broken):
+    def rewrite_session(self, session, messages=(), *, expected_version, remove=()):
+        stored = super().rewrite_session(session, messages, expected_version=expected_version)
+        if expected_version and remove:
+            self.delete_messages(session.session_id, remove)
+        return self.get_session(session.session_id) or stored

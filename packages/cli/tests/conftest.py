@@ -176,6 +176,21 @@ def hostile() -> Callable[[str], None]:
                         ConversationMessage(id="3", content="", created_at=0.1 + 0.2, metadata={text: {text: None}}),
                     ],
                 )
+            parts = [{"type": "text", "text": HOSTILE_TEXTS[0]}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+            store.create_session(ConversationSession("parts"))
+            store.add_messages(
+                "parts",
+                [
+                    ConversationMessage(id=f"{n}", content=content, metadata=metadata)
+                    for n, (content, metadata) in enumerate(
+                        [
+                            ([*parts, *HOSTILE_TEXTS], {"praisonai_parts": None}),
+                            ([], None),
+                            ("", {"praisonai_parts": [1]}),
+                        ]
+                    )
+                ],
+            )
             store.create_session(ConversationSession("large"))
             store.add_message("large", ConversationMessage(content=LARGE_TEXTS[0], metadata={"text": LARGE_TEXTS[0]}))
             store.create_session(ConversationSession("values", state={"v": HOSTILE_JSON}, created_at=-1.5))

@@ -66,6 +66,35 @@ def test_show(cli, fill):
     assert "message 299 of session 1" in cli("show", "s1", *URL).out
 
 
+def test_content_in_parts(cli):
+    parts = [
+        {"type": "text", "text": "What is this \x1b[2J?"},
+        {"type": "image_url\x1b", "image_url": {"url": "data:image/png;base64,iVBOR"}},
+        "and that",
+        {},
+    ]
+    with open_conversation_store("a.db") as store:
+        store.create_session(ConversationSession("s"))
+        store.add_message("s", ConversationMessage(id="m", content=parts))
+    shown = cli("show", "s", *URL).out.splitlines()
+    assert shown[-4:] == [
+        "What is this \\x1b[2J?",
+        "[image_url\\x1b: not text; `export` writes it whole]",
+        "and that",
+        "[part: not text; `export` writes it whole]",
+    ]
+    assert cli("show", "s", "--json", *URL).json["messages"][0]["content"] == parts
+    found = cli("search", "what that", *URL).out
+    assert "What is this \\x1b[2J? and that" in found
+    assert cli("search", "base64", "--json", *URL).json["messages"] == []
+    assert cli("export", "-o", "x.jsonl", *URL).code == 0
+    assert cli("import", "--file", "x.jsonl", "--conversation-url", "json:///files").code == 0
+    assert cli("copy", "--from", "json:///files", "--to", "b.db").code == 0
+    with open_conversation_store("b.db") as store:
+        assert [(message.id, message.content) for message in store.get_messages("s")] == [("m", parts)]
+        assert [message.id for message in store.search_messages("what that")] == ["m"]
+
+
 @pytest.mark.parametrize("arguments", [["show", "x"], ["resume", "--session-id", "x"], ["export", "--session-id", "x"]])
 def test_an_unknown_session(cli, fill, arguments):
     fill()

@@ -135,7 +135,7 @@ class SessionStoreBase(Closing):
         self,
         session_id: str,
         role: str,
-        content: str,
+        content: str | list[Any],
         metadata: dict[str, Any] | None = None,
         tool_calls: list[dict[str, Any]] | None = None,
         tool_call_id: str | None = None,
@@ -145,7 +145,7 @@ class SessionStoreBase(Closing):
         Args:
             session_id: 1 to 255 characters without NUL and lone surrogates.
             role: ``user``, ``assistant``, ``system``, ``tool``, or any other text.
-            content: any text; None is allowed beside ``tool_calls``.
+            content: any text, or a list of parts (JSON objects and texts); None is allowed beside ``tool_calls``.
             metadata: a JSON object, or None.
             tool_calls: of an assistant turn: objects with an ``id``.
             tool_call_id: of a tool turn: the call that it answers.
@@ -160,11 +160,15 @@ class SessionStoreBase(Closing):
         self._append(self._id(session_id), message_of(role, content, metadata, tool_calls, tool_call_id))
         return True
 
-    def add_user_message(self, session_id: str, content: str, metadata: dict[str, Any] | None = None) -> bool:
+    def add_user_message(
+        self, session_id: str, content: str | list[Any], metadata: dict[str, Any] | None = None
+    ) -> bool:
         """Append a message of the role ``user``; see [add_message][SessionStoreBase.add_message]."""
         return self.add_message(session_id, "user", content, metadata)
 
-    def add_assistant_message(self, session_id: str, content: str, metadata: dict[str, Any] | None = None) -> bool:
+    def add_assistant_message(
+        self, session_id: str, content: str | list[Any], metadata: dict[str, Any] | None = None
+    ) -> bool:
         """Append a message of the role ``assistant``; see [add_message][SessionStoreBase.add_message]."""
         return self.add_message(session_id, "assistant", content, metadata)
 

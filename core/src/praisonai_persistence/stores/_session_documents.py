@@ -136,7 +136,7 @@ class SessionMessage:
 
     Attributes:
         role: ``user``, ``assistant``, ``system`` or ``tool``.
-        content: the text.
+        content: the text, or a list of parts.
         timestamp: Unix seconds.
         metadata: a JSON object.
         tool_calls: what an assistant turn asks for: objects with an ``id``. None for other turns.
@@ -144,7 +144,7 @@ class SessionMessage:
     """
 
     role: str
-    content: str
+    content: str | list[Any]
     timestamp: float = field(default_factory=time.time)
     metadata: dict[str, Any] = field(default_factory=dict)
     tool_calls: list[dict[str, Any]] | None = None
@@ -383,7 +383,7 @@ def check_message(message: Message) -> Message:
         InvalidValueError: the timestamp is no finite number.
     """
     calls, content = message.get("tool_calls"), message.get("content")
-    if not isinstance(content, str) and not (content is None and calls):
+    if not isinstance(content, (str, list)) and not (content is None and calls):
         raise SerializationError(f"content must be text, not {type(content).__name__}")
     payload.encode_message(
         "",
@@ -419,7 +419,8 @@ def message_of(
 def check_text(value: Any, what: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidValueError(f"{what} must be text or None, not {type(value).__name__}")
-    return value
+    text: str | None = payload.plain(value)
+    return text
 
 
 def check_object(value: Any, what: str) -> dict[str, Any]:

@@ -167,8 +167,8 @@ class HierarchicalSessions(SessionStoreBase):
             children = _children(document)
             document["children_ids"] = [*children, child_id] if child_id not in children else children
 
-        self._edit(parent_id, adopt, create=False)
         try:
+            self._edit(parent_id, adopt, create=False)
             make()
         except BaseException:
             with suppress(PersistenceError):

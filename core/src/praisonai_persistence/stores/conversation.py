@@ -19,6 +19,7 @@ from praisonai_persistence.payload import (
     encode_message,
     encode_messages,
     encode_session,
+    plain,
 )
 from praisonai_persistence.steps import done, reads
 from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
@@ -248,11 +249,13 @@ class StepConversationStore(_Declared, StepStore[ConversationSteps], Conversatio
         return self._runner.run(self._steps.list_sessions, *page) if page[2] else self._nothing()
 
     def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-        row = encode_message(check_id(session_id), message, self.max_message_bytes)
+        session_id = check_id(session_id)
+        row = encode_message(session_id, message, self.max_message_bytes)
         return self._runner.run(self._steps.add_message, session_id, row, time.time())
 
     def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
-        rows = encode_messages(check_id(session_id), messages, self.max_message_bytes)
+        session_id = check_id(session_id)
+        rows = encode_messages(session_id, messages, self.max_message_bytes)
         return self._runner.run(self._steps.add_messages, session_id, rows, time.time())
 
     def get_messages(
@@ -266,7 +269,7 @@ class StepConversationStore(_Declared, StepStore[ConversationSteps], Conversatio
         after_seq: int | None = None,
     ) -> list[ConversationMessage]:
         selection = Selection(limit, before, after, before_seq, after_seq)
-        check_id(session_id)
+        session_id = check_id(session_id)
         return self._runner.run(self._steps.get_messages, session_id, selection) if limit != 0 else self._nothing()
 
     def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
@@ -351,11 +354,13 @@ class AsyncStepConversationStore(_Declared, AsyncStepStore[ConversationSteps], A
         return await self._runner.run(self._steps.list_sessions, *page) if page[2] else await self._nothing()
 
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-        row = encode_message(check_id(session_id), message, self.max_message_bytes)
+        session_id = check_id(session_id)
+        row = encode_message(session_id, message, self.max_message_bytes)
         return await self._runner.run(self._steps.add_message, session_id, row, time.time())
 
     async def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
-        rows = encode_messages(check_id(session_id), messages, self.max_message_bytes)
+        session_id = check_id(session_id)
+        rows = encode_messages(session_id, messages, self.max_message_bytes)
         return await self._runner.run(self._steps.add_messages, session_id, rows, time.time())
 
     async def get_messages(
@@ -369,7 +374,7 @@ class AsyncStepConversationStore(_Declared, AsyncStepStore[ConversationSteps], A
         after_seq: int | None = None,
     ) -> list[ConversationMessage]:
         selection = Selection(limit, before, after, before_seq, after_seq)
-        check_id(session_id)
+        session_id = check_id(session_id)
         if limit == 0:
             return await self._nothing()
         return await self._runner.run(self._steps.get_messages, session_id, selection)
@@ -441,6 +446,7 @@ def _ids(message_ids: Sequence[str] | None) -> list[str] | None:
 
 
 def _search(query: Any, user_id: Any, limit: Any) -> tuple[list[str], str | None, int]:
+    query = plain(query)
     if not isinstance(query, str):
         raise InvalidValueError(f"query must be text, not {type(query).__name__}")
     words = query_words(query)

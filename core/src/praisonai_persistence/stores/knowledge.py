@@ -23,6 +23,7 @@ from praisonai_persistence.payload import (
     encode_text,
     equal,
     loads,
+    plain,
 )
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
@@ -86,10 +87,10 @@ def encode_document(document: KnowledgeDocument, limit: int = MAX_BYTES) -> Docu
         raise InvalidValueError("content_hash must be text or None")
     row = DocumentRow(
         check_id(document.id, "document id"),
-        encode_text(document.content),
+        encode_text(plain(document.content)),
         pack(document.embedding),
         None if document.metadata is None else dumps(document.metadata, "metadata", limit),
-        None if document.content_hash is None else encode_text(document.content_hash),
+        None if document.content_hash is None else encode_text(plain(document.content_hash)),
         check_time(document.created_at, "created_at"),
     )
     check_size("the document", limit, row.content, row.metadata, row.content_hash)
@@ -188,7 +189,8 @@ def _collection(name: Any) -> str:
 
 
 def _info(name: Any, dimension: Any, distance: Any, metadata: Any) -> tuple[CollectionInfo, str | None]:
-    if not isinstance(dimension, int) or isinstance(dimension, bool) or not 1 <= dimension <= _MOST_DIMENSIONS:
+    dimension, distance = plain(dimension), plain(distance)
+    if type(dimension) is not int or not 1 <= dimension <= _MOST_DIMENSIONS:
         raise InvalidValueError(f"dimension must be a whole number from 1 to {_MOST_DIMENSIONS}")
     if distance not in DISTANCES:
         raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.globs import compile_glob, literal_prefix
-from praisonai_persistence.payload import MAX_BYTES, check_key, check_many, check_optional_ttl, check_ttl, dumps, loads
+from praisonai_persistence.payload import (
+    MAX_BYTES,
+    check_key,
+    check_many,
+    check_optional_ttl,
+    check_ttl,
+    dumps,
+    loads,
+    plain,
+)
 from praisonai_persistence.state import AsyncStateStore, StateStore
 from praisonai_persistence.stores.runners import AsyncStepStore, StepStore
 
@@ -113,9 +122,10 @@ def _unique(keys: Iterable[str], what: str = "key") -> list[str]:
 
 
 def _by(by: Any) -> int:
-    if not isinstance(by, int) or isinstance(by, bool):
+    number = plain(by)
+    if type(number) is not int:
         raise InvalidValueError("by must be a whole number")
-    return by
+    return number
 
 
 def _expected(value: Any) -> Any:
@@ -123,9 +133,10 @@ def _expected(value: Any) -> Any:
 
 
 def _check_text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
+    text = plain(value)
+    if type(text) is not str:
         raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    return value
+    return text
 
 
 def _storable(prefix: str) -> bool:
@@ -176,7 +187,8 @@ class StepStateStore(_Declared, StepStore[StateSteps], StateStore):
         return self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
 
     def keys(self, pattern: str = "*") -> list[str]:
-        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        pattern = _check_text(pattern, "pattern")
+        match = compile_glob(pattern).fullmatch
         return [key for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
 
     def scan_prefix(self, prefix: str) -> Iterator[str]:
@@ -262,11 +274,12 @@ class AsyncStepStateStore(_Declared, AsyncStepStore[StateSteps], AsyncStateStore
         return await self._runner.run(self._steps.expire, check_key(key), seconds, time.time())
 
     async def keys(self, pattern: str = "*") -> list[str]:
-        match = compile_glob(_check_text(pattern, "pattern")).fullmatch
+        pattern = _check_text(pattern, "pattern")
+        match = compile_glob(pattern).fullmatch
         return [key async for key in self.scan_prefix(literal_prefix(pattern)) if match(key)]
 
     async def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
-        _check_text(prefix, "prefix")
+        prefix = _check_text(prefix, "prefix")
         await self._runner.connect()
         cursor: Any = None
         while _storable(prefix):

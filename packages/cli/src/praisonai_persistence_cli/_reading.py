@@ -104,7 +104,7 @@ def _fitting(page: list[ConversationMessage]) -> int:
         return _MOST
     characters = sum(
         200
-        + len(message.content or "")
+        + (len(message.content) if isinstance(message.content, str) else len(repr(message.content)))
         + (len(repr(message.tool_calls)) if message.tool_calls else 0)
         + (len(repr(message.metadata)) if message.metadata else 0)
         for message in page

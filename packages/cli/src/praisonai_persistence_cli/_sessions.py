@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from praisonai_persistence.records import text_of
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     Command,
@@ -23,6 +24,7 @@ from praisonai_persistence_cli._output import documents, line, plain, size, tabl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from praisonai_persistence.conversation import ConversationStore
     from praisonai_persistence.records import ConversationMessage, ConversationSession
@@ -119,10 +121,20 @@ def print_history(messages: Iterable[ConversationMessage]) -> None:
         answered = f" (answers {plain(message.tool_call_id)})" if message.tool_call_id is not None else ""
         when = timestamp(message.created_at)
         written(f"{bold}{plain(message.role)}{reset} {dim}#{message.seq} {when}{answered}{reset}")
-        if message.content is not None:
+        if isinstance(message.content, str):
             line(plain(message.content, multiline=True))
+        for part in message.content if isinstance(message.content, list) else ():
+            line(_part(part))
         for call in message.tool_calls or ():
             line(f"calls {to_json(call)}")
+
+
+def _part(part: Any) -> str:
+    """Return a part of a content: its text, or what kind of part it is."""
+    if text := text_of([part]):
+        return plain(text, multiline=True)
+    kind = part.get("type") if isinstance(part, dict) else None
+    return f"[{plain(str(kind or 'part'))}: not text; `export` writes it whole]"
 
 
 def _colors() -> bool:
@@ -157,8 +169,8 @@ def search_command(
     )
 
 
-def _excerpt(text: str | None) -> str:
-    words = " ".join((text or "").split())
+def _excerpt(content: str | list[Any] | None) -> str:
+    words = " ".join(text_of(content).split())
     return words if len(words) <= 160 else words[:159] + "\u2026"
 
 

@@ -45,7 +45,8 @@ class AsyncSQLConversationStore(AsyncStepConversationStore):
         )
 
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-        row = encode_message(check_id(session_id), message, self.max_message_bytes)
+        session_id = check_id(session_id)
+        row = encode_message(session_id, message, self.max_message_bytes)
         return await self._appends.call(session_id, row)
 
     async def _append(self, session_id: str, row: MessageRow) -> ConversationMessage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.testing._conversation_model import run_conversation_model
+from praisonai_persistence.testing._subclasses import ConversationSubclasses
 from praisonai_persistence.testing.conversation._crashes import Crashes
 from praisonai_persistence.testing.conversation._messages import Messages
 from praisonai_persistence.testing.conversation._optional import Optional
@@ -21,7 +22,17 @@ __all__ = ["ConversationStoreSuite"]
 
 
 class ConversationStoreSuite(
-    Sessions, Messages, Reading, Values, Together, Crashes, Optional, Rewrites, LifecycleSuite, suite=True
+    Sessions,
+    Messages,
+    Reading,
+    Values,
+    Together,
+    Crashes,
+    Optional,
+    Rewrites,
+    ConversationSubclasses,
+    LifecycleSuite,
+    suite=True,
 ):
     """What every conversation store promises."""
 

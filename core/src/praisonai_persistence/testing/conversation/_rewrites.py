@@ -77,6 +77,17 @@ class Rewrites:
         if declares(store, "search"):
             assert [message.id for message in await store.search_messages("again")] == ["a"]
 
+    async def test_c28_a_message_given_again_takes_the_place_of_the_removed_one(self, store: Any) -> None:
+        """With the same content, too: it is appended, and never taken for the one that goes."""
+        await store.create_session(Session("s"))
+        await append(store, "s", *"abc")
+        new = [full_message("a"), Message(id="b", content="other"), Message(id="d", content="new")]
+        same = (await store.get_messages("s"))[2]
+        await store.rewrite_session(Session("s"), [*new, same], expected_version=1, remove=["c", "b", "x", "a"])
+        messages = await store.get_messages("s")
+        assert (ids_of(messages), seqs_of(messages)) == (["a", "b", "d", "c"], [4, 5, 6, 7])
+        assert [message.content for message in messages] == [*(message.content for message in new), same.content]
+
     async def test_c28_a_session_is_made_with_its_messages(self, store: Any) -> None:
         new = [full_message(name) for name in "abc"]
         found = await store.rewrite_session(full_session(), new, expected_version=0)

@@ -156,7 +156,7 @@ class Values:
     async def test_c17_other_types_are_refused(self, store: Any) -> None:
         created = await store.create_session(full_session())
         wrong: dict[str, list[Any]] = {
-            "content": [b"x", 1, ["x"], {"x": 1}, True],
+            "content": [b"x", 1, [1], [None], {"x": 1}, True],
             "role": [None, b"x", 1],
             "tool_call_id": [b"x", 1],
             "tool_calls": [{}, "x", ({},), ["x"], [[]], [None], 1],

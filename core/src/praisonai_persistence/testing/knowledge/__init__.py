@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from praisonai_persistence.testing._subclasses import KnowledgeSubclasses
 from praisonai_persistence.testing.knowledge._closing import Closing
 from praisonai_persistence.testing.knowledge._collections import Collections
 from praisonai_persistence.testing.knowledge._filters import Filters
@@ -20,7 +21,17 @@ __all__ = ["KnowledgeStoreSuite"]
 
 
 class KnowledgeStoreSuite(
-    Collections, Writing, Search, Filters, Reading, Sharing, Closing, Model, LifecycleSuite, suite=True
+    Collections,
+    Writing,
+    Search,
+    Filters,
+    Reading,
+    Sharing,
+    Closing,
+    Model,
+    KnowledgeSubclasses,
+    LifecycleSuite,
+    suite=True,
 ):
     """What a knowledge store promises; see ``harness`` for how to use it."""
 

@@ -83,6 +83,7 @@ def _session(store: Any, name: str) -> Any:
         ]
     if declares(store, "hierarchy"):
         found["parent"] = store.get_parent(name) is not None
+        found["children"] = len(store.get_session(name).children_ids)  # also those that were never made
         found["snapshots"] = [
             [snapshot["label"], texts_of(snapshot["transcript"]["messages"])]
             for snapshot in store.export_session(name)["snapshots"]

@@ -200,7 +200,7 @@ class Methods:
             return
         await fill(store, "s", "one")
         for session_id in ("s", "new"):
-            for value in (None, 1, 1.5, True, b"x", ["x"], {"x": 1}, object()):
+            for value in (None, 1, 1.5, True, b"x", [1], {"x": 1}, object()):
                 with pytest.raises(PersistenceError):
                     await store.add_message(session_id, "user", value)
                 with pytest.raises(PersistenceError):
@@ -210,6 +210,18 @@ class Methods:
                     await store.add_message(session_id, "user", "x", value)
         assert await store.session_exists("new") is False
         assert texts_of(await store.get_chat_history("s")) == ["one"]
+
+    async def test_content_in_parts_comes_back(
+        self, store: Any, open_store: OpenStore, unsupported: Unsupported
+    ) -> None:
+        if not declares(store, "checks"):
+            unsupported("checks")
+            return
+        parts = [{"type": "text", "text": "words"}, "more", {"type": "image_url", "image_url": {"url": "data:,x"}}]
+        await store.add_message("s", "user", parts, {"a": 1})
+        await store.add_message("s", "user", [])
+        for reader in (store, open_store()):
+            assert [message["content"] for message in await reader.get_chat_history("s")] == [parts, []]
 
     async def test_what_is_no_limit_is_refused(self, store: Any, unsupported: Unsupported) -> None:
         if not declares(store, "checks"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from praisonai_persistence.testing._subclasses import StateSubclasses
 from praisonai_persistence.testing.lifecycle import LifecycleSuite
 from praisonai_persistence.testing.state._atomic import Atomic
 from praisonai_persistence.testing.state._finding import Finding
@@ -15,7 +16,9 @@ from praisonai_persistence.testing.state._values import Values
 __all__ = ["StateStoreSuite"]
 
 
-class StateStoreSuite(Values, Times, Finding, Hashes, Atomic, Keys, Sharing, Model, LifecycleSuite, suite=True):
+class StateStoreSuite(
+    Values, Times, Finding, Hashes, Atomic, Keys, Sharing, Model, StateSubclasses, LifecycleSuite, suite=True
+):
     """What a state store promises; see ``harness`` for how to use it."""
 
     kind = "state"
