@@ -58,6 +58,7 @@ class Backend:
 
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
+TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 
 CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
@@ -96,6 +97,9 @@ BACKENDS = {
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
+        Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
+        Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
+        Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
     )
 }

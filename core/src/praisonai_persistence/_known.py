@@ -30,6 +30,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
         "sqlite_async": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
+        "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoConversationStore"),
+        "libsql": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoConversationStore"),
+        "turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoConversationStore"),
     },
     "knowledge": {
         "async_chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:AsyncChromaKnowledgeStore"),
@@ -85,5 +88,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "valkeys": ("praisonai-persistence-redis", "praisonai_persistence_redis:RedisStateStore"),
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteStateStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteStateStore"),
+        "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoStateStore"),
+        "libsql": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
+        "turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
     },
 }

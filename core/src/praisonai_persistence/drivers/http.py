@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
-__all__ = ["HttpErrors"]
+__all__ = ["HttpErrors", "close", "hang_up"]
 
 _NAMES = {
     "NOT_FOUND": 404,
@@ -63,3 +65,39 @@ class HttpErrors:
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
         return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")
+
+
+def hang_up(client: Any) -> None:
+    """End the connections of an ``httpx.AsyncClient`` without a word; its event loop may have ended.
+
+    Its own ``aclose`` has to be awaited on the loop, and a transport that nobody closes warns about it later.
+    """
+    _end(_transports(client))
+
+
+async def close(client: Any) -> None:
+    """Close an ``httpx.AsyncClient``, and its connections also when the event loop ends in the middle of it."""
+    transports = _transports(client)
+    try:
+        await client.aclose()
+    except BaseException:
+        _end(transports)
+        raise
+
+
+def _transports(client: Any) -> list[Any]:
+    pool = getattr(getattr(client, "_transport", None), "_pool", None)
+    found = []
+    for connection in list(getattr(pool, "connections", ())):
+        stream = getattr(getattr(connection, "_connection", None), "_network_stream", None)
+        while stream is not None and not hasattr(stream, "_transport"):  # of anyio, inside of TLS inside of httpcore
+            stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+        found.append(getattr(stream, "_transport", None))
+    return found
+
+
+def _end(transports: list[Any]) -> None:
+    from praisonai_persistence._loops import hang_up as end
+
+    for transport in transports:
+        end(transport)

@@ -28,6 +28,7 @@ __all__ = [
     "REFUSED_NUMBERS",
     "TEXT_NAMES",
     "identical",
+    "large_texts",
     "nested",
     "shorten",
 ]
@@ -116,6 +117,19 @@ LARGE_TEXTS: list[str] = [
     "gr\u00f6\u00dfe \U0001f600\n" * 384_616,  # 13 bytes each: 5 MB
 ]
 """Large text. Apart from the others, so that a loop over all of them stays quick."""
+
+
+def large_texts(limit: int | None, copies: int = 1) -> list[str]:
+    """Return those of ``LARGE_TEXTS`` that a store takes; the first one always.
+
+    Args:
+        limit: bytes that the store declares; None: none.
+        copies: how often the text stands in what is stored.
+    """
+    if limit is None:
+        return LARGE_TEXTS
+    return [text for text in LARGE_TEXTS if text is LARGE_TEXTS[0] or copies * len(text.encode()) + 10_000 < limit]
+
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
 

@@ -33,11 +33,11 @@ from praisonai_persistence.testing.corpus import (
     HOSTILE_JSON,
     HOSTILE_OBJECTS,
     HOSTILE_TEXTS,
-    LARGE_TEXTS,
     REFUSED_IDS,
     REFUSED_JSON,
     REFUSED_NUMBERS,
     identical,
+    large_texts,
     nested,
     shorten,
 )
@@ -104,11 +104,12 @@ class Values:
 
     async def test_c17_large_texts(self, store: Any) -> None:
         await store.create_session(Session("s"))
-        for number, text in enumerate(LARGE_TEXTS):
+        texts = large_texts(getattr(store, "max_message_bytes", None))
+        for number, text in enumerate(texts):
             message = Message(id=str(number), content=text)
             assert same_message(await store.add_message("s", message), message, session_id="s", seq=number + 1)
             assert (await store.get_messages("s", 1))[0].content == text
-        session = Session("large", name=LARGE_TEXTS[0], state={"text": LARGE_TEXTS[1]})
+        session = Session("large", name=texts[0], state={"text": texts[-1]})
         await store.create_session(session)
         assert same_session(await store.get_session("large"), session)
 

@@ -19,7 +19,7 @@ from praisonai_persistence.testing._knowledge_bodies import document, script
 from praisonai_persistence.testing.corpus import (
     HOSTILE_IDS,
     HOSTILE_TEXTS,
-    LARGE_TEXTS,
+    large_texts,
     shorten,
 )
 from praisonai_persistence.testing.harness import (
@@ -61,12 +61,13 @@ class Sharing:
 
     async def test_k12_large_texts(self, docs: Any) -> None:
         """Megabytes."""
-        batch = [make(str(number), content=text, metadata={"copy": text}) for number, text in enumerate(LARGE_TEXTS)]
+        texts = large_texts(getattr(docs, "max_document_bytes", None), copies=2)
+        batch = [make(str(number), content=text, metadata={"copy": text}) for number, text in enumerate(texts)]
         await docs.insert("docs", batch)
         for found, wanted in zip(await docs.get("docs", ids(batch)), batch, strict=True):
             assert found.content == wanted.content
             assert found.metadata == wanted.metadata
-        assert ids(await docs.search("docs", [1.0, 0.0, 0.0], filters={"copy": LARGE_TEXTS[0]})) == ["0"]
+        assert ids(await docs.search("docs", [1.0, 0.0, 0.0], filters={"copy": texts[0]})) == ["0"]
 
     @full_only
     async def test_k12_up_to_the_size_limit(self, docs: Any) -> None:

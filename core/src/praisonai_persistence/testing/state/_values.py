@@ -11,9 +11,9 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.testing.corpus import (
     HOSTILE_JSON,
-    LARGE_TEXTS,
     REFUSED_JSON,
     identical,
+    large_texts,
     nested,
     shorten,
 )
@@ -48,11 +48,12 @@ class Values:
 
     async def test_s01_large_values(self, store: Any) -> None:
         """Megabytes."""
-        for index, text in enumerate(LARGE_TEXTS):
+        texts = large_texts(getattr(store, "max_value_bytes", None))
+        for index, text in enumerate(texts):
             await store.set("large", {"text": text})
             await store.hset("hash", str(index), text)
             assert (await store.get("large")) == {"text": text}
-        assert await store.hgetall("hash") == {str(index): text for index, text in enumerate(LARGE_TEXTS)}
+        assert await store.hgetall("hash") == dict(zip(map(str, range(len(texts))), texts, strict=True))
 
     async def test_s01_an_unknown_key_is_none_or_the_default(self, store: Any) -> None:
         """And nothing is stored by asking."""
