@@ -210,7 +210,7 @@ class _FileDriver(_TursoDriver):
         self.place = self.path = options.path
 
     def open(self, deadline: Deadline) -> Any:
-        import libsql  # type: ignore[import-not-found]
+        import libsql
 
         path = str(self.path)
         make_folder(os.path.dirname(path))
