@@ -1,0 +1,157 @@
+"""Weaviate's clients, and what their stores can be given."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+
+if TYPE_CHECKING:
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["WeaviateDriver", "WeaviateOptions"]
+
+_CLOUD = (".weaviate.cloud", ".weaviate.network")
+"""The ends of the host names of Weaviate's own hosting, which has gRPC at a host of its own."""
+
+
+class WeaviateOptions(Options):
+    """What the stores in Weaviate can be given."""
+
+    title = "Weaviate"
+    schemes = ("weaviate", "async_weaviate", "http", "https")
+    servers = True
+    default_port = 8080
+    clients = ("client",)
+    password_is = "api_key"  # noqa: S105 - the name of an option
+    hint = "; an API key is written weaviate://:key@host"
+
+    https = option(None, "flag", "use TLS; by default for https:// and for Weaviate's cloud", url=True, server=True)
+    grpc_port = option(
+        None, "port", "of the gRPC interface; by default 50051, in Weaviate's cloud 443", url=True, server=True
+    )
+    grpc_host = option(None, "text", "of the gRPC interface, where it is another host", url=True, server=True)
+    api_key = option(None, "text", "the server's; in a URL `weaviate://:KEY@host`", server=True, secret=True)
+    additional_headers = option({}, "object", "sent with every request", server=True, secret=True)
+    client = option(
+        None,
+        "object",
+        "a connected `WeaviateClient` (`WeaviateAsyncClient` for the async store) of yours instead of a place; it "
+        "stays open",
+    )
+    consistency_level = option(
+        "QUORUM", ("ONE", "QUORUM", "ALL"), "how many replicas take part in each request", url=True
+    )
+    replicas = option(1, "count", "of new collections")
+    connect_timeout = option(10.0, "seconds", "seconds to connect in")
+    timeout = option(30.0, "seconds", "seconds in which a server has to answer a request")
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        headers = given.get("additional_headers") or {}
+        if not isinstance(headers, dict) or not all(isinstance(x, str) for pair in headers.items() for x in pair):
+            raise ConfigurationError("additional_headers must be a mapping of text to text")
+        super().__init__(url, **{name: value for name, value in given.items() if name != "additional_headers"})
+        self.additional_headers = headers
+        cloud = self.host is not None and self.host.lower().endswith(_CLOUD)
+        if self.https is None:
+            self.https = cloud or (url or "").lower().startswith("https://")
+        if self.https and self.port == self.default_port and given.get("port") is None and ":8080" not in (url or ""):
+            self.port = 443
+        self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if cloud else self.host)
+        self.grpc_port = self.grpc_port or (443 if cloud else 50051)
+
+
+class WeaviateDriver(Driver):
+    """A client of a server.
+
+    Args:
+        options: of the store.
+        asynchronous: whether to use the async client.
+    """
+
+    imports = ("weaviate",)
+    forks = "refuse"  # gRPC does not survive one
+    packages = ("weaviate", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "authlib")
+
+    def __init__(self, options: WeaviateOptions, *, asynchronous: bool) -> None:
+        self._options = options
+        self.where = options.where
+        self.given = options.client
+        self.asynchronous = asynchronous
+        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
+        self._errors = HttpErrors(self.where, "check its API key")
+
+    def open(self, deadline: Deadline) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries below it that are about to change
+            import weaviate
+        from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+
+        options, seconds = self._options, self.timeout
+        make = weaviate.WeaviateAsyncClient if self.asynchronous else weaviate.WeaviateClient
+        client = make(
+            weaviate.connect.ConnectionParams.from_params(
+                options.host, options.port, options.https, options.grpc_host, options.grpc_port, options.https
+            ),
+            auth_client_secret=Auth.api_key(options.api_key) if options.api_key else None,
+            additional_headers=dict(options.additional_headers) or None,
+            # The checks would ask the package index for a newer client as well. The probe asks the server alone.
+            skip_init_checks=True,
+            additional_config=AdditionalConfig(
+                timeout=Timeout(init=self.connect_timeout, query=seconds, insert=seconds)
+            ),
+        )
+        if self.asynchronous:
+            return _connected(client)
+        try:
+            client.connect()
+        except BaseException:
+            client.close()  # or it warns that it was left open
+            raise
+        return client
+
+    def close(self, client: Any) -> Any:
+        return client.close()
+
+    def abandon(self, client: Any) -> None:
+        if not self.asynchronous:
+            client.close()
+            return
+        # Its loop has ended, so nothing can be awaited; and it would warn that it was left open.
+        client._connection._client = client._connection._grpc_channel = None
+
+    def probe(self) -> Steps[None]:
+        yield lambda client: client.get_meta()
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        import httpx
+        from weaviate import exceptions
+
+        if isinstance(error, exceptions.UnexpectedStatusCodeError):
+            if error.status_code == 422 and "already exists" in str(error):
+                return TakenError(f"{self.where} has such a collection already")
+            return self._errors.error(error.status_code, error)
+        if isinstance(
+            error, (httpx.TransportError, exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError)
+        ):
+            return self._errors.silent(error)
+        if isinstance(error, exceptions.InsufficientPermissionsError):
+            return self._errors.error(403, error)
+        if isinstance(error, exceptions.WeaviateBaseError) and "could not find class" in str(error):
+            return GoneError(f"{self.where} has no such collection")
+        code = getattr(getattr(error, "error", None) or error.__cause__ or error, "code", None)
+        return self._errors.error(getattr(code(), "name", None) if callable(code) else None, error)
+
+
+async def _connected(client: Any) -> Any:
+    try:
+        await client.connect()
+    except BaseException:
+        await client.close()
+        raise
+    return client
