@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
-import uuid
 from abc import abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from praisonai_persistence.errors import ConflictError, DocumentExistsError, PersistenceError
+from praisonai_persistence.errors import (
+    ConflictError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    PersistenceError,
+)
 from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores.vector_engine import Opened, VectorSteps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from praisonai_persistence.filters import Compiler
     from praisonai_persistence.steps import Steps
@@ -27,37 +32,33 @@ E = TypeVar("E")
 
 
 class ClaimedSteps(VectorSteps[C, E]):
-    """For engines whose writes replace what is there, and that others write to as well.
+    """For engines that others write to as well, and that go wrong where two write one id at the same time.
 
-    Who inserts first writes a claim on the ids, then reads all claims on them. Of two who claim one id, at least one
-    reads the claim of the other, because each writes before it reads; so at most one goes on alone, and looks once more
-    whether the ids are taken before it writes. Who sees a claim with a smaller name than its own withdraws and begins
-    again; the one with the smallest waits for the others. So that one of them goes on.
+    Who writes first makes a claim on the ids, then reads all claims on them. Of two who claim one id, at least one
+    reads the claim of the other, because each writes before it reads; so at most one goes on alone. An insert then
+    looks once more whether the ids are taken. Who sees an older claim than its own withdraws and begins again; the
+    oldest waits for the others to end or to withdraw. So one of them always goes on.
 
-    A claim whose owner was killed stays. Who has seen the same claim in its way for ``lease`` seconds removes it; no
-    clocks are compared. That is longer than a write may take, or two of them could believe to be alone.
+    A claim whose owner was killed stays. Who has seen one claim in its way for as long as that claim says (its lease)
+    removes it; no clocks are compared. An owner that writes for long renews its claim, so a lease has to be longer than
+    one request may take: twice the ``timeout``.
 
-    It takes four requests more than an ``upsert``. The engine must be one where a write that was acknowledged is seen
-    by every read that begins afterwards.
+    It takes three requests more for an ``upsert``, and four more for an ``insert``. The engine must be one where a
+    write that was acknowledged is seen by every read that begins afterwards.
 
     Args:
         compiler: translates filters.
-        shared: whether there may be other writers; without, nothing is claimed.
+        timeout: seconds that one request may take.
     """
 
-    lease: ClassVar[float] = 45.0
-    """Seconds after which a claim that stands in the way is removed."""
-    patience: ClassVar[float] = 60.0
-    """Seconds that an insert waits for others who insert the same ids."""
-
-    def __init__(self, compiler: Compiler[E], *, shared: bool = True) -> None:
+    def __init__(self, compiler: Compiler[E], timeout: float) -> None:
         super().__init__(compiler)
-        self._shared = shared
-        self._stale: dict[str, str] = {}  # claims of interrupted inserts, which have written nothing, and where
+        self._lease = min(0xFFFF, int(2 * timeout) + 1)
+        self._stale: dict[str, str] = {}  # own claims that still have to be withdrawn, and where
 
     @abstractmethod
     def _claim(self, opened: C, claim: str, ids: Sequence[str]) -> Steps[None]:
-        """Write a claim on ids, under its name, a UUID as text."""
+        """Write a claim on ids under its name: 32 hexadecimal digits, which may stand for a UUID."""
 
     @abstractmethod
     def _claims(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
@@ -67,56 +68,112 @@ class ClaimedSteps(VectorSteps[C, E]):
     def _withdraw(self, opened: C, claim: str) -> Steps[None]:
         """Remove a claim; harmless if it is not there."""
 
+    @abstractmethod
+    def _store(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+        """Write rows, over those that exist, in one request."""
+
+    def _portions(self, opened: C, rows: Sequence[DocumentRow]) -> Iterable[Sequence[DocumentRow]]:
+        """Return the rows in order, as many at a time as go into one request."""
+        return [rows]
+
+    @staticmethod
+    def _now() -> float:
+        """Return seconds of a clock of this process's own."""
+        return time.monotonic()
+
+    def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._alone(opened, rows, new=False)
+
     def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
-        if not self._shared:
-            yield from self._put(opened, rows)
-            return
-        ids = [row.id for row in rows]
-        claim, writes = uuid.uuid4().hex, False
+        yield from self._alone(opened, rows, new=True)
+
+    def _alone(self, opened: C, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
+        """Write rows while nobody else writes any of their ids."""
+        own = _Own(opened.info.name, [row.id for row in rows], self._lease)
+        ended = False
         try:
             yield from self._tidy(opened)
-            yield from self._alone(opened, claim, ids)
-            if taken := (yield from self._taken(opened, ids)):
+            yield from self._win(opened, own)
+            if new and (taken := (yield from self._taken(opened, own.ids))):
                 raise DocumentExistsError(f"document {taken[0]!r} exists already; nothing was written")
-            writes = True
-            yield from self._put(opened, rows)
+            for some in self._portions(opened, rows):
+                yield from self._renew(opened, own)
+                yield from self._store(opened, some)
+            ended = True
+        except ConnectionFailedError:
+            raise  # to withdraw the claim would take as long again
         except PersistenceError:
-            writes = True
-            yield from self._tidy(opened, claim)
+            ended = True
+            yield from self._tidy(opened, own.claim)
             raise
         finally:
-            if not writes:
-                self._stale[claim] = opened.info.name
-        yield from self._tidy(opened, claim)
+            if not ended:  # also when interrupted: the request was cut off, so the next write withdraws the claim
+                self._stale[own.claim] = own.collection
+        yield from self._tidy(opened, own.claim)
 
     def _tidy(self, opened: C, *claims: str) -> Steps[None]:
-        """Remove claims; one that stays costs others time, and no more."""
-        stale = [claim for claim, name in list(self._stale.items()) if name == opened.info.name]
-        for claim in [*claims, *stale]:
+        """Withdraw own claims; one that stays costs others time, and no more."""
+        self._stale.update(dict.fromkeys(claims, opened.info.name))
+        for claim in [claim for claim, name in list(self._stale.items()) if name == opened.info.name]:
             with suppress(PersistenceError):
                 yield from self._withdraw(opened, claim)
                 self._stale.pop(claim, None)
 
-    def _alone(self, opened: C, claim: str, ids: Sequence[str]) -> Steps[None]:
+    def _renew(self, opened: C, own: _Own) -> Steps[None]:
+        """Claim anew, under a name that those who wait have not seen for long, if a claim has stood for a while."""
+        if self._now() - own.made > self._lease / 4:
+            former = own.claim
+            own.rename(self._now())
+            self._stale[former] = own.collection
+            yield from self._claim(opened, own.claim, own.ids)
+            yield from self._tidy(opened)
+
+    def _win(self, opened: C, own: _Own) -> Steps[None]:
         """Claim ids; return once nobody else has a claim on any of them."""
-        end = time.monotonic() + self.patience
+        begun, turns, stands, waits = self._now(), 0, False, False
         seen: dict[str, float] = {}
-        stands = False
         while True:
-            if not stands:
-                yield from self._claim(opened, claim, ids)
+            if stands:
+                yield from self._renew(opened, own)
+            elif not waits:
+                own.made = self._now()
+                yield from self._claim(opened, own.claim, own.ids)
                 stands = True
-            others = [other for other in (yield from self._claims(opened, ids)) if other != claim]
-            if not others:
+            found = yield from self._claims(opened, own.ids)
+            stands = stands and own.claim in found  # if not, somebody took its owner for dead
+            others = [other for other in found if other != own.claim]
+            if stands and not others:
                 return
-            now = time.monotonic()
+            now = self._now()
             seen = {other: seen.get(other, now) for other in others}
             for other, since in seen.items():
-                if now - since > self.lease:
+                if now - since > _lease(other):
                     yield from self._withdraw(opened, other)
-            if now > end:
-                raise ConflictError("others have been inserting documents of these ids all the time; try again later")
-            if min(others) < claim:
-                yield from self._withdraw(opened, claim)
+            if now - begun > 2 * max(map(_lease, [own.claim, *others])):
+                raise ConflictError("others have been writing documents of these ids all the time; try again later")
+            waits = bool(others) and min(others) < own.claim
+            if waits and stands:
+                yield from self._withdraw(opened, own.claim)
                 stands = False
-            yield Pause(random.uniform(0.002, 0.03))
+            turns += 1
+            yield Pause(random.uniform(0.003, 0.01) * (min(10, turns) if waits else 1))
+
+
+class _Own:
+    """A claim of this process: its name is when it was first made, a random part, and its lease."""
+
+    def __init__(self, collection: str, ids: list[str], lease: int) -> None:
+        self.collection = collection
+        self.ids = ids
+        self.made = 0.0
+        self._age, self._lease = format(time.time_ns() // 1_000_000, "012x"), lease
+        self.rename(0.0)
+
+    def rename(self, made: float) -> None:
+        """Take another name of the same age."""
+        self.made = made
+        self.claim = f"{self._age}{secrets.token_hex(8)}{self._lease:04x}"
+
+
+def _lease(claim: str) -> int:
+    return int(claim[-4:], 16)

@@ -20,7 +20,8 @@ class _Store(OptionsStore):
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: WeaviateOptions) -> tuple[WeaviateSteps, WeaviateDriver]:
-        steps = WeaviateSteps(check_prefix(options.table_prefix), options.consistency_level, options.replicas)
+        prefix = check_prefix(options.table_prefix)
+        steps = WeaviateSteps(prefix, options.consistency_level, options.replicas, options.timeout)
         return steps, WeaviateDriver(options, asynchronous=self._asynchronous)
 
 

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class WeaviateDriver(Driver):
 
     Args:
         options: of the store.
-        asynchronous: whether to use the async client.
+        asynchronous: whether the store is that of async callers. It has the sync client on threads, unless it was given
+            an async one: of that, nothing can be closed any more once its event loop has ended.
     """
 
     imports = ("weaviate",)
@@ -82,7 +83,7 @@ class WeaviateDriver(Driver):
         self._options = options
         self.where = options.where
         self.given = options.client
-        self.asynchronous = asynchronous
+        self.asynchronous = asynchronous and not hasattr(self.given, "__enter__") and self.given is not None
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(self.where, "check its API key")
 
@@ -93,23 +94,28 @@ class WeaviateDriver(Driver):
         from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 
         options, seconds = self._options, self.timeout
-        make = weaviate.WeaviateAsyncClient if self.asynchronous else weaviate.WeaviateClient
-        client = make(
+        client = weaviate.WeaviateClient(
             weaviate.connect.ConnectionParams.from_params(
                 options.host, options.port, options.https, options.grpc_host, options.grpc_port, options.https
             ),
             auth_client_secret=Auth.api_key(options.api_key) if options.api_key else None,
             additional_headers=dict(options.additional_headers) or None,
-            # The checks would ask the package index for a newer client as well. The probe asks the server alone.
+            # The checks would ask the package index for a newer client as well. What they ask the server is asked here.
             skip_init_checks=True,
-            additional_config=AdditionalConfig(
-                timeout=Timeout(init=self.connect_timeout, query=seconds, insert=seconds)
-            ),
+            additional_config=AdditionalConfig(timeout=Timeout(init=seconds, query=seconds, insert=seconds)),
         )
-        if self.asynchronous:
-            return _connected(client)
         try:
             client.connect()
+            import grpc
+
+            try:
+                # Else the client would repeat each request for a minute.
+                grpc.channel_ready_future(client._connection._grpc_channel).result(timeout=deadline.left())
+            except grpc.FutureTimeoutError as error:
+                raise ConnectionFailedError(
+                    f"{self.where} does not answer by gRPC at {options.grpc_host}:{options.grpc_port}: check grpc_port "
+                    f"and grpc_host"
+                ) from error
         except BaseException:
             client.close()  # or it warns that it was left open
             raise
@@ -119,11 +125,7 @@ class WeaviateDriver(Driver):
         return client.close()
 
     def abandon(self, client: Any) -> None:
-        if not self.asynchronous:
-            client.close()
-            return
-        # Its loop has ended, so nothing can be awaited; and it would warn that it was left open.
-        client._connection._client = client._connection._grpc_channel = None
+        client.close()  # which says nothing to the server, and does not wait
 
     def probe(self) -> Steps[None]:
         yield lambda client: client.get_meta()
@@ -136,22 +138,17 @@ class WeaviateDriver(Driver):
             if error.status_code == 422 and "already exists" in str(error):
                 return TakenError(f"{self.where} has such a collection already")
             return self._errors.error(error.status_code, error)
-        if isinstance(
-            error, (httpx.TransportError, exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError)
-        ):
-            return self._errors.silent(error)
         if isinstance(error, exceptions.InsufficientPermissionsError):
             return self._errors.error(403, error)
-        if isinstance(error, exceptions.WeaviateBaseError) and "could not find class" in str(error):
+        silent = (httpx.TransportError, exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError)
+        if isinstance(error, silent) or isinstance(error.__cause__, silent):
+            return self._errors.silent(error)
+        if isinstance(error, exceptions.WeaviateRetryError) or isinstance(
+            error.__context__, exceptions.WeaviateRetryError
+        ):
+            return self._errors.silent(error)
+        missing = ("could not find class", "no such prop")
+        if isinstance(error, exceptions.WeaviateBaseError) and any(text in str(error) for text in missing):
             return GoneError(f"{self.where} has no such collection")
-        code = getattr(getattr(error, "error", None) or error.__cause__ or error, "code", None)
+        code = getattr(error.__cause__ or error.__context__ or error, "code", None)
         return self._errors.error(getattr(code(), "name", None) if callable(code) else None, error)
-
-
-async def _connected(client: Any) -> Any:
-    try:
-        await client.connect()
-    except BaseException:
-        await client.close()
-        raise
-    return client
