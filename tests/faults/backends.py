@@ -47,6 +47,7 @@ class Backend:
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
+WEAVIATE = "praisonai_persistence_weaviate"
 
 BACKENDS = {
     backend.name: backend
@@ -65,5 +66,6 @@ BACKENDS = {
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
+        Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate"),
     )
 }

@@ -64,6 +64,8 @@ class WeaviateOptions(Options):
             self.port = 443
         self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if cloud else self.host)
         self.grpc_port = self.grpc_port or (443 if cloud else 50051)
+        if self.host is not None and (self.grpc_host, self.grpc_port) == (self.host, self.port):
+            raise ConfigurationError("grpc_port must be another one than the port, unless grpc_host is another host")
 
 
 class WeaviateDriver(Driver):
@@ -96,7 +98,7 @@ class WeaviateDriver(Driver):
         options, seconds = self._options, self.timeout
         client = weaviate.WeaviateClient(
             weaviate.connect.ConnectionParams.from_params(
-                options.host, options.port, options.https, options.grpc_host, options.grpc_port, options.https
+                str(options.host), options.port, options.https, options.grpc_host, options.grpc_port, options.https
             ),
             auth_client_secret=Auth.api_key(options.api_key) if options.api_key else None,
             additional_headers=dict(options.additional_headers) or None,
@@ -106,7 +108,7 @@ class WeaviateDriver(Driver):
         )
         try:
             client.connect()
-            import grpc
+            import grpc  # type: ignore[import-untyped]
 
             try:
                 # Else the client would repeat each request for a minute.

@@ -159,7 +159,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
         def text(name: str, *, searched: bool, many: bool = False) -> Any:
             kind = config.DataType.TEXT_ARRAY if many else config.DataType.TEXT
-            token = {"tokenization": field} if searched else {}
+            token: dict[str, Any] = {"tokenization": field} if searched else {}
             return config.Property(
                 name=name, data_type=kind, index_filterable=searched, index_searchable=False, **token
             )
