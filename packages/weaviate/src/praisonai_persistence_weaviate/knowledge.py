@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from array import array
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.errors import BackendError, SchemaError
@@ -13,7 +12,6 @@ from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.claimed import ClaimedSteps
 from praisonai_persistence.stores.projection import (
-    TokenCompiler,
     bounded_query,
     product_distance,
     project_rows,
@@ -28,6 +26,7 @@ from praisonai_persistence.stores.vector_documents import (
     pages,
 )
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
+from praisonai_persistence_weaviate._filters import FilterCompiler, filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,42 +52,11 @@ def _object(key: str) -> str:
     return str(uuid.uuid5(_WORKSPACE, key))
 
 
-@cache
-def _filter() -> Any:
-    from weaviate.classes.query import Filter
-
-    return Filter
-
-
 class _Place(NamedTuple):
     """Weaviate's name of a collection, and the property that tells it from another one of its name."""
 
     name: str
     mark: str
-
-
-class FilterCompiler(TokenCompiler[Any]):
-    """To Weaviate's filters."""
-
-    most_parts = 1_000
-
-    def has(self, tokens: Sequence[str]) -> Any:
-        return _filter().by_property("tokens").contains_any(list(tokens))
-
-    def bound(self, name: str, number: float, *, upper: bool) -> Any:
-        return self.has_key(name)  # a server need not take properties that it was not told of: checked afterwards
-
-    def all_of(self, parts: Sequence[Any]) -> Any:
-        return _filter().all_of(list(parts))
-
-    def any_of(self, parts: Sequence[Any]) -> Any:
-        return _filter().any_of(list(parts))
-
-    def negate(self, part: Any) -> Any:
-        return _filter().not_(part)
-
-    def nothing(self) -> Any:
-        return self.has(["none"])
 
 
 class WeaviateSteps(ClaimedSteps[Collection, Any]):
@@ -196,7 +164,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     def _claims(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
         found: list[str] = []
         for some in pages(ids, _PAGE):
-            chosen = _filter().by_property("claims").contains_any([_object(key) for key in some])
+            chosen = filters().by_property("claims").contains_any([_object(key) for key in some])
             answer = yield lambda client, chosen=chosen: self._on_client(client, opened).query.fetch_objects(
                 filters=chosen, limit=_PAGE, return_properties=[]
             )
@@ -247,7 +215,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         chosen = where = _where(opened, None, expression)
         while objects := (yield from page(where, size, Sort.by_property("at", ascending=True))):
             found += objects
-            where = _all(chosen, _filter().by_property("at").greater_than(objects[-1].properties["at"]))
+            where = _all(chosen, filters().by_property("at").greater_than(objects[-1].properties["at"]))
         return found
 
     def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterable[Sequence[DocumentRow]]:
@@ -331,13 +299,13 @@ def _encoded(name: str) -> str:
 
 
 def _all(*parts: Any) -> Any:
-    return _filter().all_of(list(parts))
+    return filters().all_of(list(parts))
 
 
 def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Any:
-    parts = [_filter().by_property(opened.engine.mark).equal(_ANY)]
+    parts = [filters().by_property(opened.engine.mark).equal(_ANY)]
     if ids is not None:
-        parts = [_filter().by_id().contains_any([_object(key) for key in ids]), *parts]
+        parts = [filters().by_id().contains_any([_object(key) for key in ids]), *parts]
     if expression is not None:
         parts.append(expression)
     return parts[0] if len(parts) == 1 else _all(*parts)
