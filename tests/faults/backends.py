@@ -60,6 +60,7 @@ SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgr
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
+WEAVIATE = "praisonai_persistence_weaviate"
 
 CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
 LANCE_TEARS = "a write that is under way when the folder goes may leave a table in the new one that cannot be read"
@@ -101,5 +102,7 @@ BACKENDS = {
         Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
         Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
+        # A killed writer's ids are waited for twice as long as a request may take.
+        Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
     )
 }

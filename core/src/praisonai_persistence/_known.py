@@ -58,6 +58,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "unix": ("praisonai-persistence-redis", "praisonai_persistence_redis:RedisKnowledgeStore"),
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteKnowledgeStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteKnowledgeStore"),
+        "async_weaviate": ("praisonai-persistence-weaviate", "praisonai_persistence_weaviate:AsyncWeaviateKnowledgeStore"),
+        "weaviate": ("praisonai-persistence-weaviate", "praisonai_persistence_weaviate:WeaviateKnowledgeStore"),
     },
     "state": {
         "aiomysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Projection",
     "TokenCompiler",
+    "bounded_query",
     "field",
     "product_distance",
     "project",
@@ -268,3 +269,19 @@ def ranked_vector(distance: str, vector: array[float], *, query: bool = False) -
     if length == 0 or abs(length - 1) < _UNIT:
         return vector
     return array("f", [number / length for number in vector])
+
+
+def bounded_query(distance: str, query: array[float]) -> list[float]:
+    """Return a query, made shorter for ``dot``, so that its product with any embedding is finite in 32-bit floats.
+
+    Engines compute in these, and answer in JSON, which has no infinity. A power of two changes no digit, and no order.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+    """
+    size = sum(map(abs, query)) if distance == "dot" else 0.0
+    if size <= 0.5:
+        return query.tolist()
+    scale = math.ldexp(0.5, -math.frexp(size)[1])
+    return [part * scale for part in query]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import Projection, field, product_distance, project_rows
+from praisonai_persistence.stores.projection import Projection, bounded_query, field, product_distance, project_rows
 from praisonai_persistence.stores.vector_documents import (
     batches,
     collection_facts,
@@ -145,7 +144,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         parameters = models().SearchParams(exact=True) if self._exact else None
         found = yield lambda client: client.query_points(
             opened.engine,
-            query=_tamed(query) if opened.info.distance == "dot" else query.tolist(),
+            query=bounded_query(opened.info.distance, query),
             query_filter=_filter(None, expression),
             search_params=parameters,
             limit=min(limit, _MOST),
@@ -199,18 +198,6 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
             yield lambda client, name=name, kind=kind: client.create_payload_index(
                 opened.engine, field_name=name, field_schema=kind, wait=True
             )
-
-
-def _tamed(query: array[float]) -> list[float]:
-    """Return a query whose product with any embedding is finite in single precision, in which a server computes.
-
-    Its answers are JSON, which has no infinity. A power of two changes no digit, and not the order.
-    """
-    size = sum(map(abs, query))
-    if size <= 0.5:
-        return query.tolist()
-    scale = math.ldexp(0.5, -math.frexp(size)[1])
-    return [part * scale for part in query]
 
 
 def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:

@@ -1,0 +1,61 @@
+"""Weaviate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from ._engine import PASSWORD, USER, Engine, json_request
+
+
+class Weaviate(Engine):
+    """Weaviate, which is asked by REST and by gRPC."""
+
+    name = "weaviate"
+    image = "semitechnologies/weaviate:1.39.0"
+    port = 8080
+    other_ports = (50051,)
+    container_environment: ClassVar[dict[str, str]] = {
+        "PERSISTENCE_DATA_PATH": "/var/lib/weaviate",
+        "AUTHENTICATION_APIKEY_ENABLED": "true",
+        "AUTHENTICATION_APIKEY_ALLOWED_KEYS": PASSWORD,
+        "AUTHENTICATION_APIKEY_USERS": USER,
+        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
+        "DEFAULT_VECTORIZER_MODULE": "none",
+        "CLUSTER_HOSTNAME": "node1",
+        "DISABLE_TELEMETRY": "true",
+    }
+    question = "GET /v1/schema"
+
+    @classmethod
+    def make_url(cls, host: str, port: int, *others: int) -> str:
+        return f"weaviate://:{PASSWORD}@{host}:{port}?grpc_port={others[0]}"
+
+    def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Make a request: a method and a path, and what to send as JSON."""
+        return [(json_request(self.url, sql, {"Authorization": f"Bearer {PASSWORD}"}, *parameters),)]
+
+    @property
+    def version(self) -> str:
+        return f"Weaviate {self.execute('GET /v1/meta')[0][0]['version']}"
+
+    def tables(self, prefix: str) -> list[str]:
+        """The names of the collections of a prefix."""
+        found = self.execute("GET /v1/schema")[0][0]["classes"]
+        return [item["class"] for item in found if item["class"].startswith(prefix)]
+
+    def drop(self, prefix: str) -> None:
+        for name in self.tables(prefix):
+            self.execute(f"DELETE /v1/schema/{name}")
+
+    @contextlib.contextmanager
+    def space(self) -> Iterator[dict[str, str]]:
+        if self.tables(""):
+            pytest.fail("the tests need a server without collections, because they delete them", pytrace=False)
+        try:
+            yield {"url": self.url}
+        finally:
+            self.drop("")
