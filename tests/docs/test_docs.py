@@ -194,7 +194,7 @@ def test_timeouts_are_those_of_the_packages():
     start = next(place for place, row in enumerate(rows) if "`connect_timeout`" in row)
     head, rows = rows[start], rows[start + 2 : start + 9]
     names = [row[0].strip("[").split("]")[0] for row in rows]
-    assert names == ["chroma", "mysql", "pgvector", "postgres", "qdrant", "redis", "weaviate"]
+    assert names == ["chroma", "mysql", "pgvector", "postgres", "qdrant", "redis", "turso", "weaviate"]
     for row in rows:
         document = row[0].partition("(")[2].partition("#")[0]
         own = {cell[0].split("`")[1]: cell[1] for cell in cells(document) if cell[0].startswith("`")}
