@@ -13,50 +13,10 @@ import sys
 import textwrap
 
 import pytest
-
-REAL = {
-    "praisonai/__init__.py": "from . import cli\nmine = 'praisonai'\n",
-    "praisonai/cli.py": "mine = 'cli'\ndef late():\n    from .persistence import mine\n    return mine\n",
-    "praisonai/persistence/__init__.py": "mine = 'persistence'\n",
-    "praisonai/persistence/registry.py": "mine = 'registry'\n",
-    "praisonai/persistence/conversation/__init__.py": "mine = 'conversation'\n",
-    "praisonai/db/__init__.py": "mine = 'db'\n",
-    "praisonaiagents/__init__.py": "",
-    "praisonaiagents/session/__init__.py": "class DefaultSessionStore: pass\nclass Other: pass\n",
-    "praisonaiagents/session/store.py": "class DefaultSessionStore: pass\ndef get_default_session_store(): pass\n",
-}
+from programs import REAL
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run a program; it prints JSON by lines."""
-
-    def run(code: str, *, real: bool = False, arguments: tuple[str, ...] = (), check: bool = True):
-        site = tmp_path / "site"
-        site.mkdir(exist_ok=True)
-        for name, text in REAL.items() if real else ():
-            (site / name).parent.mkdir(parents=True, exist_ok=True)
-            (site / name).write_text(text, encoding="utf-8")
-        program = tmp_path / "program.py"
-        program.write_text(textwrap.dedent(code), encoding="utf-8")
-        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
-        ended = subprocess.run(
-            [sys.executable, "-X", "dev", *arguments, str(program)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-        if not check:
-            return ended
-        assert (ended.returncode, ended.stderr) == (0, "")
-        return [json.loads(line) for line in ended.stdout.splitlines()]
-
-    return run
-
-
-def test_every_path_of_praisonai_leads_here(run):
+def test_every_path_of_praisonai_leads_here(program):
     code = """
         import json
         import praisonai_persistence, praisonai_persistence.compat
@@ -90,7 +50,7 @@ def test_every_path_of_praisonai_leads_here(run):
             except AttributeError as error:
                 print(json.dumps(str(error)))
     """
-    assert run(code) == [
+    assert program(code) == [
         "praisonai.persistence.nonsense",
         "praisonai.persistence.conversation.nonsense",
         "praisonai.x",
@@ -100,7 +60,7 @@ def test_every_path_of_praisonai_leads_here(run):
 
 
 @pytest.mark.parametrize("imported_before", [False, True])
-def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, imported_before):
+def test_of_an_installed_praisonai_only_these_are_replaced(program, tmp_path, imported_before):
     code = f"""
         import json
         if {imported_before}:
@@ -125,7 +85,7 @@ def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, import
             praisonaiagents.session.Other.__module__, praisonaiagents.session.store.DefaultSessionStore.__module__
         ]))
     """
-    assert run(code, real=True) == [
+    assert program(code, real=True) == [
         ["praisonai", "cli"],
         "late",
         ["praisonaiagents.session", "praisonaiagents.session.store"],
@@ -135,15 +95,15 @@ def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, import
     assert files == REAL
 
 
-def test_without_the_opt_in_everything_is_praisonais_own(run):
+def test_without_the_opt_in_everything_is_praisonais_own(program):
     code = """
         import json, praisonai_persistence, praisonai.persistence.conversation, praisonai.db
         print(json.dumps([praisonai.persistence.mine, praisonai.persistence.conversation.mine, praisonai.db.mine]))
     """
-    assert run(code, real=True) == [["persistence", "conversation", "db"]]
+    assert program(code, real=True) == [["persistence", "conversation", "db"]]
 
 
-def test_a_program_is_run_with_its_arguments(run, tmp_path):
+def test_a_program_is_run_with_its_arguments(program, tmp_path):
     (tmp_path / "beside.py").write_text("value = 1\n")
     code = """
         import json, sys
@@ -168,7 +128,7 @@ def test_a_program_is_run_with_its_arguments(run, tmp_path):
         assert ended.stderr.startswith("usage: python -m praisonai_persistence.compat")
 
 
-def test_adapters_of_one_backend(run):
+def test_adapters_of_one_backend(program):
     code = """
         import json
         import praisonai_persistence.compat
@@ -186,7 +146,7 @@ def test_adapters_of_one_backend(run):
             except ValueError as error:
                 print(json.dumps(str(error)))
     """
-    first, *refused = run(code)
+    first, *refused = program(code)
     assert first == [
         "postgresql://postgres:a%2Fb%40c@h:5432/praisonai",
         None,

@@ -30,6 +30,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
         "sqlite_async": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
+        "sqlite_sync": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
+        "sync_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
     },
     "knowledge": {
         "async_chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:AsyncChromaKnowledgeStore"),

@@ -120,19 +120,25 @@ class StateStore(SyncStore):
         self.set(key, value, ttl)
         return True
 
-    def incr(self, key: str, by: int = 1) -> int:
+    def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
         """Add ``by`` to an integer, 0 if absent, and return the sum; a time to live stays.
+
+        ``amount`` is another name of ``by``.
 
         Raises:
             WrongTypeError: the value is no integer (True and 1.0 are none).
         """
-        number = 0
+        number, step = 0, by if amount is None else amount
         if self.exists(key):
             number = self.get(key)
             if type(number) is not int:
                 raise WrongTypeError(f"key {key!r} holds a value that is no integer")
-        self.set(key, number + by, self.ttl(key))
-        return number + by
+        self.set(key, number + step, self.ttl(key))
+        return number + step
+
+    def decr(self, key: str, amount: int = 1) -> int:
+        """Subtract ``amount`` from an integer, 0 if absent, and return the rest; see [incr][StateStore.incr]."""
+        return self.incr(key, -amount if type(amount) is int else amount)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those keys that exist."""
@@ -242,15 +248,19 @@ class AsyncStateStore(AsyncStore):
         await self.set(key, value, ttl)
         return True
 
-    async def incr(self, key: str, by: int = 1) -> int:
+    async def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
         """See [StateStore.incr][]."""
-        number = 0
+        number, step = 0, by if amount is None else amount
         if await self.exists(key):
             number = await self.get(key)
             if type(number) is not int:
                 raise WrongTypeError(f"key {key!r} holds a value that is no integer")
-        await self.set(key, number + by, await self.ttl(key))
-        return number + by
+        await self.set(key, number + step, await self.ttl(key))
+        return number + step
+
+    async def decr(self, key: str, amount: int = 1) -> int:
+        """See [StateStore.decr][]."""
+        return await self.incr(key, -amount if type(amount) is int else amount)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """See [StateStore.get_many][]."""
