@@ -491,6 +491,12 @@ from praisonai.persistence.conversation.base import validate_identifier
 from praisonai.persistence.knowledge.base import validate_dimension
 os.environ["REDIS_URL"], os.environ["OTHER"] = "redis://h", "o"
 print(json.dumps([get_env_var("redis_url"), get_env_var("other"), get_env_var("none", "d"), ENV_VARS["state_url"]]))
+from praisonai.persistence.config import PersistenceConfig
+from praisonai.persistence import PersistenceConfig as Same
+config = PersistenceConfig("sqlite", "sqlite:///a.db", {"table_prefix": "x_"}, state_store="memory")
+config.user_id = "u"
+assert Same is PersistenceConfig and PersistenceConfig.from_dict(config.to_dict()) == config
+print(json.dumps([config.validate(), config.conversation_url, config.conversation_options, config.user_id]))
 found = list_available_backends()
 print(json.dumps(["sync_sqlite" in found["conversation"], "qdrant" in found["knowledge"], "memory" in found["state"]]))
 print(json.dumps([validate_identifier("praison_"), validate_dimension(65536), validate_dimension(9, max_dim=9)]))
@@ -503,6 +509,7 @@ for call in (lambda: validate_identifier("a b"), lambda: validate_dimension(0), 
     )
     assert program(code) == [
         ["redis://h", "o", "d", "PRAISONAI_STATE_URL"],
+        [True, "sqlite:///a.db", {"table_prefix": "x_"}, "u"],
         [True, True, True],
         ["praison_", 65536, 9],
         "InvalidIdentifierError",

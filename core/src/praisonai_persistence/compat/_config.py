@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from praisonai_persistence.config import PersistenceConfig as _Config
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.registry import get_default_registry
 
-__all__ = ["ENV_VARS", "get_env_var", "list_available_backends", "validate_dimension", "validate_identifier"]
+__all__ = [
+    "ENV_VARS",
+    "PersistenceConfig",
+    "get_env_var",
+    "list_available_backends",
+    "validate_dimension",
+    "validate_identifier",
+]
 
 _OF_PRAISONAI = ("conversation_store", "knowledge_store", "state_store", "session_id", "user_id")
 _OF_VENDORS = """
@@ -33,6 +41,49 @@ ENV_VARS: dict[str, str] = {
     "surrealdb_namespace": "SURREALDB_NS",
 }
 """PraisonAI's name of a setting -> its environment variable."""
+
+
+class PersistenceConfig(_Config):
+    """The configuration, with its fields in PraisonAI's order; they can be changed."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        conversation_store: str | None = None,
+        conversation_url: str | None = None,
+        conversation_options: dict[str, Any] | None = None,
+        knowledge_store: str | None = None,
+        knowledge_url: str | None = None,
+        knowledge_options: dict[str, Any] | None = None,
+        state_store: str | None = None,
+        state_url: str | None = None,
+        state_options: dict[str, Any] | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        auto_create_tables: bool = True,
+        lazy_init: bool = True,
+    ) -> None:
+        super().__init__(
+            conversation_url,
+            knowledge_url,
+            state_url,
+            {} if conversation_options is None else conversation_options,
+            {} if knowledge_options is None else knowledge_options,
+            {} if state_options is None else state_options,
+            conversation_store,
+            knowledge_store,
+            state_store,
+            session_id,
+            user_id,
+            auto_create_tables,
+            lazy_init,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 def get_env_var(key: str, default: str | None = None) -> str | None:

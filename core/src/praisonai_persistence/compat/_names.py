@@ -49,14 +49,18 @@ OWN_MODULES = {f"{_PERSISTENCE}._valkey_client": "the client of its Valkey store
 
 _HOOKS = ("PersistentAgent", "create_persistent_session", "wrap_agent_with_persistence")
 EXTRA: dict[str, dict[str, str]] = {
-    _PERSISTENCE: {name: f"{_PERSISTENCE}.hooks:{name}" for name in _HOOKS},
+    _PERSISTENCE: {
+        **{name: f"{_PERSISTENCE}.hooks:{name}" for name in _HOOKS},
+        "PersistenceConfig": f"{_OWN}.compat._config:PersistenceConfig",
+    },
     f"{_PERSISTENCE}.conversation.base": {"validate_identifier": f"{_OWN}.compat._config:validate_identifier"},
     f"{_PERSISTENCE}.knowledge.base": {
         "validate_dimension": f"{_OWN}.compat._config:validate_dimension",
         "validate_identifier": f"{_OWN}.compat._config:validate_identifier",
     },
     f"{_PERSISTENCE}.config": {
-        name: f"{_OWN}.compat._config:{name}" for name in ("ENV_VARS", "get_env_var", "list_available_backends")
+        name: f"{_OWN}.compat._config:{name}"
+        for name in ("ENV_VARS", "PersistenceConfig", "get_env_var", "list_available_backends")
     },
 }
 """A module of PraisonAI -> a name that its module here has not -> where it stands."""
