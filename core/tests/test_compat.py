@@ -88,11 +88,59 @@ def test_of_an_installed_praisonai_only_these_are_replaced(program, tmp_path, im
     assert program(code, real=True) == [
         ["praisonai", "cli"],
         "late",
-        ["praisonaiagents.session", "praisonaiagents.session.store"],
+        ["praisonaiagents.session", "praisonai_persistence_json.sessions"],
     ]
     site = tmp_path / "site"
     files = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*") if path.is_file()}
     assert files == REAL
+
+
+AGENTS = {
+    "praisonaiagents/__init__.py": "",
+    "praisonaiagents/session/__init__.py": (
+        "from .store import DefaultSessionStore, get_default_session_store\n"
+        "from .hierarchy import HierarchicalSessionStore, get_hierarchical_session_store\n"
+    ),
+    "praisonaiagents/session/store.py": (
+        "class DefaultSessionStore:\n    _private = 1\n"
+        "_default_store = None\ndef get_default_session_store(): return _default_store\n"
+    ),
+    "praisonaiagents/session/hierarchy.py": (
+        "from .store import DefaultSessionStore\n"
+        "class HierarchicalSessionStore(DefaultSessionStore): pass\n"
+        "def get_hierarchical_session_store(): return HierarchicalSessionStore()\n"
+    ),
+    "praisonaiagents/session/late.py": (
+        "from .store import DefaultSessionStore\nclass Late(DefaultSessionStore): pass\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("imported_before", [False, True])
+def test_session_stores_of_agents(program, imported_before):
+    code = f"""
+        import json, os
+        os.environ["PRAISONAI_HOME"] = os.getcwd()
+        if {imported_before}:
+            import praisonaiagents.session
+        import praisonai_persistence.compat
+        from praisonai_persistence.sessions import DefaultSessionStore as ours
+        from praisonaiagents.session import HierarchicalSessionStore, get_default_session_store
+        from praisonaiagents.session import get_hierarchical_session_store
+        from praisonaiagents.session.store import DefaultSessionStore
+        from praisonaiagents.session.late import Late
+        from praisonaiagents.session import store
+        assert DefaultSessionStore is store.DefaultSessionStore is ours
+        assert isinstance(get_default_session_store(), DefaultSessionStore)
+        assert isinstance(get_hierarchical_session_store(), HierarchicalSessionStore)
+        assert issubclass(HierarchicalSessionStore, DefaultSessionStore)
+        store._default_store = injected = DefaultSessionStore(os.getcwd())
+        assert get_default_session_store() is store.get_default_session_store() is injected
+        print(json.dumps([getattr(Late, "_private", None), Late.__mro__[1].__module__]))
+    """
+    own = [1, "praisonaiagents.session.store"]
+    # What is imported after the replacement derives from theirs, too.
+    assert program(code, real=AGENTS) == [own]
 
 
 def test_without_the_opt_in_everything_is_praisonais_own(program):

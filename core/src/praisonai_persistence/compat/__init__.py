@@ -13,8 +13,10 @@ From then on, in this process:
   else in it stays its own.
 * stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well.
 * so is what ``db(...)`` of praisonaiagents makes, because that asks ``praisonai.db`` for it.
-* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore`` and
-  ``get_default_session_store`` of ``praisonaiagents.session`` are this project's; they keep the same files.
+* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
+  ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
+  project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
+  classes of that package stay as they are.
 
 No file of another distribution is written. Objects that were taken from the replaced modules before stay what they are.
 """
@@ -40,12 +42,20 @@ __all__ = ["install"]
 
 _OWN = "praisonai_persistence"
 _ROOT = "praisonai"
-_SESSIONS = ("DefaultSessionStore", "HierarchicalSessionStore", "get_default_session_store")
+_AGENTS_SESSION = "praisonaiagents.session"
 _PATCHED = {
-    "praisonaiagents.session": _SESSIONS,
-    # Its stores stay what they are there, for others of its classes derive from them.
-    "praisonaiagents.session.store": _SESSIONS[2:],
+    _AGENTS_SESSION: (
+        "DefaultSessionStore",
+        "HierarchicalSessionStore",
+        "get_default_session_store",
+        "get_hierarchical_session_store",
+    ),
+    f"{_AGENTS_SESSION}.store": ("DefaultSessionStore", "get_default_session_store"),
+    f"{_AGENTS_SESSION}.hierarchy": ("HierarchicalSessionStore", "get_hierarchical_session_store"),
 }
+"""A module of praisonaiagents -> the names that are this project's in it."""
+_theirs: dict[str, Any] = {}
+"""PraisonAI's own ``DefaultSessionStore``, once it is replaced: other classes of its package derive from it."""
 
 
 class _Alias(ModuleType):
@@ -104,7 +114,14 @@ class _PatchLoader(Loader):
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        self._inner.exec_module(module)
+        store = sys.modules.get(f"{_AGENTS_SESSION}.store")
+        if store is not None:
+            store.__dict__.update(_theirs)
+        try:
+            self._inner.exec_module(module)
+        finally:
+            if store is not None and _theirs:
+                _patch(store)
         _patch(module)
 
     def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
@@ -120,7 +137,7 @@ class _Finder(MetaPathFinder):
         own = _names.target(fullname)
         if own is not None and not _stays(fullname, path):
             return _alias(fullname, own, path)
-        if fullname in _PATCHED and _has_sessions():
+        if fullname.startswith(_AGENTS_SESSION) and fullname.count(".") <= 2 and _has_sessions():
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None:
@@ -169,9 +186,14 @@ def _has_sessions() -> bool:
 
 
 def _patch(module: ModuleType) -> None:
-    sessions = import_module(f"{_OWN}.sessions")
-    for name in _PATCHED[module.__name__]:
-        setattr(module, name, getattr(sessions, name))
+    sessions = import_module(f"{_OWN}.compat._sessions")
+    for name in _PATCHED.get(module.__name__, ()):
+        own = getattr(sessions, name)
+        if name == "DefaultSessionStore" and module.__name__ != _AGENTS_SESSION:
+            found = module.__dict__.get(name)
+            if found is not None and found is not own:
+                _theirs[name] = found
+        setattr(module, name, own)
 
 
 def install() -> None:
