@@ -32,8 +32,8 @@ from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence import _praisonai_names as _names
 from praisonai_persistence._registry_names import PraisonAINames
-from praisonai_persistence.compat import _names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
