@@ -3,7 +3,8 @@
 * `core/src/praisonai_persistence/_known.py`: names and aliases of the backends, for the pip lines in errors;
 * the extras of the core in its `pyproject.toml`, and `[project.urls]` in that of every package;
 * the tables of options in the packages' READMEs, between `<!-- options MODULE:CLASS -->` and `<!-- options end -->`;
-* the table of backends in the README.
+* the table of backends in the README;
+* `docs/compatibility.md`, see `compatibility.py`.
 
 `check_repo.py` fails when one of them is out of date.
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import compatibility
 import readme_table
 import repo
 
@@ -106,6 +108,8 @@ def derived(root: Path = repo.ROOT) -> Iterator[tuple[Path, str]]:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if readme_table.current(text) is not None:
         yield path, readme_table.replaced(text, readme_table.table(root))
+    if (core.source / "_praisonai.py").is_file():
+        yield root / "docs" / "compatibility.md", compatibility.page(root)
 
 
 def outdated(root: Path = repo.ROOT) -> Iterator[str]:

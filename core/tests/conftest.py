@@ -181,3 +181,15 @@ class Memory(ConversationStoreSuite):
 @pytest.fixture
 def run(tmp_path: Path) -> KitRun:
     return KitRun(tmp_path)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Run a program; it prints JSON by lines. With ``real=True`` praisonai is installed."""
+    from programs import REAL, run_program
+
+    def run(code: str, *, real: bool | dict[str, str] = False, **options: object):
+        files = REAL if real is True else real or {}
+        return run_program(tmp_path, code, real=files, **options)
+
+    return run

@@ -13,50 +13,10 @@ import sys
 import textwrap
 
 import pytest
-
-REAL = {
-    "praisonai/__init__.py": "from . import cli\nmine = 'praisonai'\n",
-    "praisonai/cli.py": "mine = 'cli'\ndef late():\n    from .persistence import mine\n    return mine\n",
-    "praisonai/persistence/__init__.py": "mine = 'persistence'\n",
-    "praisonai/persistence/registry.py": "mine = 'registry'\n",
-    "praisonai/persistence/conversation/__init__.py": "mine = 'conversation'\n",
-    "praisonai/db/__init__.py": "mine = 'db'\n",
-    "praisonaiagents/__init__.py": "",
-    "praisonaiagents/session/__init__.py": "class DefaultSessionStore: pass\nclass Other: pass\n",
-    "praisonaiagents/session/store.py": "class DefaultSessionStore: pass\ndef get_default_session_store(): pass\n",
-}
+from programs import REAL
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run a program; it prints JSON by lines."""
-
-    def run(code: str, *, real: bool = False, arguments: tuple[str, ...] = (), check: bool = True):
-        site = tmp_path / "site"
-        site.mkdir(exist_ok=True)
-        for name, text in REAL.items() if real else ():
-            (site / name).parent.mkdir(parents=True, exist_ok=True)
-            (site / name).write_text(text, encoding="utf-8")
-        program = tmp_path / "program.py"
-        program.write_text(textwrap.dedent(code), encoding="utf-8")
-        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
-        ended = subprocess.run(
-            [sys.executable, "-X", "dev", *arguments, str(program)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-        if not check:
-            return ended
-        assert (ended.returncode, ended.stderr) == (0, "")
-        return [json.loads(line) for line in ended.stdout.splitlines()]
-
-    return run
-
-
-def test_every_path_of_praisonai_leads_here(run):
+def test_every_path_of_praisonai_leads_here(program):
     code = """
         import json
         import praisonai_persistence, praisonai_persistence.compat
@@ -77,7 +37,7 @@ def test_every_path_of_praisonai_leads_here(run):
         assert ConversationStore is Same is own.ConversationStore and Again is own.PersistenceOrchestrator
         assert CONVERSATION_STORES is own.CONVERSATION_STORES and KnowledgeDocument is own.KnowledgeDocument
         assert StateStore is own.StateStore and DB is PraisonDB is PraisonAIDB is own.Db
-        assert create_state_store is own.create_state_store and PersistenceConfig is own.PersistenceConfig
+        assert create_state_store is own.create_state_store and issubclass(PersistenceConfig, own.PersistenceConfig)
         assert "StateStore" in dir(praisonai.persistence.state)
         for name in ("praisonai.persistence.nonsense", "praisonai.persistence.conversation.nonsense", "praisonai.x"):
             try:
@@ -90,7 +50,7 @@ def test_every_path_of_praisonai_leads_here(run):
             except AttributeError as error:
                 print(json.dumps(str(error)))
     """
-    assert run(code) == [
+    assert program(code) == [
         "praisonai.persistence.nonsense",
         "praisonai.persistence.conversation.nonsense",
         "praisonai.x",
@@ -100,7 +60,7 @@ def test_every_path_of_praisonai_leads_here(run):
 
 
 @pytest.mark.parametrize("imported_before", [False, True])
-def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, imported_before):
+def test_of_an_installed_praisonai_only_these_are_replaced(program, tmp_path, imported_before):
     code = f"""
         import json
         if {imported_before}:
@@ -125,25 +85,73 @@ def test_of_an_installed_praisonai_only_these_are_replaced(run, tmp_path, import
             praisonaiagents.session.Other.__module__, praisonaiagents.session.store.DefaultSessionStore.__module__
         ]))
     """
-    assert run(code, real=True) == [
+    assert program(code, real=True) == [
         ["praisonai", "cli"],
         "late",
-        ["praisonaiagents.session", "praisonaiagents.session.store"],
+        ["praisonaiagents.session", "praisonai_persistence_json.sessions"],
     ]
     site = tmp_path / "site"
     files = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*") if path.is_file()}
     assert files == REAL
 
 
-def test_without_the_opt_in_everything_is_praisonais_own(run):
+AGENTS = {
+    "praisonaiagents/__init__.py": "",
+    "praisonaiagents/session/__init__.py": (
+        "from .store import DefaultSessionStore, get_default_session_store\n"
+        "from .hierarchy import HierarchicalSessionStore, get_hierarchical_session_store\n"
+    ),
+    "praisonaiagents/session/store.py": (
+        "class DefaultSessionStore:\n    _private = 1\n"
+        "_default_store = None\ndef get_default_session_store(): return _default_store\n"
+    ),
+    "praisonaiagents/session/hierarchy.py": (
+        "from .store import DefaultSessionStore\n"
+        "class HierarchicalSessionStore(DefaultSessionStore): pass\n"
+        "def get_hierarchical_session_store(): return HierarchicalSessionStore()\n"
+    ),
+    "praisonaiagents/session/late.py": (
+        "from .store import DefaultSessionStore\nclass Late(DefaultSessionStore): pass\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("imported_before", [False, True])
+def test_session_stores_of_agents(program, imported_before):
+    code = f"""
+        import json, os
+        os.environ["PRAISONAI_HOME"] = os.getcwd()
+        if {imported_before}:
+            import praisonaiagents.session
+        import praisonai_persistence.compat
+        from praisonai_persistence.sessions import DefaultSessionStore as ours
+        from praisonaiagents.session import HierarchicalSessionStore, get_default_session_store
+        from praisonaiagents.session import get_hierarchical_session_store
+        from praisonaiagents.session.store import DefaultSessionStore
+        from praisonaiagents.session.late import Late
+        from praisonaiagents.session import store
+        assert DefaultSessionStore is store.DefaultSessionStore is ours
+        assert isinstance(get_default_session_store(), DefaultSessionStore)
+        assert isinstance(get_hierarchical_session_store(), HierarchicalSessionStore)
+        assert issubclass(HierarchicalSessionStore, DefaultSessionStore)
+        store._default_store = injected = DefaultSessionStore(os.getcwd())
+        assert get_default_session_store() is store.get_default_session_store() is injected
+        print(json.dumps([getattr(Late, "_private", None), Late.__mro__[1].__module__]))
+    """
+    own = [1, "praisonaiagents.session.store"]
+    # What is imported after the replacement derives from theirs, too.
+    assert program(code, real=AGENTS) == [own]
+
+
+def test_without_the_opt_in_everything_is_praisonais_own(program):
     code = """
         import json, praisonai_persistence, praisonai.persistence.conversation, praisonai.db
         print(json.dumps([praisonai.persistence.mine, praisonai.persistence.conversation.mine, praisonai.db.mine]))
     """
-    assert run(code, real=True) == [["persistence", "conversation", "db"]]
+    assert program(code, real=True) == [["persistence", "conversation", "db"]]
 
 
-def test_a_program_is_run_with_its_arguments(run, tmp_path):
+def test_a_program_is_run_with_its_arguments(program, tmp_path):
     (tmp_path / "beside.py").write_text("value = 1\n")
     code = """
         import json, sys
@@ -168,7 +176,7 @@ def test_a_program_is_run_with_its_arguments(run, tmp_path):
         assert ended.stderr.startswith("usage: python -m praisonai_persistence.compat")
 
 
-def test_adapters_of_one_backend(run):
+def test_adapters_of_one_backend(program):
     code = """
         import json
         import praisonai_persistence.compat
@@ -186,7 +194,7 @@ def test_adapters_of_one_backend(run):
             except ValueError as error:
                 print(json.dumps(str(error)))
     """
-    first, *refused = run(code)
+    first, *refused = program(code)
     assert first == [
         "postgresql://postgres:a%2Fb%40c@h:5432/praisonai",
         None,

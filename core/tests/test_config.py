@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,9 @@ from praisonai_persistence import (
     ConversationStore,
     KnowledgeStore,
     PersistenceConfig,
+    PersistenceOrchestrator,
     StateStore,
+    StoreNotFoundError,
     Stores,
     UnknownBackendError,
     create_stores_from_config,
@@ -26,6 +29,11 @@ VARIABLES = {
     "PRAISON_CONVERSATION_URL": "conversation_url",
     "PRAISON_KNOWLEDGE_URL": "knowledge_url",
     "PRAISON_STATE_URL": "state_url",
+}
+FALLBACKS = {
+    "conversation_url": "POSTGRES_URL",
+    "knowledge_url": "QDRANT_URL",
+    "state_url": "REDIS_URL",
 }
 
 
@@ -138,3 +146,88 @@ def test_what_cannot_be_opened(attribute: str) -> None:
         )
     with pytest.raises(ConfigurationError, match="is not a store URL"):
         create_stores_from_config(PersistenceConfig(**{attribute: "nothing"}))
+
+
+def test_variables_that_praisonai_reads_count_behind_our_own() -> None:
+    for attribute, vendor in FALLBACKS.items():
+        names = [f"PRAISON_{attribute.upper()}", f"PRAISONAI_{attribute.upper()}", vendor]
+        for place, name in enumerate(names):
+            environ = {other: f"memory://{other.lower()}" for other in names[place:]}
+            assert getattr(PersistenceConfig.from_env(environ), attribute) == f"memory://{name.lower()}"
+    found = PersistenceConfig.from_env(
+        {"QDRANT_URL": "https://h:1/", "PRAISONAI_USER_ID": "u", "PRAISON_SESSION_ID": "s"}
+    )
+    assert (found.knowledge_url, found.knowledge_options) == ("qdrant://h:1", {"https": True})
+    assert (found.user_id, found.session_id) == ("u", "s")
+    with pytest.raises(ConfigurationError, match="^REDIS_URL: "):
+        PersistenceConfig.from_env({"REDIS_URL": "nothing"})
+
+
+def test_dicts_and_files(tmp_path: Path) -> None:
+    config = PersistenceConfig(
+        state_store="memory", state_options={"name": "test-config-dict"}, session_id="s", lazy_init=False
+    )
+    data = config.to_dict()
+    assert PersistenceConfig.from_dict({**data, "of a later release": 1}) == config
+    data["state_options"]["name"] = "other"
+    assert config.state_options == {"name": "test-config-dict"}
+    file = tmp_path / "config.yaml"
+    for text in (
+        "state_store: memory\nstate_options: {name: test-config-dict}\nsession_id: s\nlazy_init: false\n",
+        (
+            "persistence:\n  state_store: memory\n  state_options: {name: test-config-dict}\n  session_id: s\n"
+            "  lazy_init: false\nother: 1\n"
+        ),
+    ):
+        file.write_text(text, encoding="utf-8")
+        assert PersistenceConfig.from_yaml(file) == config
+    file.write_text("", encoding="utf-8")
+    assert PersistenceConfig.from_yaml(str(file)) == PersistenceConfig()
+    for text in ("- 1", "a: [", "persistence: 1"):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigurationError, match="config.yaml"):
+            PersistenceConfig.from_yaml(file)
+    with pytest.raises(ConfigurationError, match="FileNotFoundError"):
+        PersistenceConfig.from_yaml(tmp_path / "none")
+
+
+def test_stores_that_are_named(tmp_path: Path) -> None:
+    named = PersistenceConfig(
+        state_store="memory",
+        state_options={"name": "test-config-named"},
+        knowledge_store="memory",
+        knowledge_url="memory://",
+    )
+    stores = create_stores_from_config(named)
+    assert (stores.conversation, type(stores.knowledge).__name__) == (None, "MemoryKnowledgeStore")
+    stores.state.set("k", 1)
+    with PersistenceOrchestrator(config=named) as orchestrator:
+        assert orchestrator.get_state("k") == 1
+    absent = PersistenceConfig(f"sqlite:///{tmp_path}/none.db", auto_create_tables=False)
+    with pytest.raises(StoreNotFoundError), create_stores_from_config(absent).conversation as store:
+        store.list_sessions()
+    with pytest.raises(StoreNotFoundError):
+        create_stores_from_config(
+            PersistenceConfig(f"sqlite:///{tmp_path}/none.db", auto_create_tables=False, lazy_init=False)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whose_session_an_orchestrator_starts() -> None:
+    config = PersistenceConfig("memory://", session_id="s", user_id="u")
+    with PersistenceOrchestrator(config=config) as orchestrator:
+        orchestrator.on_agent_start(None)
+        assert orchestrator.current_session_id == "s"
+        assert orchestrator.get_session("s").user_id == "u"
+        orchestrator.on_agent_start(None, "t", "v")
+        assert orchestrator.get_session("t").user_id == "v"
+
+
+def test_what_is_wrong_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert PersistenceConfig().validate()
+    assert PersistenceConfig("sqlite:///x.db", state_store="memory", knowledge_store="memory").validate()
+    wrong = PersistenceConfig("me:geheim@host", knowledge_store="chrma", state_url="nothing://me:geheim@h")
+    assert not wrong.validate()
+    assert len(wrong.problems()) == len(caplog.records) == 3
+    assert "geheim" not in caplog.text
+    assert "Did you mean 'chroma'" in caplog.text

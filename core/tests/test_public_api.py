@@ -249,6 +249,7 @@ def test_listing_imports_no_plugin_and_no_driver(python: Any) -> None:
         "praisonai_persistence._entry_points",
         "praisonai_persistence._forks",
         "praisonai_persistence._lazy",
+        "praisonai_persistence._registry_names",
         "praisonai_persistence.errors",
         "praisonai_persistence.registry",
     }

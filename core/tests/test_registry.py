@@ -941,3 +941,19 @@ def test_finders_of_other_tools_are_asked(bare_site: Site, tmp_path: Any, monkey
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
     STATE_STORES.refresh()
     assert STATE_STORES.list_registered() == ["hidden"]
+
+
+def test_the_names_that_praisonai_has_for_the_methods():
+    registry = StoreRegistry("state")
+    made = object()
+    registry.register_store("mine", lambda **_: made, aliases=["my", "our"])
+    assert registry.list_names() == registry.list_registered() == ["mine"]
+    assert registry.list_all_names() == ["mine", "my", "our"]
+    assert registry.resolve("my")()() is made
+    assert registry.is_available("our")
+    assert not registry.is_available("other")
+    with pytest.raises(UnknownBackendError):
+        registry.resolve("other")
+    assert registry.unregister("our")
+    assert not registry.unregister("mine")
+    assert registry.list_all_names() == []

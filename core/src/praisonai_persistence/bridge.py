@@ -313,7 +313,7 @@ class _OverSync(AsyncStore):
         return await self._threads.run(getattr(self._store, name), *args, **kwargs)
 
     async def _iterate(self, name: str, args: Any, kwargs: Any) -> AsyncIterator[Any]:
-        items: Iterator[Any] = await self._threads.run(getattr(self._store, name), *args, **kwargs)
+        items: Iterator[Any] = iter(await self._threads.run(getattr(self._store, name), *args, **kwargs))
         try:
             while True:
                 part, ended = await self._threads.run(_sync_part, items)

@@ -1,12 +1,13 @@
-"""Which stores an application uses, from its environment or its code."""
+"""Which stores an application uses, from its environment, a file, or its code."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import BackendNotInstalledError, ConfigurationError
 from praisonai_persistence.urls import mask, parse_url
 
 if TYPE_CHECKING:
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["PersistenceConfig"]
 
-_VARIABLES = {
-    "conversation_url": "PRAISON_CONVERSATION_URL",
-    "knowledge_url": "PRAISON_KNOWLEDGE_URL",
-    "state_url": "PRAISON_STATE_URL",
+_URLS = ("conversation_url", "knowledge_url", "state_url")
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "conversation_store": ("PRAISON_CONVERSATION_STORE", "PRAISONAI_CONVERSATION_STORE"),
+    "conversation_url": ("PRAISON_CONVERSATION_URL", "PRAISONAI_CONVERSATION_URL", "POSTGRES_URL"),
+    "knowledge_store": ("PRAISON_KNOWLEDGE_STORE", "PRAISONAI_KNOWLEDGE_STORE"),
+    "knowledge_url": ("PRAISON_KNOWLEDGE_URL", "PRAISONAI_KNOWLEDGE_URL", "QDRANT_URL"),
+    "state_store": ("PRAISON_STATE_STORE", "PRAISONAI_STATE_STORE"),
+    "state_url": ("PRAISON_STATE_URL", "PRAISONAI_STATE_URL", "REDIS_URL"),
+    "session_id": ("PRAISON_SESSION_ID", "PRAISONAI_SESSION_ID"),
+    "user_id": ("PRAISON_USER_ID", "PRAISONAI_USER_ID"),
 }
+_WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,6 +40,13 @@ class PersistenceConfig:
         conversation_options: keywords for the conversation backend.
         knowledge_options: likewise.
         state_options: likewise.
+        conversation_store: the name of the backend, where the URL does not say it, or there is none.
+        knowledge_store: likewise.
+        state_store: likewise.
+        session_id: of the session that an orchestrator starts when it is given none.
+        user_id: whose session that is.
+        auto_create_tables: False: nothing is made where nothing is; see ``BaseStore.expect_existing``.
+        lazy_init: False: ``create_stores_from_config`` connects sync stores at once.
     """
 
     conversation_url: str | None = None
@@ -40,17 +55,33 @@ class PersistenceConfig:
     conversation_options: dict[str, Any] = field(default_factory=dict)
     knowledge_options: dict[str, Any] = field(default_factory=dict)
     state_options: dict[str, Any] = field(default_factory=dict)
+    conversation_store: str | None = None
+    knowledge_store: str | None = None
+    state_store: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    auto_create_tables: bool = True
+    lazy_init: bool = True
 
     def __repr__(self) -> str:  # options may hold secrets, so only their names
         parts = [
             f"{name}={None if url is None else mask(url)!r}"
-            for name, url in ((name, getattr(self, name)) for name in _VARIABLES)
+            for name, url in ((name, getattr(self, name)) for name in _URLS)
         ]
         return f"PersistenceConfig({', '.join(parts)})"
 
+    def options(self, kind: str) -> dict[str, Any]:
+        """Return the options of a kind's backend, with what ``auto_create_tables`` says."""
+        own: dict[str, Any] = getattr(self, f"{kind}_options")
+        return own if self.auto_create_tables else {"must_exist": True, **own}
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> PersistenceConfig:
-        """Read ``PRAISON_CONVERSATION_URL``, ``PRAISON_KNOWLEDGE_URL`` and ``PRAISON_STATE_URL``; empty is unset.
+        """Read environment variables; one that is empty is unset.
+
+        For each of ``CONVERSATION_URL``, ``KNOWLEDGE_URL``, ``STATE_URL``, ``CONVERSATION_STORE``, ``KNOWLEDGE_STORE``,
+        ``STATE_STORE``, ``SESSION_ID`` and ``USER_ID`` the first one counts that is set: ``PRAISON_...``, then
+        ``PRAISONAI_...``, and for the URLs then ``POSTGRES_URL``, ``QDRANT_URL`` and ``REDIS_URL``.
 
         Args:
             environ: another mapping than ``os.environ``.
@@ -59,13 +90,85 @@ class PersistenceConfig:
             ConfigurationError: one of them is not a store URL; the message names the variable and masks secrets.
         """
         source = os.environ if environ is None else environ
-        urls: dict[str, Any] = {}
-        for name, variable in _VARIABLES.items():
-            url = source.get(variable, "").strip()
-            if url:
-                try:
-                    parse_url(url)
-                except ConfigurationError as error:
-                    raise ConfigurationError(f"{variable}: {error}") from None
-                urls[name] = url
-        return cls(**urls)
+        found: dict[str, Any] = {}
+        for name, variables in _VARIABLES.items():
+            for variable in variables:
+                value = source.get(variable, "").strip()
+                if not value:
+                    continue
+                if name in _URLS:
+                    try:
+                        parse_url(value)
+                    except ConfigurationError as error:
+                        raise ConfigurationError(f"{variable}: {error}") from None
+                    if variable == "QDRANT_URL" and value.startswith(_WEB):  # as Qdrant's own clients take it
+                        value = f"qdrant://{value.partition('://')[2].rstrip('/')}"
+                        if source[variable].strip().startswith("https"):
+                            found["knowledge_options"] = {"https": True}
+                found[name] = value
+                break
+        return cls(**found)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PersistenceConfig:
+        """Build a configuration of the keys that it knows; others are ignored."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> PersistenceConfig:
+        """Read a YAML file: an object with these fields, or one that has it under ``persistence``.
+
+        Raises:
+            BackendNotInstalledError: PyYAML is not installed.
+            ConfigurationError: the file cannot be read, or holds something else.
+        """
+        try:
+            yaml = import_module("yaml")
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                "reading YAML needs PyYAML, which is not installed: pip install pyyaml"
+            ) from error
+        try:
+            with open(path, encoding="utf-8") as file:
+                data = yaml.safe_load(file)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"{os.fspath(path)!r} cannot be read as YAML: {type(error).__name__}") from None
+        if isinstance(data, dict) and "persistence" in data:
+            data = data["persistence"]
+        if data is None:
+            data = {}
+        if not isinstance(data, dict):
+            raise ConfigurationError(f"{os.fspath(path)!r} must hold an object, not {type(data).__name__}")
+        return cls.from_dict(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field; the options are copies. It holds the secrets that the URLs and options hold."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+
+    def problems(self) -> list[str]:
+        """Return what is wrong: names of backends that are not there, URLs that are none; secrets are masked."""
+        from praisonai_persistence.errors import PersistenceError
+        from praisonai_persistence.registry import get_default_registry
+
+        found: list[str] = []
+        for kind in ("conversation", "knowledge", "state"):
+            name, url = getattr(self, f"{kind}_store"), getattr(self, f"{kind}_url")
+            try:
+                if name is not None:
+                    get_default_registry(kind).canonical(name)
+                if url is not None and name is None:
+                    get_default_registry(kind).canonical(parse_url(url).scheme)
+            except PersistenceError as error:
+                found.append(str(error))
+        return found
+
+    def validate(self) -> bool:
+        """Whether the backends that it names are there; what is wrong goes to the log as an error."""
+        import logging
+
+        problems = self.problems()
+        for problem in problems:
+            logging.getLogger(__name__).error("%s", problem)
+        return not problems

@@ -2,7 +2,8 @@
 
 ``ConversationStore`` and ``AsyncConversationStore`` have the same methods and promise the same. A backend derives from
 one of them and writes the methods, or takes a base of ``praisonai_persistence.stores`` that validates, connects once,
-and leaves only the engine's own work.
+and leaves only the engine's own work. A class with the abstract methods alone, and without the arguments that stand
+behind the ``*`` in their signatures, is a store too: the rest is made of them, call by call.
 
 The store classes of installed plugins can be imported from here too:
 ``from praisonai_persistence.conversation import SQLiteConversationStore``.
@@ -10,6 +11,7 @@ The store classes of installed plugins can be imported from here too:
 Capabilities that a conversation store may declare:
 
 * ``search``: ``search_messages``. * ``fork``: ``fork_session``. * ``rewrite``: ``rewrite_session`` is one step.
+* ``atomic_batch``: ``add_messages`` is one step. A class that writes that method declares it by that.
 * ``durable``: what was acknowledged survives the death of the process.
 * ``shared``: two processes may use the same data at the same time.
 * ``prefix``: ``table_prefix`` separates stores on the same data.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from praisonai_persistence._custom import complete, declare
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.errors import SessionExistsError, SessionNotFoundError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
@@ -39,6 +42,11 @@ class ConversationStore(SyncStore):
     """Sessions and their messages, for sync callers."""
 
     kind: ClassVar[str] = "conversation"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "conversation", asynchronous=False)
+        declare(cls, ConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod
     def create_session(self, session: ConversationSession) -> ConversationSession:
@@ -68,10 +76,11 @@ class ConversationStore(SyncStore):
     def upsert_session(self, session: ConversationSession) -> ConversationSession:
         """Create the session or, if the id is taken, update it, in one atomic step; return it as stored."""
         while True:
-            try:
-                return self.create_session(session)
-            except SessionExistsError:
-                pass
+            if self.get_session(session.session_id) is None:
+                try:
+                    return self.create_session(session)
+                except SessionExistsError:
+                    pass
             try:
                 return self.update_session(session)
             except SessionNotFoundError:  # deleted in between
@@ -99,9 +108,12 @@ class ConversationStore(SyncStore):
             SerializationError: a value that is not JSON, or a message over the size limit.
         """
 
-    @abstractmethod
     def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
-        """Append a batch, all or none, in the given order; see [add_message][ConversationStore.add_message]."""
+        """Append a batch in the given order, all or none; see [add_message][ConversationStore.add_message].
+
+        Without the capability ``atomic_batch`` the messages are appended one after the other.
+        """
+        return [self.add_message(session_id, message) for message in messages]
 
     @abstractmethod
     def get_messages(
@@ -195,6 +207,11 @@ class AsyncConversationStore(AsyncStore):
 
     kind: ClassVar[str] = "conversation"
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "conversation", asynchronous=True)
+        declare(cls, AsyncConversationStore, "atomic_batch", ("add_messages",))
+
     @abstractmethod
     async def create_session(self, session: ConversationSession) -> ConversationSession:
         """See [ConversationStore.create_session][]."""
@@ -212,13 +229,14 @@ class AsyncConversationStore(AsyncStore):
     async def upsert_session(self, session: ConversationSession) -> ConversationSession:
         """See [ConversationStore.upsert_session][]."""
         while True:
-            try:
-                return await self.create_session(session)
-            except SessionExistsError:
-                pass
+            if await self.get_session(session.session_id) is None:
+                try:
+                    return await self.create_session(session)
+                except SessionExistsError:
+                    pass
             try:
                 return await self.update_session(session)
-            except SessionNotFoundError:
+            except SessionNotFoundError:  # deleted in between
                 continue
 
     @abstractmethod
@@ -235,9 +253,9 @@ class AsyncConversationStore(AsyncStore):
     async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
         """See [ConversationStore.add_message][]."""
 
-    @abstractmethod
     async def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
         """See [ConversationStore.add_messages][]."""
+        return [await self.add_message(session_id, message) for message in messages]
 
     @abstractmethod
     async def get_messages(

@@ -8,7 +8,8 @@ The store classes of installed plugins can be imported from here too.
 
 Capabilities that a knowledge store may declare: ``durable``, ``shared``, ``prefix``, ``schema`` (``schema_status`` and
 ``migrate_schema``; see ``conversation``), and ``atomic_batch``: a batch of ``insert`` or ``upsert`` is written whole or
-not at all, also when the process dies.
+not at all, also when the process dies. A class with the abstract methods alone, and without ``with_embeddings`` and the
+filters of ``count``, is a store too; what it cannot tell about its collections raises ``UnsupportedOperationError``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from praisonai_persistence._custom import complete
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.errors import CollectionNotFoundError
 from praisonai_persistence.records import KnowledgeDocument
@@ -55,6 +57,10 @@ class KnowledgeStore(SyncStore):
 
     kind: ClassVar[str] = "knowledge"
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "knowledge", asynchronous=False)
+
     @abstractmethod
     def create_collection(
         self, name: str, dimension: int, distance: Distance = "cosine", metadata: dict[str, Any] | None = None
@@ -69,12 +75,20 @@ class KnowledgeStore(SyncStore):
     def delete_collection(self, name: str) -> None:
         """Remove the collection with all its documents."""
 
-    @abstractmethod
     def get_collection(self, name: str) -> CollectionInfo:
-        """Return what the collection was created with."""
+        """Return what the collection was created with.
+
+        Raises:
+            UnsupportedOperationError: this store was written for an interface that does not ask for it.
+        """
+        if name not in self.list_collections():
+            raise CollectionNotFoundError(f"there is no collection {name!r}")
+        self._unsupported("tell what a collection was created with", "get_collection")
 
     def collection_exists(self, name: str) -> bool:
         """Whether there is a collection of that name."""
+        if type(self).get_collection is KnowledgeStore.get_collection:
+            return name in self.list_collections()
         try:
             self.get_collection(name)
         except CollectionNotFoundError:
@@ -146,15 +160,23 @@ class KnowledgeStore(SyncStore):
             InvalidValueError: neither ids nor a filter (``{}`` is none): there is ``clear_collection``.
         """
 
-    @abstractmethod
     def clear_collection(self, collection: str) -> int:
         """Remove all documents; the collection stays. Return how many there were."""
+        found = self.get_collection(collection)
+        count = self.count(collection)
+        self.delete_collection(collection)
+        self.create_collection(collection, found.dimension, found.distance, found.metadata)
+        return count
 
 
 class AsyncKnowledgeStore(AsyncStore):
     """Documents with embeddings, for async callers: every method of [KnowledgeStore][], awaited."""
 
     kind: ClassVar[str] = "knowledge"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "knowledge", asynchronous=True)
 
     @abstractmethod
     async def create_collection(
@@ -166,12 +188,16 @@ class AsyncKnowledgeStore(AsyncStore):
     async def delete_collection(self, name: str) -> None:
         """See [KnowledgeStore.delete_collection][]."""
 
-    @abstractmethod
     async def get_collection(self, name: str) -> CollectionInfo:
         """See [KnowledgeStore.get_collection][]."""
+        if name not in await self.list_collections():
+            raise CollectionNotFoundError(f"there is no collection {name!r}")
+        self._unsupported("tell what a collection was created with", "get_collection")
 
     async def collection_exists(self, name: str) -> bool:
         """See [KnowledgeStore.collection_exists][]."""
+        if type(self).get_collection is AsyncKnowledgeStore.get_collection:
+            return name in await self.list_collections()
         try:
             await self.get_collection(name)
         except CollectionNotFoundError:
@@ -217,9 +243,13 @@ class AsyncKnowledgeStore(AsyncStore):
     ) -> int:
         """See [KnowledgeStore.delete][]."""
 
-    @abstractmethod
     async def clear_collection(self, collection: str) -> int:
         """See [KnowledgeStore.clear_collection][]."""
+        found = await self.get_collection(collection)
+        count = await self.count(collection)
+        await self.delete_collection(collection)
+        await self.create_collection(collection, found.dimension, found.distance, found.metadata)
+        return count
 
 
 def __getattr__(name: str) -> Any:

@@ -303,12 +303,18 @@ def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") ->
     Raises:
         ConfigurationError: and everything else that [open_conversation_store][] raises.
     """
-    return Stores(
-        conversation=None
-        if config.conversation_url is None
-        else open_conversation_store(config.conversation_url, mode, **config.conversation_options),
-        knowledge=None
-        if config.knowledge_url is None
-        else open_knowledge_store(config.knowledge_url, mode, **config.knowledge_options),
-        state=None if config.state_url is None else open_state_store(config.state_url, mode, **config.state_options),
-    )
+    opened = [_configured(config, kind, mode) for kind in Stores._fields]
+    if not config.lazy_init:
+        from praisonai_persistence._store import SyncStore
+
+        for store in opened:
+            if isinstance(store, SyncStore):
+                store.connect()
+    return Stores(*opened)
+
+
+def _configured(config: PersistenceConfig, kind: str, mode: str) -> Any:
+    backend, url = getattr(config, f"{kind}_store"), getattr(config, f"{kind}_url")
+    if backend is not None:
+        return _create(kind, backend, url, mode, None, dict(config.options(kind)))
+    return None if url is None else _open(kind, url, mode, None, dict(config.options(kind)))

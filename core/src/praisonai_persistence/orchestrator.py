@@ -49,6 +49,11 @@ T = TypeVar("T")
 class _Operations(Hooks):
     """The operations, as steps."""
 
+    def __init__(self, session_id: str | None, user_id: str | None) -> None:
+        super().__init__()
+        self._session_id = session_id
+        self._user_id = user_id
+
     def agent_start(
         self, agent: Any, session_id: str | None = None, user_id: str | None = None, resume: bool = True
     ) -> Steps[list[ConversationMessage]]:
@@ -56,16 +61,18 @@ class _Operations(Hooks):
 
         Args:
             agent: its ``name`` or ``agent_id`` becomes the session's ``agent_id``.
-            session_id: made up when it is not given, and then in ``current_session_id``.
-            user_id: whose session it is.
+            session_id: None: the configuration's; without one it is made up. It is in ``current_session_id`` then.
+            user_id: whose session it is; None: the configuration's.
             resume: whether the messages are wanted.
         """
-        self.current_session_id = session_id = session_id or str(uuid.uuid4())
+        self.current_session_id = session_id = session_id or self._session_id or str(uuid.uuid4())
         if not (yield Has("conversation")):
             return []
         name = getattr(agent, "name", None) or getattr(agent, "agent_id", None)
         metadata = {"agent_type": type(agent).__name__}
-        yield from self._ensure(ConversationSession(session_id, user_id=user_id, agent_id=name, metadata=metadata))
+        yield from self._ensure(
+            ConversationSession(session_id, user_id or self._user_id, agent_id=name, metadata=metadata)
+        )
         if not resume:
             return []
         found: list[ConversationMessage] = yield conversation("get_messages", session_id)
@@ -215,11 +222,13 @@ class PersistenceOrchestrator(EitherClosing):
         named = config or PersistenceConfig()
         given = {"conversation": conversation_store, "knowledge": knowledge_store, "state": state_store}
         sources = {
-            kind: source_of(Source(kind, None, getattr(named, f"{kind}_url"), getattr(named, f"{kind}_options")), store)
+            kind: source_of(
+                Source(kind, getattr(named, f"{kind}_store"), getattr(named, f"{kind}_url"), named.options(kind)), store
+            )
             for kind, store in given.items()
         }
         present = {kind: source for kind, source in sources.items() if source is not None}
-        self._hooks = _Operations()
+        self._hooks = _Operations(named.session_id, named.user_id)
         self._stores = Stores("sync", present)
         self._async_stores = Stores("async", present)
 

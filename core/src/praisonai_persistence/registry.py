@@ -16,6 +16,7 @@ import threading
 from praisonai_persistence import _entry_points
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._registry_names import PraisonAINames
 from praisonai_persistence.errors import (
     AmbiguousBackendError,
     BackendNotInstalledError,
@@ -164,7 +165,7 @@ def _read(group: str) -> _Snapshot:
     return _Snapshot(entries, aliases)
 
 
-class StoreRegistry:
+class StoreRegistry(PraisonAINames):
     """The backends of one kind. Safe to use from any thread.
 
     Args:
@@ -230,7 +231,7 @@ class StoreRegistry:
     def _create(self, name: str, options: dict[str, Any]) -> Any:
         """Do the same for options of any name; ``name`` is one."""
         entry = self._find(name)
-        factory = entry.load(self.kind)
+        factory = self._adapted(entry.name, entry.load(self.kind), entry.distribution)
         _check_options(f"the {self.kind} backend {entry.name!r}", factory, options)
         return factory(**options)
 
@@ -477,18 +478,7 @@ def plugin_attribute(kind: str, module: str, name: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
 
 
-_IN_OPENING = frozenset(
-    {
-        "Stores",
-        "create_conversation_store",
-        "create_knowledge_store",
-        "create_state_store",
-        "create_stores_from_config",
-        "open_conversation_store",
-        "open_knowledge_store",
-        "open_state_store",
-    }
-)
+_IN_OPENING = frozenset(name for name in __all__ if name == "Stores" or name.startswith(("create_", "open_")))
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence import payload
 from praisonai_persistence._forks import renew_in_child
@@ -27,6 +27,13 @@ from praisonai_persistence.errors import (
     SessionNotFoundError,
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.session_protocols import (
+    CheckpointQueryProtocol,
+    RuntimeStateMirroringProtocol,
+    SearchableSessionStoreProtocol,
+    SessionMirrorProtocol,
+    SessionStoreProtocol,
+)
 from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
@@ -34,8 +41,10 @@ from praisonai_persistence.stores.sessions import (
     HierarchicalSessions,
     Message,
     SessionData,
+    SessionHit,
     SessionMessage,
     SessionSnapshot,
+    SessionSummary,
     iso,
     latest,
     new_document,
@@ -47,48 +56,30 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESERVED_KEY",
+    "CheckpointQueryProtocol",
     "CompactionCheckpoint",
+    "RuntimeStateMirroringProtocol",
+    "SearchableSessionStoreProtocol",
     "SessionData",
+    "SessionHit",
     "SessionMessage",
+    "SessionMirrorProtocol",
     "SessionSnapshot",
     "SessionStoreProtocol",
+    "SessionSummary",
     "StoreBackedSessionStore",
     "bot_session_key",
     "get_default_session_store",
+    "get_hierarchical_session_store",
     "set_default_session_store",
 ]
 
 T = TypeVar("T")
 
 
-@runtime_checkable
-class SessionStoreProtocol(Protocol):
-    """What a session store is. Any class with these five methods is one.
-
-    ``isinstance`` looks at the names of the methods only.
-    """
-
-    def add_message(
-        self, session_id: str, role: str, content: str | list[Any], metadata: dict[str, Any] | None = None
-    ) -> bool:
-        """Append a message, to a new session if there is none; return whether it is stored."""
-
-    def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:
-        """Return the latest messages as objects with ``role`` and ``content``, oldest first."""
-
-    def clear_session(self, session_id: str) -> bool:
-        """Remove all messages and keep the session."""
-
-    def delete_session(self, session_id: str) -> bool:
-        """Remove the session."""
-
-    def session_exists(self, session_id: str) -> bool:
-        """Whether there is such a session."""
-
-
 # --------------------------------------------------------------------------------------------- over conversation stores
 
-_PAGE = 500
+_PAGE, _MOST_FOUND = 500, 1_000_000
 _HIDDEN = "praisonai_session:snapshot"
 """The agent of sessions that keep a snapshot, by which they are found."""
 _GRACE, _SWEEP_EVERY = 3600.0, 3600.0
@@ -309,6 +300,16 @@ class StoreBackedSessionStore(HierarchicalSessions):
         documents = (self._document(session, None) for session in self._pages())
         return (document for document in documents if "snapshot_of" not in document)
 
+    def _searched(self, query: str) -> Iterator[Document]:
+        if "search" not in self._store.capabilities:
+            yield from super()._searched(query)
+            return
+        found = self._store.search_messages(query, limit=_MOST_FOUND)
+        for session_id in dict.fromkeys(message.session_id for message in found):
+            document = self._load(session_id)
+            if document is not None and "snapshot_of" not in document:
+                yield document
+
     def _pages(self, **filters: str) -> Iterator[ConversationSession]:
         offset = 0
         seen: set[str] = set()
@@ -414,6 +415,12 @@ class _Default:
                 self._made = folder, files.DefaultSessionStore(folder)
             return self._made[1]
 
+    def hierarchical(self) -> Any:
+        if isinstance(self.chosen, HierarchicalSessions):
+            return self.chosen
+        files = _file_stores()
+        return files.HierarchicalSessionStore(files.default_session_dir())  # it holds nothing but the folder's name
+
 
 _default = _Default()
 
@@ -428,6 +435,15 @@ def get_default_session_store() -> SessionStoreProtocol:
         BackendNotInstalledError: ``praisonai-persistence-json`` is missing.
     """
     return _default.get()
+
+
+def get_hierarchical_session_store() -> Any:
+    """Return the session store of this process if it has forks and snapshots, else one on PraisonAI's own folder.
+
+    Raises:
+        BackendNotInstalledError: ``praisonai-persistence-json`` is missing.
+    """
+    return _default.hierarchical()
 
 
 def set_default_session_store(store: SessionStoreProtocol | None) -> None:

@@ -7,7 +7,9 @@ their type. A key holds a plain value or a hash (fields with JSON values), never
 The store classes of installed plugins can be imported from here too.
 
 Capabilities that a state store may declare: ``durable``, ``shared``, ``prefix``, ``schema`` (``schema_status`` and
-``migrate_schema``); see ``conversation``.
+``migrate_schema``); see ``conversation``. And ``atomic``: ``set_if_absent``, ``compare_and_set``, ``incr`` and
+``set_many`` are one step each. A class that writes these four declares it by that; in one that does not, they are made
+of the abstract methods, call by call.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from praisonai_persistence._custom import complete, declare
 from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence.errors import WrongTypeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 __all__ = ["AsyncStateStore", "StateStore"]
+
+_ATOMIC = ("set_if_absent", "compare_and_set", "incr", "set_many")
 
 
 class StateStore(SyncStore):
@@ -31,6 +37,11 @@ class StateStore(SyncStore):
     """
 
     kind: ClassVar[str] = "state"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "state", asynchronous=False)
+        declare(cls, StateStore, "atomic", _ATOMIC)
 
     @abstractmethod
     def get(self, key: str, default: Any = None) -> Any:
@@ -68,9 +79,11 @@ class StateStore(SyncStore):
         """Return the same as [keys][StateStore.keys]."""
         return self.keys(pattern)
 
-    @abstractmethod
     def scan_prefix(self, prefix: str) -> Iterator[str]:
         """Iterate lazily over the keys that start with ``prefix``, taken literally; ``""``: over all."""
+        from praisonai_persistence._custom_methods import glob_of, key_matches
+
+        return key_matches(self.keys(glob_of(prefix)), prefix)
 
     @abstractmethod
     def hget(self, key: str, field: str, default: Any = None) -> Any:
@@ -88,36 +101,58 @@ class StateStore(SyncStore):
     def hdel(self, key: str, *fields: str) -> int:
         """Remove fields; return how many existed. With its last field the key is gone."""
 
-    @abstractmethod
     def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
         """Store the value only if the key does not exist; of many racing callers exactly one gets True."""
+        if self.exists(key):
+            return False
+        self.set(key, value, ttl)
+        return True
 
-    @abstractmethod
     def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
         """Store ``value`` only if the key holds a value equal to ``expected`` as JSON; return whether it did.
 
         Numbers are equal by value (1 and 1.0), True is not 1. An absent key never matches, also not None.
         """
+        from praisonai_persistence.payload import equal
 
-    @abstractmethod
-    def incr(self, key: str, by: int = 1) -> int:
+        if not self.exists(key) or not equal(self.get(key), expected):
+            return False
+        self.set(key, value, ttl)
+        return True
+
+    def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
         """Add ``by`` to an integer, 0 if absent, and return the sum; a time to live stays.
+
+        ``amount`` is another name of ``by``.
 
         Raises:
             WrongTypeError: the value is no integer (True and 1.0 are none).
         """
+        number, step = 0, by if amount is None else amount
+        if self.exists(key):
+            number = self.get(key)
+            if type(number) is not int:
+                raise WrongTypeError(f"key {key!r} holds a value that is no integer")
+        self.set(key, number + step, self.ttl(key))
+        return number + step
 
-    @abstractmethod
+    def decr(self, key: str, amount: int = 1) -> int:
+        """Subtract ``amount`` from an integer, 0 if absent, and return the rest; see [incr][StateStore.incr]."""
+        return self.incr(key, -amount if type(amount) is int else amount)
+
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those keys that exist."""
+        values = {key: self.get(key) for key in keys}
+        return {key: value for key, value in values.items() if value is not None or self.exists(key)}
 
-    @abstractmethod
     def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
         """Store all of the mapping, as [set][StateStore.set] does."""
+        for key, value in mapping.items():
+            self.set(key, value, ttl)
 
-    @abstractmethod
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove keys, plain or hash; return how many existed."""
+        return sum([bool(self.delete(key)) for key in dict.fromkeys(keys)])
 
     def get_json(self, key: str, default: Any = None) -> Any:
         """Return the same as [get][StateStore.get]: every value is JSON."""
@@ -127,15 +162,20 @@ class StateStore(SyncStore):
         """Do the same as [set][StateStore.set]: every value is JSON."""
         self.set(key, value, ttl)
 
-    @abstractmethod
     def clear(self) -> int:
         """Remove every key of this store's prefix, and nothing else; return how many there were."""
+        return self.delete_many(self.keys())
 
 
 class AsyncStateStore(AsyncStore):
     """Keys and values, for async callers: every method of [StateStore][], awaited."""
 
     kind: ClassVar[str] = "state"
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        complete(cls, "state", asynchronous=True)
+        declare(cls, AsyncStateStore, "atomic", _ATOMIC)
 
     @abstractmethod
     async def get(self, key: str, default: Any = None) -> Any:
@@ -169,9 +209,12 @@ class AsyncStateStore(AsyncStore):
         """See [StateStore.list_keys][]."""
         return await self.keys(pattern)
 
-    @abstractmethod
-    def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
+    async def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
         """See [StateStore.scan_prefix][]; for ``async for``, not awaited."""
+        from praisonai_persistence._custom_methods import glob_of, key_matches
+
+        for key in key_matches(await self.keys(glob_of(prefix)), prefix):
+            yield key
 
     @abstractmethod
     async def hget(self, key: str, field: str, default: Any = None) -> Any:
@@ -189,29 +232,49 @@ class AsyncStateStore(AsyncStore):
     async def hdel(self, key: str, *fields: str) -> int:
         """See [StateStore.hdel][]."""
 
-    @abstractmethod
     async def set_if_absent(self, key: str, value: Any, ttl: float | None = None) -> bool:
         """See [StateStore.set_if_absent][]."""
+        if await self.exists(key):
+            return False
+        await self.set(key, value, ttl)
+        return True
 
-    @abstractmethod
     async def compare_and_set(self, key: str, expected: Any, value: Any, ttl: float | None = None) -> bool:
         """See [StateStore.compare_and_set][]."""
+        from praisonai_persistence.payload import equal
 
-    @abstractmethod
-    async def incr(self, key: str, by: int = 1) -> int:
+        if not await self.exists(key) or not equal(await self.get(key), expected):
+            return False
+        await self.set(key, value, ttl)
+        return True
+
+    async def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
         """See [StateStore.incr][]."""
+        number, step = 0, by if amount is None else amount
+        if await self.exists(key):
+            number = await self.get(key)
+            if type(number) is not int:
+                raise WrongTypeError(f"key {key!r} holds a value that is no integer")
+        await self.set(key, number + step, await self.ttl(key))
+        return number + step
 
-    @abstractmethod
+    async def decr(self, key: str, amount: int = 1) -> int:
+        """See [StateStore.decr][]."""
+        return await self.incr(key, -amount if type(amount) is int else amount)
+
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """See [StateStore.get_many][]."""
+        values = {key: await self.get(key) for key in keys}
+        return {key: value for key, value in values.items() if value is not None or await self.exists(key)}
 
-    @abstractmethod
     async def set_many(self, mapping: Mapping[str, Any], ttl: float | None = None) -> None:
         """See [StateStore.set_many][]."""
+        for key, value in mapping.items():
+            await self.set(key, value, ttl)
 
-    @abstractmethod
     async def delete_many(self, keys: Iterable[str]) -> int:
         """See [StateStore.delete_many][]."""
+        return sum([bool(await self.delete(key)) for key in dict.fromkeys(keys)])
 
     async def get_json(self, key: str, default: Any = None) -> Any:
         """See [StateStore.get_json][]."""
@@ -221,9 +284,9 @@ class AsyncStateStore(AsyncStore):
         """See [StateStore.set_json][]."""
         await self.set(key, value, ttl)
 
-    @abstractmethod
     async def clear(self) -> int:
         """See [StateStore.clear][]."""
+        return await self.delete_many(await self.keys())
 
 
 def __getattr__(name: str) -> Any:

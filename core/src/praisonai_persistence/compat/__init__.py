@@ -11,24 +11,29 @@ From then on, in this process:
 * ``praisonai.persistence``, with its ``conversation``, ``knowledge``, ``state``, ``registry``, ``factory``, ``config``
   and ``orchestrator``, and ``praisonai.db`` are this project's. If the distribution praisonai is installed, everything
   else in it stays its own.
+* stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well.
 * so is what ``db(...)`` of praisonaiagents makes, because that asks ``praisonai.db`` for it.
-* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore`` and
-  ``get_default_session_store`` of ``praisonaiagents.session`` are this project's; they keep the same files.
+* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
+  ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
+  project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
+  classes of that package stay as they are.
 
 No file of another distribution is written. Objects that were taken from the replaced modules before stay what they are.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence._known import KNOWN
+from praisonai_persistence import _praisonai_names as _names
+from praisonai_persistence._registry_names import PraisonAINames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,36 +42,20 @@ __all__ = ["install"]
 
 _OWN = "praisonai_persistence"
 _ROOT = "praisonai"
-_REPLACED = {
-    "praisonai.persistence": _OWN,
-    "praisonai.persistence.conversation": f"{_OWN}.conversation",
-    "praisonai.persistence.knowledge": f"{_OWN}.knowledge",
-    "praisonai.persistence.state": f"{_OWN}.state",
-    "praisonai.persistence.registry": f"{_OWN}.registry",
-    "praisonai.persistence.factory": f"{_OWN}.registry",
-    "praisonai.persistence.config": f"{_OWN}.config",
-    "praisonai.persistence.orchestrator": f"{_OWN}.orchestrator",
-    "praisonai.db": f"{_OWN}.compat._db",
-    "praisonai.db.adapter": f"{_OWN}.compat._db",
-}
-_SESSIONS = ("DefaultSessionStore", "HierarchicalSessionStore", "get_default_session_store")
+_AGENTS_SESSION = "praisonaiagents.session"
 _PATCHED = {
-    "praisonaiagents.session": _SESSIONS,
-    # Its stores stay what they are there, for others of its classes derive from them.
-    "praisonaiagents.session.store": _SESSIONS[2:],
+    _AGENTS_SESSION: (
+        "DefaultSessionStore",
+        "HierarchicalSessionStore",
+        "get_default_session_store",
+        "get_hierarchical_session_store",
+    ),
+    f"{_AGENTS_SESSION}.store": ("DefaultSessionStore", "get_default_session_store"),
+    f"{_AGENTS_SESSION}.hierarchy": ("HierarchicalSessionStore", "get_hierarchical_session_store"),
 }
-
-
-def _target(name: str) -> str | None:
-    """Return the module of this project that takes the place of a module, or None."""
-    found = _REPLACED.get(name)
-    if found is not None:
-        return found
-    package, _, module = name.rpartition(".")
-    kind = package.removeprefix("praisonai.persistence.")
-    if package in _REPLACED and kind in KNOWN and (module == "base" or module in KNOWN[kind]):
-        return _REPLACED[package]
-    return None
+"""A module of praisonaiagents -> the names that are this project's in it."""
+_theirs: dict[str, Any] = {}
+"""PraisonAI's own ``DefaultSessionStore``, once it is replaced: other classes of its package derive from it."""
 
 
 class _Alias(ModuleType):
@@ -78,12 +67,16 @@ class _Alias(ModuleType):
         if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
         try:
+            return _names.attribute(self.__name__, name)
+        except AttributeError:
+            pass
+        try:
             return getattr(self._target, name)
         except AttributeError:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *dir(self._target)})
+        return sorted({*super().__dir__(), *dir(self._target), *_names.EXTRA.get(self.__name__, ())})
 
 
 class _AliasLoader(Loader):
@@ -121,7 +114,14 @@ class _PatchLoader(Loader):
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        self._inner.exec_module(module)
+        store = sys.modules.get(f"{_AGENTS_SESSION}.store")
+        if store is not None:
+            store.__dict__.update(_theirs)
+        try:
+            self._inner.exec_module(module)
+        finally:
+            if store is not None and _theirs:
+                _patch(store)
         _patch(module)
 
     def __getattr__(self, name: str) -> Any:  # get_source and the like, for tracebacks
@@ -134,11 +134,10 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        own = _target(fullname)
-        if own is not None:
-            is_package = fullname.count(".") < 3 and fullname in _REPLACED
-            return spec_from_loader(fullname, _AliasLoader(own), is_package=is_package)
-        if fullname in _PATCHED and _has_sessions():
+        own = _names.target(fullname)
+        if own is not None and not _stays(fullname, path):
+            return _alias(fullname, own, path)
+        if fullname.startswith(_AGENTS_SESSION) and fullname.count(".") <= 2 and _has_sessions():
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None:
@@ -148,12 +147,38 @@ class _Finder(MetaPathFinder):
 
 
 class _Last(MetaPathFinder):
-    """Last in line: nobody has praisonai itself."""
+    """Last in line: nobody has praisonai itself, or what stays its own."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return spec_from_loader(fullname, _EmptyLoader(), is_package=True) if fullname == _ROOT else None
+        if fullname == _ROOT:
+            return spec_from_loader(fullname, _EmptyLoader(), is_package=True)
+        if fullname in _names.FALLBACKS:
+            return _alias(fullname, _names.FALLBACKS[fullname], path)
+        told = _names.absent(fullname)
+        if told is not None:
+            raise ModuleNotFoundError(told, name=fullname)
+        return None
+
+
+def _alias(name: str, own: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Return an alias; if it is a package, what is in its folder and has no alias can be imported from it."""
+    is_package = name.count(".") < 3 and (name in _names.REPLACED or name in _names.FALLBACKS)
+    spec = spec_from_loader(name, _AliasLoader(own), is_package=is_package)
+    if spec is not None and is_package:
+        folders = [os.path.join(folder, name.rpartition(".")[2]) for folder in path or ()]
+        spec.submodule_search_locations = [folder for folder in folders if os.path.isdir(folder)]
+    return spec
+
+
+def _stays(name: str, path: Sequence[str] | None) -> bool:
+    """Whether a backend's module stays PraisonAI's, because the backend is not installed here, and is there."""
+    row = _names.backend_row(name)
+    kind = name.split(".")[-2]
+    if row is None or name in _names.REPLACED or _names.installed_here(kind, row):
+        return False
+    return PathFinder.find_spec(name, path) is not None
 
 
 def _has_sessions() -> bool:
@@ -161,16 +186,23 @@ def _has_sessions() -> bool:
 
 
 def _patch(module: ModuleType) -> None:
-    sessions = import_module(f"{_OWN}.sessions")
-    for name in _PATCHED[module.__name__]:
-        setattr(module, name, getattr(sessions, name))
+    sessions = import_module(f"{_OWN}.compat._sessions")
+    for name in _PATCHED.get(module.__name__, ()):
+        own = getattr(sessions, name)
+        if name == "DefaultSessionStore" and module.__name__ != _AGENTS_SESSION:
+            found = module.__dict__.get(name)
+            if found is not None and found is not own:
+                _theirs[name] = found
+        setattr(module, name, own)
 
 
 def install() -> None:
     """Do what importing this module has done already; calling it again is harmless."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-        sys.meta_path.append(_Last())
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.append(_Last())
+    PraisonAINames.adapt = staticmethod(_adapted)
     for name, module in list(sys.modules.items()):
         if name.startswith(("praisonai.persistence", "praisonai.db")) and not isinstance(module, _Alias):
             del sys.modules[name]
@@ -178,6 +210,12 @@ def install() -> None:
             sys.modules.get(package, module).__dict__.pop(attribute, None)
         elif name in _PATCHED and _has_sessions():
             _patch(module)
+
+
+def _adapted(kind: str, name: str, factory: Any) -> Any:
+    from praisonai_persistence.compat._stores import adapted
+
+    return adapted(kind, name, factory)
 
 
 install()

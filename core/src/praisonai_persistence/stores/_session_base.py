@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence import payload
 from praisonai_persistence._closing import Closing
-from praisonai_persistence.errors import (
-    SerializationError,
-    StoreClosedError,
-)
+from praisonai_persistence.errors import SerializationError, StoreClosedError
 from praisonai_persistence.stores._session_documents import (
     CompactionCheckpoint,
     Document,
@@ -30,6 +27,7 @@ from praisonai_persistence.stores._session_documents import (
     newest,
     owner,
 )
+from praisonai_persistence.stores._session_search import SearchingSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +37,7 @@ __all__ = ["SessionStoreBase"]
 T = TypeVar("T")
 
 
-class SessionStoreBase(Closing):
+class SessionStoreBase(SearchingSessions, Closing):
     """Every method of a session store, on documents that a subclass reads and writes.
 
     Safe to share between threads, if the subclass's methods are.
@@ -431,11 +429,11 @@ class SessionStoreBase(Closing):
 
     # All sessions.
 
-    def list_sessions(self, limit: int = 50) -> list[dict[str, Any]]:
-        """Return what there is to know of the sessions without their messages, last changed first."""
+    def list_sessions(self, limit: int | None = 50) -> list[dict[str, Any]]:
+        """Return what there is to know of the sessions without their messages, last changed first; None: of all."""
         self._usable()
-        limit = payload.check_count(limit, "limit")
-        return [self._summary(head) for head in newest(self._heads(), limit)]
+        count = payload.MAX_INTEGER if limit is None else payload.check_count(limit, "limit")
+        return [self._summary(head) for head in newest(self._heads(), count)]
 
     def _summary(self, head: Document) -> dict[str, Any]:
         metadata = metadata_of(head)

@@ -225,6 +225,10 @@ class SessionSnapshot:
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Build it of the fields that are there."""
@@ -258,6 +262,18 @@ class SessionData:
     is_shared: bool = False
     title: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> Document:
+        """Return the document: every field and those of ``extra``; of a hierarchy only what is set."""
+        plain = {**_HIERARCHY, "last_compaction": None}
+        found = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"}
+        found = {name: value for name, value in found.items() if name not in plain or value != plain[name]}
+        for name in ("messages", "archived_messages", "snapshots"):
+            if name in found:
+                found[name] = [item.to_dict() for item in found[name]]
+        if self.last_compaction is not None:
+            found["last_compaction"] = self.last_compaction.to_dict()
+        return {**self.extra, **found}
 
     @classmethod
     def from_dict(cls, data: Document) -> Self:

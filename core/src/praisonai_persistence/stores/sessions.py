@@ -42,6 +42,7 @@ from praisonai_persistence.stores._session_documents import (
     unanswered,
 )
 from praisonai_persistence.stores._session_hierarchy import HierarchicalSessions
+from praisonai_persistence.stores._session_search import SessionHit, SessionSummary
 
 __all__ = [
     "MIRRORED",
@@ -50,9 +51,11 @@ __all__ = [
     "HierarchicalSessions",
     "Message",
     "SessionData",
+    "SessionHit",
     "SessionMessage",
     "SessionSnapshot",
     "SessionStoreBase",
+    "SessionSummary",
     "first_kept",
     "iso",
     "latest",

@@ -121,8 +121,8 @@ def _unique(keys: Iterable[str], what: str = "key") -> list[str]:
     return list(dict.fromkeys(check_key(key, what) for key in check_many(keys, f"{what}s")))
 
 
-def _by(by: Any) -> int:
-    number = plain(by)
+def _by(by: Any, amount: Any) -> int:
+    number = plain(by if amount is None else amount)
     if type(number) is not int:
         raise InvalidValueError("by must be a whole number")
     return number
@@ -227,8 +227,8 @@ class StepStateStore(_Declared, StepStore[StateSteps], StateStore):
         was, text, seconds = _expected(expected), self._dumps(value), check_optional_ttl(ttl)
         return self._runner.run(self._steps.compare_and_set, check_key(key), was, text, seconds, time.time())
 
-    def incr(self, key: str, by: int = 1) -> int:
-        return self._runner.run(self._steps.incr, check_key(key), _by(by), time.time())
+    def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
+        return self._runner.run(self._steps.incr, check_key(key), _by(by, amount), time.time())
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         texts = self._runner.run(self._steps.get_many, _unique(keys), time.time())
@@ -314,8 +314,8 @@ class AsyncStepStateStore(_Declared, AsyncStepStore[StateSteps], AsyncStateStore
         was, text, seconds = _expected(expected), self._dumps(value), check_optional_ttl(ttl)
         return await self._runner.run(self._steps.compare_and_set, check_key(key), was, text, seconds, time.time())
 
-    async def incr(self, key: str, by: int = 1) -> int:
-        return await self._runner.run(self._steps.incr, check_key(key), _by(by), time.time())
+    async def incr(self, key: str, by: int = 1, *, amount: int | None = None) -> int:
+        return await self._runner.run(self._steps.incr, check_key(key), _by(by, amount), time.time())
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         texts = await self._runner.run(self._steps.get_many, _unique(keys), time.time())

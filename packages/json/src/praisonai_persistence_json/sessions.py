@@ -192,6 +192,10 @@ def _corrupt(path: str, reason: str) -> CorruptDocumentError:
 # --------------------------------------------------------------------------------------------------------------- store
 
 
+def _from_environment(name: str) -> str | None:
+    return os.environ.get(f"PRAISONAI_SESSION_{name}", "").strip() or None
+
+
 class DefaultSessionStore(SessionStoreBase):
     """Sessions as files that PraisonAI reads and writes as well.
 
@@ -205,8 +209,10 @@ class DefaultSessionStore(SessionStoreBase):
         lock_timeout: seconds to wait for another writer of the session before ``BackendError``.
         retention: what becomes of older messages. ``compact``: they move to the document's ``archived_messages``.
             ``truncate``: they are dropped. ``keep_all``: they stay. By default ``compact``, or ``truncate`` when
-            ``max_messages`` is given; PraisonAI decides so, too.
-        active_window: overrides ``max_messages`` as the number of messages to keep at hand.
+            ``max_messages`` is given; PraisonAI decides so, too. ``PRAISONAI_SESSION_RETENTION`` in the environment is
+            what it is when it is not given.
+        active_window: overrides ``max_messages`` as the number of messages to keep at hand. It may stand in the
+            environment as ``PRAISONAI_SESSION_ACTIVE_WINDOW``.
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to. PraisonAI does not sync.
     """
@@ -225,6 +231,11 @@ class DefaultSessionStore(SessionStoreBase):
     ) -> None:
         check_timeout(lock_timeout)
         check_switch(sync, "sync")
+        retention = _from_environment("RETENTION") if retention is None else retention
+        if active_window is None and (given := _from_environment("ACTIVE_WINDOW")) is not None:
+            if not given.isdecimal() or not given.isascii():
+                raise ConfigurationError("PRAISONAI_SESSION_ACTIVE_WINDOW must be a number of messages")
+            active_window = int(given)
         if retention is None:
             retention = "compact" if max_messages == _DEFAULT_MAX else "truncate"
         if retention not in RETENTIONS:

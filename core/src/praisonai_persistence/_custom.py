@@ -1,0 +1,46 @@
+"""Stores that somebody wrote for PraisonAI's interfaces, whose methods take less than ours.
+
+A class that overrides a method of an interface without one of the arguments that the interface adds gets, when the
+class is made, a method around its own: callers may pass the argument, and it is done with the other methods of the
+store. What is done this way is several calls and not one step. The methods stand in ``_custom_methods``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["EXTENDED", "complete", "declare"]
+
+EXTENDED: dict[str, dict[str, tuple[str, ...]]] = {
+    "conversation": {"update_session": ("expected_version",), "get_messages": ("before_seq", "after_seq")},
+    "knowledge": {"search": ("with_embeddings",), "count": ("filters",)},
+    "state": {"get": ("default",), "hget": ("default",), "incr": ("by",)},
+}
+"""Kind -> method -> the arguments that PraisonAI's method of that name does not have."""
+
+
+def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
+    """Put methods that take every argument around those of a new class that do not."""
+    for name, arguments in EXTENDED[kind].items():
+        function = getattr(cls, name)
+        code = getattr(function, "__code__", None)
+        if code is None or code.co_flags & 0x08:  # no plain function, or one that takes any keyword
+            continue
+        if arguments[0] in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            continue
+        from praisonai_persistence import _custom_methods
+
+        around = getattr(_custom_methods, f"{'async_' if asynchronous else ''}{kind}_{name}")(function)
+        for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+            setattr(around, attribute, getattr(function, attribute))
+        around.__wrapped__ = function
+        setattr(cls, name, around)
+
+
+def declare(cls: type[Any], base: type[Any], capability: str, methods: Sequence[str]) -> None:
+    """Add a capability to a class that has methods of its own in the place of the interface's defaults."""
+    if capability not in cls.capabilities and all(getattr(cls, name) is not getattr(base, name) for name in methods):
+        cls.capabilities = cls.capabilities | {capability}

@@ -1,0 +1,61 @@
+"""The methods of a registry under the names that PraisonAI has for them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+__all__ = ["PraisonAINames"]
+
+
+class PraisonAINames:
+    """Mixed into ``StoreRegistry``."""
+
+    adapt: Callable[[str, str, Any], Any] | None = None
+    """Makes what constructs a store of a kind and a name of the factory of a plugin; ``compat`` sets it."""
+
+    def _adapted(self: Any, name: str, factory: Any, distribution: str) -> Any:
+        return factory if self.adapt is None or not distribution else self.adapt(self.kind, name, factory)
+
+    def register_store(self: Any, name: str, factory: Callable[..., Any], *, aliases: Iterable[str] = ()) -> None:
+        """Do the same as ``register``."""
+        self.register(name, factory, aliases=aliases)
+
+    def unregister(self: Any, name: str) -> bool:
+        """Forget a backend that was registered at run time, with its aliases; return whether there was one.
+
+        A plugin of that name is there again after it. Plugins cannot be forgotten: they are installed.
+        """
+        with self._lock:
+            own = self._registered_aliases.get(name, name)
+            self._registered_aliases = {a: of for a, of in self._registered_aliases.items() if of != own}
+            return self._registered.pop(own, None) is not None
+
+    def resolve(self: Any, name: str) -> Callable[[], Callable[..., Any]]:
+        """Return what loads the factory of a name or alias: ``resolve("sqlite")()(path="agent.db")`` is a store.
+
+        Raises:
+            UnknownBackendError: there is none of that name.
+        """
+        entry = self._find(name)
+        return lambda: self._adapted(entry.name, entry.load(self.kind), entry.distribution)
+
+    def list_names(self: Any) -> list[str]:
+        """Do the same as ``list_registered``."""
+        return self.list_registered()  # type: ignore[no-any-return]
+
+    def list_all_names(self: Any) -> list[str]:
+        """Return the names of all backends and their aliases, sorted."""
+        return sorted({*self.list_registered(), *self.list_aliases()})
+
+    def is_available(self: Any, name: str) -> bool:
+        """Whether a backend of that name or alias is there, and what it needs can be imported."""
+        from praisonai_persistence.errors import PersistenceError
+
+        try:
+            self._find(name).load(self.kind)
+        except PersistenceError:
+            return False
+        return True

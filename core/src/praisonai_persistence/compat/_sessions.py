@@ -1,0 +1,25 @@
+"""What is put into ``praisonaiagents.session``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from praisonai_persistence import sessions
+
+__all__ = [
+    "DefaultSessionStore",
+    "HierarchicalSessionStore",
+    "get_default_session_store",
+    "get_hierarchical_session_store",
+]
+
+DefaultSessionStore: Any = sessions.DefaultSessionStore
+HierarchicalSessionStore: Any = sessions.HierarchicalSessionStore
+get_hierarchical_session_store = sessions.get_hierarchical_session_store
+
+
+def get_default_session_store() -> Any:
+    """Return the store that a program put into ``_default_store`` of the module, else that of this process."""
+    injected = getattr(sys.modules.get("praisonaiagents.session.store"), "_default_store", None)
+    return sessions.get_default_session_store() if injected is None else injected

@@ -1,0 +1,199 @@
+"""Looking through the sessions of a session store: [SearchingSessions][], and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence import payload
+from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.stores._session_documents import (
+    Document,
+    Message,
+    as_object,
+    as_objects,
+    for_model,
+    metadata_of,
+    newest,
+)
+from praisonai_persistence.stores.conversation import query_words, word_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["SearchingSessions", "SessionHit", "SessionSummary"]
+
+_SNIPPET = 200
+"""Characters of a message that a hit shows."""
+
+
+class _AsDict:
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass
+class SessionHit(_AsDict):
+    """A session in which something was found.
+
+    Attributes:
+        session_id: the session.
+        title: its title, or the empty text.
+        when: of its last change, ISO 8601, or None.
+        snippet: a part of the message that was found.
+        score: how many of its messages match.
+        anchor_index: the index of the message, the latest one that matches.
+        messages: those around it, as [SearchingSessions.window][] returns them.
+        bookends: the session's first messages, as ``start``, and its last ones, as ``end``, likewise.
+    """
+
+    session_id: str
+    title: str = ""
+    when: str | None = None
+    snippet: str = ""
+    score: float = 0.0
+    anchor_index: int = -1
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    bookends: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass
+class SessionSummary(_AsDict):
+    """What there is to know of a session without its messages.
+
+    Attributes:
+        session_id: the session.
+        title: its title, or the empty text.
+        when: of its last change, ISO 8601, or None.
+        message_count: how many messages it has.
+    """
+
+    session_id: str
+    title: str = ""
+    when: str | None = None
+    message_count: int = 0
+
+
+class SearchingSessions:
+    """Search, windows and summaries, for ``SessionStoreBase``."""
+
+    def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
+        """Return the sessions with messages that have every word of a query, those with the most of them first.
+
+        A word is a run of letters and digits; case does not matter. A query without a word finds nothing. All sessions
+        are read, unless they are in a conversation store with full-text search.
+
+        Args:
+            query: words.
+            limit: at most so many sessions.
+            window: how many messages before and after the one that was found are returned with it.
+        """
+        store: Any = self
+        store._usable()
+        count, around = payload.check_count(limit, "limit"), payload.check_count(window, "window")
+        if not isinstance(query, str):
+            raise InvalidValueError(f"query must be text, not {type(query).__name__}")
+        words = set(query_words(query))
+        if not words or not count:
+            return []
+        found: list[tuple[Document, list[int]]] = []
+        for document in self._searched(query):
+            messages = as_objects(document.get("messages"))
+            indexes = [index for index, message in enumerate(messages) if words <= _words(message)]
+            if indexes:
+                found.append((document, indexes))
+        latest = newest([document for document, _ in found], len(found))
+        order = {document["session_id"]: place for place, document in enumerate(latest)}
+        found.sort(key=lambda pair: (-len(pair[1]), order[pair[0]["session_id"]]))
+        return [_hit(document, indexes, words, around) for document, indexes in found[:count]]
+
+    def _searched(self, query: str) -> Iterable[Document]:
+        """Return the whole documents among which all are that match; others may be among them."""
+        store: Any = self
+        for head in store._heads():
+            document = store._load(head["session_id"])
+            if document is not None:
+                yield document
+
+    def window(self, session_id: str, around_message_id: str | None = None, *, window: int = 5) -> list[dict[str, Any]]:
+        """Return the messages around one of them, oldest first; without one, the latest ones.
+
+        Each has ``role``, ``content``, ``timestamp``, ``index`` and ``id``, and what language models take of it.
+
+        Args:
+            session_id: an unknown session has none.
+            around_message_id: the ``id`` of a message, as this returns it; of an unknown one nothing is returned.
+            window: how many before and after it; without a message: how many.
+        """
+        store: Any = self
+        around = payload.check_count(window, "window")
+        document = as_object(store._load(store._id(session_id)))
+        messages = as_objects(document.get("messages"))
+        if around_message_id is None:
+            return list(_shown(messages, len(messages) - around, len(messages)))
+        ids = [_id_of(message, index) for index, message in enumerate(messages)]
+        if around_message_id not in ids:
+            return []
+        place = ids.index(around_message_id)
+        return list(_shown(messages, place - around, place + around + 1))
+
+    def recent(self, *, limit: int = 10) -> list[SessionSummary]:
+        """Return the sessions, last changed first."""
+        store: Any = self
+        store._usable()
+        count = payload.check_count(limit, "limit")
+        return [
+            SessionSummary(head["session_id"], _title(head), head.get("updated_at"), store._count(head))
+            for head in newest(store._heads(), count)
+        ]
+
+
+def _words(message: Message) -> set[str]:
+    content = message.get("content")
+    return set(word_pattern().findall(content.lower())) if isinstance(content, str) else set()
+
+
+def _title(document: Document) -> str:
+    return str(metadata_of(document).get("title") or document.get("title") or "")
+
+
+def _id_of(message: Message, index: int) -> str:
+    """Return the id by which a window names a message: its own, that in its metadata, or its index."""
+    metadata = as_object(message.get("metadata"))
+    for given in (message.get("id"), metadata.get("message_id"), metadata.get("id")):
+        if isinstance(given, str) and given:
+            return given
+    return str(index)
+
+
+def _shown(messages: list[Message], start: int, end: int) -> Iterator[dict[str, Any]]:
+    for index in range(max(0, start), min(len(messages), end)):
+        message = messages[index]
+        yield {
+            **for_model(message),
+            "timestamp": message.get("timestamp"),
+            "index": index,
+            "id": _id_of(message, index),
+        }
+
+
+def _hit(document: Document, indexes: list[int], words: set[str], around: int) -> SessionHit:
+    messages = as_objects(document["messages"])
+    anchor = indexes[-1]
+    content = messages[anchor]["content"]
+    places = [match.start() for match in word_pattern().finditer(content.lower()) if match[0] in words]
+    start = max(0, min(places, default=0) - _SNIPPET // 4)
+    return SessionHit(
+        document["session_id"],
+        _title(document),
+        document.get("updated_at"),
+        content[start : start + _SNIPPET],
+        float(len(indexes)),
+        anchor,
+        list(_shown(messages, anchor - around, anchor + around + 1)),
+        {
+            "start": list(_shown(messages, 0, min(2, len(messages)))),
+            "end": list(_shown(messages, len(messages) - 2, len(messages))),
+        },
+    )

@@ -1,0 +1,518 @@
+"""PraisonAI's modules, classes and constructors: each leads to a store of this project that is constructed as there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, backend_of
+
+OURS = [(kind, row) for kind, rows in BACKENDS.items() for row in rows if backend_of(kind, row)]
+START = "import json, warnings\nimport praisonai_persistence.compat\n"
+
+
+def test_the_tables_have_every_backend_and_name_once():
+    assert [len(BACKENDS[kind]) for kind in ("conversation", "knowledge", "state")] == [12, 20, 9]
+    for rows in BACKENDS.values():
+        names = [name for row in rows for name in row.names]
+        assert len(names) == len(set(names))
+        assert all(row.parameters for row in rows)
+
+
+def test_every_module_and_class_of_a_backend_that_is_here_resolves(program):
+    rows = [(kind, row.module, row.store, row.name) for kind, row in OURS]
+    code = (
+        START
+        + f"""
+from importlib import import_module
+import praisonai_persistence
+for kind, module, store, name in {rows!r}:
+    own = import_module(f"praisonai.persistence.{{kind}}.{{module}}")
+    found = getattr(own, store)
+    assert found is getattr(import_module(f"praisonai.persistence.{{kind}}"), store), store
+    assert found.__name__ == store and found.__module__ == own.__name__
+    base = getattr(praisonai_persistence, kind.capitalize() + "Store")
+    assert issubclass(found, (base, getattr(praisonai_persistence, "Async" + base.__name__)))
+    assert issubclass(import_module(f"praisonai.persistence.{{kind}}.{{name}}").__getattr__(store), found)
+print(json.dumps("resolved"))
+"""
+    )
+    assert program(code) == ["resolved"]
+
+
+def test_every_parameter_is_accepted_by_position_and_by_name(program):
+    """With its default, which means what is said when nothing is said; a store touches nothing when it is made."""
+    rows = [(kind, row.module, row.store, row.parameters) for kind, row in OURS]
+    code = (
+        START
+        + f"""
+warnings.simplefilter("error")
+from importlib import import_module
+for kind, module, store, parameters in {rows!r}:
+    found = getattr(import_module(f"praisonai.persistence.{{kind}}.{{module}}"), store)
+    found()
+    found(*parameters.values())
+    found(**parameters)
+    for name, value in parameters.items():
+        found(**{{name: value}})
+    try:
+        found(*parameters.values(), 1)
+    except TypeError:
+        pass
+    else:
+        raise AssertionError(store)
+    try:
+        found(**{{list(parameters)[-1] + "x": 1}})
+    except TypeError as error:
+        assert "did you mean" in str(error), error
+    else:
+        raise AssertionError(store)
+import os
+print(json.dumps(sorted(name for name in os.listdir() if name not in ("site", "program.py"))))
+"""
+    )
+    assert program(code) == [[]]
+
+
+def test_every_parameter_means_something_or_is_told_once(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.conversation import MySQLConversationStore, PostgresConversationStore
+from praisonai.persistence.conversation.json_store import JSONConversationStore
+from praisonai.persistence.conversation.sqlite import SQLiteConversationStore
+from praisonai.persistence.knowledge.pgvector import PGVectorKnowledgeStore
+from praisonai.persistence.state import RedisStateStore
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        PostgresConversationStore(max_retries=9, retry_delay=2, pool_size=3, auto_create_tables=False)
+        SQLiteConversationStore("x.db", check_same_thread=True)
+        JSONConversationStore("y", pretty=False)
+        RedisStateStore(decode_responses=False, socket_timeout=3, max_connections=4, prefix="mine:")
+        PGVectorKnowledgeStore(auto_create_extension=False)
+for one in told:
+    print(json.dumps([one.category.__name__, str(one.message).partition(":")[0], str(one.message).split()[1]]))
+"""
+    )
+    assert program(code) == [
+        ["IgnoredArgumentWarning", "PostgresConversationStore", "max_retries"],
+        ["IgnoredArgumentWarning", "PostgresConversationStore", "retry_delay"],
+        ["IgnoredArgumentWarning", "SQLiteConversationStore", "check_same_thread"],
+        ["IgnoredArgumentWarning", "JSONConversationStore", "pretty"],
+        ["IgnoredArgumentWarning", "RedisStateStore", "decode_responses"],
+        ["IgnoredArgumentWarning", "PGVectorKnowledgeStore", "auto_create_extension"],
+    ]
+    parameters = {name for _, row in OURS for name in row.parameters}
+    assert set(NO_MEANING) <= parameters
+    assert set(MEANINGS) <= parameters
+
+
+def test_what_arguments_mean(program):
+    code = (
+        START
+        + """
+from praisonai_persistence.compat._stores import _bound, _options, _translated
+from praisonai_persistence._praisonai import by_class
+def of(kind, store, *args, **kwargs):
+    from importlib import import_module
+    base = getattr(import_module("praisonai.persistence." + kind), store).__mro__[1]
+    options = list(_options(base))
+    row = by_class(kind, store)
+    print(json.dumps(_translated(row, _bound(row, args, kwargs, options), options)))
+of("conversation", "PostgresConversationStore", None, "h", password="", pool_size=3, auto_create_tables=False)
+of("conversation", "PostgresConversationStore", "postgresql://h/d", pool_size=3)
+of("conversation", "MySQLConversationStore", port=1)
+of("conversation", "SQLiteConversationStore", "sqlite:///a.db")
+of("conversation", "SQLiteConversationStore", url="b.db")
+of("conversation", "SQLiteConversationStore")
+of("conversation", "JSONConversationStore")
+of("knowledge", "ChromaKnowledgeStore")
+of("knowledge", "ChromaKnowledgeStore", "p", persistent=False)
+of("knowledge", "ChromaKnowledgeStore", host="h")
+of("knowledge", "LanceDBKnowledgeStore", uri="u")
+of("knowledge", "QdrantKnowledgeStore", "https://h:1")
+of("knowledge", "QdrantKnowledgeStore")
+of("state", "RedisStateStore", socket_timeout=3, max_connections=4, prefix="praison:")
+of("state", "ValkeyStateStore", "h", 1, "p")
+"""
+    )
+    assert program(code) == [
+        {
+            "host": "h",
+            "max_size": 3,
+            "create_schema": False,
+            "port": 5432,
+            "database": "praisonai",
+            "user": "postgres",
+        },
+        {"url": "postgresql://h/d", "max_size": 3},
+        {"port": 1, "host": "localhost", "database": "praisonai", "user": "root"},
+        {"url": "sqlite:///a.db"},
+        {"path": "b.db"},
+        {"path": "praisonai_conversations.db"},
+        {"path": "./praisonai_conversations"},
+        {"url": "chroma://"},
+        {"url": "chroma://"},
+        {"host": "h", "port": 8000},
+        {"path": "u"},
+        {"url": "qdrant://h:1", "https": True},
+        {"host": "localhost", "port": 6333},
+        {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
+        {"host": "h", "port": 1, "password": "p"},
+    ]
+
+
+def test_contradictions_are_refused_and_prefixes_stay_apart(program):
+    code = (
+        START
+        + """
+from praisonai_persistence.compat._stores import _identifier
+from praisonai.persistence.knowledge import LanceDBKnowledgeStore
+from praisonai.persistence.state import RedisStateStore
+from praisonai_persistence import ConfigurationError
+for call in (
+    lambda: LanceDBKnowledgeStore("a", "b"),
+    lambda: RedisStateStore(prefix="a_", table_prefix="b_"),
+):
+    try:
+        call()
+    except ConfigurationError as error:
+        print(json.dumps(str(error).partition(":")[0]))
+prefixes = ["a:", "a", "a_", "a::", "a.", ":a", "0", "a" * 99 + ":"]
+assert len({_identifier(one) for one in prefixes}) == len(prefixes)
+for one in prefixes:
+    RedisStateStore(prefix=one)
+"""
+    )
+    assert program(code) == ["LanceDBKnowledgeStore", "RedisStateStore"]
+
+
+def test_default_places_and_further_methods(program):
+    code = (
+        START
+        + """
+import asyncio, os
+from praisonai.persistence.conversation import ConversationMessage, ConversationSession
+from praisonai.persistence.conversation.async_sqlite import AsyncSQLiteConversationStore
+from praisonai.persistence.conversation.sqlite import SQLiteConversationStore
+from praisonai.persistence.conversation.sync_sqlite import SyncSQLiteConversationStore
+from praisonai_persistence import StoreNotFoundError
+with SQLiteConversationStore() as store:
+    store.init()
+    store.create_session(ConversationSession("s"))
+    store.add_messages("s", [ConversationMessage(content=str(n)) for n in range(5)])
+    print(json.dumps(os.path.exists("praisonai_conversations.db")))
+    for arguments in ({"offset": 1, "limit": 2}, {"offset": 3}, {"limit": 2}, {"offset": 0, "limit": 0}):
+        print(json.dumps([m.content for m in store.get_messages("s", **arguments)]))
+    print(json.dumps([m.content for m in store.get_messages("s", after_seq=4)]))
+with SyncSQLiteConversationStore() as store:
+    print(json.dumps([store.clear_session("s"), store.get_session("s").session_id]))
+try:
+    SQLiteConversationStore("none.db", auto_create_tables=False).get_session("s")
+except StoreNotFoundError:
+    print(json.dumps(os.path.exists("none.db")))
+async def work():
+    async with AsyncSQLiteConversationStore() as store:
+        await store.init()
+        await store.add_message("s", ConversationMessage(content="x"))
+        print(json.dumps([m.content for m in await store.get_messages("s", offset=0)]))
+asyncio.run(work())
+"""
+    )
+    assert program(code) == [
+        True,
+        ["1", "2"],
+        ["3", "4"],
+        ["3", "4"],
+        [],
+        ["4"],
+        [5, "s"],
+        False,
+        ["x"],
+    ]
+
+
+def test_registries_and_factories_construct_as_there(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.factory import create_conversation_store, create_knowledge_store, create_state_store
+from praisonai.persistence.registry import CONVERSATION_STORES, KNOWLEDGE_STORES
+from praisonai.persistence.conversation import SQLiteConversationStore
+from praisonai_persistence import ConfigurationError, db
+store = create_conversation_store("sync_sqlite", "place.db", check_same_thread=False)
+assert isinstance(store, SQLiteConversationStore), store
+assert isinstance(CONVERSATION_STORES.resolve("sqlite_sync")()(path="p.db"), SQLiteConversationStore)
+create_state_store("memory", path="state.json", save_interval=0).set("k", 1)
+print(json.dumps(create_state_store("memory", path="state.json").get("k")))
+knowledge = create_knowledge_store("chroma", persistent=False)
+knowledge.create_collection("c", 2)
+print(json.dumps([knowledge.delete_collection("c"), knowledge.delete_collection("c")]))
+create_knowledge_store("qdrant", "http://localhost:6333")
+try:
+    CONVERSATION_STORES.create("sqlite", pth="x")
+except ConfigurationError as error:
+    print(json.dumps("it takes" in str(error)))
+class Mine:
+    pass
+CONVERSATION_STORES.register_store("sqlite", lambda **options: Mine())
+assert isinstance(CONVERSATION_STORES.create("sqlite"), Mine)
+print(json.dumps([CONVERSATION_STORES.unregister("sqlite"), CONVERSATION_STORES.unregister("sqlite")]))
+adapter = db(database_url="sqlite:///adapter.db")
+adapter.on_agent_start("a", "s")
+print(json.dumps(type(adapter.conversation).__name__))
+"""
+    )
+    assert program(code) == [1, [True, False], True, [True, False], "SQLiteConversationStore"]
+
+
+def test_the_file_of_the_memory_store(program, tmp_path):
+    code = (
+        START
+        + """
+import os, pathlib, time
+def read(name):
+    return json.loads(pathlib.Path(name).read_text())
+from praisonai.persistence.state.memory import MemoryStateStore
+from praisonai_persistence import BackendError, StoreClosedError
+with open("old.json", "w") as file:
+    json.dump({"data": {"k": [1], "gone": 1, "late": 2}, "ttls": {"gone": 5.0, "late": time.time() + 100}}, file)
+with MemoryStateStore("old.json") as store:
+    print(json.dumps([store.get("k"), store.get("gone"), store.ttl("late") > 90]))
+    store.hset("h", "f", {"x": None})
+    store.decr("n")
+    print(json.dumps("h" in read("old.json")["data"]))  # 60 seconds have not passed
+    store.flush()
+    print(json.dumps(read("old.json")["data"]))
+    print(json.dumps(os.stat("old.json").st_mode & 0o77))
+    store.incr("n", amount=5)
+again = MemoryStateStore(path="old.json", auto_save=False)
+print(json.dumps([again.get("n"), again.hgetall("h"), again.exists("late")]))
+again.clear()
+again.close()
+print(json.dumps(read("old.json")))
+try:
+    store.flush()
+except StoreClosedError:
+    print(json.dumps("closed"))
+with open("bad.json", "w") as file:
+    file.write("[1")
+try:
+    MemoryStateStore("bad.json").set("k", 1)
+except BackendError:
+    print(json.dumps(pathlib.Path("bad.json").read_text()))
+MemoryStateStore().set("k", 1)
+MemoryStateStore(path="late/end.json").set("k", 1)  # written at the end of the process
+"""
+    )
+    assert program(code) == [
+        [[1], None, True],
+        False,
+        {"k": [1], "late": 2, "h": {"f": {"x": None}}, "n": -1},
+        0,
+        [4, {"f": {"x": None}}, True],
+        {"data": {}, "ttls": {}, "hashes": []},
+        "closed",
+        "[1",
+    ]
+    late = (tmp_path / "late" / "end.json").read_text(encoding="utf-8")
+    assert json.loads(late) == {"data": {"k": 1}, "ttls": {}, "hashes": []}
+
+
+PRAISONAI = {
+    "praisonai/__init__.py": "",
+    "praisonai/persistence/__init__.py": "",
+    "praisonai/persistence/_valkey_client.py": "mine = 'client'\n",
+    "praisonai/persistence/hooks/__init__.py": "from ..orchestrator import PersistenceOrchestrator\nmine = 'hooks'\n",
+    "praisonai/persistence/migrations/__init__.py": "mine = 'migrations'\n",
+    "praisonai/persistence/knowledge/__init__.py": "",
+    "praisonai/persistence/knowledge/pinecone.py": (
+        "from .base import KnowledgeStore\nclass PineconeKnowledgeStore(KnowledgeStore): pass\n"
+    ),
+}
+
+
+def test_what_is_not_replaced_stays_praisonais_own(program):
+    code = (
+        START
+        + """
+import praisonai_persistence
+from praisonai.persistence import hooks, migrations
+from praisonai.persistence._valkey_client import mine
+print(json.dumps([mine, hooks.mine, migrations.mine]))
+assert hooks.PersistenceOrchestrator is praisonai_persistence.PersistenceOrchestrator
+from praisonai.persistence.knowledge.pinecone import PineconeKnowledgeStore
+from praisonai.persistence.knowledge import PineconeKnowledgeStore as Same
+assert issubclass(Same, praisonai_persistence.KnowledgeStore) and Same is PineconeKnowledgeStore
+praisonai_persistence.compat.install()
+from praisonai.persistence.hooks import mine
+assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
+"""
+    )
+    assert program(code, real=PRAISONAI) == [["client", "hooks", "migrations"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["knowledge.pinecone", "knowledge.langchain_adapter", "conversation.supabase", "state.gcs", "_valkey_client"],
+)
+def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
+    code = (
+        START
+        + f"""
+own = "from praisonai.persistence.knowledge import PineconeKnowledgeStore"
+for statement in ("import praisonai.persistence.{name}", own):
+    try:
+        exec(statement)
+    except ModuleNotFoundError as error:
+        print(json.dumps("pip install praisonai" in str(error)))
+try:
+    from praisonai.persistence.knowledge import NoSuchKnowledgeStore
+except ImportError as error:
+    print(json.dumps("NoSuchKnowledgeStore" in str(error)))
+"""
+    )
+    assert program(code) == [True, True, True]
+
+
+def test_a_backend_that_is_not_installed_here_stays_praisonais_own(program):
+    code = (
+        START
+        + """
+from praisonai_persistence import CONVERSATION_STORES
+CONVERSATION_STORES.has = lambda name: False  # as without the plugin
+from praisonai.persistence.conversation.mysql import MySQLConversationStore, mine
+from praisonai.persistence.conversation import MySQLConversationStore as Same
+print(json.dumps([mine, MySQLConversationStore is Same]))
+"""
+    )
+    files = {
+        "praisonai/__init__.py": "",
+        "praisonai/persistence/__init__.py": "",
+        "praisonai/persistence/conversation/__init__.py": "",
+        "praisonai/persistence/conversation/mysql.py": "mine = 'mysql'\nclass MySQLConversationStore: pass\n",
+    }
+    assert program(code, real=files) == [["mysql", True]]
+
+
+def test_agents_that_are_wrapped_and_sessions_that_are_filled(program):
+    code = (
+        START
+        + """
+import asyncio
+from praisonai.persistence import PersistenceOrchestrator, PersistentAgent
+from praisonai.persistence.hooks import create_persistent_session, wrap_agent_with_persistence
+from praisonai_persistence.memory import MemoryConversationStore
+class Agent:
+    name, chat_history = "echo", []
+    def chat(self, prompt, loud=False):
+        return prompt.upper() if loud else prompt
+    async def achat(self, prompt):
+        return prompt + "!"
+orchestrator = PersistenceOrchestrator(conversation_store=MemoryConversationStore())
+agent = wrap_agent_with_persistence(Agent(), orchestrator, "s", "u")
+print(json.dumps([agent.chat("a", loud=True), asyncio.run(agent.achat("b"))]))
+agent.end_session()
+print(json.dumps([[m.role, m.content] for m in agent.get_messages()]))
+again = PersistentAgent(Agent(), orchestrator, session_id="s")
+again.chat("c")
+print(json.dumps([again.chat_history, again.name, again.session_id, again.get_session().user_id]))
+asyncio.run(again.aend_session())
+fresh = PersistentAgent(Agent(), orchestrator, session_id="s", auto_resume=False)
+asyncio.run(fresh.achat("d"))
+print(json.dumps([fresh.chat_history, len(fresh.get_messages()), len(fresh.get_messages(limit=2))]))
+with create_persistent_session(orchestrator, "t") as session:
+    session.persist_message("user", "hello")
+print(json.dumps([session.get_messages()[0].content, "ended_at" in session.get_session().metadata]))
+"""
+    )
+    turns = [["user", "a"], ["assistant", "A"], ["user", "b"], ["assistant", "b!"]]
+    assert program(code) == [
+        ["A", "b!"],
+        turns,
+        [[{"role": role, "content": content} for role, content in turns], "echo", "s", "u"],
+        [[], 8, 2],
+        ["hello", True],
+    ]
+
+
+def test_migrations_of_a_program(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.migrations import MigrationManager, SchemaVersion
+from praisonai.persistence.migrations.manager import Migration
+from praisonai_persistence import InvalidValueError, UnsupportedOperationError, db
+done = []
+def manager(adapter):
+    found = MigrationManager(adapter)
+    for version in ("1.10.0", "1.9"):
+        up, down = (lambda _, v=version: done.append(v)), (lambda _, v=version: done.append("-" + v))
+        found.register_migration(version, "change", up, down)
+    return found
+adapter = db(database_url="sqlite:///m.db")
+first = manager(adapter)
+applied = [first.get_current_version(), first.migrate_up("1.9")]
+print(json.dumps([*applied, first.get_migration_status()["pending_versions"]]))
+second = manager(adapter)
+applied = [second.get_current_version(), second.migrate_up(), second.migrate_up()]
+print(json.dumps([*applied, second.migrate_down("1.0.0")]))
+print(json.dumps([done, manager(adapter).get_current_version()]))
+second.register_migration("2", "for good", lambda _: None)
+second.migrate_up()
+for call in (lambda: second.migrate_down("1.0.0"), lambda: second.register_migration("new", "", None)):
+    try:
+        call()
+    except (InvalidValueError, UnsupportedOperationError) as error:
+        print(json.dumps(type(error).__name__))
+print(json.dumps([second.get_current_version(), len(MigrationManager().get_pending_migrations())]))
+assert SchemaVersion("1.9") < SchemaVersion("1.10") and SchemaVersion("1") == SchemaVersion("1", "x")
+"""
+    )
+    assert program(code) == [
+        [None, ["1.0.0", "1.9"], ["1.10.0"]],
+        ["1.9", ["1.10.0"], [], ["1.10.0", "1.9"]],
+        [["1.9", "1.10.0", "-1.10.0", "-1.9"], "1.0.0"],
+        "UnsupportedOperationError",
+        "InvalidValueError",
+        ["2", 1],
+    ]
+
+
+def test_settings_and_checks(program):
+    code = (
+        START
+        + """
+import os
+from praisonai.persistence.config import ENV_VARS, get_env_var, list_available_backends
+from praisonai.persistence.conversation.base import validate_identifier
+from praisonai.persistence.knowledge.base import validate_dimension
+os.environ["REDIS_URL"], os.environ["OTHER"] = "redis://h", "o"
+print(json.dumps([get_env_var("redis_url"), get_env_var("other"), get_env_var("none", "d"), ENV_VARS["state_url"]]))
+from praisonai.persistence.config import PersistenceConfig
+from praisonai.persistence import PersistenceConfig as Same
+config = PersistenceConfig("sqlite", "sqlite:///a.db", {"table_prefix": "x_"}, state_store="memory")
+config.user_id = "u"
+assert Same is PersistenceConfig and PersistenceConfig.from_dict(config.to_dict()) == config
+print(json.dumps([config.validate(), config.conversation_url, config.conversation_options, config.user_id]))
+found = list_available_backends()
+print(json.dumps(["sync_sqlite" in found["conversation"], "qdrant" in found["knowledge"], "memory" in found["state"]]))
+print(json.dumps([validate_identifier("praison_"), validate_dimension(65536), validate_dimension(9, max_dim=9)]))
+for call in (lambda: validate_identifier("a b"), lambda: validate_dimension(0), lambda: validate_dimension(True)):
+    try:
+        call()
+    except ValueError as error:
+        print(json.dumps(type(error).__name__))
+"""
+    )
+    assert program(code) == [
+        ["redis://h", "o", "d", "PRAISONAI_STATE_URL"],
+        [True, "sqlite:///a.db", {"table_prefix": "x_"}, "u"],
+        [True, True, True],
+        ["praison_", 65536, 9],
+        "InvalidIdentifierError",
+        "InvalidValueError",
+        "InvalidValueError",
+    ]

@@ -1,0 +1,137 @@
+"""What a session store can be asked beyond its five methods: search, windows, summaries, protocols, documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from praisonai_persistence.errors import ConfigurationError, InvalidValueError
+from praisonai_persistence.memory import MemoryConversationStore
+from praisonai_persistence.sessions import (
+    CheckpointQueryProtocol,
+    HierarchicalSessionStore,
+    RuntimeStateMirroringProtocol,
+    SearchableSessionStoreProtocol,
+    SessionData,
+    SessionHit,
+    SessionMirrorProtocol,
+    SessionSnapshot,
+    StoreBackedSessionStore,
+    get_default_session_store,
+    get_hierarchical_session_store,
+    set_default_session_store,
+)
+
+
+@pytest.fixture(params=["files", "search", "plain"])
+def searched(request, tmp_path):
+    """A session store on files, on a store with full-text search, and on one without."""
+    if request.param == "files":
+        yield HierarchicalSessionStore(tmp_path)
+    elif request.param == "search":
+        with StoreBackedSessionStore.open(f"sqlite:///{tmp_path}/x.db") as store:
+            yield store
+    else:
+        store = MemoryConversationStore()
+        store.capabilities -= {"search"}
+        yield StoreBackedSessionStore(store)
+
+
+def test_sessions_are_searched(searched):
+    for session_id, turns in {
+        "a": ["red fox"],
+        "b": ["x", "y", "a RED, red fox!", "z", "the fox is red"],
+        "c": [],
+    }.items():
+        searched.update_session_metadata(session_id, title=session_id.upper())
+        for turn in turns:
+            searched.add_message(session_id, "user", turn, {"message_id": turn})
+    searched.add_message("d", "assistant", "red " + "filler " * 100)
+    searched.create_snapshot("b")
+    first, second = searched.search("fox red", window=1)
+    assert isinstance(first, SessionHit)
+    assert (first.session_id, first.title, first.score, first.anchor_index) == ("b", "B", 2.0, 4)
+    assert [message["content"] for message in first.messages] == ["z", "the fox is red"]
+    assert [message["content"] for message in first.bookends["start"]] == ["x", "y"]
+    assert [message["index"] for message in first.bookends["end"]] == [3, 4]
+    assert (second.session_id, second.snippet, second.as_dict()["score"]) == ("a", "red fox", 1.0)
+    assert first.when == searched.get_session("b").updated_at
+    assert [hit.session_id for hit in searched.search("fox", limit=1)] == ["b"]
+    assert len(searched.search("filler")[0].snippet) <= 200
+    assert searched.search("fo") == searched.search("?!") == searched.search("fox", limit=0) == []
+    with pytest.raises(InvalidValueError):
+        searched.search(None)
+    with pytest.raises(InvalidValueError):
+        searched.search("fox", limit=-1)
+
+
+def test_windows_of_messages(searched):
+    for n in range(6):
+        searched.add_message("s", "user", str(n), {"message_id": f"m{n}"})
+    shown = searched.window("s", window=2)
+    assert [message["content"] for message in shown] == ["4", "5"]
+    assert set(shown[0]) == {"role", "content", "timestamp", "index", "id"}
+    for message in searched.window("s", window=6):
+        around = searched.window("s", message["id"], window=1)
+        assert [other["index"] for other in around] == [
+            index for index in range(message["index"] - 1, message["index"] + 2) if 0 <= index < 6
+        ]
+    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("s", window=0) == []
+
+
+def test_the_latest_sessions_and_all_of_them(searched):
+    for n in range(60):
+        searched.add_message(f"s{n}", "user", "x")
+    assert [summary.session_id for summary in searched.recent(limit=2)] == ["s59", "s58"]
+    assert searched.recent(limit=1)[0].as_dict()["message_count"] == 1
+    assert len(searched.list_sessions()) == 50
+    assert len(searched.list_sessions(limit=None)) == 60
+    assert isinstance(searched, SearchableSessionStoreProtocol)
+    assert isinstance(searched, RuntimeStateMirroringProtocol)
+    assert not isinstance(searched, SessionMirrorProtocol)
+    assert not isinstance(searched, CheckpointQueryProtocol)
+
+
+def test_a_session_is_a_document_again(searched):
+    searched.add_message("s", "assistant", "", tool_calls=[{"id": "c"}])
+    searched.add_message("s", "tool", "found", tool_call_id="c")
+    searched.append_compaction_checkpoint("s", "short")
+    searched.set_agent_info("s", "agent", "user")
+    session = searched.get_session("s")
+    document = session.to_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert SessionData.from_dict(document) == session
+    assert document["messages"][1]["tool_call_id"] == "c"
+    snapshot = SessionSnapshot("i", "s", 1, 2.0, "l", {"a": 1})
+    assert SessionSnapshot.from_dict(snapshot.to_dict()) == snapshot
+    fresh = SessionData("new").to_dict()
+    assert "last_compaction" not in fresh
+    assert "children_ids" not in fresh
+
+
+def test_the_store_with_a_hierarchy(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path))
+    found = get_hierarchical_session_store()
+    found.create_session("s", title="t")
+    assert get_default_session_store().session_exists("s")
+    chosen = StoreBackedSessionStore(MemoryConversationStore())
+    set_default_session_store(chosen)
+    try:
+        assert get_hierarchical_session_store() is chosen
+    finally:
+        set_default_session_store(None)
+
+
+def test_what_is_kept_may_stand_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRAISONAI_SESSION_RETENTION", "keep_all")
+    monkeypatch.setenv("PRAISONAI_SESSION_ACTIVE_WINDOW", "2")
+    store = HierarchicalSessionStore(tmp_path)
+    assert (store.retention, store.active_window) == ("keep_all", 2)
+    given = HierarchicalSessionStore(tmp_path, retention="truncate", active_window=3)
+    assert (given.retention, given.active_window) == ("truncate", 3)
+    for name, value in (("RETENTION", "all"), ("ACTIVE_WINDOW", "-1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"PRAISONAI_SESSION_{name}", value)
+            with pytest.raises(ConfigurationError):
+                HierarchicalSessionStore(tmp_path)
