@@ -30,6 +30,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
         "sqlite_async": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
+        "sqlite_sync": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
+        "sync_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
         "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoConversationStore"),
         "libsql": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoConversationStore"),
         "turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoConversationStore"),
