@@ -63,6 +63,8 @@ BACKENDS = {
         Backend("mysql (state)", "state", MYSQL, "MySQLStateStore", engine="mariadb"),
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
+        Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
+        Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
     )

@@ -57,6 +57,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteKnowledgeStore"),
     },
     "state": {
+        "async_gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:AsyncGCSStateStore"),
+        "gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
+        "gs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
         "aiomysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "async_mysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "mariadb": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:MySQLStateStore"),
@@ -85,5 +88,7 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "valkeys": ("praisonai-persistence-redis", "praisonai_persistence_redis:RedisStateStore"),
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteStateStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteStateStore"),
+        "async_upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:AsyncUpstashStateStore"),
+        "upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:UpstashStateStore"),
     },
 }
