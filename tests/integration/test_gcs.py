@@ -24,6 +24,7 @@ STORES = {
 
 class TestGCSState(StateStoreSuite):
     backend = "gcs"
+    many = 1_100  # a page has 1,000, and each key is three requests
 
     @pytest.fixture
     def spec(self, gcs):

@@ -188,9 +188,12 @@ class GCSDriver(Driver):
         return self._look()
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
-        code = getattr(error.__cause__, "code", None)
-        lost = isinstance(error.__cause__, ConnectionError) or type(error.__cause__).__name__ == "ConnectionError"
-        return not write and (lost or code in _AGAIN)
+        from requests.exceptions import ConnectionError as LostError
+        from requests.exceptions import ConnectTimeout
+
+        cause = error.__cause__
+        lost = isinstance(cause, LostError) and not isinstance(cause, ConnectTimeout)
+        return not write and (lost or getattr(cause, "code", None) in _AGAIN)
 
     def translate(self, error: Exception) -> PersistenceError | None:
         from google.api_core.exceptions import GoogleAPICallError
