@@ -58,9 +58,10 @@ def laboratory(backend, fault, folder):
                 pytest.skip("the server of the environment's URL is not ours to restart")
             options = stack.enter_context(engine.space())
             if fault.needs == "proxy":
-                parts = urlsplit(options["url"])
+                name = "emulator_host" if "emulator_host" in options else "url"  # what names the server
+                parts = urlsplit(options[name])
                 proxy = stack.enter_context(Proxy(parts.hostname, parts.port or engine.port))
-                options = {**options, "url": through(options["url"], proxy.port)}
+                options = {**options, name: through(options[name], proxy.port)}
         processes = backend.processes
         spec = backend.spec(impatient=fault.impatient, **options)
         crew = Crew(spec, processes, WRITERS // processes, vanishes=fault.decides_what_stands)

@@ -64,6 +64,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "weaviate": ("praisonai-persistence-weaviate", "praisonai_persistence_weaviate:WeaviateKnowledgeStore"),
     },
     "state": {
+        "async_gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:AsyncGCSStateStore"),
+        "gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
+        "gs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
         "aiomysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "async_mysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "mariadb": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:MySQLStateStore"),
@@ -93,7 +96,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteStateStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteStateStore"),
         "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoStateStore"),
+        "async_upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:AsyncUpstashStateStore"),
         "libsql": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
         "turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
+        "upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:UpstashStateStore"),
     },
 }

@@ -23,10 +23,11 @@ from praisonai_persistence.steps import run
 from praisonai_persistence.testing._filter_cases import FILTERS, POOL, single_filters
 from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore
 from praisonai_persistence_redis._errors import classify, translate
-from praisonai_persistence_redis._exchange import Command, fit
+from praisonai_persistence_redis._exchange import fit
 from praisonai_persistence_redis._filters import SearchCompiler, Terms, VectorSetCompiler, tokens
 from praisonai_persistence_redis._indexes import INDEXES, available, choose
 from praisonai_persistence_redis._scripts import need_no_eviction
+from praisonai_persistence_rediscore import Command
 
 
 @pytest.mark.parametrize(

@@ -352,7 +352,7 @@ class Keys:
             yield from self.engine.delete(key, None)
         with suppress(MovedError):  # somebody else is sweeping
             yield from self._sweep_batches()
-        page = yield from self.documents.page(self._keys, self._swept, self.engine.max_batch)
+        page = yield from self.documents.page(self._keys, self._swept, self.engine.max_batch, text=False)
         self._swept = page[-1][0] if page else self._keys
         for _, stored in page:
             if stored is not None and is_over(stored[0], now) and not stored[0]["pending"]:

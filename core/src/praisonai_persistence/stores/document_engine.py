@@ -109,6 +109,13 @@ class DocumentEngine(ABC):
         with its document and version where that is cheap, else with None.
         """
 
+    def peek(self, prefix: str, start_after: str, limit: int) -> Steps[Sequence[tuple[str, Stored | None]]]:
+        """Do ``scan`` for one who needs no ``text``: where it would cost more, it may be left empty.
+
+        By default it is ``scan``. For engines that list the fields of documents without what they hold.
+        """
+        return (yield from self.scan(prefix, start_after, limit))
+
     def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
         """Return what there is of some documents. By default one request for each key."""
         found = {}
@@ -252,9 +259,15 @@ class Documents:
             moved |= yield from self.engine.delete_many(dict(batch))
         return moved
 
-    def page(self, prefix: str, start_after: str, limit: int) -> Steps[list[tuple[str, Stored | None]]]:
-        """Do the engine's ``scan`` for at most ``max_batch`` keys, with documents; None: deleted meanwhile."""
-        listed = yield from self.engine.scan(prefix, start_after, min(limit, self.engine.max_batch))
+    def page(
+        self, prefix: str, start_after: str, limit: int, *, text: bool = True
+    ) -> Steps[list[tuple[str, Stored | None]]]:
+        """Do the engine's ``scan`` for at most ``max_batch`` keys, with documents; None: deleted meanwhile.
+
+        Without ``text`` it is ``peek``.
+        """
+        look = self.engine.scan if text else self.engine.peek
+        listed = yield from look(prefix, start_after, min(limit, self.engine.max_batch))
         bare = [key for key, stored in listed if stored is None]
         found = (yield from self.read_many(bare)) if bare else {}
         return [(key, stored or found.get(key)) for key, stored in listed]
@@ -348,7 +361,7 @@ class Documents:
         """Return a few notes that are older than ``GRACE``."""
         folder = self.folder("notes")
         end = f"{folder}{int((time.time() - GRACE) * 1000):015d}"
-        page = yield from self.page(folder, folder, 20)
+        page = yield from self.page(folder, folder, 20, text=False)
         old = [(key, stored[0]) for key, stored in page if stored is not None and key < end]
         if old and len(old) == len(page):
             self._next_sweep = 0.0  # there may be more

@@ -180,7 +180,7 @@ class DocumentStateSteps(Keys, StateSteps):
         limit = self.engine.max_batch
         start_after = cursor or self._keys
         while len(keys) < PAGE:
-            page = yield from self.documents.page(folder, start_after, limit)
+            page = yield from self.documents.page(folder, start_after, limit, text=False)
             for _, stored in page:
                 key = stored[0]["key"] if stored is not None else ""
                 if stored is not None and key.startswith(prefix):
@@ -199,7 +199,7 @@ class DocumentStateSteps(Keys, StateSteps):
     def clear(self, now: float) -> Steps[int]:
         count, start_after, limit = 0, self._keys, self.engine.max_batch
         while True:
-            page = yield from self.documents.page(self._keys, start_after, limit)
+            page = yield from self.documents.page(self._keys, start_after, limit, text=False)
             documents = {key: stored for key, stored in page if stored is not None}
             free = {key: stored for key, stored in documents.items() if not stored[0]["pending"] + stored[0]["owner"]}
             moved = yield from self.documents.delete_many({key: version for key, (_, version) in free.items()})

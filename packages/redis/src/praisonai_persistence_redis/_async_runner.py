@@ -16,9 +16,10 @@ from praisonai_persistence.steps import Steps, run_async
 from praisonai_persistence.stores import AsyncRunner
 from praisonai_persistence.stores.batching import Batching
 from praisonai_persistence_redis._errors import DRIVER_ERRORS, is_silence, translate
-from praisonai_persistence_redis._exchange import Command, exchange_all, fit
+from praisonai_persistence_redis._exchange import exchange_all, fit
 from praisonai_persistence_redis._lending import AsyncLender
 from praisonai_persistence_redis._runner import Attempts, Common, _of_parents
+from praisonai_persistence_rediscore import Command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
     PersistenceError,
     WrongTypeError,
 )
+from praisonai_persistence_rediscore import without_arguments
 
 __all__ = ["DRIVER_ERRORS", "classify", "is_silence", "raised_outside", "translate"]
 
@@ -46,9 +47,6 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("loading", "the server reads its data; raise retry_timeout to wait for that"),
     ("max number of clients", "the server takes no more clients: lower max_size, or raise its maxclients"),
 )
-
-
-_ARGUMENTS = ", with args beginning with"
 
 
 def classify(error: Exception) -> Literal["repeat", "unsent", "lost", "other"]:
@@ -89,7 +87,7 @@ def translate(error: Exception, where: str) -> PersistenceError:
         where: the address, without secrets.
     """
     # Servers repeat the arguments of a command that they do not know, and those hold what was to be stored.
-    message = str(error).partition(_ARGUMENTS)[0]
+    message = without_arguments(str(error))
     if message != str(error):
         error.args = (message,)  # it is the cause of ours, and printed with it
     # Of sentinels that know no master the driver shows every object that it has.

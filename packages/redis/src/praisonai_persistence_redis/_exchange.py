@@ -1,8 +1,8 @@
-"""Commands of which several can be sent at once."""
+"""Several commands that are sent at once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
@@ -13,27 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from praisonai_persistence_redis._lending import AsyncLender
+    from praisonai_persistence_rediscore import Command
 
-__all__ = ["Command", "exchange_all", "fit"]
+__all__ = ["exchange_all", "fit"]
 
 _COMMANDS, _CHARACTERS = 64, 65_536  # of one batch at the most, so that nobody waits long
-
-
-class Command:
-    """A request for one command, whose keys lie in one slot; called with a client, it goes the client's own way.
-
-    Args:
-        arguments: its name, and what follows it.
-    """
-
-    __slots__ = ("arguments",)
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-
-    def __call__(self, client: Any) -> Any:
-        """Do it, as a client does it that is not ours, or that has many nodes."""
-        return client.execute_command(*self.arguments)
 
 
 async def exchange_all(lender: AsyncLender, commands: Sequence[Command]) -> list[Outcome]:

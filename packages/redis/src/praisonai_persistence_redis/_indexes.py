@@ -17,7 +17,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
 from praisonai_persistence.stores.projection import ranked_vector
 from praisonai_persistence_redis._filters import SearchCompiler, VectorSetCompiler, tokens
-from praisonai_persistence_redis._scripts import raw_command, sent_to
+from praisonai_persistence_redis._scripts import sent_to
+from praisonai_persistence_rediscore import RawCommand
 
 if TYPE_CHECKING:
     from array import array
@@ -125,7 +126,7 @@ class _VectorSet(Index):
         how: tuple[Any, ...] = ("FILTER", expression, "TRUTH")
         if expression is None:
             how = ("EF", max(EFFORT, 2 * limit)) if count > EXACT else ("TRUTH",)
-        found = yield raw_command("VSIM", key, "FP32", vector, "COUNT", limit, *how)
+        found = yield RawCommand("VSIM", key, "FP32", vector, "COUNT", limit, *how)
         return [item.decode() for item in found]
 
 

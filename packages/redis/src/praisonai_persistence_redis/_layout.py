@@ -19,7 +19,7 @@ from praisonai_persistence.stores.projection import ranked_vector
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_redis._indexes import INDEXES, blob
-from praisonai_persistence_redis._scripts import Script
+from praisonai_persistence_rediscore import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ from praisonai_persistence.errors import ConfigurationError, PersistenceError, S
 from praisonai_persistence.steps import Steps, is_write, run
 from praisonai_persistence.stores import Runner
 from praisonai_persistence_redis._errors import DRIVER_ERRORS, classify, is_silence, raised_outside, translate
-from praisonai_persistence_redis._exchange import Command
 from praisonai_persistence_redis._lending import lender_of
+from praisonai_persistence_rediscore import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

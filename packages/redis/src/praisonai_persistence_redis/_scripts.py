@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 from redis.client import NEVER_DECODE
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoPermissionError
 
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Script", "look", "need_no_eviction", "node_of", "raw_command", "sent_to", "text"]
-
-
-def text(value: bytes | str) -> str:
-    """Return an answer as text, whether the client decodes or not."""
-    return value if isinstance(value, str) else value.decode()
-
-
-def raw_command(*arguments: Any) -> Callable[[Any], Any]:
-    """Return a request for one command, whose answer holds bytes, also from a client that decodes."""
-    return lambda client: client.execute_command(*arguments, **{NEVER_DECODE: True})
+__all__ = ["look", "need_no_eviction", "node_of", "sent_to"]
 
 
 def node_of(client: Any, key: str) -> dict[str, Any]:
@@ -35,27 +24,8 @@ def node_of(client: Any, key: str) -> dict[str, Any]:
 
 
 def sent_to(key: str, *arguments: Any) -> Callable[[Any], Any]:
-    """[raw_command][] without keys, for the node that has ``key``."""
+    """A command without keys whose answer holds bytes, for the node that has ``key``."""
     return lambda client: client.execute_command(*arguments, **node_of(client, key), **{NEVER_DECODE: True})
-
-
-class Script:
-    """A Lua script: it runs as one command, so nothing comes between its parts, and nothing of it stays half done.
-
-    Args:
-        source: KEYS lie in one slot; whatever can fail comes before the first write.
-    """
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-    def __call__(self, keys: Sequence[str], *arguments: Any) -> Steps[Any]:
-        """Run it; a server that does not know it yet, or not any more, is sent the source."""
-        try:
-            return (yield raw_command("EVALSHA", self._sha, len(keys), *keys, *arguments))
-        except NoScriptError:
-            return (yield raw_command("EVAL", self._source, len(keys), *keys, *arguments))
 
 
 def look(key: str, *, allow_eviction: bool) -> Steps[None]:

@@ -20,10 +20,10 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.stores.ranking import nearest, selected
 from praisonai_persistence.vectors import check_dimension, score, unpack
-from praisonai_persistence_redis._exchange import Command
 from praisonai_persistence_redis._indexes import LostIndexError, available, check_index, choose
 from praisonai_persistence_redis._layout import ABOUT, DELETE, EMPTY, READ, WRITE, Layout, candidate, document
-from praisonai_persistence_redis._scripts import look, raw_command, text
+from praisonai_persistence_redis._scripts import look
+from praisonai_persistence_rediscore import Command, RawCommand, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +176,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
         """Hand over every field of a hash, in parts and perhaps twice; one that comes or goes meanwhile, or not."""
         cursor: Any = 0
         while True:
-            cursor, part = yield raw_command("HSCAN", key, cursor, "COUNT", _MANY)
+            cursor, part = yield RawCommand("HSCAN", key, cursor, "COUNT", _MANY)
             for field, value in part.items():
                 take(field.decode(), value)
             if not int(cursor):

@@ -1,0 +1,136 @@
+"""Measures the state stores of services that are spoken to by HTTP, beside their bare clients, in one run, as ratios.
+
+    python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
+
+Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
+with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
+object's generation first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from measuring import Report, interleaved
+from redis_state import MANY, VALUE, add, timed
+
+Work = dict[str, tuple[Callable[[], Any], Callable[[], Any], int]]
+"""What, then ours, the bare client's, and how many calls make a turn."""
+
+
+@contextmanager
+def upstash(engines: Any, times: int) -> Iterator[Work]:
+    """The REST interface over Redis."""
+    from upstash_redis import Redis
+
+    from praisonai_persistence_upstash import UpstashStateStore
+
+    server = engines.engine("upstash")
+    parts = urlsplit(server.url)
+    client = Redis(f"http://{parts.hostname}:{parts.port}", parts.password or "", rest_encoding=None)
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    names = [f"bare:{key}" for key in values]
+    with server.space() as options, UpstashStateStore(**options) as store, client:
+        store.set_many(values)
+        client.mset({name: json.dumps(VALUE) for name in names})
+        yield {
+            "set": (lambda: store.set("key", VALUE), lambda: client.set("bare:key", json.dumps(VALUE)), times),
+            "get": (lambda: store.get("key-1"), lambda: json.loads(client.get(names[1]) or ""), times),
+            f"get_many of {MANY}": (
+                lambda: store.get_many(list(values)),
+                lambda: [json.loads(text or "") for text in client.mget(*names)],
+                times // 5,
+            ),
+        }
+
+
+@contextmanager
+def gcs(engines: Any, times: int) -> Iterator[Work]:
+    """An emulator of Google Cloud Storage."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client, transfer_manager  # type: ignore[import-untyped]
+
+    from praisonai_persistence_gcs import GCSStateStore
+
+    server = engines.engine("gcs")
+    nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    client = Client("bench", nobody, client_options={"api_endpoint": server.url})
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with server.space() as options, GCSStateStore(**options) as store:
+        bucket = client.bucket(options["url"].partition("//")[2])
+
+        def write() -> None:
+            blob = bucket.blob("bare/key")
+            blob.download_as_bytes()
+            blob.upload_from_string(json.dumps(VALUE), if_generation_match=blob.generation)
+
+        def read_many() -> list[Any]:
+            pairs = [(bucket.blob(f"bare/{key}"), _Sink()) for key in values]
+            transfer_manager.download_many(pairs, worker_type=transfer_manager.THREAD, max_workers=16)
+            return [json.loads(sink.data) for _, sink in pairs]
+
+        for key in ("key", *values):
+            bucket.blob(f"bare/{key}").upload_from_string(json.dumps(VALUE))
+        store.set_many(values)
+        yield {
+            "set": (lambda: store.set("key", VALUE), write, times),
+            "get": (
+                lambda: store.get("key-1"),
+                lambda: json.loads(bucket.blob("bare/key-1").download_as_bytes()),
+                times,
+            ),
+            f"get_many of {MANY}": (lambda: store.get_many(list(values)), read_many, max(2, times // 50)),
+        }
+
+
+class _Sink:
+    """A file in memory."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "upstash": upstash}
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description="Measures state stores of services beside their bare clients.")
+    parser.add_argument("backends", nargs="*", help=f"some of {', '.join(BACKENDS)}; by default all")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--quick", action="store_true", help="5 rounds, and less in each")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
+    arguments = parser.parse_args()
+    rounds, times = (5, 100) if arguments.quick else (arguments.rounds, 300)
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
+    engines: Any = importlib.import_module("engines")
+    report = Report()
+    try:
+        for name in arguments.backends or BACKENDS:
+            with BACKENDS[name](engines, times) as work:
+                for what, (ours, bare, calls) in work.items():
+                    ours(), bare()
+                    taken = interleaved(rounds, {"ours": timed(ours, calls), "bare": timed(bare, calls)}, 5)
+                    add(report, name, what, taken, calls)
+            report.show(name)
+    finally:
+        engines.shut_down()
+    missed = [line.what for line in report.missed]
+    print(f"\nmissed: {', '.join(missed) or 'nothing'}; {rounds} rounds")
+    return 1 if missed and arguments.check else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,93 @@
+"""What the stores in Google Cloud Storage do without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence.stores import MovedError
+from praisonai_persistence_gcs import GCSOptions, GCSStateStore
+from praisonai_persistence_gcs._driver import GCSDriver, MissingError, ThrottledError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    return monkeypatch
+
+
+def test_importing_the_package_imports_no_client():
+    code = (
+        "import sys, praisonai_persistence_gcs as p; p.GCSStateStore('gcs://bucket'); "
+        "assert not {'google.cloud.storage', 'requests'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_where_the_objects_are(environment):
+    found = GCSOptions("gcs://my-bucket")
+    assert (found.bucket_name, found.prefix, found.emulator_host) == ("my-bucket", "praisonai_state/", None)
+    assert GCSOptions("gs://my_bucket/a/b").prefix == "a/b/"
+    assert GCSOptions(bucket_name="b", prefix="x").prefix == GCSOptions(bucket="b", prefix="/x/").prefix == "x/"
+    environment.setenv("STORAGE_EMULATOR_HOST", "localhost:4443")
+    assert GCSOptions("gcs://b").emulator_host == "http://localhost:4443"
+    assert "localhost:4443" in GCSOptions("gcs://b").where
+    assert GCSOptions("gcs://b", emulator_host="https://127.0.0.1:1").emulator_host == "https://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "url='gcs://bucket'"),
+        ({"url": "gcs://b", "bucket_name": "c"}, "cannot be given beside it"),
+        ({"bucket_name": "a/b"}, "name of a bucket"),
+        ({"url": "gcs://user:s3cret@bucket"}, "credentials_path"),
+        ({"url": "gcs://b/x", "prefix": "y"}, "in the URL already"),
+        ({"url": "gcs://b", "prefix": "x" * 300}, "at most 200 bytes"),
+        ({"url": "gcs://b", "emulator_host": "http://u:s3cret@h:1"}, "http://host:port"),
+        ({"url": "s3://b"}, "scheme"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(options, words):
+    with pytest.raises(ConfigurationError) as caught:
+        GCSStateStore(**options)
+    assert words in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", '{"type": "service_account"}'])
+def test_a_file_that_holds_no_credentials(tmp_path, text):
+    file = tmp_path / "key.json"
+    if text is not None:
+        file.write_text(text)
+    with (
+        GCSStateStore("gcs://b", credentials_path=str(file)) as store,
+        pytest.raises(ConfigurationError, match="credentials_path"),
+    ):
+        store.connect()
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "kind"),
+    [
+        ("NotFound", "The specified bucket does not exist.", MissingError),
+        ("PreconditionFailed", "x", MovedError),
+        ("TooManyRequests", "x", ThrottledError),
+        ("Forbidden", "s3cret", ConnectionFailedError),
+        ("ServiceUnavailable", "s3cret", ConnectionFailedError),
+        ("BadRequest", "s3cret", BackendError),
+    ],
+)
+def test_what_the_service_says(name, said, kind):
+    from google.api_core import exceptions  # here, where its warning is ignored
+
+    error = getattr(exceptions, name)(said)
+    driver = GCSDriver(GCSOptions("gcs://b"), lambda: None)
+    found = driver.translate(error)
+    assert type(found) is kind
+    assert "s3cret" not in str(found)

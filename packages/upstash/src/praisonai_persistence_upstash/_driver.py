@@ -1,0 +1,246 @@
+"""The clients of Upstash Redis, and what its stores can be given."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterator
+from functools import partial
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence._loops import hang_up, on_its_loop
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SerializationError,
+    WrongTypeError,
+)
+from praisonai_persistence_rediscore import Command, without_arguments
+from praisonai_persistence_upstash.state import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.urls import StoreURL
+
+__all__ = ["UpstashDriver", "UpstashOptions"]
+
+_URL, _TOKEN = "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"
+_LOGIN = "check its token (UPSTASH_REDIS_REST_TOKEN in the console)"
+_TOO_LARGE = "the plan of the database says how large it may be (1 MB or 10 MB); write less at once"
+_of_parents: list[Any] = []
+"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
+_open: dict[int, Any] = {}
+"""Async clients until they are closed or abandoned.
+
+Their loops do not know idle connections, so these would be collected together with a store that was dropped, unclosed.
+"""
+_ANSWERS = frozenset({401, 403, 404, 413, 429})
+
+
+class UpstashOptions(Options):
+    """What the stores in Upstash Redis can be given."""
+
+    title = "Upstash Redis"
+    schemes = ("upstash", "async_upstash", "https", "http")
+    servers = True
+    default_port = 443
+    clients = ("client",)
+    password_is = "token"  # noqa: S105 - the name of an option
+    hint = "; a token is written upstash://:token@host"
+
+    token = option(
+        None, "text", f"the token of the REST interface; by default the variable `{_TOKEN}`", server=True, secret=True
+    )
+    https = option(True, "flag", "use TLS", url=True, server=True)
+    read_your_writes = option(
+        True, "flag", "reads of a store see its own writes, whichever replica answers", url=True, server=True
+    )
+    client = option(
+        None,
+        "object",
+        "an `upstash_redis.Redis` (`upstash_redis.asyncio.Redis` for the async store) of yours instead of a place; it "
+        "stays open, and keeps its own timeouts and retries",
+    )
+    connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
+    timeout = option(30.0, "seconds", "seconds in which a request has to be answered", url=True)
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        if url is None and given.get("host") is None and given.get("client") is None:
+            url = os.environ.get(_URL) or None
+        if url is not None and url.startswith("http://") and given.get("https") is None:
+            given["https"] = False
+        super().__init__(url, **given)
+        if self.client is None:
+            self.token = self.token or os.environ.get(_TOKEN) or None
+            if self.token is None:
+                raise ConfigurationError(f"{self.where} needs a token: give token=..., or set {_TOKEN}")
+
+    def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
+        if parsed.scheme == "http" and parsed.port is None:
+            raise ConfigurationError(f"{parsed} needs a port; Upstash itself is asked by https://")
+        return super()._of_server(parsed)
+
+
+class UpstashDriver(Driver):
+    """A client of the REST interface.
+
+    Args:
+        options: of the store.
+        asynchronous: whether to use the async client.
+    """
+
+    imports = ("upstash_redis", "upstash_redis.asyncio", "httpx")
+    packages = ("upstash_redis", "httpx", "httpcore", "anyio", "h11")
+
+    def __init__(self, options: UpstashOptions, *, asynchronous: bool) -> None:
+        self._options = options
+        self.where = options.where
+        self.given = options.client
+        self.asynchronous = asynchronous
+        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
+        self._opened_by = os.getpid()
+        self._errors = HttpErrors(self.where, _LOGIN, _TOO_LARGE)
+
+    def open(self, deadline: Deadline) -> Any:
+        import httpx
+        import upstash_redis
+        import upstash_redis.asyncio
+
+        options = self._options
+        kind: Any = upstash_redis.asyncio.Redis if self.asynchronous else upstash_redis.Redis
+        client = kind(
+            f"{'https' if options.https else 'http'}://{options.host}:{options.port}",
+            options.token,
+            rest_encoding=None,  # all that is stored is text
+            rest_retries=0,  # it would repeat increments
+            allow_telemetry=False,
+            read_your_writes=options.read_your_writes,
+        )
+        self._opened_by = os.getpid()
+        if self.asynchronous:
+            _sweep()
+            _open[id(client)] = client
+        http = client._http._client
+        http.timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
+        http.event_hooks = {"response": [_look_async if self.asynchronous else _look]}
+        return client
+
+    def close(self, client: Any) -> Any:
+        return _close(client) if self.asynchronous else client.close()
+
+    def abandon(self, client: Any) -> None:
+        _open.pop(id(client), None)
+        if self._opened_by != os.getpid():
+            _of_parents.append(client)
+        elif self.asynchronous:
+            _hang_up(list(_transports(client)))
+
+    def probe(self) -> Steps[None]:
+        yield Command("PING")
+
+    def perform(self, on: Any, request: Any) -> Any:
+        if not isinstance(request, Pipeline):
+            return on.execute(_texts(request))
+        pipeline = on.pipeline()
+        for command in request.commands:
+            pipeline.execute(_texts(command))
+        return pipeline.exec()
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        import httpx
+
+        return not write and isinstance(error.__cause__, (httpx.NetworkError, httpx.RemoteProtocolError))
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        import httpx
+        from upstash_redis.errors import UpstashError
+
+        if isinstance(error, UpstashError):
+            return self._refusal(error)
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in {404, 405}:
+            return self._errors.error(error.response.status_code, error)
+        if isinstance(error, httpx.TransportError):
+            return self._errors.silent(error)
+        if isinstance(error, (JSONDecodeError, KeyError, AttributeError, TypeError, httpx.HTTPError)):
+            return ConnectionFailedError(f"{self.where} does not answer as Upstash does; check the URL")
+        return None
+
+    def _refusal(self, error: Exception) -> PersistenceError:
+        """Return our error for what the server said."""
+        message = without_arguments(str(error))
+        error.args = (message,)  # it is the cause of ours, and printed with it
+        if "WRONGTYPE" in message:
+            return WrongTypeError(
+                "a key holds a hash where a plain value is asked for, or the reverse; nothing was changed"
+            )
+        if "request size" in message:
+            return SerializationError(f"{self.where} does not take a request as large as this: {_TOO_LARGE}")
+        if "WRONGPASS" in message or "Unauthorized" in message:
+            return ConnectionFailedError(f"{self.where} does not let this client in: {_LOGIN}")
+        if "limit exceeded" in message:
+            return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
+        return BackendError(f"{self.where}: {message}")
+
+
+def _transports(client: Any) -> Iterator[Any]:
+    """The connections that an async client keeps, as asyncio knows them."""
+    pool = getattr(client._http._client._transport, "_pool", None)
+    for connection in getattr(pool, "connections", ()):
+        stream: Any = getattr(getattr(connection, "_connection", None), "_network_stream", None)
+        stream = getattr(stream, "_stream", None)
+        while hasattr(stream, "transport_stream"):  # TLS
+            stream = stream.transport_stream
+        if hasattr(stream, "_transport"):
+            yield stream._transport
+
+
+def _hang_up(transports: list[Any]) -> None:
+    for transport in transports:
+        on_its_loop(transport._loop, partial(hang_up, transport))
+
+
+@atexit.register
+def _sweep() -> None:
+    """Let go of what belongs to loops that were closed, and had no time to close it."""
+    for number, client in list(_open.items()):
+        transports = list(_transports(client))
+        if transports and all(transport._loop.is_closed() for transport in transports):
+            _open.pop(number, None)
+            _hang_up(transports)
+
+
+async def _close(client: Any) -> None:
+    transports = list(_transports(client))  # the client forgets them before it closes them
+    try:
+        await client.close()
+    finally:
+        _open.pop(id(client), None)
+        _hang_up(transports)
+
+
+def _texts(command: Command) -> list[str]:
+    """Return a command as texts: in JSON, large numbers would be rounded on their way."""
+    return [str(argument) for argument in command.arguments]
+
+
+def _look(response: Any) -> None:
+    """Raise the error of an answer that is not Redis' own."""
+    json = _headers(response).get("content-type", "").startswith("application/json")
+    if response.status_code in _ANSWERS or (response.status_code >= 400 and not json):
+        response.raise_for_status()
+
+
+async def _look_async(response: Any) -> None:
+    _look(response)
+
+
+def _headers(response: Any) -> Mapping[str, str]:
+    headers: Mapping[str, str] = response.headers
+    return headers
