@@ -96,9 +96,9 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteStateStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteStateStore"),
         "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoStateStore"),
-        "async_upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:AsyncUpstashStateStore"),
         "libsql": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
         "turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:TursoStateStore"),
+        "async_upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:AsyncUpstashStateStore"),
         "upstash": ("praisonai-persistence-upstash", "praisonai_persistence_upstash:UpstashStateStore"),
     },
 }
