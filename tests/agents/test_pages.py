@@ -75,7 +75,7 @@ def test_what_is_replaced_and_what_is_not(start):
     assert start("-c", WHERE).wait() == [
         [
             "praisonai_persistence.adapter",
-            "praisonai_persistence_sqlite._conversation_stores",
+            "praisonai.persistence.conversation.sqlite",
             "praisonai_persistence_json.sessions",
             "praisonaiagents.db.protocol",
             True,

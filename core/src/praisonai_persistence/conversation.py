@@ -75,8 +75,11 @@ class ConversationStore(SyncStore):
 
     def upsert_session(self, session: ConversationSession) -> ConversationSession:
         """Create the session or, if the id is taken, update it, in one atomic step; return it as stored."""
+        given: Any = session
         while True:
-            if self.get_session(session.session_id) is None:
+            # create_session refuses what is no record.
+            known = isinstance(given, ConversationSession) and self.get_session(session.session_id) is not None
+            if not known:
                 try:
                     return self.create_session(session)
                 except SessionExistsError:
@@ -228,8 +231,11 @@ class AsyncConversationStore(AsyncStore):
 
     async def upsert_session(self, session: ConversationSession) -> ConversationSession:
         """See [ConversationStore.upsert_session][]."""
+        given: Any = session
         while True:
-            if await self.get_session(session.session_id) is None:
+            # create_session refuses what is no record.
+            known = isinstance(given, ConversationSession) and await self.get_session(session.session_id) is not None
+            if not known:
                 try:
                     return await self.create_session(session)
                 except SessionExistsError:
