@@ -57,6 +57,12 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteKnowledgeStore"),
     },
     "state": {
+        "async_mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
+        "async_mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
+        "mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBStateStore"),
+        "mongodb_async": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
+        "mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBStateStore"),
+        "motor": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
         "aiomysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "async_mysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLStateStore"),
         "mariadb": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:MySQLStateStore"),
