@@ -249,7 +249,7 @@ class MongoDriver(Driver):
         """
         from pymongo import IndexModel
 
-        found = yield _list
+        found = yield self._first
         for one in [one for one in found if one["name"] == self._collection]:
             if one.get("options", {}).get("collation"):
                 raise ConfigurationError(
@@ -261,6 +261,21 @@ class MongoDriver(Driver):
             raise StoreNotFoundError(f"there is no store yet: {self.where} has no collection {self._collection}")
         models = [IndexModel(**one) for one in self._indexes]
         yield lambda collection: collection.create_indexes(models)
+
+    def _first(self, collection: Any) -> Any:
+        """List the collection, which is the first request: it has the time to connect in, and no more."""
+        import pymongo
+
+        if self.asynchronous:
+            return self._first_awaited(collection)
+        with pymongo.timeout(self.connect_timeout):
+            return _list(collection)
+
+    async def _first_awaited(self, collection: Any) -> Any:
+        import pymongo
+
+        with pymongo.timeout(self.connect_timeout):
+            return await _list(collection)
 
     def translate(self, error: Exception) -> PersistenceError | None:
         from pymongo import errors
@@ -287,7 +302,8 @@ class MongoDriver(Driver):
             return ConnectionFailedError(f"{where} cannot be looked up, or an option of the client is wrong")
         if isinstance(error, errors.ConfigurationError):
             return ConfigurationError("the URL is none that MongoDB's clients can read")
-        if code in _TOO_LATE or getattr(error, "timeout", False):
+        unseen = isinstance(error, errors.ServerSelectionTimeoutError)
+        if code in _TOO_LATE or (getattr(error, "timeout", False) and not unseen):
             return ConnectionFailedError(f"{where} did not answer within {self.timeout:g} seconds")
         if isinstance(error, errors.ConnectionFailure | errors.InvalidOperation) or _is_away(error):
             return ConnectionFailedError(
