@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Attempts", "Document", "DocumentEngine", "Documents", "MovedError", "Stored", "new_token"]
+__all__ = ["Attempts", "Document", "DocumentEngine", "Documents", "MovedError", "Stored", "expiry_of", "new_token"]
 
 Document = dict[str, Any]
 """A flat document. The longest text in it stands under ``text``."""
@@ -158,6 +158,17 @@ class DocumentEngine(ABC):
             MovedError: one of them moved; nothing was written.
         """
         raise NotImplementedError(f"{type(self).__name__} has max_atomic, but no write_all()")
+
+
+def expiry_of(document: Document) -> float | None:
+    """Return the Unix time from which on an engine may delete a document by itself; None: it may not.
+
+    Documents that take part in a batch, or that have parts, may not be deleted so: the sweeping of the store does it.
+    """
+    if document.get("kind") is None or document["pending"] or document["owner"]:
+        return None
+    ends: float | None = document["ends"]
+    return ends
 
 
 def new_token() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, DocumentEngine
 
-__all__ = ["DocumentStateSteps"]
+__all__ = ["DocumentStateSteps", "end_of", "is_over", "new_document"]
 
 
 class DocumentStateSteps(Keys, StateSteps):
@@ -27,7 +27,8 @@ class DocumentStateSteps(Keys, StateSteps):
     **Documents.** One for each key, which holds the JSON text of its value or of all fields of its hash, and ``ends``,
     the Unix time at which it expires, or None. Every write reads it, decides, and writes it by compare-and-set; when
     somebody was faster, from the start. An expired document is invisible at once, and deleted by the next write of its
-    key, or by sweeping; an engine that expires documents itself may do so by ``ends``.
+    key, or by sweeping; an engine that expires documents itself may do so by
+    ``expiry_of``.
 
     **Requests** of a call on keys that nobody else writes: 1 to read, 2 to write, whatever the operation;
     ``get_many`` 1 for each key; ``set_many`` and ``delete_many`` of n keys, which are all or none, 3n + 2, or 5 where
