@@ -65,10 +65,10 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     },
     "state": {
         "async_gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:AsyncGCSStateStore"),
-        "async_mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
-        "async_mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
         "gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
         "gs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
+        "async_mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
+        "async_mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
         "mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBStateStore"),
         "mongodb_async": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBStateStore"),
         "mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBStateStore"),
