@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import inspect
 import threading
@@ -175,6 +176,7 @@ class AsyncDriverRunner(AsyncRunner):
                     f"{self._driver.where} does not survive a fork: start processes with 'spawn', or open the store in "
                     f"the child only"
                 )
+            _let_go_of_left()
             for other, its in list(self._heres.items()):
                 if other.is_closed():  # what belongs to it cannot be closed any more, only let go of
                     self._heres.pop(other, None)
@@ -456,16 +458,47 @@ async def _until_the_end(
             del heres[here.loop]
         held, here.held = here.held, None
         if held is not None:
-            await _dispose(driver, held)
+            try:
+                await _dispose(driver, held)
+            finally:
+                _left.pop(held, None)
+
+
+_left: dict[_Held, tuple[Driver, asyncio.AbstractEventLoop]] = {}
+"""Clients of stores that were dropped while the loop ran. Their guards close them, unless the loop stops before."""
 
 
 def _let_go_of_all(driver: Driver, heres: dict[asyncio.AbstractEventLoop, _Here]) -> None:
     """Let go of what a runner has left that was dropped, or is still there at the end of the process."""
     for loop, here in list(heres.items()):
         heres.pop(loop, None)
-        if not loop.is_running():  # else its guard does it there
+        if not loop.is_running():
             held, here.held = here.held, None
             _abandon(driver, held)
+        elif here.held is not None:
+            _left[here.held] = driver, loop
+    _let_go_of_left()
+
+
+def _let_go_of_left(*, end: bool = False) -> None:
+    """Let go of the clients whose loops were closed; at the end of the process of all whose loops do not run."""
+    for held, (driver, loop) in list(_left.items()):
+        if loop.is_closed() or (end and not loop.is_running()):
+            _left.pop(held, None)
+            _abandon(driver, held)
+
+
+class _LeftByParent:
+    """In a child, what is left is the parent's."""
+
+    def _renew(self) -> None:
+        inherited.append(dict(_left))
+        _left.clear()
+
+
+_left_by_parent = _LeftByParent()
+renew_in_child(_left_by_parent)
+atexit.register(_let_go_of_left, end=True)
 
 
 def _uncancel(task: asyncio.Task[Any] | None) -> None:

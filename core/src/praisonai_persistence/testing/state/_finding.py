@@ -40,6 +40,8 @@ class Finding:
     many: ClassVar[int] = MANY
     """How many keys are more than any limit of the engine. Where each key is some requests of its own, a smaller number
     will do, as long as it is more than one of its pages."""
+    overlapping: ClassVar[int] = 30
+    """How many keys eight writers write together, over and over. Where each key is some requests of its own, fewer."""
 
     # ------------------------------------------------------------------------------------------------- S05 finding keys
 
@@ -222,7 +224,7 @@ class Finding:
 
     async def test_s09_overlapping_batches_do_not_block_each_other(self, store: Any, race: Race) -> None:
         """Whatever the order in which they name the keys."""
-        keys = [f"key-{number}" for number in range(30)]
+        keys = [f"key-{number}" for number in range(self.overlapping)]
 
         async def body(worker: int) -> None:
             for turn in range(5):
