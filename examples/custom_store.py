@@ -117,7 +117,8 @@ class DictStore(AsyncConversationStore):
 
     async def add_messages(self, session_id: str, messages: Sequence[ConversationMessage]) -> list[ConversationMessage]:
         """C12."""
-        rows = encode_messages(check_id(session_id), messages)
+        session_id = check_id(session_id)
+        rows = encode_messages(session_id, messages)
         return decode_messages(session_id, self._need(session_id).append(rows, time.time()))
 
     async def get_messages(

@@ -41,6 +41,14 @@ print(json.dumps("resolved"))
     assert program(code) == ["resolved"]
 
 
+NEEDED = {
+    "GCSStateStore": {"bucket_name": "agents"},
+    "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
+    "WeaviateKnowledgeStore": {"url": "http://localhost:8080"},
+}
+"""What has no default there."""
+
+
 def test_every_parameter_is_accepted_by_position_and_by_name(program):
     """With its default, which means what is said when nothing is said; a store touches nothing when it is made."""
     rows = [(kind, row.module, row.store, row.parameters) for kind, row in OURS]
@@ -51,11 +59,13 @@ warnings.simplefilter("error")
 from importlib import import_module
 for kind, module, store, parameters in {rows!r}:
     found = getattr(import_module(f"praisonai.persistence.{{kind}}.{{module}}"), store)
-    found()
+    place = {NEEDED!r}.get(store, {{}})
+    parameters = {{**parameters, **place}}
+    found(**place)
     found(*parameters.values())
     found(**parameters)
     for name, value in parameters.items():
-        found(**{{name: value}})
+        found(**{{**place, name: value}})
     try:
         found(*parameters.values(), 1)
     except TypeError:
@@ -356,7 +366,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.pinecone", "knowledge.langchain_adapter", "conversation.supabase", "state.gcs", "_valkey_client"],
+    ["knowledge.pinecone", "knowledge.langchain_adapter", "conversation.supabase", "state.firestore", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["EXTENDED", "complete", "declare"]
+__all__ = ["EXTENDED", "complete"]
 
 EXTENDED: dict[str, dict[str, tuple[str, ...]]] = {
     "conversation": {"update_session": ("expected_version",), "get_messages": ("before_seq", "after_seq")},
@@ -38,9 +37,3 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
             setattr(around, attribute, getattr(function, attribute))
         around.__wrapped__ = function
         setattr(cls, name, around)
-
-
-def declare(cls: type[Any], base: type[Any], capability: str, methods: Sequence[str]) -> None:
-    """Add a capability to a class that has methods of its own in the place of the interface's defaults."""
-    if capability not in cls.capabilities and all(getattr(cls, name) is not getattr(base, name) for name in methods):
-        cls.capabilities = cls.capabilities | {capability}

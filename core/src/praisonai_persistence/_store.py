@@ -9,7 +9,8 @@ from praisonai_persistence.errors import UnsupportedOperationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, NoReturn
+    from collections.abc import Sequence
+    from typing import Any, ClassVar, NoReturn
 
 
 class BaseStore(ABC):
@@ -69,3 +70,9 @@ class AsyncStore(BaseStore, AsyncClosing):
     @abstractmethod
     async def close(self) -> None:
         """See [SyncStore.close][]."""
+
+
+def declare(cls: type[Any], base: type[Any], capability: str, methods: Sequence[str]) -> None:
+    """Add a capability to a class that has methods of its own in the place of the interface's defaults."""
+    if capability not in cls.capabilities and all(getattr(cls, name) is not getattr(base, name) for name in methods):
+        cls.capabilities = cls.capabilities | {capability}

@@ -22,8 +22,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from praisonai_persistence._custom import complete, declare
-from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence._store import AsyncStore, SyncStore, declare
 from praisonai_persistence.errors import SessionExistsError, SessionNotFoundError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.steps import run, run_async
@@ -45,7 +44,10 @@ class ConversationStore(SyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "conversation", asynchronous=False)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "conversation", asynchronous=False)
         declare(cls, ConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod
@@ -212,7 +214,10 @@ class AsyncConversationStore(AsyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "conversation", asynchronous=True)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "conversation", asynchronous=True)
         declare(cls, AsyncConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod

@@ -18,7 +18,6 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from praisonai_persistence._custom import complete
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.errors import CollectionNotFoundError
 from praisonai_persistence.records import KnowledgeDocument
@@ -59,7 +58,10 @@ class KnowledgeStore(SyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "knowledge", asynchronous=False)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "knowledge", asynchronous=False)
 
     @abstractmethod
     def create_collection(
@@ -176,7 +178,10 @@ class AsyncKnowledgeStore(AsyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "knowledge", asynchronous=True)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "knowledge", asynchronous=True)
 
     @abstractmethod
     async def create_collection(

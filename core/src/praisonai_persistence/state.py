@@ -17,8 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence._custom import complete, declare
-from praisonai_persistence._store import AsyncStore, SyncStore
+from praisonai_persistence._store import AsyncStore, SyncStore, declare
 from praisonai_persistence.errors import WrongTypeError
 
 if TYPE_CHECKING:
@@ -40,7 +39,10 @@ class StateStore(SyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "state", asynchronous=False)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "state", asynchronous=False)
         declare(cls, StateStore, "atomic", _ATOMIC)
 
     @abstractmethod
@@ -174,7 +176,10 @@ class AsyncStateStore(AsyncStore):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        complete(cls, "state", asynchronous=True)
+        if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
+            from praisonai_persistence._custom import complete
+
+            complete(cls, "state", asynchronous=True)
         declare(cls, AsyncStateStore, "atomic", _ATOMIC)
 
     @abstractmethod

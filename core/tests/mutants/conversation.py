@@ -862,10 +862,10 @@ class Logged(Broken):
             self.log(pickle.dumps((session_id, state)).hex().encode() + b"\n")
         return result
 
-    def read(self, name, *arguments):
+    def read(self, name, *arguments, **named):
         with self.lock:
             self.connect()
-            return getattr(MemoryConversationStore, name)(self, *arguments)
+            return getattr(MemoryConversationStore, name)(self, *arguments, **named)
 
     def create_session(self, session):
         return self.write("create_session", session.session_id, session)
@@ -891,8 +891,8 @@ class Logged(Broken):
     def get_session(self, session_id):
         return self.read("get_session", session_id)
 
-    def get_messages(self, session_id):
-        return self.read("get_messages", session_id)
+    def get_messages(self, session_id, *arguments, **bounds):
+        return self.read("get_messages", session_id, *arguments, **bounds)
 
     def count_messages(self, session_id):
         return self.read("count_messages", session_id)

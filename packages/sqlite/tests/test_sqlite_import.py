@@ -70,7 +70,9 @@ EVERY_WRITE = {
         "conversation",
     },
 }
-BY_URL = {f"praisonai_persistence.{name}" for name in ("_entry_points", "opening", "registry", "urls")}
+BY_URL = {
+    f"praisonai_persistence.{name}" for name in ("_entry_points", "_registry_names", "opening", "registry", "urls")
+}
 
 
 def modules(code, folder):

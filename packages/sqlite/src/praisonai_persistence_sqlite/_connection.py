@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -46,7 +45,6 @@ SHARED_LOG = "PRAGMA wal_autocheckpoint=1000"
 
 Eight threads are about 5 % faster.
 """
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _BUSY = (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED; extended codes have them in the low byte
 
 _making = threading.RLock()  # closing a file gives up the locks that SQLite holds on it in this process
@@ -76,7 +74,9 @@ def _load_vectors(connection: sqlite3.Connection) -> bool:
         try:
             import sqlite_vec
         except OSError as error:
-            if error.errno not in _NO_DESCRIPTORS:  # raised by somebody else
+            import errno
+
+            if error.errno not in {errno.EMFILE, errno.ENFILE}:  # raised by somebody else
                 raise
             raise ConnectionFailedError(f"sqlite-vec cannot be loaded: {error.strerror}") from error
 

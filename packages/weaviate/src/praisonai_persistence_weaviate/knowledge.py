@@ -109,7 +109,8 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
                 return None
             if facts is None:
                 raise SchemaError(
-                    f"Weaviate's collection {own} was not made by this store: choose another table_prefix"
+                    f"Weaviate's collection {own} was not made by this store: choose another table_prefix; "
+                    "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
                 )
             opened = self._opened[name] = Collection(collection_info(name, facts), _Place(own, facts["mark"]))
         return opened
