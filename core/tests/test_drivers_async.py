@@ -269,6 +269,17 @@ def test_the_clients_of_a_runner_that_was_dropped_are_let_go(toy):
     assert toy.closed == toy.clients[1:], "on a loop that runs they are closed"
 
 
+def test_a_client_that_was_dropped_just_before_its_loop_stopped_is_let_go(toy):
+    async def main():
+        await AsyncDriverRunner(toy).run(ask)
+        gc.collect()
+
+    on_a_loop(main())  # which stops before the client can be closed
+    assert toy.closed == toy.abandoned == []
+    on_a_loop(main())
+    assert toy.abandoned == toy.clients[:1]
+
+
 def test_several_loops_at_once_and_a_close_from_one_of_them(toy):
     runner = AsyncDriverRunner(toy)
     ready, go, outcomes = threading.Barrier(5), threading.Event(), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.errors import SerializationError
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import DocumentStateSteps, MovedError
 from praisonai_persistence.stores.document_state import end_of, is_over, new_document
@@ -124,7 +125,7 @@ class MongoStateSteps(DocumentStateSteps):
             }
             try:
                 yield lambda collection: collection.update_one(named, change, upsert=True)
-            except MovedError:
+            except (MovedError, SerializationError):  # the base writes in parts what has grown too large for a document
                 pass
             else:
                 return
