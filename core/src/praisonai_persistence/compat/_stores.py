@@ -188,16 +188,12 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
         del found["password"]
     if "path" in defaults and "host" not in found:
         found.pop("port", None)  # of a server that there is not
-    if "local_path" in defaults and "url" in found and found.get("path") == defaults["local_path"]:
-        del found["path"]  # of a replica there, which there is not here
     somewhere = any(name in found for name in _PLACES if name != "host")
     if somewhere or row.ours == "memory":
         return found
     if "path" in defaults and "host" not in found:
         default = defaults["path"]
         found.update({"url": f"{row.name}://"} if default is None else {"path": default})
-    elif "local_path" in defaults:
-        found["path"] = defaults["local_path"]
     elif "host" in defaults:
         found.update({name: defaults[name] for name in _SERVER if defaults.get(name) is not None and name not in found})
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
@@ -77,12 +78,11 @@ def hang_up(client: Any) -> None:
 
 async def close(client: Any) -> None:
     """Close an ``httpx.AsyncClient``, and its connections also when the event loop ends in the middle of it."""
-    transports = _transports(client)
+    transports = _transports(client)  # the client forgets them before it closes them
     try:
         await client.aclose()
-    except BaseException:
+    finally:
         _end(transports)
-        raise
 
 
 def _transports(client: Any) -> list[Any]:
@@ -92,12 +92,13 @@ def _transports(client: Any) -> list[Any]:
         stream = getattr(getattr(connection, "_connection", None), "_network_stream", None)
         while stream is not None and not hasattr(stream, "_transport"):  # of anyio, inside of TLS inside of httpcore
             stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
-        found.append(getattr(stream, "_transport", None))
+        if stream is not None:
+            found.append(stream._transport)
     return found
 
 
 def _end(transports: list[Any]) -> None:
-    from praisonai_persistence._loops import hang_up as end
+    from praisonai_persistence import _loops
 
     for transport in transports:
-        end(transport)
+        _loops.on_its_loop(transport._loop, partial(_loops.hang_up, transport))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-from collections.abc import Iterator
-from functools import partial
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence._loops import hang_up, on_its_loop
-from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, option
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -36,11 +32,6 @@ _LOGIN = "check its token (UPSTASH_REDIS_REST_TOKEN in the console)"
 _TOO_LARGE = "the plan of the database says how large it may be (1 MB or 10 MB); write less at once"
 _of_parents: list[Any] = []
 """Clients of the process that we were forked from; kept, so that nobody closes them here."""
-_open: dict[int, Any] = {}
-"""Async clients until they are closed or abandoned.
-
-Their loops do not know idle connections, so these would be collected together with a store that was dropped, unclosed.
-"""
 _ANSWERS = frozenset({401, 403, 404, 413, 429})
 
 
@@ -124,23 +115,18 @@ class UpstashDriver(Driver):
             read_your_writes=options.read_your_writes,
         )
         self._opened_by = os.getpid()
-        if self.asynchronous:
-            _sweep()
-            _open[id(client)] = client
-        http = client._http._client
-        http.timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
-        http.event_hooks = {"response": [_look_async if self.asynchronous else _look]}
+        client._http._client.timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
+        client._http._client.event_hooks = {"response": [_look_async if self.asynchronous else _look]}
         return client
 
     def close(self, client: Any) -> Any:
-        return _close(client) if self.asynchronous else client.close()
+        return http.close(client._http._client) if self.asynchronous else client.close()
 
     def abandon(self, client: Any) -> None:
-        _open.pop(id(client), None)
         if self._opened_by != os.getpid():
             _of_parents.append(client)
         elif self.asynchronous:
-            _hang_up(list(_transports(client)))
+            http.hang_up(client._http._client)
 
     def probe(self) -> Steps[None]:
         yield Command("PING")
@@ -187,42 +173,6 @@ class UpstashDriver(Driver):
         if "limit exceeded" in message:
             return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
         return BackendError(f"{self.where}: {message}")
-
-
-def _transports(client: Any) -> Iterator[Any]:
-    """The connections that an async client keeps, as asyncio knows them."""
-    pool = getattr(client._http._client._transport, "_pool", None)
-    for connection in getattr(pool, "connections", ()):
-        stream: Any = getattr(getattr(connection, "_connection", None), "_network_stream", None)
-        stream = getattr(stream, "_stream", None)
-        while hasattr(stream, "transport_stream"):  # TLS
-            stream = stream.transport_stream
-        if hasattr(stream, "_transport"):
-            yield stream._transport
-
-
-def _hang_up(transports: list[Any]) -> None:
-    for transport in transports:
-        on_its_loop(transport._loop, partial(hang_up, transport))
-
-
-@atexit.register
-def _sweep() -> None:
-    """Let go of what belongs to loops that were closed, and had no time to close it."""
-    for number, client in list(_open.items()):
-        transports = list(_transports(client))
-        if transports and all(transport._loop.is_closed() for transport in transports):
-            _open.pop(number, None)
-            _hang_up(transports)
-
-
-async def _close(client: Any) -> None:
-    transports = list(_transports(client))  # the client forgets them before it closes them
-    try:
-        await client.close()
-    finally:
-        _open.pop(id(client), None)
-        _hang_up(transports)
 
 
 def _texts(command: Command) -> list[str]:
