@@ -14,6 +14,7 @@ from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.payload import dumps, equal
 from praisonai_persistence.stores.projection import (
     TokenCompiler,
+    bounded_query,
     field,
     product_distance,
     project,
@@ -138,3 +139,13 @@ def test_many_vectors_of_unit_length_or_zero_stay_the_same_objects():
 @pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
 def test_many_vectors_are_ranked_as_each_of_them(distance):
     assert ranked_vectors(distance, VECTORS) == [ranked_vector(distance, vector) for vector in VECTORS]
+
+
+def test_queries_for_products_are_bounded_by_powers_of_two():
+    """So that products with the largest single-precision number are finite, and in proportion."""
+    largest = 3.4028234e38
+    for query in ([largest] * 5, [3.0, -4.5, 0.1], [1e-40, 0.25], [0.0], [1.0]):
+        bounded = bounded_query("dot", array("f", query))
+        assert sum(abs(part) for part in bounded) * largest <= largest
+        assert len({part / own for part, own in zip(bounded, array("f", query), strict=True) if own}) <= 1
+        assert bounded_query("euclidean", array("f", query)) == array("f", query).tolist()

@@ -72,6 +72,7 @@ class OnePort:
 
 class TestWeaviate(KnowledgeStoreSuite):
     backend = "weaviate"
+    connections_per_caller = 2  # by REST and by gRPC
 
     @pytest.fixture
     def spec(self, weaviate) -> Iterator[StoreSpec]:

@@ -40,8 +40,9 @@ class ClaimedSteps(VectorSteps[C, E]):
     oldest waits for the others to end or to withdraw. So one of them always goes on.
 
     A claim whose owner was killed stays. Who has seen one claim in its way for as long as that claim says (its lease)
-    removes it; no clocks are compared. An owner that writes for long renews its claim, so a lease has to be longer than
-    one request may take: twice the ``timeout``.
+    removes it; no clocks are compared. An owner that writes for long renews its claim. Up to four requests lie between
+    one claim and the next: to make it, to withdraw the one before, to write, to make the next. So a lease is five times
+    the ``timeout``.
 
     It takes three requests more for an ``upsert``, and four more for an ``insert``. The engine must be one where a
     write that was acknowledged is seen by every read that begins afterwards.
@@ -53,7 +54,7 @@ class ClaimedSteps(VectorSteps[C, E]):
 
     def __init__(self, compiler: Compiler[E], timeout: float) -> None:
         super().__init__(compiler)
-        self._lease = min(0xFFFF, int(2 * timeout) + 1)
+        self._lease = min(0xFFFF, int(5 * timeout) + 1)
         self._stale: dict[str, str] = {}  # own claims that still have to be withdrawn, and where
 
     @abstractmethod
@@ -126,7 +127,9 @@ class ClaimedSteps(VectorSteps[C, E]):
             own.rename(self._now())
             self._stale[former] = own.collection
             yield from self._claim(opened, own.claim, own.ids)
-            yield from self._tidy(opened)
+            with suppress(PersistenceError):  # the next write withdraws it
+                yield from self._withdraw(opened, former)
+                self._stale.pop(former, None)
 
     def _win(self, opened: C, own: _Own) -> Steps[None]:
         """Claim ids; return once nobody else has a claim on any of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -57,6 +57,9 @@ async def within(store: Any, call: Callable[[], Any], seconds: float) -> Any:
 
 class NetworkTests(StoreSuite, suite=True):
     """Silence, delays and cuts; only where the fixture ``spec_through`` says how to put a proxy in between."""
+
+    connections_per_caller: ClassVar[int] = 1
+    """How many connections the client keeps for each call under way: one, or one for each protocol that it speaks."""
 
     @pytest.fixture
     def spec_through(self) -> Endpoint | None:
@@ -245,7 +248,9 @@ class NetworkTests(StoreSuite, suite=True):
                 failed += 1
             took = time.monotonic() - begin
             assert took <= IN_TIME, f"a write on a dead connection failed after {took:.1f} seconds"
-            assert failed <= callers, f"{failed} writes failed after the server could be heard again"
+            assert failed <= callers * self.connections_per_caller, (
+                f"{failed} writes failed after the server could be heard again"
+            )
         assert await work.holds(store, "heard")
 
     @needs_fixture("spec_through")

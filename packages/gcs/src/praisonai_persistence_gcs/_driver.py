@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from praisonai_persistence.urls import StoreURL
 
 __all__ = ["GCSDriver", "GCSOptions", "MissingError", "ThrottledError", "busy", "is_refusal", "is_throttled"]
+
+# What Google's libraries have to say about the version of grpcio whenever they are imported; this store uses HTTP alone.
+warnings.filterwarnings("ignore", r".*grpcio < ", FutureWarning)
 
 _LONGEST = 200
 """Bytes of a prefix; a name may have 1,024, of which the keys take some 300."""

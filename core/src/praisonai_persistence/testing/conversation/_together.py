@@ -261,6 +261,8 @@ class Together:
             files = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
             return threading.active_count(), len(files)
 
+        known = set(threading.enumerate())
+
         await use_and_close("first")  # what is opened once for the process may stay
         before = held()
         for number in range(10):
@@ -269,7 +271,9 @@ class Together:
         while any(now > was for now, was in zip(held(), before, strict=True)) and time.monotonic() < deadline:
             await anyio.sleep(0.01)  # threads and sockets may need a moment to end
         threads, files = (now - was for now, was in zip(held(), before, strict=True))
-        assert threads <= 0, f"10 closed stores left {threads} threads"
+        assert threads <= 0, (
+            f"10 closed stores left {threads} threads, {[item.name for item in set(threading.enumerate()) - known]}"
+        )
         assert files <= 0, f"10 closed stores left {files} open files or connections"
 
     async def test_c21_racing_calls_and_closes(self, store: Any, race: Race) -> None:
