@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GCSDriver", "GCSOptions", "MissingError", "ThrottledError", "busy", "is_refusal", "is_throttled"]
 
-# What Google's libraries have to say about the version of grpcio whenever they are imported; this store uses HTTP alone.
+# What Google's libraries say about the version of grpcio whenever they are imported; this store uses HTTP alone.
 warnings.filterwarnings("ignore", r".*grpcio < ", FutureWarning)
 
 _LONGEST = 200
