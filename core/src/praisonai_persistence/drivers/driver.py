@@ -181,7 +181,8 @@ class Driver(Single):
     def spoiled(self, client: Any) -> bool:
         """Whether a client is of no more use after an operation that failed; then the next call opens another.
 
-        Asked of a sync client after each failure, for engines that roll back their files, but not their memory.
+        Asked of a sync client after each failure, for engines that roll back their files, but not their memory, and for
+        clients that do not notice that a connection is dead.
         """
         return False
 
