@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from praisonai_persistence.errors import PersistenceError
 from praisonai_persistence_cli._app import Failed, complain, hide
+from praisonai_persistence_cli._asking import confirm
 from praisonai_persistence_cli._options import (
     KINDS,
     VARIABLES,
@@ -215,13 +215,13 @@ def _migrate(
             raise click.UsageError(
                 f"the {one.kind} tables have version {status.version}: to go down to {goal} say --down"
             )
-        if not dry_run and not yes:
-            if not (sys.stdin and sys.stdin.isatty()):
-                raise click.UsageError("going down may delete data: say --yes, or look with --dry-run")
-            question = f"Take the {one.kind} tables in {one.shown} from version {status.version} down to {goal}?"
-            if not click.confirm(f"{plain(question)} This may delete data.", err=True):
-                complain("nothing was changed")
-                raise Failed
+        if not dry_run:
+            confirm(
+                f"Take the {one.kind} tables in {one.shown} from version {status.version} down to {goal}? This may "
+                "delete data.",
+                yes,
+                refusal="going down may delete data: say --yes, or look with --dry-run",
+            )
     change: SchemaChange = store.migrate_schema(goal, dry_run=dry_run)
     report.update(before=change.before, after=change.after, statements=list(change.statements))
 

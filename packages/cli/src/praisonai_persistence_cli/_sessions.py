@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from praisonai_persistence.records import text_of
-from praisonai_persistence_cli._app import Failed, complain
+from praisonai_persistence_cli._app import complain
+from praisonai_persistence_cli._asking import confirm, yes_option
 from praisonai_persistence_cli._options import (
     Command,
     as_json,
@@ -179,7 +179,7 @@ def _excerpt(content: str | list[Any] | None) -> str:
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="Keep the newest N in any case.")
 @filter_options
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @conversation_options
 def prune_command(
     older_than: str | None,
@@ -210,12 +210,13 @@ def prune_command(
                 chosen.pop(session.session_id, None)
         if not chosen:
             point_out_old(store)
-        if chosen and not dry_run and not yes:
-            if not (sys.stdin and sys.stdin.isatty()):
-                raise click.UsageError(f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run")
-            if not click.confirm(f"Delete {size(len(chosen))} sessions with all their messages?", err=True):
-                complain("nothing was deleted")
-                raise Failed
+        if chosen and not dry_run:
+            confirm(
+                f"Delete {size(len(chosen))} sessions with all their messages?",
+                yes,
+                refusal=f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run",
+                otherwise="nothing was deleted",
+            )
         # One that is written to since then has a newer time, and stays.
         gone = _delete(store, chosen, dry_run)
         counted = {"count": 0}
