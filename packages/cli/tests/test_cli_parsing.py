@@ -33,14 +33,21 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(_COMMANDS))
+GROUPS = {name: app.get_command(None, name).commands for name in ("knowledge", "state")}
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*_COMMANDS} - {*GROUPS}) + [f"{group} {name}" for group in GROUPS for name in GROUPS[group]]
+)
 def test_every_command_explains_itself(name):
-    result = CliRunner().invoke(app, [name, "--help"])
+    result = CliRunner().invoke(app, [*name.split(), "--help"])
     assert result.exit_code == 0
     assert f"Usage: app {name}" in result.output
     assert "--debug" in result.output
     assert ("--json" in result.output) == (name != "completion")
-    assert app.get_command(None, name).name == name
+    first, *others = name.split()
+    command = app.get_command(None, first)
+    assert (command.commands[others[0]] if others else command).name == name.split()[-1]
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))

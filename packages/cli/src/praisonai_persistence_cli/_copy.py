@@ -134,13 +134,15 @@ def _has_any(store: Any, kind: str) -> bool:
 
 
 def _copy(source: Target, target: Target, workers: int, update: bool, verify: bool) -> dict[str, Any]:
-    from praisonai_persistence_cli import _copying
+    from praisonai_persistence_cli._copying import Outcome, Plan, copy_conversations
+    from praisonai_persistence_cli._documents import copy_knowledge
+    from praisonai_persistence_cli._keys import copy_state
     from praisonai_persistence_cli._progress import bar
 
     work: dict[str, Any] = {
-        "conversation": _copying.copy_conversations,
-        "knowledge": _copying.copy_knowledge,
-        "state": _copying.copy_state,
+        "conversation": copy_conversations,
+        "knowledge": copy_knowledge,
+        "state": copy_state,
     }
     units, items = _UNITS[source.kind]
     start = time.perf_counter()
@@ -150,8 +152,8 @@ def _copy(source: Target, target: Target, workers: int, update: bool, verify: bo
         reading.connect()  # a source that is not there is found before the target is touched
         writing.connect()
         progress = stack.enter_context(bar(f"{source.kind}:", items))
-        plan = _copying.Plan(workers, update, verify, progress)
-        outcome: _copying.Outcome = work[source.kind](reading, writing, plan)
+        plan = Plan(workers, update, verify, progress)
+        outcome: Outcome = work[source.kind](reading, writing, plan)
         if source.kind == "conversation" and not outcome.units and not outcome.conflicts:
             point_out_old(reading)
     seconds = time.perf_counter() - start

@@ -25,6 +25,7 @@ __all__ = [
     "KINDS",
     "VARIABLES",
     "Command",
+    "Group",
     "Target",
     "as_json",
     "configured",
@@ -67,6 +68,23 @@ class Command(click.Command):
         self.params.append(
             click.Option(["--debug"], is_flag=True, help="Show where an error comes from.", expose_value=False)
         )
+
+
+class Group(click.Group):
+    """A command that has commands of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            raise click.UsageError(f"give one of {', '.join(sorted(self.commands))}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from praisonai_persistence_cli._app import check_command
+
+        check_command(args[0], self.commands, f"{self.name} ")
+        return super().resolve_command(ctx, args)
 
 
 _JSON = "praisonai_persistence_cli.json"
