@@ -14,7 +14,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from praisonai_persistence_cli._reading import Total, all_sessions, message_pages
+from praisonai_persistence_cli._reading import Total, message_pages
+from praisonai_persistence_cli._selection import ALL, Selection
 from praisonai_persistence_cli._writing import REFUSALS, put_session
 
 if TYPE_CHECKING:
@@ -127,16 +128,17 @@ def batches(things: Iterable[T], length: int) -> Iterator[list[T]]:
 # ------------------------------------------------------------------------------------------------------- conversation
 
 
-def copy_conversations(source: ConversationStore, target: ConversationStore, plan: Plan) -> Outcome:
-    """Copy all sessions with their messages.
+def copy_conversations(
+    source: ConversationStore, target: ConversationStore, plan: Plan, selection: Selection = ALL
+) -> Outcome:
+    """Copy sessions with their messages.
 
     Oldest first: targets set ``updated_at`` to the time of the writing, so that their order of listing stays (nearly,
     with several workers). ``seq`` begins at 1 and has no gaps in the target, whatever was deleted in the source.
     """
     outcome = Outcome()
     lock = threading.Lock()
-    ids = list(dict.fromkeys(session.session_id for session in all_sessions(source)))
-    ids.reverse()
+    ids = selection.ids(source)
 
     def work(session_id: str, check: Callable[[], None]) -> None:
         session = source.get_session(session_id)

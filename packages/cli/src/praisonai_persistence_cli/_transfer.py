@@ -13,19 +13,17 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from praisonai_persistence.errors import PersistenceError
-from praisonai_persistence.payload import check_id
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     Command,
     as_json,
     conversation_options,
     conversation_store,
-    filter_options,
-    known_session,
     point_out_old,
     stdin_is_taken,
 )
 from praisonai_persistence_cli._output import document, json_escaped, line, size
+from praisonai_persistence_cli._selection import selection_of, selection_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +32,15 @@ __all__ = ["export_command", "import_command"]
 
 
 @click.command("export", cls=Command)
-@click.option("--session-id", multiple=True, metavar="ID", help="This session, repeatable. [default: all]")
 @click.option("--output", "-o", default="-", metavar="FILE", help="Where to write; - is stdout. [default: -]")
-@filter_options
+@selection_options
 @conversation_options
 def export_command(
-    session_id: tuple[str, ...],
     output: str,
+    session_id: tuple[str, ...],
     user_id: str | None,
     agent_id: str | None,
+    since: str | None,
     conversation_url: str | None,
     table_prefix: str | None,
 ) -> None:
@@ -53,28 +51,16 @@ def export_command(
     """
     from praisonai_persistence_cli._format import Writer
     from praisonai_persistence_cli._progress import bar
-    from praisonai_persistence_cli._reading import all_sessions, message_pages
+    from praisonai_persistence_cli._reading import message_pages
 
-    if session_id and (user_id is not None or agent_id is not None):
-        raise click.UsageError(
-            "--session-id names sessions, --user-id and --agent-id select some: give one or the other"
-        )
-    for item in session_id:
-        check_id(item)
+    selection = selection_of(session_id, user_id, agent_id, since)
     with ExitStack() as stack:
         store = stack.enter_context(conversation_store(conversation_url, table_prefix))
         store.connect()
-        if session_id:
-            wanted = list(dict.fromkeys(session_id))
-            for item in wanted:
-                known_session(store, item)
-        else:
-            listed = all_sessions(store, user_id, agent_id)
-            wanted = list(dict.fromkeys(session.session_id for session in listed))
-            wanted.reverse()
-            if not wanted:
-                point_out_old(store)
-                complain("note: there are no such sessions, so there is nothing to export")
+        wanted = selection.ids(store)
+        if not wanted:
+            point_out_old(store)
+            complain("note: there are no such sessions, so there is nothing to export")
         mixed = output == "-" and sys.stdout.isatty()  # the sessions would stand between the parts of the bar
         progress = stack.enter_context(bar("export:", "sessions", len(wanted), hidden=mixed))
         writer = Writer(stack.enter_context(_output(output)), {"kind": "conversation", "exported_at": time.time()})
