@@ -20,7 +20,8 @@ from praisonai_persistence_cli._copying import Plan, copy_conversations
 from praisonai_persistence_cli._dry import opened_target
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, point_out_old, url_option
 from praisonai_persistence_cli._output import document, line, size
-from praisonai_persistence_cli._selection import ALL, Selection, selection_of, selection_options
+from praisonai_persistence_cli._progress import progress_option, showing
+from praisonai_persistence_cli._selection import ALL, Selection, check_kind, selection_of, selection_options
 
 __all__ = ["copy_command"]
 
@@ -45,6 +46,7 @@ _MOST = 20  # conflicts that are named one by one
 @click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Threads that copy.")
 @click.option("--update", is_flag=True, help="Bring up to date what the target has in another state.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Read everything back and compare it.")
+@progress_option
 def copy_command(
     source: str,
     target: str,
@@ -59,6 +61,7 @@ def copy_command(
     workers: int,
     update: bool,
     verify: bool,
+    progress: bool | None,
 ) -> None:
     """Copy a store to another one, of any backend.
 
@@ -70,10 +73,7 @@ def copy_command(
     if (source, from_prefix) == (target, to_prefix):
         raise click.UsageError("--from and --to name the same store")
     selection = selection_of(session_id, user_id, agent_id, since)
-    if selection != ALL and kind != "conversation":
-        raise click.UsageError(
-            "--session-id, --user-id, --agent-id and --since choose sessions: they go with --kind conversation only"
-        )
+    check_kind(selection, kind)
     kinds = KINDS if kind == "all" else (kind,)
     ways = [(Target(one, source, from_prefix), Target(one, target, to_prefix)) for one in kinds]
     left_out = _left_out(ways) if kind == "all" else {}
@@ -82,7 +82,7 @@ def copy_command(
         for end in way:
             end.open().close()
     plan = Plan(workers, update, verify and not dry_run)
-    reports = {way[0].kind: _copy(*way, plan, selection, dry_run=dry_run) for way in ways}
+    reports = {way[0].kind: _copy(*way, plan, selection, dry_run=dry_run, progress=progress) for way in ways}
     ok = all(report["ok"] for report in (*reports.values(), *left_out.values()))
     if as_json():
         shown = {"from": Target("", source).shown, "to": Target("", target).shown}
@@ -150,10 +150,11 @@ def _has_any(store: Any, kind: str) -> bool:
     return next(iter(store.scan_prefix("")), None) is not None
 
 
-def _copy(source: Target, target: Target, plan: Plan, selection: Selection, *, dry_run: bool) -> dict[str, Any]:
+def _copy(
+    source: Target, target: Target, plan: Plan, selection: Selection, *, dry_run: bool, progress: bool | None
+) -> dict[str, Any]:
     from praisonai_persistence_cli._documents import copy_knowledge
     from praisonai_persistence_cli._keys import copy_state
-    from praisonai_persistence_cli._progress import bar
 
     units, items = _UNITS[source.kind]
     start = time.perf_counter()
@@ -161,7 +162,7 @@ def _copy(source: Target, target: Target, plan: Plan, selection: Selection, *, d
         reading = stack.enter_context(source.open(must_exist=True))
         reading.connect()  # a source that is not there is found before the target is touched
         writing = opened_target(stack, target, dry_run=dry_run)
-        plan = replace(plan, progress=stack.enter_context(bar(f"{source.kind}:", items)))
+        plan = replace(plan, progress=stack.enter_context(showing(source.kind, units, items, progress)))
         if source.kind == "conversation":
             outcome = copy_conversations(reading, writing, plan, selection)
             if not outcome.units and not outcome.conflicts:

@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence_cli._progress import Progress
 from praisonai_persistence_cli._reading import Total, message_pages
 from praisonai_persistence_cli._selection import ALL, Selection
 from praisonai_persistence_cli._writing import REFUSALS, put_session
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from praisonai_persistence.conversation import ConversationStore
+    from praisonai_persistence.records import ConversationMessage, ConversationSession
 
-__all__ = ["AT_ONCE", "Outcome", "Plan", "batches", "copy_conversations", "in_threads"]
+__all__ = ["AT_ONCE", "Outcome", "Plan", "batches", "copy_conversations", "in_threads", "put_one"]
 
 T = TypeVar("T")
 
@@ -39,13 +41,13 @@ class Plan:
         workers: threads.
         update: whether what the target has with other content is brought up to date, where that loses no message.
         verify: whether everything written is read back.
-        progress: called, by any worker, with the number of things that are in the target now.
+        progress: is told of what is in the target now.
     """
 
     workers: int = 4
     update: bool = False
     verify: bool = True
-    progress: Callable[[int], None] = lambda _: None
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass
@@ -139,34 +141,51 @@ def copy_conversations(
     outcome = Outcome()
     lock = threading.Lock()
     ids = selection.ids(source)
+    plan.progress.expect(units=len(ids))
 
     def work(session_id: str, check: Callable[[], None]) -> None:
         session = source.get_session(session_id)
-        if session is None:  # deleted since it was listed
-            return
-
-        def progress(number: int) -> None:
-            plan.progress(number)
-            check()
-
-        try:
-            put = put_session(
-                target,
-                session,
-                message_pages(source, session_id),
-                update=plan.update,
-                verify=plan.verify,
-                progress=progress,
-            )
-        except REFUSALS as error:
-            with lock:
-                outcome.conflicts.append(str(error))
-            return
-        with lock:
-            outcome.units += 1
-            outcome.items += put.messages
-            outcome.written += put.written
-            outcome.total.add(put.digest)
+        if session is not None:  # else deleted since it was listed
+            put_one(target, session, message_pages(source, session_id), plan, outcome, lock, check)
+        plan.progress.add(units=1)
 
     in_threads(ids, work, plan.workers)
     return outcome
+
+
+def put_one(
+    target: ConversationStore,
+    session: ConversationSession,
+    pages: Iterable[list[ConversationMessage]],
+    plan: Plan,
+    outcome: Outcome,
+    lock: threading.Lock,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Write what the target lacks of a session, and count what became of it.
+
+    Args:
+        target: the store.
+        session: the session.
+        pages: all its messages.
+        plan: how.
+        outcome: what is counted.
+        lock: around the counting.
+        check: called now and then; may raise.
+    """
+
+    def progress(number: int) -> None:
+        plan.progress.add(items=number)
+        check()
+
+    try:
+        put = put_session(target, session, pages, update=plan.update, verify=plan.verify, progress=progress)
+    except REFUSALS as error:
+        with lock:
+            outcome.conflicts.append(str(error))
+        return
+    with lock:
+        outcome.units += 1
+        outcome.items += put.messages
+        outcome.written += put.written
+        outcome.total.add(put.digest)

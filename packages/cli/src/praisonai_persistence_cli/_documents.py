@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from praisonai_persistence.errors import CollectionExistsError, DocumentExistsError, UnsupportedOperationError
@@ -12,18 +13,17 @@ from praisonai_persistence_cli._copying import AT_ONCE, Outcome, Plan, batches, 
 from praisonai_persistence_cli._reading import Total, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from praisonai_persistence.knowledge import CollectionInfo, KnowledgeStore
     from praisonai_persistence.records import KnowledgeDocument
 
 __all__ = [
-    "canonical_document",
     "collection_digest",
     "copy_knowledge",
-    "create_collection",
+    "document_digest",
     "document_ids",
-    "put_documents",
+    "put_collection",
 ]
 
 _TOLERANCE = 1e-4  # of the parts of an embedding that an engine keeps in its own way (normalised, as 32-bit floats)
@@ -32,25 +32,51 @@ _TOLERANCE = 1e-4  # of the parts of an embedding that an engine keeps in its ow
 def copy_knowledge(source: KnowledgeStore, target: KnowledgeStore, plan: Plan) -> Outcome:
     """Copy all collections with their documents."""
     outcome = Outcome()
-    for name in source.list_collections():
+    names = source.list_collections()
+    plan.progress.expect(units=len(names), items=sum(map(source.count, names)))
+    for name in names:
         _copy_collection(source, target, source.get_collection(name), plan, outcome)
+        plan.progress.add(units=1)
     return outcome
 
 
 def _copy_collection(
     source: KnowledgeStore, target: KnowledgeStore, info: CollectionInfo, plan: Plan, outcome: Outcome
 ) -> None:
-    if not create_collection(target, info, outcome):
+    pages = (partial(source.get, info.name, ids) for ids in batches(document_ids(source, info), AT_ONCE))
+    put_collection(target, info, pages, plan, outcome)
+
+
+def put_collection(
+    target: KnowledgeStore,
+    info: CollectionInfo,
+    pages: Iterable[Callable[[], Sequence[KnowledgeDocument]]],
+    plan: Plan,
+    outcome: Outcome,
+) -> None:
+    """Write what the target lacks of a collection, and count what became of it.
+
+    Args:
+        target: the store.
+        info: what the collection is created with.
+        pages: give all its documents, few enough at a time to be read back at once; called by the workers.
+        plan: how.
+        outcome: what is counted.
+    """
+    try:
+        target.create_collection(info.name, info.dimension, info.distance, info.metadata)
+    except CollectionExistsError as error:
+        outcome.conflicts.append(f"collection {info.name!r}: {error}")
         return
     lock = threading.Lock()
     before = len(outcome.conflicts)
     total = Total([collection_digest(info)])
 
-    def work(some: list[str], check: Callable[[], None]) -> None:
-        put_documents(target, info, source.get(info.name, some), plan, outcome, total, lock)
+    def work(page: Callable[[], Sequence[KnowledgeDocument]], check: Callable[[], None]) -> None:
+        _put_documents(target, info, page(), plan, outcome, total, lock)
         check()
 
-    in_threads(batches(document_ids(source, info), AT_ONCE), work, plan.workers)
+    in_threads(pages, work, plan.workers)
     outcome.total.add(total.hexdigest())
     outcome.units += before == len(outcome.conflicts)
 
@@ -79,17 +105,7 @@ def collection_digest(info: CollectionInfo) -> str:
     return hashlib.sha256(canonical([info.name, info.dimension, info.distance, info.metadata])).hexdigest()
 
 
-def create_collection(target: KnowledgeStore, info: CollectionInfo, outcome: Outcome) -> bool:
-    """Make the collection unless it is there; return whether it is, as it should be, and else note a conflict."""
-    try:
-        target.create_collection(info.name, info.dimension, info.distance, info.metadata)
-    except CollectionExistsError as error:
-        outcome.conflicts.append(f"collection {info.name!r}: {error}")
-        return False
-    return True
-
-
-def put_documents(
+def _put_documents(
     target: KnowledgeStore,
     info: CollectionInfo,
     documents: Sequence[KnowledgeDocument],
@@ -136,9 +152,9 @@ def put_documents(
         for item, document in ours.items():
             if item not in conflicts:
                 outcome.items += 1
-                total.add(hashlib.sha256(canonical_document(document)).hexdigest())
+                total.add(document_digest(document))
         outcome.written += sum(document.id not in conflicts for document in written)
-    plan.progress(len(ours))
+    plan.progress.add(items=len(ours))
 
 
 def _insert(target: KnowledgeStore, name: str, document: KnowledgeDocument) -> bool:
@@ -149,15 +165,19 @@ def _insert(target: KnowledgeStore, name: str, document: KnowledgeDocument) -> b
     return True
 
 
-def canonical_document(document: KnowledgeDocument) -> bytes:
-    """Return what the digest covers: all but the embedding, of which engines keep different roundings."""
+def document_digest(document: KnowledgeDocument) -> str:
+    """Return the digest of all but the embedding, of which engines keep different roundings."""
+    return hashlib.sha256(_canonical(document)).hexdigest()
+
+
+def _canonical(document: KnowledgeDocument) -> bytes:
     return canonical(
         [document.id, document.content, document.metadata, document.content_hash, float(document.created_at)]
     )
 
 
 def _same(a: KnowledgeDocument, b: KnowledgeDocument, distance: str) -> bool:
-    if canonical_document(a) != canonical_document(b) or a.embedding is None or b.embedding is None:
+    if _canonical(a) != _canonical(b) or a.embedding is None or b.embedding is None:
         return False
     one, other = a.embedding, b.embedding
     if distance == "cosine":  # some engines keep these with the length 1, which is as good

@@ -88,6 +88,8 @@ def copy_state(source: StateStore, target: StateStore, plan: Plan) -> Outcome:
         put_entries(target, entries_of(source, keys), plan, outcome, lock)
         check()
 
+    if plan.progress.shown:
+        plan.progress.expect(items=sum(1 for _ in source.scan_prefix("")))
     in_threads(batches(source.scan_prefix(""), AT_ONCE), work, plan.workers)
     return outcome
 
@@ -127,7 +129,7 @@ def put_entries(target: StateStore, ours: dict[str, Entry], plan: Plan, outcome:
                 outcome.total.add(entry.held.digest(key))
         outcome.written += len(set(written) - conflicts.keys())
         outcome.items = outcome.units
-    plan.progress(len(ours))
+    plan.progress.add(items=len(ours))
 
 
 def _put_key(target: StateStore, key: str, ours: Held, theirs: Held | None, ttl: float | None, update: bool) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.conversation import ConversationStore
 
-__all__ = ["ALL", "Selection", "selection_of", "selection_options"]
+__all__ = ["ALL", "Selection", "check_kind", "selection_of", "selection_options"]
 
 
 class Selection(NamedTuple):
@@ -82,6 +82,18 @@ def selection_of(
     for item in session_id:
         check_id(item)
     return Selection(session_id, user_id, agent_id, None if since is None else _moment(since))
+
+
+def check_kind(selection: Selection, kind: str) -> None:
+    """Refuse to select where there are no sessions.
+
+    Raises:
+        click.UsageError: something is selected of another kind than conversation.
+    """
+    if selection != ALL and kind != "conversation":
+        raise click.UsageError(
+            "--session-id, --user-id, --agent-id and --since choose sessions: they go with --kind conversation only"
+        )
 
 
 def _moment(text: str) -> float:
