@@ -125,9 +125,9 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Stores are named by URLs. Without options the environment names them: PRAISON_CONVERSATION_URL, "
-    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL; without these, they are those that db() has. Others can read a program's "
-    "arguments: a URL with a password belongs "
-    "into the environment, or into a file (--conversation-url-file and its kin).",
+    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL; without these, they are those that db() has. Others can read a "
+    "program's arguments: a URL with a password belongs into the environment, or into a file "
+    "(--conversation-url-file and its kin).",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
 def app() -> None:
