@@ -47,6 +47,11 @@ def database_and_state():
     show(agent.chat("Hello!"))
 
 
+def database_and_memory():
+    agent = Agent(name="Assistant", memory=True, db=db(database_url="sqlite:///both.db"), session_id="both")
+    show(agent.chat("Remember this, too!"))
+
+
 def nothing_but_memory():
     show(Agent(name="Assistant", memory=True).chat("Remember this!"))
 
@@ -71,41 +76,7 @@ def an_async_store():
 
 
 def an_own_async_store():
-    from praisonai.persistence.conversation import AsyncConversationStore, ConversationMessage, ConversationSession
-
-    class CustomAsyncStore(AsyncConversationStore):
-        def __init__(self):
-            self.sessions, self.messages = {}, {}
-
-        async def create_session(self, session: ConversationSession) -> ConversationSession:
-            self.sessions[session.session_id] = session
-            return session
-
-        async def get_session(self, session_id):
-            return self.sessions.get(session_id)
-
-        async def update_session(self, session):
-            self.sessions[session.session_id] = session
-            return session
-
-        async def delete_session(self, session_id):
-            return self.sessions.pop(session_id, None) is not None
-
-        async def list_sessions(self, user_id=None, agent_id=None, limit=50, offset=0):
-            return list(self.sessions.values())[offset : offset + limit]
-
-        async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-            self.messages.setdefault(session_id, []).append(message)
-            return message
-
-        async def get_messages(self, session_id, limit=None, before=None, after=None):
-            return self.messages.get(session_id, [])[-(limit or 0) :]
-
-        async def delete_messages(self, session_id, message_ids=None):
-            return len(self.messages.pop(session_id, []))
-
-        async def close(self) -> None:
-            pass
+    from own_store import CustomAsyncStore
 
     store = CustomAsyncStore()
     agent = Agent(name="Assistant", conversation_store=store)
@@ -138,6 +109,7 @@ if __name__ == "__main__":
         database_and_session,
         resumed,
         database_and_state,
+        database_and_memory,
         nothing_but_memory,
         a_dict,
         an_async_store,

@@ -35,6 +35,8 @@ def test_every_form(start, model, tmp_path):
         ["My name is Alice", "I heard: My name is Alice", "What's my name?", "I heard: What's my name?"],
         "database_and_state",
         "I heard: Hello!",
+        "database_and_memory",
+        "I heard: Remember this, too!",
         "nothing_but_memory",
         "I heard: Remember this!",
         "a_dict",

@@ -89,9 +89,11 @@ def mapped(arguments: dict[str, Any], taken: Container[str], memory_config: Any)
             raise ConfigurationError("db and memory both say where the conversation is kept; give one")
         arguments["db"] = memory
         memory = arguments["memory"] = None
-    elif memory is True and arguments.get("db") is None and find_spec("praisonai_persistence_sqlite"):
-        arguments["db"] = Db()
-        memory = arguments["memory"] = None
+    elif memory is True:
+        if arguments.get("db") is None and find_spec("praisonai_persistence_sqlite"):
+            arguments["db"] = Db()
+        if arguments.get("db") is not None:
+            memory = arguments["memory"] = None
     if memory_config is None:
         if isinstance(memory, dict) and "session_id" in memory:
             fields = {name: value for name, value in memory.items() if name in _MOVED}
