@@ -57,7 +57,7 @@ def output(path: str) -> Iterator[IO[bytes]]:
     directory, name = os.path.split(os.path.abspath(path))
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", dir=directory)
     try:
-        with open(descriptor, "wb", buffering=1 << 20) as file:
+        with open(descriptor, "wb", buffering=_BUFFER) as file:
             if path.endswith(".gz"):
                 # Without the name and the time, so that equal contents are equal files.
                 with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as compressed:

@@ -28,7 +28,6 @@ from praisonai_persistence_cli._selection import check_kind, selection_of, selec
 
 if TYPE_CHECKING:
     from praisonai_persistence_cli._copying import Outcome, Plan
-    from praisonai_persistence_cli._files import Input
     from praisonai_persistence_cli._format import BaseReader, BaseWriter, BrokenFileError
     from praisonai_persistence_cli._keys import Entry
     from praisonai_persistence_cli._progress import Progress
@@ -207,7 +206,8 @@ def import_command(
             if not check:
                 store = opened_target(stack, needed(kind, urls[kind], table_prefix), dry_run=dry_run)
             shown = stack.enter_context(showing("check" if check else "import", *names, progress))
-            _measure(shown, source)
+            if source.place is not None:
+                shown.measure(source.place)
             plan = Plan(1, update, verify and not dry_run and not check, shown)
             _READS[kind](reader, store, plan, outcome)
         except BrokenFileError as error:
@@ -264,11 +264,6 @@ def _kind_of(lines: Any) -> str:
     return kind
 
 
-def _measure(progress: Progress, source: Input) -> None:
-    if source.place is not None:
-        progress.measure(source.place)
-
-
 def _read_sessions(reader: Any, store: Any, plan: Plan, outcome: Outcome) -> None:
     from praisonai_persistence_cli._copying import put_one
 
@@ -288,6 +283,7 @@ def _read_keys(reader: Any, store: Any, plan: Plan, outcome: Outcome) -> None:
 
     lock = threading.Lock()
     some: dict[str, Entry] = {}
+    broken = None
     try:
         for key, entry in reader:
             if store is None:
@@ -297,11 +293,12 @@ def _read_keys(reader: Any, store: Any, plan: Plan, outcome: Outcome) -> None:
             if len(some) == AT_ONCE:
                 put_entries(store, some, plan, outcome, lock)
                 some = {}
-    except BrokenFileError:
-        put_entries(store, some, plan, outcome, lock) if some else None
-        raise
+    except BrokenFileError as error:
+        broken = error
     if some:
         put_entries(store, some, plan, outcome, lock)
+    if broken is not None:
+        raise broken
 
 
 def _read_collections(reader: Any, store: Any, plan: Plan, outcome: Outcome) -> None:
