@@ -1,8 +1,8 @@
 """Opening and closing clients on threads of their own.
 
-An exception from outside reaches the thread of a caller, and never one of these threads. So a client is opened and
-closed whole, whatever happens to the caller, and whoever comes next waits for that instead of beginning anew. A hook
-that never returns keeps nobody waiting for ever.
+An exception from outside reaches the thread of a caller, and never one of these threads. So opening and
+closing are never cut short, whatever happens to the caller, and the next caller waits for them instead of starting
+again. Nobody waits for ever for a hook that never returns.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def in_background() -> bool:
 
 
 class Background:
-    """A call that is done once, on a daemon thread.
+    """A call that runs once, on a daemon thread.
 
     Args:
-        call: what to do.
-        late: what to do with an answer that came when nobody waited any more.
+        call: what to run.
+        late: called with an answer that comes when nobody waits any more.
     """
 
     def __init__(self, call: Callable[[], Any], late: Callable[[Any], None] | None = None) -> None:
@@ -75,7 +75,7 @@ class Background:
             _threads.discard(threading.get_ident())
 
     def wait(self, seconds: float | None) -> bool:
-        """Return whether it has ended within so many seconds (None: no limit)."""
+        """Wait for at most so many seconds (None: no limit); return whether the call has ended."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self._ended:
             left = _LOOK if end is None else min(_LOOK, end - time.monotonic())
@@ -86,7 +86,7 @@ class Background:
         return True
 
     def give_up(self) -> bool:
-        """Return False if it has ended; else nobody waits any more, and a late answer goes to ``late``."""
+        """Stop waiting: a later answer goes to ``late``. Return False if the call has ended already."""
         with self._finishing:
             self._given_up = not self._ended
             return self._given_up
