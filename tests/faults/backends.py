@@ -62,7 +62,6 @@ QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE = "praisonai_persistence_weaviate"
 
 CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
-LANCE_TEARS = "a write that is under way when the folder goes may leave a table in the new one that cannot be read"
 
 BACKENDS = {
     backend.name: backend
@@ -77,7 +76,6 @@ BACKENDS = {
             "praisonai_persistence_lancedb",
             "LanceDBKnowledgeStore",
             path="lance",
-            spared={"file removed": LANCE_TEARS},
         ),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
         Backend(

@@ -186,7 +186,7 @@ class LanceSteps(VectorSteps[Table, str]):
 
         def look(database: Database) -> Any:
             table = database.tables.get(name)  # its folder has a name of its own, and tells whether it is still there
-            return table if table is not None and os.path.isdir(table.path) else find(database)
+            return table if table is not None and database.folders.is_there(table.path) else find(database)
 
         return (yield look)  # type: ignore[no-any-return]
 
