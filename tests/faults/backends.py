@@ -61,8 +61,6 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE = "praisonai_persistence_weaviate"
 
-CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
-
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -86,7 +84,6 @@ BACKENDS = {
             path="chroma",
             processes=1,
             modes=("sync",),
-            spared={"file removed": CHROMA_HANGS, "file replaced": CHROMA_HANGS},
         ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
