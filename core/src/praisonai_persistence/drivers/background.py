@@ -15,15 +15,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Background", "in_background"]
+__all__ = ["Background", "acting_for", "in_background"]
 
 _LOOK = 0.5  # seconds between two looks, which matter only after a wait that was interrupted
 _threads: set[int] = set()
+_acting: dict[int, int] = {}
+
+
+def acting_for() -> int:
+    """Return the number of the thread whose call this thread does: its own, or that of the caller who waits for it."""
+    ident = threading.get_ident()
+    return _acting.get(ident, ident)
 
 
 def in_background() -> bool:
     """Whether this thread is opening or closing a client."""
-    return threading.get_ident() in _threads
+    return acting_for() in _threads
 
 
 class Background:
@@ -32,11 +39,15 @@ class Background:
     Args:
         call: what to run.
         late: called with an answer that comes when nobody waits any more.
+        acts_for: the number of the thread whose call it is a part of, for calls that open or close no client.
     """
 
-    def __init__(self, call: Callable[[], Any], late: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self, call: Callable[[], Any], late: Callable[[Any], None] | None = None, *, acts_for: int | None = None
+    ) -> None:
         self._call = [call]  # taken out by the thread that does it, so that two starts are one
         self._late = late
+        self._acts_for = acts_for
         self._given_up = False
         self._ended = False
         self._under_way = threading.Lock()
@@ -59,7 +70,11 @@ class Background:
             call = self._call.pop()
         except IndexError:
             return
-        _threads.add(threading.get_ident())
+        ident = threading.get_ident()
+        if self._acts_for is None:
+            _threads.add(ident)
+        elif ident != self._acts_for:
+            _acting[ident] = self._acts_for
         try:
             try:
                 self.answer = call()
@@ -72,7 +87,16 @@ class Background:
             if late and self._late is not None:
                 self._late(self.answer)
         finally:
-            _threads.discard(threading.get_ident())
+            _threads.discard(ident)
+            _acting.pop(ident, None)
+
+    def withdraw(self) -> bool:
+        """Return whether it has not begun; then it never will."""
+        try:
+            self._call.pop()
+        except IndexError:
+            return False
+        return True
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for at most so many seconds (None: no limit); return whether the call has ended."""

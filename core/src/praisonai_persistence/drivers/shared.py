@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.background import Background, in_background
+from praisonai_persistence.drivers.background import Background, acting_for, in_background
 from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,
@@ -63,7 +63,7 @@ class Held:
 
     def in_call(self) -> bool:
         """Whether this thread is in a call."""
-        me = threading.get_ident()
+        me = acting_for()
         return any(ident == me and lock.locked() for lock, (ident, _) in list(self.calls.items()))
 
     def close_if_idle(self, driver: Driver, *, wait: bool = True) -> None:
@@ -102,7 +102,7 @@ class Held:
         Returns:
             Whether they have ended.
         """
-        me = threading.get_ident()
+        me = acting_for()
         for lock, (ident, owner) in list(self.calls.items()):
             if ident == me or runner not in (None, owner):
                 continue
