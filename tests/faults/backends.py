@@ -59,7 +59,7 @@ class Backend:
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
-WEAVIATE = "praisonai_persistence_weaviate"
+WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
 
 BACKENDS = {
     backend.name: backend
@@ -97,5 +97,6 @@ BACKENDS = {
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
+        Backend("cassandra", "knowledge", CASSANDRA, "CassandraKnowledgeStore", engine="cassandra"),
     )
 }

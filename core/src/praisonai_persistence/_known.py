@@ -34,6 +34,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "sync_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
     },
     "knowledge": {
+        "async_cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:AsyncCassandraKnowledgeStore"),
+        "cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:CassandraKnowledgeStore"),
         "async_chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:AsyncChromaKnowledgeStore"),
         "chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
         "chromadb": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
