@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import AsyncDriverRunner, Driver, DriverRunner
+from praisonai_persistence.drivers.background import for_caller
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import (
@@ -332,7 +333,7 @@ class FileDriver(Driver):
 
     def perform(self, on: SQLiteClient, request: Any) -> Any:
         # On threads that no exception from outside reaches.
-        return on.threads.submit(perform, on, request).result()
+        return on.threads.submit(for_caller(perform), on, request).result()
 
 
 # -------------------------------------------------------------------------------------------------------------- stores

@@ -176,6 +176,15 @@ class Driver(Single):
         """Return steps to run once on a new client: to check the server, to create a schema. None: no steps."""
         return None
 
+    def is_own_thread(self) -> bool:
+        """Whether this thread is one of the client's own, such as that of its event loop, which requests wait for.
+
+        A call of a store that is made there, by a ``__del__``, is refused with ``UnsupportedOperationError`` (L08).
+        Asked before each call; must not block. Threads that the driver itself starts need no mention here, if what
+        they do went through ``drivers.background.for_caller``.
+        """
+        return False
+
     def translate(self, error: Exception) -> PersistenceError | None:
         """Return the ``PersistenceError`` for an error of the client.
 

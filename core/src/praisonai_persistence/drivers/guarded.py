@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers.background import Background, acting_for
+from praisonai_persistence.drivers.background import Background
 from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import ConnectionFailedError
 
@@ -34,7 +34,7 @@ def while_there(call: Callable[[], Any], path: str, opened: tuple[int, int] | No
     Raises:
         ConnectionFailedError: the call has not ended.
     """
-    working = Background(call, acts_for=acting_for())
+    working = Background(call, opens=False)
     try:
         working.start()
         ended = _ends(working, path, opened)
