@@ -14,8 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from praisonai_persistence.drivers import Driver, DriverRunner
-from praisonai_persistence.drivers.background import for_caller
-from praisonai_persistence.drivers.guarded import while_there
+from praisonai_persistence.drivers.guarded import on_own_thread, while_there
 from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import (
     BackendError,
@@ -350,19 +349,15 @@ def collected(call):
     return outcomes[0]
 
 
-class OnePool(ToyDriver):
-    """Does requests on a thread of its own."""
-
-    def __init__(self, **facts):
-        super().__init__(**facts)
-        self.pool = ThreadPoolExecutor(1)
+class Apart(ToyDriver):
+    """Does each request on a new thread."""
 
     def perform(self, on, request):
-        return self.pool.submit(for_caller(request), on).result(LIMIT)
+        return on_own_thread(lambda: request(on))
 
 
 class EachOne(ToyDriver):
-    """Does each request on a new thread, and has a look at its folder meanwhile."""
+    """The same, with a look at its folder meanwhile."""
 
     def perform(self, on, request):
         return while_there(lambda: request(on), self.place, identity(self.place), "the toy")
@@ -380,7 +375,7 @@ class OwnThread(ToyDriver):
         return self.pool.submit(request, on).result(LIMIT)
 
 
-@pytest.mark.parametrize("kind", [OnePool, EachOne, OwnThread])
+@pytest.mark.parametrize("kind", [Apart, EachOne, OwnThread])
 class TestFinalizersOnThreadsThatWorkForACall:
     @pytest.mark.parametrize("inner", [ask, change])
     @pytest.mark.parametrize("outer", [ask, change])

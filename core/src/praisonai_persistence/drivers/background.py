@@ -14,18 +14,16 @@ from __future__ import annotations
 import _thread
 import threading
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from itertools import chain, starmap
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Background", "acting_for", "for_caller", "in_background"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["Background", "acting_for", "in_background"]
 
 _LOOK = 0.5  # seconds between two looks, which matter only after a wait that was interrupted
 
@@ -46,23 +44,29 @@ class _Threads:
         self.acting: dict[int, int] = {}
         self.opening: set[int] = set()
 
-    def work(self, caller: int, opens: bool, call: Callable[[], T]) -> T:
-        """Do a call for the thread with the number ``caller``."""
-        ident = threading.get_ident()
-        before, was_opening = self.acting.get(ident), ident in self.opening
-        if ident != caller:
-            self.acting[ident] = caller
+    def start(self, call: Callable[[], None], caller: int, opens: bool) -> None:
+        """Start a thread that works for the one with the number ``caller``.
+
+        The new thread is noted before its first function begins, where a ``__del__`` might come in between: C code goes
+        through these iterators, and makes nothing that the garbage collector counts.
+
+        Raises:
+            RuntimeError: the interpreter is shutting down.
+        """
+        first: list[Iterator[object]] = [map(self.acting.setdefault, starmap(get_ident, [()]), [caller])]
         if opens:
-            self.opening.add(ident)
+            first.append(map(self.opening.add, starmap(get_ident, [()])))
+        first.append(starmap(self._work, [(call,)]))
+        answers: list[object] = []
+        _thread.start_new_thread(answers.extend, (chain.from_iterable(first),))
+
+    def _work(self, call: Callable[[], None]) -> None:
         try:
-            return call()
+            call()
         finally:
-            if not was_opening:
-                self.opening.discard(ident)
-            if before is None:
-                self.acting.pop(ident, None)
-            else:
-                self.acting[ident] = before
+            ident = get_ident()
+            self.opening.discard(ident)
+            self.acting.pop(ident, None)
 
 
 _threads = _Threads()
@@ -70,32 +74,13 @@ _threads = _Threads()
 
 def acting_for() -> int:
     """Return the number of the thread whose call this thread does: its own, or that of the caller who waits for it."""
-    ident = threading.get_ident()
+    ident = get_ident()
     return _threads.acting.get(ident, ident)
 
 
 def in_background() -> bool:
     """Whether this thread is opening or closing a client, or does a part of that."""
-    return threading.get_ident() in _threads.opening
-
-
-def for_caller(function: Callable[P, T]) -> Callable[P, T]:
-    """Return a function to be called on another thread, for the call that this thread is in the middle of.
-
-    A driver needs it for the requests that it does on threads of its own::
-
-        def perform(self, on, request):
-            return self._threads.submit(for_caller(request), on).result()
-
-    A call of a store that is made on that thread meanwhile, by a ``__del__``, is then refused if it would be refused on
-    this one.
-    """
-    caller, opens = acting_for(), in_background()
-
-    def work(*args: P.args, **kwargs: P.kwargs) -> T:
-        return _threads.work(caller, opens, lambda: function(*args, **kwargs))
-
-    return work
+    return bool(_threads.opening) and get_ident() in _threads.opening
 
 
 class Background:
@@ -125,11 +110,10 @@ class Background:
         """Start. Harmless when repeated."""
         if not self._call:
             return
-        run = partial(_threads.work, acting_for(), self._opens or in_background(), self._run)
         try:
-            _thread.start_new_thread(run, ())
+            _threads.start(self._run, acting_for(), self._opens or in_background())
         except RuntimeError:  # the interpreter is shutting down
-            run()
+            self._run()
 
     def _run(self) -> None:
         try:

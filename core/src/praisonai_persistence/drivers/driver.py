@@ -180,8 +180,8 @@ class Driver(Single):
         """Whether this thread is one of the client's own, such as that of its event loop, which requests wait for.
 
         A call of a store that is made there, by a ``__del__``, is refused with ``UnsupportedOperationError`` (L08).
-        Asked before each call; must not block. Threads that the driver itself starts need no mention here, if what
-        they do went through ``drivers.background.for_caller``.
+        Asked before each call; must not block. Not needed for requests that the driver does on other threads with
+        ``drivers.guarded.on_own_thread``.
         """
         return False
 

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.background import Background, acting_for, in_background
+from praisonai_persistence.drivers.background import Background, acting_for
 from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,

@@ -217,9 +217,9 @@ class DriverRunner(Runner):
 
     def _reentered(self) -> UnsupportedOperationError:
         return UnsupportedOperationError(
-            f"{self._driver.where}: a call was made in the middle of another call of the same thread, or on a thread that "
-            f"works for one (from a __del__, a weak reference's callback, or a signal handler), which is not supported; "
-            f"make it from another thread"
+            f"{self._driver.where}: a call was made in the middle of another call of the same thread, or on a thread "
+            f"that works for one (from a __del__, a weak reference's callback, or a signal handler), which is not "
+            f"supported; make it from another thread"
         )
 
     def _open(self) -> Held:

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from praisonai_persistence.drivers.background import for_caller
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores import DocumentEngine, MovedError
@@ -244,7 +243,7 @@ def _at_once(client: Any, calls: Mapping[str, Callable[[Any], T]]) -> dict[str, 
             return None, error
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(calls))) as threads:
-        return dict(zip(calls, threads.map(for_caller(attempt), calls.values()), strict=True))
+        return dict(zip(calls, threads.map(attempt, calls.values()), strict=True))
 
 
 def _json(fields: dict[str, Any]) -> str:
