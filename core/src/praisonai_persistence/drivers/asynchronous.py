@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import threading
 import weakref
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -23,6 +22,7 @@ from praisonai_persistence.drivers._async_clients import (
     let_go_of_left,
     within,
 )
+from praisonai_persistence.drivers.background import Background
 from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, is_loaded, load, ours
 from praisonai_persistence.drivers.shared import inherited
 from praisonai_persistence.errors import (
@@ -147,7 +147,7 @@ class AsyncDriverRunner(AsyncRunner):
             for other, its in list(self._heres.items()):
                 if other.is_closed():  # what belongs to it cannot be closed any more, only let go of
                     self._heres.pop(other, None)
-                    abandon(self._driver, its.held)
+                    its.let_go(self._driver)
             here = self._heres[loop] = OnLoop(loop)
         return here
 
@@ -298,7 +298,7 @@ class AsyncDriverRunner(AsyncRunner):
                 await self._end(its)
             elif loop.is_closed() or not loop.is_running():
                 self._heres.pop(loop, None)
-                abandon(self._driver, its.held)
+                its.let_go(self._driver)
             else:
                 await self._end_there(its)
 
@@ -321,7 +321,7 @@ class AsyncDriverRunner(AsyncRunner):
         if here.loop.is_closed():
             ending.close()
         self._heres.pop(here.loop, None)
-        abandon(self._driver, here.held)
+        here.let_go(self._driver)
 
     async def _end(self, here: OnLoop) -> None:
         own = asyncio.current_task()
@@ -331,8 +331,7 @@ class AsyncDriverRunner(AsyncRunner):
         held, here.held = here.held, None
         if held is not None:
             await dispose(self._driver, held)
-        if here.guard is not None:
-            await here.guard.aclose()
+        here.end_guard()
 
 
 async def _load(driver: Driver) -> None:
@@ -352,8 +351,5 @@ async def _load(driver: Driver) -> None:
             job.set_exception(error)
 
     job.set_running_or_notify_cancel()  # an import that has begun goes on when the caller is cancelled
-    try:
-        threading.Thread(target=work, name="praisonai-persistence-import").start()
-    except RuntimeError:  # the interpreter is shutting down
-        work()
+    Background(work).start()
     await asyncio.wrap_future(job)

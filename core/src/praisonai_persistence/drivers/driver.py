@@ -185,6 +185,15 @@ class Driver(Single):
         """Return steps to run once on a new client: to check the server, to create a schema. None: no steps."""
         return None
 
+    def is_own_thread(self) -> bool:
+        """Whether this thread is one of the client's own, such as that of its event loop, which requests wait for.
+
+        A call of a store that is made there, by a ``__del__``, is refused with ``UnsupportedOperationError`` (L08).
+        Asked before each call; must not block. Not needed for requests that the driver does on other threads with
+        ``drivers.guarded.on_own_thread``.
+        """
+        return False
+
     def translate(self, error: Exception) -> PersistenceError | None:
         """Return the ``PersistenceError`` for an error of the client.
 
