@@ -1,0 +1,171 @@
+"""Versioned documents in a collection of MongoDB.
+
+A document of the base is a document of the server: its key is ``_id``, its version ``_v``. A whole number of 64 bits is
+stored as one (``_n``), and the fields of a small hash stand in a document of their own (``_h``), so that the server can
+change them; everything else is stored as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.stores import DocumentEngine, MovedError
+from praisonai_persistence.stores.document_engine import expiry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.document_engine import Document, Stored
+
+__all__ = ["MongoEngine", "bare", "fields_of", "key_range", "new_version", "stored_document"]
+
+SMALL = 1_000_000
+"""Characters of a hash whose fields the server changes one by one."""
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_NUMBERS = range(-(2**63), 2**63)
+_LAST = 253_402_300_799
+"""The last second of the year 9999, which is the last date that the server's tools can show."""
+
+
+def new_version() -> Any:
+    from bson.objectid import ObjectId
+
+    return ObjectId()
+
+
+def field_name(name: str) -> str:
+    """Return the name of a hash's field as MongoDB takes it; other names have other ones."""
+    return "%" + re.sub(r"[%.$\0]", lambda found: f"%{ord(found[0]):02x}", name)
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"%(..)", lambda found: chr(int(found[1], 16)), name[1:])
+
+
+def fields_of(document: Document) -> dict[str, Any]:
+    """Return what is stored of a document, beside its key and version."""
+    from bson.datetime_ms import DatetimeMS
+    from bson.int64 import Int64
+
+    fields = dict(document)
+    text = document.get("text", "")
+    kind = document.get("kind")
+    if kind == "value" and len(text) <= 20 and _NUMBER.fullmatch(text) and int(text) in _NUMBERS:
+        del fields["text"]
+        fields["_n"] = Int64(text)
+    elif kind == "hash" and text and len(text) <= SMALL:
+        del fields["text"]
+        fields["_h"] = {field_name(name): value for name, value in json.loads(text).items()}
+    ends = expiry_of(document)
+    if ends is not None and ends < _LAST:
+        fields["_expires"] = DatetimeMS(int(ends * 1000))
+    return fields
+
+
+def stored_document(key: str, document: Document, version: Any) -> dict[str, Any]:
+    return {"_id": key, "_v": version, **fields_of(document)}
+
+
+def _load(found: dict[str, Any]) -> tuple[str, Stored]:
+    key, version = found.pop("_id"), found.pop("_v")
+    found.pop("_expires", None)
+    if "_n" in found:
+        found["text"] = str(int(found.pop("_n")))
+    elif "_h" in found:
+        if not found["_h"] and not found["pending"]:
+            found["ends"] = 0.0  # its last field has been deleted, and the document is about to be
+        fields = {_plain_name(name): text for name, text in found.pop("_h").items()}
+        found["text"] = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return key, (found, version)
+
+
+def key_range(prefix: str, start_after: str) -> dict[str, Any]:
+    """Return a condition on ``_id``: the keys with a prefix, after another one. Keys are ASCII."""
+    low = {"$gt": start_after} if start_after >= prefix else {"$gte": prefix}
+    return {**low, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+
+
+def bare(key: str) -> dict[str, Any]:
+    """Return the condition under which the server may change a document of a key by itself."""
+    return {"_id": key, "pending": "", "owner": ""}
+
+
+class MongoEngine(DocumentEngine):
+    """The documents of a collection. A request is a function of the collection."""
+
+    max_document_bytes = 12_000_000
+    max_key_bytes = 1_000
+    max_batch = 500
+    key_characters = frozenset(string.ascii_letters + string.digits + "!#$%&'()*+,-.:;<>?@[]^_`{|}~ ")
+
+    def read(self, key: str) -> Steps[Stored | None]:
+        found = yield lambda collection: collection.find_one({"_id": key})
+        return None if found is None else _load(found)[1]
+
+    def put(self, key: str, document: Document, version: Any) -> Steps[Any]:
+        new = new_version()
+        written = stored_document(key, document, new)
+        if version is None:
+            yield lambda collection: collection.insert_one(written)
+            return new
+        done = yield lambda collection: collection.replace_one({"_id": key, "_v": version}, written)
+        if not done.matched_count:
+            raise MovedError("the document was written meanwhile")
+        return new
+
+    def delete(self, key: str, version: Any) -> Steps[None]:
+        named = {"_id": key} if version is None else {"_id": key, "_v": version}
+        done = yield lambda collection: collection.delete_one(named)
+        if version is not None and not done.deleted_count:
+            raise MovedError("the document was written meanwhile")
+
+    def scan(self, prefix: str, start_after: str, limit: int) -> Steps[list[tuple[str, Stored | None]]]:
+        wanted = {"_id": key_range(prefix, start_after)}
+        found = yield lambda collection: collection.find(
+            wanted, sort=[("_id", 1)], limit=limit, batch_size=limit
+        ).to_list()
+        return [_load(one) for one in found]
+
+    def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
+        wanted = {"_id": {"$in": list(keys)}}
+        found = yield lambda collection: collection.find(wanted, batch_size=len(keys) + 1).to_list()
+        return dict(_load(one) for one in found)
+
+    def put_many(self, changes: Mapping[str, tuple[Document, Any]]) -> Steps[Mapping[str, Any]]:
+        from pymongo import ReplaceOne
+
+        versions = {key: new_version() for key in changes}
+        writes: list[Any] = []
+        for key, (document, version) in changes.items():
+            # A document that is new has no version: the condition fits none, and the insert fails if the key is taken.
+            named = {"_id": key, "_v": versions[key] if version is None else version}
+            writes.append(ReplaceOne(named, stored_document(key, document, versions[key]), upsert=version is None))
+        try:
+            done = yield lambda collection: collection.bulk_write(writes, ordered=False)
+            if done.matched_count + done.upserted_count == len(writes):
+                return versions
+        except MovedError:
+            pass
+        wanted = {"_id": {"$in": list(versions)}}
+        found = yield lambda collection: collection.find(wanted, {"_v": 1}, batch_size=len(versions) + 1).to_list()
+        return {one["_id"]: one["_v"] for one in found if one["_v"] == versions[one["_id"]]}
+
+    def delete_many(self, versions: Mapping[str, Any]) -> Steps[set[str]]:
+        """See the base; a document that somebody else has deleted counts as deleted."""
+        from pymongo import DeleteOne
+
+        if not any(versions.values()):
+            wanted = {"_id": {"$in": list(versions)}}
+            yield lambda collection: collection.delete_many(wanted)
+            return set()
+        named = [{"_id": key} if version is None else {"_id": key, "_v": version} for key, version in versions.items()]
+        done = yield lambda collection: collection.bulk_write([DeleteOne(one) for one in named], ordered=False)
+        if done.deleted_count == len(named):
+            return set()
+        left = {"_id": {"$in": [key for key, version in versions.items() if version is not None]}}
+        found = yield lambda collection: collection.find(left, {"_id": 1}, batch_size=len(versions) + 1).to_list()
+        return {one["_id"] for one in found}

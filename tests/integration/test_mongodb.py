@@ -1,0 +1,146 @@
+"""MongoDB against the conformance kit, and what is particular to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pymongo
+import pytest
+from lifecycles import Networked
+from pymongo.monitoring import CommandListener
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.testing import StateStoreSuite, StoreSpec
+from praisonai_persistence_mongodb import MongoDBStateStore
+
+STATE = {
+    "sync": "praisonai_persistence_mongodb:MongoDBStateStore",
+    "async_": "praisonai_persistence_mongodb:AsyncMongoDBStateStore",
+}
+
+
+class TestMongoDBState(Networked, StateStoreSuite):
+    backend = "mongodb"
+
+    @pytest.fixture
+    def spec(self, mongodb) -> Iterator[StoreSpec]:
+        with mongodb.space() as options:
+            yield StoreSpec("state", **STATE, options=options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        return StoreSpec("state", **STATE, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
+
+    @pytest.fixture
+    def server(self, mongodb):
+        if not mongodb.restartable:
+            pytest.skip("the server of the environment's URL is not ours to restart")
+        return mongodb
+
+
+class Commands(CommandListener):
+    """Counts what is sent to a server."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event):
+        self.names.append(event.command_name)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+@pytest.fixture
+def commands() -> Commands:
+    return Commands()
+
+
+@pytest.fixture
+def store(mongodb, commands) -> Iterator[MongoDBStateStore]:
+    with (
+        mongodb.space() as options,
+        MongoDBStateStore(**options, client_options={"event_listeners": [commands]}) as store,
+    ):
+        store.set_many({"number": 1, "text": "text", "other": 1})  # connects, and sweeps for the first time
+        store.hset("hash", "field", 1)
+        store.hset("hash", "field 2", 1)
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "most"),
+    [
+        ("get", ["text"], 1),
+        ("exists", ["text"], 1),
+        ("ttl", ["text"], 1),
+        ("hget", ["hash", "field"], 1),
+        ("hgetall", ["hash"], 1),
+        ("get_many", [[f"key {number}" for number in range(500)]], 1),
+        ("set", ["text", 2], 1),
+        ("set", ["new", 2, 100], 1),
+        ("incr", ["number"], 1),
+        ("incr", ["new"], 1),
+        ("hset", ["hash", "field", 2], 1),
+        ("hset", ["new", "a.$b", 2], 1),
+        ("set_if_absent", ["new", 1], 1),
+        ("set_if_absent", ["text", 1], 2),
+        ("delete", ["text"], 1),
+        ("delete", ["unknown"], 2),
+        ("compare_and_set", ["number", 1, 2], 2),
+        ("expire", ["text", 100], 2),
+        ("hdel", ["hash", "field"], 1),
+        ("hdel", ["hash", "field", "field 2"], 2),
+        ("set_many", [{f"key {number}": number for number in range(500)}], 5),
+        ("delete_many", [["text", "number", "other"]], 5),
+        ("keys", [], 1),
+    ],
+)
+def test_a_call_makes_as_many_requests_as_the_readme_says(store, commands, method, arguments, most):
+    commands.names.clear()
+    getattr(store, method)(*arguments)
+    assert len(commands.names) <= most, commands.names
+
+
+def test_keys_reads_the_range_of_its_prefix_without_values(store, mongodb, monkeypatch):
+    asked = []
+    find = pymongo.collection.Collection.find
+    monkeypatch.setattr(
+        pymongo.collection.Collection, "find", lambda *given, **named: asked.append(given[1:]) or find(*given, **named)
+    )
+    assert store.keys("te*") == ["text"]
+    [(condition, fields)] = asked
+    assert condition["_id"] == {"$gte": "state/keys/te", "$lt": "state/keys/tf"}
+    assert not {"text", "_h", "_n"} & set(fields)
+
+
+@pytest.mark.parametrize("size", [5_000_000, 13_000_000])
+def test_large_values(store, size):
+    for value in ("x" * size, "y" * size):
+        store.set("large", value)
+        assert store.get("large") == value
+    assert store.get_many(["large", "number"]) == {"large": "y" * size, "number": 1}
+    assert store.delete("large") is True
+    assert store.get("large") is None
+
+
+def test_numbers_that_the_server_counts_keep_their_type(store):
+    store.set("number", 2**62 - 1)
+    assert [store.incr("number") for _ in range(3)] == [2**62, 2**62 + 1, 2**62 + 2]
+    assert store.incr("number", 2**64) == 2**62 + 2 + 2**64
+    store.set("number", 1.0)
+    assert type(store.get("number")) is float
+
+
+def test_a_collation_is_refused(mongodb, monkeypatch):
+    """Under some of them ``a`` and ``A`` are one key."""
+    with mongodb.space() as options:
+        from praisonai_persistence_mongodb import _driver
+
+        listed = [{"name": "praison_state", "options": {"collation": {"locale": "en", "strength": 2}}}]
+        monkeypatch.setattr(_driver, "_list", lambda collection: listed)  # the emulator does not tell of collations
+        with MongoDBStateStore(**options) as store, pytest.raises(ConfigurationError, match="collation"):
+            store.get("key")
