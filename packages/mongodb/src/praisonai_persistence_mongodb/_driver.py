@@ -195,7 +195,31 @@ class MongoDriver(Driver):
                 **options.client_options,
             },
         )
-        return hold(client) if self.asynchronous else client
+        return self._connect(hold(client)) if self.asynchronous else client
+
+    async def _connect(self, client: Any) -> Any:
+        """Find the server.
+
+        It is asked in a task of its own, which may have to be cancelled more than once: before Python 3.12 a
+        cancellation that comes together with news of the server is lost in PyMongo, which goes on waiting.
+        """
+        import pymongo
+
+        with pymongo.timeout(self.connect_timeout):
+            asking = asyncio.ensure_future(client.admin.command("ping"))
+        try:
+            await asyncio.wait([asking])
+            asking.result()
+        except BaseException:
+            try:
+                while not asking.done():
+                    asking.cancel()
+                    await asyncio.wait([asking], timeout=0.05)
+            finally:
+                asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+                await close(client)
+            raise
+        return client
 
     def close(self, client: Any) -> Any:
         return close(client) if self.asynchronous else client.close()
@@ -267,15 +291,9 @@ class MongoDriver(Driver):
         import pymongo
 
         if self.asynchronous:
-            return self._first_awaited(collection)
+            return _list(collection)
         with pymongo.timeout(self.connect_timeout):
             return _list(collection)
-
-    async def _first_awaited(self, collection: Any) -> Any:
-        import pymongo
-
-        with pymongo.timeout(self.connect_timeout):
-            return await _list(collection)
 
     def translate(self, error: Exception) -> PersistenceError | None:
         from pymongo import errors

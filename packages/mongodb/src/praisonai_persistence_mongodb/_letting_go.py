@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import threading
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -29,8 +30,35 @@ def hold(client: Any) -> Any:
 
 async def close(client: Any) -> None:
     """Close a client that is held."""
+    tasks = _monitoring(client)
     await client.close()
     _held.pop(id(client), None)
+    for task in tasks:
+        _close_socket(task)
+
+
+def _monitoring(client: Any) -> list[asyncio.Task[Any]]:
+    """Return the tasks that watch the servers of a client."""
+    servers = getattr(client._topology, "_servers", {}).values()
+    monitors = [server._monitor for server in servers]
+    executors = [one._executor for monitor in monitors for one in (monitor, monitor._rtt_monitor)]
+    return [executor._task for executor in executors if executor._task is not None]
+
+
+def _close_socket(task: asyncio.Task[Any]) -> None:
+    """Close the socket that a task was connecting when it was cancelled: PyMongo leaves it open."""
+    if not task.cancelled():
+        return
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        seen: BaseException | None = error
+        while seen is not None:
+            for frame, _ in traceback.walk_tb(seen.__traceback__):
+                if frame.f_code.co_name == "_async_create_connection":
+                    with suppress(KeyError):
+                        frame.f_locals["sock"].close()
+            seen = seen.__context__
 
 
 @atexit.register
