@@ -1,10 +1,10 @@
-"""Measures the state stores of services that are spoken to by HTTP, beside their bare clients, in one run, as ratios.
+"""Measures the state stores of MongoDB and of services that are spoken to by HTTP, beside their bare clients, as ratios.
 
     python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
-object's generation first.
+object's generation first. In MongoDB both have their writes acknowledged by the majority.
 """
 
 from __future__ import annotations
@@ -91,6 +91,41 @@ def gcs(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
+def mongodb(engines: Any, times: int) -> Iterator[Work]:
+    """MongoDB, or what speaks its protocol."""
+    from pymongo import MongoClient, WriteConcern
+
+    from praisonai_persistence_mongodb import MongoDBStateStore
+
+    server = engines.engine("mongodb")
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with server.space() as options, MongoDBStateStore(**options) as store, MongoClient(options["url"]) as client:
+        bare: Any = client.get_default_database().get_collection("bare", write_concern=WriteConcern("majority"))
+        bare.insert_many([{"_id": key, "text": json.dumps(VALUE)} for key in values])
+        bare.insert_one({"_id": "number", "number": 0})
+        store.set_many(values)
+        wanted = {"_id": {"$in": list(values)}}
+
+        def write() -> None:
+            bare.replace_one({"_id": "key"}, {"text": json.dumps(VALUE)}, upsert=True)
+
+        yield {
+            "set": (lambda: store.set("key", VALUE), write, times),
+            "get": (lambda: store.get("key-1"), lambda: json.loads(bare.find_one({"_id": "key-1"})["text"]), times),
+            "incr": (
+                lambda: store.incr("number"),
+                lambda: bare.find_one_and_update({"_id": "number"}, {"$inc": {"number": 1}}, return_document=True),
+                times,
+            ),
+            f"get_many of {MANY}": (
+                lambda: store.get_many(list(values)),
+                lambda: [json.loads(found["text"]) for found in bare.find(wanted, batch_size=MANY + 1)],
+                times // 5,
+            ),
+        }
+
+
 class _Sink:
     """A file in memory."""
 
@@ -102,7 +137,7 @@ class _Sink:
         return len(data)
 
 
-BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "upstash": upstash}
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "mongodb": mongodb, "upstash": upstash}
 
 
 def main() -> int:
