@@ -1,4 +1,4 @@
-"""Measures the state stores of MongoDB and of services that are spoken to by HTTP, beside their bare clients, as ratios.
+"""Measures state stores of MongoDB and of services that are spoken to by HTTP beside their bare clients, as ratios.
 
     python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
 

@@ -174,6 +174,7 @@ class MongoDriver(Driver):
         self.asynchronous = asynchronous
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
+        self._limit: Any = None
         self._pid = os.getpid()
 
     def open(self, deadline: Deadline) -> Any:
@@ -236,9 +237,10 @@ class MongoDriver(Driver):
 
     def _open_collection(self, client: Any) -> Any:
         from bson.codec_options import CodecOptions
-        from pymongo import ReadPreference, WriteConcern
+        from pymongo import ReadPreference, WriteConcern, timeout
         from pymongo.read_concern import ReadConcern
 
+        self._limit = timeout
         concern = client.write_concern
         if concern.is_server_default or not concern.acknowledged:
             concern = WriteConcern(w="majority")
@@ -251,17 +253,13 @@ class MongoDriver(Driver):
         )
 
     def perform(self, on: Any, request: Any) -> Any:
-        import pymongo
-
         if self.asynchronous:
             return self._perform(on, request)
-        with pymongo.timeout(self.timeout):
+        with self._limit(self.timeout):
             return request(on)
 
     async def _perform(self, on: Any, request: Any) -> Any:
-        import pymongo
-
-        with pymongo.timeout(self.timeout):
+        with self._limit(self.timeout):
             return await request(on)
 
     def probe(self) -> Steps[None]:

@@ -2,7 +2,9 @@
 
 A document of the base is a document of the server: its key is ``_id``, its version ``_v``. A whole number of 64 bits is
 stored as one (``_n``), and the fields of a small hash stand in a document of their own (``_h``), so that the server can
-change them; everything else is stored as it is.
+change them. Of a state's document only those fields are stored that say something: ``key`` where ``_id`` does not end
+with it, and ``ends``, ``parts`` and others where they are not empty. Its ``kind`` ends with ``+`` while it is in a
+batch or has parts: then the server must not change it by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import string
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.stores import DocumentEngine, MovedError
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
 
-__all__ = ["MongoEngine", "bare", "fields_of", "key_range", "new_version", "stored_document"]
+__all__ = ["MongoEngine", "fields_of", "key_of", "key_range", "new_version", "stored_document", "stored_value"]
 
 SMALL = 1_000_000
 """Characters of a hash whose fields the server changes one by one."""
@@ -31,10 +34,22 @@ _LAST = 253_402_300_799
 """The last second of the year 9999, which is the last date that the server's tools can show."""
 
 
-def new_version() -> Any:
-    from bson.objectid import ObjectId
+_EMPTY = {"parts": "", "owner": "", "ends": None, "held": None, "pending": ""}
 
-    return ObjectId()
+
+def new_version() -> Any:
+    return _bson().objectid.ObjectId()
+
+
+@lru_cache(maxsize=1)
+def _bson() -> Any:
+    """Import BSON, once: an import statement in a function takes its time with each call."""
+    import bson
+    import bson.datetime_ms
+    import bson.int64
+    import bson.objectid
+
+    return bson
 
 
 def field_name(name: str) -> str:
@@ -48,50 +63,65 @@ def _plain_name(name: str) -> str:
 
 def fields_of(document: Document) -> dict[str, Any]:
     """Return what is stored of a document, beside its key and version."""
-    from bson.datetime_ms import DatetimeMS
-    from bson.int64 import Int64
-
-    fields = dict(document)
     text = document.get("text", "")
     kind = document.get("kind")
+    if kind is None:
+        return dict(document)
+    fields = {name: value for name, value in document.items() if value or name not in _EMPTY}
+    if document["pending"] or document["owner"]:
+        fields["kind"] = kind + "+"
     if kind == "value" and len(text) <= 20 and _NUMBER.fullmatch(text) and int(text) in _NUMBERS:
         del fields["text"]
-        fields["_n"] = Int64(text)
+        fields["_n"] = _bson().int64.Int64(text)
     elif kind == "hash" and text and len(text) <= SMALL:
         del fields["text"]
         fields["_h"] = {field_name(name): value for name, value in json.loads(text).items()}
     ends = expiry_of(document)
     if ends is not None and ends < _LAST:
-        fields["_expires"] = DatetimeMS(int(ends * 1000))
+        fields["_expires"] = _bson().datetime_ms.DatetimeMS(int(ends * 1000))
     return fields
 
 
 def stored_document(key: str, document: Document, version: Any) -> dict[str, Any]:
-    return {"_id": key, "_v": version, **fields_of(document)}
+    fields = fields_of(document)
+    if "kind" in fields and key_of(key) == fields["key"]:
+        del fields["key"]
+    return {"_id": key, "_v": version, **fields}
+
+
+def stored_value(name: str, key: str, text: str) -> dict[str, Any]:
+    """Return what ``stored_document`` does of a plain value that lasts and is no number, faster."""
+    fields = {"_id": name, "_v": new_version(), "kind": "value", "text": text}
+    if key_of(name) != key:
+        fields["key"] = key
+    return fields
 
 
 def _load(found: dict[str, Any]) -> tuple[str, Stored]:
     key, version = found.pop("_id"), found.pop("_v")
-    found.pop("_expires", None)
-    if "_n" in found:
-        found["text"] = str(int(found.pop("_n")))
-    elif "_h" in found:
-        if not found["_h"] and not found["pending"]:
-            found["ends"] = 0.0  # its last field has been deleted, and the document is about to be
-        fields = {_plain_name(name): text for name, text in found.pop("_h").items()}
-        found["text"] = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return key, (found, version)
+    if "kind" not in found:
+        return key, (found, version)
+    document = {**_EMPTY, "key": key_of(key), **found, "kind": found["kind"].rstrip("+")}
+    document.pop("_expires", None)
+    if "_n" in document:
+        document["text"] = str(int(document.pop("_n")))
+    elif "_h" in document:
+        if not document["_h"] and not document["pending"]:
+            document["ends"] = 0.0  # its last field has been deleted, and the document is about to be
+        fields = {_plain_name(name): text for name, text in document.pop("_h").items()}
+        document["text"] = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return key, (document, version)
+
+
+def key_of(name: str) -> str:
+    """Return the key that a document's ``_id`` ends with; it counts where the document does not name it."""
+    return name.rpartition("/")[2]
 
 
 def key_range(prefix: str, start_after: str) -> dict[str, Any]:
     """Return a condition on ``_id``: the keys with a prefix, after another one. Keys are ASCII."""
     low = {"$gt": start_after} if start_after >= prefix else {"$gte": prefix}
     return {**low, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
-
-
-def bare(key: str) -> dict[str, Any]:
-    """Return the condition under which the server may change a document of a key by itself."""
-    return {"_id": key, "pending": "", "owner": ""}
 
 
 class MongoEngine(DocumentEngine):

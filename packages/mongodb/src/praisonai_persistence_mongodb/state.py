@@ -11,11 +11,12 @@ from praisonai_persistence.stores.document_state import end_of, is_over, new_doc
 from praisonai_persistence.stores.state import PAGE
 from praisonai_persistence_mongodb._engine import (
     MongoEngine,
-    bare,
     field_name,
+    key_of,
     key_range,
     new_version,
     stored_document,
+    stored_value,
 )
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MongoStateSteps"]
 
-_FACTS = {"key": 1, "kind": 1, "ends": 1, "held": 1, "pending": 1, "owner": 1, "_v": 1}
+_FACTS = {"key": 1, "kind": 1, "ends": 1, "pending": 1}
 _COUNTS = 2**62
 """Up to which numbers the server adds by itself, so that it never leaves the 64 bits."""
+_FIELDS = 100
+"""How many fields of a hash one command takes away."""
 _COUNTED = {"$gte": -_COUNTS, "$lte": _COUNTS}
 
 
@@ -36,14 +39,12 @@ _NOT_EMPTIED: dict[str, Any] = {"_h": {"$ne": {}}}
 """The document is no hash whose last field has just been deleted."""
 
 
-def _live(now: float) -> dict[str, Any]:
-    return {**_NOT_EMPTIED, "$or": [{"ends": None}, {"ends": {"$gt": now}}]}
+_FREE: dict[str, Any] = {"kind": {"$in": ["value", "hash"]}}
+"""The document is in no batch, and has no parts."""
 
 
-def _rest_of(key: str) -> dict[str, Any]:
-    """Return the fields of a new document that no command names otherwise."""
-    new = new_document(key, "", "", None)
-    return {name: new[name] for name in ("key", "parts", "ends", "held")}
+def _in_time(now: float) -> dict[str, Any]:
+    return {"$or": [{"ends": None}, {"ends": {"$gt": now}}]}
 
 
 class MongoStateSteps(DocumentStateSteps):
@@ -61,18 +62,17 @@ class MongoStateSteps(DocumentStateSteps):
     def __init__(self) -> None:
         super().__init__(MongoEngine(), "state")
 
-    def _plain(self, key: str, text: str, ttl: float | None, now: float) -> Document | None:
-        """Return the document of a plain value; None if it is too long for one."""
-        return None if self.documents.is_long(text) else new_document(key, "value", text, end_of(ttl, now))
-
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
-        document = self._plain(key, text, ttl, now)
-        if document is not None:
-            if ttl is not None:
-                yield from self.sweep(now)
-            named = {**bare(self._key(key)), "kind": "value"}
-            written = stored_document(self._key(key), document, new_version())
+        if not self.documents.is_long(text):
+            name = self._key(key)
+            if ttl is None and len(text) > 20:
+                written = stored_value(name, key, text)
+            else:
+                if ttl is not None:
+                    yield from self.sweep(now)
+                written = stored_document(name, new_document(key, "value", text, end_of(ttl, now)), new_version())
+            named = {"_id": name, "kind": "value"}
             try:
                 yield lambda collection: collection.replace_one(named, written, upsert=True)
             except MovedError:
@@ -83,8 +83,8 @@ class MongoStateSteps(DocumentStateSteps):
 
     @writes
     def set_if_absent(self, key: str, text: str, ttl: float | None, now: float) -> Steps[bool]:
-        document = self._plain(key, text, ttl, now)
-        if document is not None:
+        if not self.documents.is_long(text):
+            document = new_document(key, "value", text, end_of(ttl, now))
             try:
                 yield from self.engine.put(self._key(key), document, None)
             except MovedError:
@@ -96,7 +96,7 @@ class MongoStateSteps(DocumentStateSteps):
     @writes
     def delete(self, keys: Sequence[str], now: float) -> Steps[int]:
         if len(keys) == 1:
-            named = {**bare(self._key(keys[0])), **_live(now)}
+            named = {"_id": self._key(keys[0]), **_FREE, **_NOT_EMPTIED, **_in_time(now)}
             if (yield lambda collection: collection.delete_one(named)).deleted_count:
                 return 1
         return (yield from super().delete(keys, now))
@@ -106,8 +106,8 @@ class MongoStateSteps(DocumentStateSteps):
         from bson.int64 import Int64
 
         if abs(by) <= _COUNTS:
-            named = {**bare(self._key(key)), "kind": "value", **_live(now), "_n": _COUNTED}
-            change = {"$set": {"_v": new_version()}, "$inc": {"_n": Int64(by)}, "$setOnInsert": _rest_of(key)}
+            named = {"_id": self._key(key), "kind": "value", "_n": _COUNTED, **_in_time(now)}
+            change = {"$set": {"_v": new_version()}, "$inc": {"_n": Int64(by)}, **self._named(key)}
             try:
                 before = yield lambda collection: collection.find_one_and_update(named, change, {"_n": 1}, upsert=True)
             except MovedError:
@@ -123,7 +123,7 @@ class MongoStateSteps(DocumentStateSteps):
             named = {**self._hash(key), "$or": [{"ends": None}, in_time]}
             change = {
                 "$set": {"_v": new_version(), f"_h.{field_name(field)}": text},
-                "$setOnInsert": _rest_of(key),
+                **self._named(key),
             }
             try:
                 yield lambda collection: collection.update_one(named, change, upsert=True)
@@ -136,10 +136,10 @@ class MongoStateSteps(DocumentStateSteps):
     @writes
     def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
         """See the base. Without its last field the document is over for all, and then deleted if it still is so."""
-        if fields:
+        if len(fields) <= _FIELDS:
             names = {field_name(field) for field in fields}
             change = {"$set": {"_v": new_version()}, "$unset": dict.fromkeys((f"_h.{name}" for name in names), "")}
-            named = {**self._hash(key), **_live(now), "_h": {"$exists": True, "$ne": {}}}
+            named = {**self._hash(key), "_h": {"$exists": True, "$ne": {}}, **_in_time(now)}
             before = yield lambda collection: collection.find_one_and_update(named, change, {"_h": 1})
             if before is not None:
                 gone = names & before["_h"].keys()
@@ -151,7 +151,11 @@ class MongoStateSteps(DocumentStateSteps):
 
     def _hash(self, key: str) -> dict[str, Any]:
         """Return the condition under which the server may change single fields of a hash."""
-        return {**bare(self._key(key)), "kind": "hash", "_h": {"$exists": True}}
+        return {"_id": self._key(key), "kind": "hash", "_h": {"$exists": True}}
+
+    def _named(self, key: str) -> dict[str, Any]:
+        """Return what a command adds to a change, so that a new document names its key if its ``_id`` does not."""
+        return {} if key_of(self._key(key)) == key else {"$setOnInsert": {"key": key}}
 
     # ------------------------------------------------------------------------------------------------------------ keys
 
@@ -165,10 +169,10 @@ class MongoStateSteps(DocumentStateSteps):
         ).to_list()
         keys = []
         for found in page:
-            key = found["key"]
+            key = found.get("key", key_of(found["_id"]))
             if key.startswith(prefix):
-                document: Document | None = found
-                if found["pending"]:
+                document: Document | None = {"ends": found.get("ends")}
+                if "pending" in found:
                     document, _ = yield from self._live(key, now, text=False)
                 if document is not None and not is_over(document, now):
                     keys.append(key)
@@ -184,15 +188,17 @@ class MongoStateSteps(DocumentStateSteps):
                 wanted, _FACTS, sort=[("_id", 1)], limit=PAGE, batch_size=PAGE
             ).to_list()
             if page:
-                free = {"_id": {"$in": [found["_id"] for found in page]}, "pending": "", "owner": ""}
-                live = {**free, **_live(now)}
+                free = {"_id": {"$in": [found["_id"] for found in page]}, **_FREE}
+                live = {**free, **_NOT_EMPTIED, **_in_time(now)}
                 done = yield lambda collection, live=live: collection.delete_many(live)
                 count += done.deleted_count
                 if done.deleted_count < len(page):
                     over = {**free, "$or": [{"ends": {"$lte": now}}, {"_h": {}}]}
                     yield lambda collection, over=over: collection.delete_many(over)
-                    for key in [found["key"] for found in page if found["pending"] or found["owner"]]:
-                        count += yield from super().delete([key], now)
+                    for found in page:
+                        if found["kind"] not in _FREE["kind"]["$in"]:
+                            key = found.get("key", key_of(found["_id"]))
+                            count += yield from super().delete([key], now)
             if len(page) < PAGE:
                 return count
             start_after = page[-1]["_id"]
