@@ -1,4 +1,4 @@
-"""State and conversations of AI agents in MongoDB."""
+"""State of AI agents in MongoDB."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class MongoOptions(Options):
     user_is, password_is, path_is = "username", "password", "database"
 
     database = option("praisonai", "text", "of the server; in a URL the path", server=True)
-    collection = option(None, "text", "its name behind the prefix; by default `state` or `conversations`", url=True)
+    collection = option(None, "text", "its name behind the prefix; by default `state`", url=True)
     username = option(None, "text", "in a URL before the host", server=True)
     password = option(None, "text", "in a URL before the host", server=True, secret=True)
     client = option(
@@ -174,7 +174,6 @@ class MongoDriver(Driver):
         self.asynchronous = asynchronous
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
-        self._limit: Any = None
         self._pid = os.getpid()
 
     def open(self, deadline: Deadline) -> Any:
@@ -192,6 +191,7 @@ class MongoDriver(Driver):
                 "serverSelectionTimeoutMS": round(options.connect_timeout * 1000),
                 "connectTimeoutMS": round(options.connect_timeout * 1000),
                 "socketTimeoutMS": round(options.timeout * 1000),
+                "waitQueueTimeoutMS": round(options.timeout * 1000),
                 "driver": DriverInfo("praisonai-persistence"),
                 **options.client_options,
             },
@@ -237,10 +237,9 @@ class MongoDriver(Driver):
 
     def _open_collection(self, client: Any) -> Any:
         from bson.codec_options import CodecOptions
-        from pymongo import ReadPreference, WriteConcern, timeout
+        from pymongo import ReadPreference, WriteConcern
         from pymongo.read_concern import ReadConcern
 
-        self._limit = timeout
         concern = client.write_concern
         if concern.is_server_default or not concern.acknowledged:
             concern = WriteConcern(w="majority")
@@ -253,13 +252,13 @@ class MongoDriver(Driver):
         )
 
     def perform(self, on: Any, request: Any) -> Any:
-        if self.asynchronous:
-            return self._perform(on, request)
-        with self._limit(self.timeout):
-            return request(on)
+        """See the base. The sync client has its time for each answer from ``open``: ``pymongo.timeout`` costs more."""
+        return self._perform(on, request) if self.asynchronous else request(on)
 
     async def _perform(self, on: Any, request: Any) -> Any:
-        with self._limit(self.timeout):
+        import pymongo
+
+        with pymongo.timeout(self.timeout):
             return await request(on)
 
     def probe(self) -> Steps[None]:
