@@ -10,13 +10,38 @@ from lifecycles import Networked
 from pymongo.monitoring import CommandListener
 
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.testing import StateStoreSuite, StoreSpec
-from praisonai_persistence_mongodb import MongoDBStateStore
+from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_mongodb import MongoDBConversationStore, MongoDBStateStore
 
 STATE = {
     "sync": "praisonai_persistence_mongodb:MongoDBStateStore",
     "async_": "praisonai_persistence_mongodb:AsyncMongoDBStateStore",
 }
+
+CONVERSATION = {
+    "sync": "praisonai_persistence_mongodb:MongoDBConversationStore",
+    "async_": "praisonai_persistence_mongodb:AsyncMongoDBConversationStore",
+}
+
+
+class TestMongoDBConversation(Networked, ConversationStoreSuite):
+    backend = "mongodb"
+
+    @pytest.fixture
+    def spec(self, mongodb) -> Iterator[StoreSpec]:
+        with mongodb.space() as options:
+            yield StoreSpec("conversation", **CONVERSATION, options=options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        return StoreSpec("conversation", **CONVERSATION, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
+
+    @pytest.fixture
+    def server(self, mongodb):
+        if not mongodb.restartable:
+            pytest.skip("the server of the environment's URL is not ours to restart")
+        return mongodb
 
 
 class TestMongoDBState(Networked, StateStoreSuite):
@@ -144,3 +169,45 @@ def test_a_collation_is_refused(mongodb, monkeypatch):
         monkeypatch.setattr(_driver, "_list", lambda collection: listed)  # the emulator does not tell of collations
         with MongoDBStateStore(**options) as store, pytest.raises(ConfigurationError, match="collation"):
             store.get("key")
+
+
+@pytest.fixture
+def conversations(mongodb, commands) -> Iterator[MongoDBConversationStore]:
+    with (
+        mongodb.space() as options,
+        MongoDBConversationStore(**options, client_options={"event_listeners": [commands]}) as store,
+    ):
+        store.create_session(ConversationSession("session", user_id="ada"))
+        store.add_message("session", ConversationMessage(content="first"))
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "most"),
+    [
+        ("add_message", ["session", ConversationMessage(content="second")], 5),
+        ("add_messages", ["session", [ConversationMessage(content=str(number)) for number in range(500)]], 5),
+        ("get_messages", ["session", 200], 2),
+        ("count_messages", ["session"], 1),
+        ("get_session", ["session"], 1),
+        ("create_session", [ConversationSession("new")], 1),
+        ("update_session", [ConversationSession("session")], 2),
+        ("upsert_session", [ConversationSession("session")], 2),
+        ("list_sessions", ["ada"], 1),
+    ],
+)
+def test_a_call_of_a_conversation_makes_as_many_requests_as_the_readme_says(
+    conversations, commands, method, arguments, most
+):
+    commands.names.clear()
+    getattr(conversations, method)(*arguments)
+    assert len(commands.names) <= most, commands.names
+
+
+@pytest.mark.parametrize("size", [5_000_000, 13_000_000])
+def test_large_messages(conversations, size):
+    """Also in a batch; equal messages stay separate."""
+    large = ["x" * size, "x" * size]
+    conversations.add_messages("session", [ConversationMessage(content=text) for text in large])
+    found = conversations.get_messages("session")
+    assert [(message.seq, message.content) for message in found] == [(1, "first"), (2, large[0]), (3, large[1])]

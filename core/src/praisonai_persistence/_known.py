@@ -11,6 +11,12 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     "conversation": {
         "async_json": ("praisonai-persistence-json", "praisonai_persistence_json:AsyncJSONConversationStore"),
         "json": ("praisonai-persistence-json", "praisonai_persistence_json:JSONConversationStore"),
+        "async_mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBConversationStore"),
+        "async_mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBConversationStore"),
+        "mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBConversationStore"),
+        "mongodb_async": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBConversationStore"),
+        "mongodb_srv": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:MongoDBConversationStore"),
+        "motor": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBConversationStore"),
         "aiomysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLConversationStore"),
         "async_mysql": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:AsyncMySQLConversationStore"),
         "mariadb": ("praisonai-persistence-mysql", "praisonai_persistence_mysql:MySQLConversationStore"),

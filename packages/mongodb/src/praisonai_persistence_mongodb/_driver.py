@@ -50,7 +50,7 @@ class MongoOptions(Options):
     user_is, password_is, path_is = "username", "password", "database"
 
     database = option("praisonai", "text", "of the server; in a URL the path", server=True)
-    collection = option(None, "text", "its name behind the prefix; by default `state`", url=True)
+    collection = option(None, "text", "its name behind the prefix; by default `state` or `conversations`", url=True)
     username = option(None, "text", "in a URL before the host", server=True)
     password = option(None, "text", "in a URL before the host", server=True, secret=True)
     client = option(
