@@ -85,6 +85,7 @@ def let_go(client: Any, pid: int, *, asynchronous: bool) -> None:
     if pid != os.getpid():
         _kept.append(client)
     elif not asynchronous:
+        client._closed = True  # the process may end before it is, and it would complain
         with suppress(RuntimeError):  # the interpreter is shutting down
             threading.Thread(target=client.close, daemon=True).start()
     elif loop is None:
