@@ -59,7 +59,7 @@ class Backend:
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
-WEAVIATE = "praisonai_persistence_weaviate"
+WEAVIATE, MONGODB = "praisonai_persistence_weaviate", "praisonai_persistence_mongodb"
 
 BACKENDS = {
     backend.name: backend
@@ -93,7 +93,8 @@ BACKENDS = {
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
-        Backend("mongodb", "state", "praisonai_persistence_mongodb", "MongoDBStateStore", engine="mongodb"),
+        Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb"),
+        Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.

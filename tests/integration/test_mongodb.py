@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pymongo
 import pytest
@@ -25,42 +26,47 @@ CONVERSATION = {
 }
 
 
-class TestMongoDBConversation(Networked, ConversationStoreSuite):
-    backend = "mongodb"
+class _Server(Networked):
+    """A server whose tests take the fixture of this name."""
+
+    engine = "mongodb"
+    kind: str
+    stores: ClassVar[dict[str, str]]
 
     @pytest.fixture
-    def spec(self, mongodb) -> Iterator[StoreSpec]:
-        with mongodb.space() as options:
-            yield StoreSpec("conversation", **CONVERSATION, options=options)
+    def _engine(self, request):
+        return request.getfixturevalue(self.engine)
 
     @pytest.fixture
-    def unreachable_spec(self) -> StoreSpec:
-        return StoreSpec("conversation", **CONVERSATION, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
-
-    @pytest.fixture
-    def server(self, mongodb):
-        if not mongodb.restartable:
-            pytest.skip("the server of the environment's URL is not ours to restart")
-        return mongodb
-
-
-class TestMongoDBState(Networked, StateStoreSuite):
-    backend = "mongodb"
-
-    @pytest.fixture
-    def spec(self, mongodb) -> Iterator[StoreSpec]:
-        with mongodb.space() as options:
-            yield StoreSpec("state", **STATE, options=options)
+    def spec(self, _engine) -> Iterator[StoreSpec]:
+        with _engine.space() as options:
+            yield StoreSpec(self.kind, **self.stores, options=options)
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
-        return StoreSpec("state", **STATE, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
+        return StoreSpec(self.kind, **self.stores, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
 
     @pytest.fixture
-    def server(self, mongodb):
-        if not mongodb.restartable:
+    def server(self, _engine):
+        if not _engine.restartable:
             pytest.skip("the server of the environment's URL is not ours to restart")
-        return mongodb
+        return _engine
+
+
+class TestMongoDBConversation(_Server, ConversationStoreSuite):
+    backend, kind, stores = "mongodb", "conversation", CONVERSATION
+
+
+class TestMongoDBState(_Server, StateStoreSuite):
+    backend, kind, stores = "mongodb", "state", STATE
+
+
+class TestNX27017Conversation(_Server, ConversationStoreSuite):
+    backend, kind, stores, engine = "mongodb (NX-27017)", "conversation", CONVERSATION, "nx27017"
+
+
+class TestNX27017State(_Server, StateStoreSuite):
+    backend, kind, stores, engine = "mongodb (NX-27017)", "state", STATE, "nx27017"
 
 
 class Commands(CommandListener):
@@ -104,7 +110,7 @@ def store(mongodb, commands) -> Iterator[MongoDBStateStore]:
         ("ttl", ["text"], 1),
         ("hget", ["hash", "field"], 1),
         ("hgetall", ["hash"], 1),
-        ("get_many", [[f"key {number}" for number in range(500)]], 1),
+        ("get_many", [[f"key {number}" for number in range(1_000)]], 1),
         ("set", ["text", 2], 1),
         ("set", ["new", 2, 100], 1),
         ("incr", ["number"], 1),
@@ -117,9 +123,9 @@ def store(mongodb, commands) -> Iterator[MongoDBStateStore]:
         ("delete", ["unknown"], 2),
         ("compare_and_set", ["number", 1, 2], 2),
         ("expire", ["text", 100], 2),
-        ("hdel", ["hash", "field"], 1),
+        ("hdel", ["hash", "field"], 2),
         ("hdel", ["hash", "field", "field 2"], 2),
-        ("set_many", [{f"key {number}": number for number in range(500)}], 5),
+        ("set_many", [{f"key {number}": number for number in range(1_000)}], 5),
         ("delete_many", [["text", "number", "other"]], 5),
         ("keys", [], 1),
     ],
@@ -186,7 +192,7 @@ def conversations(mongodb, commands) -> Iterator[MongoDBConversationStore]:
     ("method", "arguments", "most"),
     [
         ("add_message", ["session", ConversationMessage(content="second")], 5),
-        ("add_messages", ["session", [ConversationMessage(content=str(number)) for number in range(500)]], 5),
+        ("add_messages", ["session", [ConversationMessage(content=str(number)) for number in range(1_000)]], 5),
         ("get_messages", ["session", 200], 2),
         ("count_messages", ["session"], 1),
         ("get_session", ["session"], 1),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
@@ -20,7 +21,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
-from praisonai_persistence_mongodb._letting_go import close, hold, let_go
+from praisonai_persistence_mongodb._letting_go import GOODBYE, close, close_unconnected, hold, let_go, take_end
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -174,6 +175,7 @@ class MongoDriver(Driver):
         self.asynchronous = asynchronous
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
+        self._timeout: Any = contextlib.nullcontext
         self._pid = os.getpid()
 
     def open(self, deadline: Deadline) -> Any:
@@ -217,13 +219,13 @@ class MongoDriver(Driver):
                     asking.cancel()
                     await asyncio.wait([asking], timeout=0.05)
             finally:
-                asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+                asking.add_done_callback(take_end)
                 await close(client)
             raise
         return client
 
     def close(self, client: Any) -> Any:
-        return close(client) if self.asynchronous else client.close()
+        return close(client) if self.asynchronous else self._within(GOODBYE, client.close)
 
     def abandon(self, client: Any) -> None:
         let_go(client, self._pid, asynchronous=self.asynchronous)
@@ -237,9 +239,10 @@ class MongoDriver(Driver):
 
     def _open_collection(self, client: Any) -> Any:
         from bson.codec_options import CodecOptions
-        from pymongo import ReadPreference, WriteConcern
+        from pymongo import ReadPreference, WriteConcern, timeout
         from pymongo.read_concern import ReadConcern
 
+        self._timeout = timeout
         concern = client.write_concern
         if concern.is_server_default or not concern.acknowledged:
             concern = WriteConcern(w="majority")
@@ -252,14 +255,24 @@ class MongoDriver(Driver):
         )
 
     def perform(self, on: Any, request: Any) -> Any:
-        """See the base. The sync client has its time for each answer from ``open``: ``pymongo.timeout`` costs more."""
-        return self._perform(on, request) if self.asynchronous else request(on)
+        """See the base. The time includes that of PyMongo's retries (L05)."""
+        return self._perform(on, request) if self.asynchronous else self._within(self.timeout, request, on)
+
+    def _within(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call something under PyMongo's deadline, which ends with its context: an interrupt leaves none behind."""
+        return contextvars.copy_context().run(self._timed, seconds, call, *arguments)
+
+    def _timed(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> Any:
+        with self._timeout(seconds):
+            return call(*arguments)
 
     async def _perform(self, on: Any, request: Any) -> Any:
-        import pymongo
-
-        with pymongo.timeout(self.timeout):
-            return await request(on)
+        try:
+            with self._timeout(self.timeout):
+                return await request(on)
+        except asyncio.CancelledError as error:
+            close_unconnected(error)
+            raise
 
     def probe(self) -> Steps[None]:
         """Look at the collection; make it, with its indexes, where there is none.

@@ -39,8 +39,8 @@ _EMPTY = {"parts": "", "owner": "", "ends": None, "held": None, "pending": ""}
 
 
 def new_version() -> Any:
-    """Return a version that was never there: random, so that it depends on no clock."""
-    return _bson().objectid.ObjectId(os.urandom(12))
+    """Return a version that was never there: 64 random bits, which depend on no clock."""
+    return _bson().int64.Int64(int.from_bytes(os.urandom(8), "big", signed=True))
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +49,6 @@ def _bson() -> Any:
     import bson
     import bson.datetime_ms
     import bson.int64
-    import bson.objectid
 
     return bson
 
@@ -103,13 +102,11 @@ def _load(found: dict[str, Any]) -> tuple[str, Stored]:
     key, version = found.pop("_id"), found.pop("_v")
     if "kind" not in found:
         return key, (found, version)
-    document = {**_EMPTY, "key": key_of(key), **found, "kind": found["kind"].rstrip("+")}
+    document = {**_EMPTY, "key": key_of(key), "text": "", **found, "kind": found["kind"].rstrip("+")}
     document.pop("_expires", None)
     if "_n" in document:
         document["text"] = str(int(document.pop("_n")))
     elif "_h" in document:
-        if not document["_h"] and not document["pending"]:
-            document["ends"] = 0.0  # its last field has been deleted, and the document is about to be
         fields = {_plain_name(name): text for name, text in document.pop("_h").items()}
         document["text"] = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return key, (document, version)
@@ -131,7 +128,7 @@ class MongoEngine(DocumentEngine):
 
     max_document_bytes = 12_000_000
     max_key_bytes = 1_000
-    max_batch = 500
+    max_batch = 1_000
     key_characters = frozenset(string.ascii_letters + string.digits + "!#$%&'()*+,-.:;<>?@[]^_`{|}~ ")
 
     def read(self, key: str) -> Steps[Stored | None]:
@@ -155,12 +152,17 @@ class MongoEngine(DocumentEngine):
         if version is not None and not done.deleted_count:
             raise MovedError("the document was written meanwhile")
 
-    def scan(self, prefix: str, start_after: str, limit: int) -> Steps[list[tuple[str, Stored | None]]]:
+    def scan(
+        self, prefix: str, start_after: str, limit: int, fields: dict[str, int] | None = None
+    ) -> Steps[list[tuple[str, Stored | None]]]:
         wanted = {"_id": key_range(prefix, start_after)}
         found = yield lambda collection: collection.find(
-            wanted, sort=[("_id", 1)], limit=limit, batch_size=limit
+            wanted, fields, sort=[("_id", 1)], limit=limit, batch_size=limit
         ).to_list()
         return [_load(one) for one in found]
+
+    def peek(self, prefix: str, start_after: str, limit: int) -> Steps[list[tuple[str, Stored | None]]]:
+        return (yield from self.scan(prefix, start_after, limit, {"text": 0, "_n": 0, "_h": 0}))
 
     def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
         wanted = {"_id": {"$in": list(keys)}}

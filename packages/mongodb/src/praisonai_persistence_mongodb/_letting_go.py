@@ -11,8 +11,10 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["close", "hold", "let_go"]
+__all__ = ["GOODBYE", "close", "close_unconnected", "hold", "let_go", "take_end"]
 
+GOODBYE = 1.0
+"""Seconds to tell a server that a client's sessions have ended; it forgets them by itself."""
 _kept: list[Any] = []
 """Clients of a parent process. They are not finalised: their sockets are the parent's."""
 _held: dict[int, Any] = {}
@@ -29,12 +31,20 @@ def hold(client: Any) -> Any:
 
 
 async def close(client: Any) -> None:
-    """Close a client that is held."""
+    """Close an async client that is held."""
+    import pymongo
+
     tasks = _monitoring(client)
-    await client.close()
+    try:
+        with pymongo.timeout(GOODBYE):
+            await client.close()
+    except asyncio.CancelledError as error:
+        close_unconnected(error)
+        raise
     _held.pop(id(client), None)
     for task in tasks:
-        _close_socket(task)
+        if task.done():
+            take_end(task)
 
 
 def _monitoring(client: Any) -> list[asyncio.Task[Any]]:
@@ -45,20 +55,22 @@ def _monitoring(client: Any) -> list[asyncio.Task[Any]]:
     return [executor._task for executor in executors if executor._task is not None]
 
 
-def _close_socket(task: asyncio.Task[Any]) -> None:
-    """Close the socket that a task was connecting when it was cancelled: PyMongo leaves it open."""
-    if not task.cancelled():
-        return
+def take_end(task: asyncio.Task[Any]) -> None:
+    """Take note of the end of a task that nobody waits for."""
     try:
-        task.result()
+        task.exception()
     except asyncio.CancelledError as error:
-        seen: BaseException | None = error
-        while seen is not None:
-            for frame, _ in traceback.walk_tb(seen.__traceback__):
-                if frame.f_code.co_name == "_async_create_connection":
-                    with suppress(KeyError):
-                        frame.f_locals["sock"].close()
-            seen = seen.__context__
+        close_unconnected(error)
+
+
+def close_unconnected(error: BaseException | None) -> None:
+    """Close the socket that was being connected when a task was cancelled: PyMongo leaves it open."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_name == "_async_create_connection":
+                with suppress(KeyError):
+                    frame.f_locals["sock"].close()
+        error = error.__context__
 
 
 @atexit.register

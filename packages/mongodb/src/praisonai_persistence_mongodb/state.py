@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import SerializationError
-from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.steps import writes
 from praisonai_persistence.stores import DocumentStateSteps, MovedError
-from praisonai_persistence.stores.document_state import end_of, is_over, new_document
-from praisonai_persistence.stores.state import PAGE
+from praisonai_persistence.stores.document_state import end_of, new_document
 from praisonai_persistence_mongodb._engine import (
     MongoEngine,
     field_name,
     key_of,
-    key_range,
     new_version,
     stored_document,
     stored_value,
@@ -23,21 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.document_engine import Document
 
 __all__ = ["MongoStateSteps"]
 
-_FACTS = {"key": 1, "kind": 1, "ends": 1, "pending": 1}
 _COUNTS = 2**62
 """Up to which numbers the server adds by itself, so that it never leaves the 64 bits."""
-_FIELDS = 100
-"""How many fields of a hash one command takes away."""
 _COUNTED = {"$gte": -_COUNTS, "$lte": _COUNTS}
-
-
-_NOT_EMPTIED: dict[str, Any] = {"_h": {"$ne": {}}}
-"""The document is no hash whose last field has just been deleted."""
-
 
 _FREE: dict[str, Any] = {"kind": {"$in": ["value", "hash"]}}
 """The document is in no batch, and has no parts."""
@@ -96,7 +85,7 @@ class MongoStateSteps(DocumentStateSteps):
     @writes
     def delete(self, keys: Sequence[str], now: float) -> Steps[int]:
         if len(keys) == 1:
-            named = {"_id": self._key(keys[0]), **_FREE, **_NOT_EMPTIED, **_in_time(now)}
+            named = {"_id": self._key(keys[0]), **_FREE, **_in_time(now)}
             if (yield lambda collection: collection.delete_one(named)).deleted_count:
                 return 1
         return (yield from super().delete(keys, now))
@@ -119,12 +108,8 @@ class MongoStateSteps(DocumentStateSteps):
     @writes
     def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
         if not self.documents.is_long(field + text):
-            in_time = {"ends": {"$gt": now}, **_NOT_EMPTIED}
-            named = {**self._hash(key), "$or": [{"ends": None}, in_time]}
-            change = {
-                "$set": {"_v": new_version(), f"_h.{field_name(field)}": text},
-                **self._named(key),
-            }
+            named = {"_id": self._key(key), "kind": "hash", "_h": {"$exists": True}, **_in_time(now)}
+            change = {"$set": {"_v": new_version(), f"_h.{field_name(field)}": text}, **self._named(key)}
             try:
                 yield lambda collection: collection.update_one(named, change, upsert=True)
             except (MovedError, SerializationError):  # the base writes in parts what has grown too large for a document
@@ -133,72 +118,6 @@ class MongoStateSteps(DocumentStateSteps):
                 return
         yield from super().hset(key, field, text, now)
 
-    @writes
-    def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
-        """See the base. Without its last field the document is over for all, and then deleted if it still is so."""
-        if len(fields) <= _FIELDS:
-            names = {field_name(field) for field in fields}
-            change = {"$set": {"_v": new_version()}, "$unset": dict.fromkeys((f"_h.{name}" for name in names), "")}
-            named = {**self._hash(key), "_h": {"$exists": True, "$ne": {}}, **_in_time(now)}
-            before = yield lambda collection: collection.find_one_and_update(named, change, {"_h": 1})
-            if before is not None:
-                gone = names & before["_h"].keys()
-                if len(gone) == len(before["_h"]):
-                    emptied = {**self._hash(key), "_h": {}}
-                    yield lambda collection: collection.delete_one(emptied)
-                return len(gone)
-        return (yield from super().hdel(key, fields, now))
-
-    def _hash(self, key: str) -> dict[str, Any]:
-        """Return the condition under which the server may change single fields of a hash."""
-        return {"_id": self._key(key), "kind": "hash", "_h": {"$exists": True}}
-
     def _named(self, key: str) -> dict[str, Any]:
         """Return what a command adds to a change, so that a new document names its key if its ``_id`` does not."""
         return {} if key_of(self._key(key)) == key else {"$setOnInsert": {"key": key}}
-
-    # ------------------------------------------------------------------------------------------------------------ keys
-
-    @reads
-    def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
-        """See the base; values are not read."""
-        folder = self.documents.encode_prefix(prefix, self._keys)
-        wanted = {"_id": key_range(folder, cursor or self._keys), **_NOT_EMPTIED}
-        page = yield lambda collection: collection.find(
-            wanted, _FACTS, sort=[("_id", 1)], limit=PAGE, batch_size=PAGE
-        ).to_list()
-        keys = []
-        for found in page:
-            key = found.get("key", key_of(found["_id"]))
-            if key.startswith(prefix):
-                document: Document | None = {"ends": found.get("ends")}
-                if "pending" in found:
-                    document, _ = yield from self._live(key, now, text=False)
-                if document is not None and not is_over(document, now):
-                    keys.append(key)
-        return keys, page[-1]["_id"] if len(page) == PAGE else None
-
-    @writes
-    def clear(self, now: float) -> Steps[int]:
-        """See the base; the server counts what it deletes."""
-        count, start_after = 0, self._keys
-        while True:
-            wanted = {"_id": key_range(self._keys, start_after)}
-            page = yield lambda collection, wanted=wanted: collection.find(
-                wanted, _FACTS, sort=[("_id", 1)], limit=PAGE, batch_size=PAGE
-            ).to_list()
-            if page:
-                free = {"_id": {"$in": [found["_id"] for found in page]}, **_FREE}
-                live = {**free, **_NOT_EMPTIED, **_in_time(now)}
-                done = yield lambda collection, live=live: collection.delete_many(live)
-                count += done.deleted_count
-                if done.deleted_count < len(page):
-                    over = {**free, "$or": [{"ends": {"$lte": now}}, {"_h": {}}]}
-                    yield lambda collection, over=over: collection.delete_many(over)
-                    for found in page:
-                        if found["kind"] not in _FREE["kind"]["$in"]:
-                            key = found.get("key", key_of(found["_id"]))
-                            count += yield from super().delete([key], now)
-            if len(page) < PAGE:
-                return count
-            start_after = page[-1]["_id"]
