@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import ClassVar
 
 import pymongo
@@ -10,7 +16,8 @@ import pytest
 from lifecycles import Networked
 from pymongo.monitoring import CommandListener
 
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence import payload
+from praisonai_persistence.errors import ConfigurationError, SerializationError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence_mongodb import MongoDBConversationStore, MongoDBStateStore
@@ -63,10 +70,6 @@ class TestMongoDBState(_Server, StateStoreSuite):
 
 class TestNX27017Conversation(_Server, ConversationStoreSuite):
     backend, kind, stores, engine = "mongodb (NX-27017)", "conversation", CONVERSATION, "nx27017"
-
-
-class TestNX27017State(_Server, StateStoreSuite):
-    backend, kind, stores, engine = "mongodb (NX-27017)", "state", STATE, "nx27017"
 
 
 class Commands(CommandListener):
@@ -145,7 +148,7 @@ def test_keys_reads_the_range_of_its_prefix_without_values(store, mongodb, monke
     assert store.keys("te*") == ["text"]
     [(condition, fields)] = asked
     assert condition["_id"] == {"$gte": "state/keys/te", "$lt": "state/keys/tf"}
-    assert not {"text", "_h", "_n"} & set(fields)
+    assert fields == {"text": 0, "_h": 0, "_n": 0}
 
 
 @pytest.mark.parametrize("size", [5_000_000, 13_000_000])
@@ -217,3 +220,78 @@ def test_large_messages(conversations, size):
     conversations.add_messages("session", [ConversationMessage(content=text) for text in large])
     found = conversations.get_messages("session")
     assert [(message.seq, message.content) for message in found] == [(1, "first"), (2, large[0]), (3, large[1])]
+
+
+def test_what_is_too_large_is_refused_before_the_write(conversations, commands):
+    commands.names.clear()
+    batch = [ConversationMessage(content="small"), ConversationMessage(content="x" * payload.MAX_BYTES)]
+    with pytest.raises(SerializationError, match="at most 67108864"):
+        conversations.add_messages("session", batch)
+    assert commands.names == []
+
+
+@pytest.fixture(params=["mongodb", "nx27017"])
+def shared(request) -> Iterator[dict[str, str]]:
+    """Where several stores meet."""
+    with request.getfixturevalue(request.param).space() as options:
+        yield options
+
+
+_WRITER = """
+import asyncio, json, sys
+from praisonai_persistence import ConversationMessage
+from praisonai_persistence_mongodb import AsyncMongoDBConversationStore, AsyncMongoDBStateStore
+
+async def main():
+    options = json.loads(sys.argv[1])
+    async with AsyncMongoDBStateStore(**options) as state, AsyncMongoDBConversationStore(**options) as conversation:
+        await asyncio.gather(state.connect(), conversation.connect())
+        print("ready", flush=True)
+        sys.stdin.readline()
+
+        async def work(number):
+            for _ in range(5):
+                await state.incr("number")
+            await conversation.add_messages("session", [ConversationMessage(content=f"{part}") for part in range(3)])
+
+        await asyncio.gather(*(work(number) for number in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_eight_processes_of_eight_tasks_lose_nothing(shared):
+    with MongoDBStateStore(**shared) as state, MongoDBConversationStore(**shared) as conversation:
+        conversation.create_session(ConversationSession("session"))
+        command = [sys.executable, "-c", _WRITER, json.dumps(shared)]
+        running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
+        with ExitStack() as stack:
+            for process in running:
+                stack.enter_context(process)
+                assert process.stdout.readline() == b"ready\n"
+            for process in running:
+                process.communicate(b"\n")
+        assert [process.returncode for process in running] == [0] * 8
+        assert state.get("number") == 8 * 8 * 5
+        found = conversation.get_messages("session")
+        assert [message.seq for message in found] == list(range(1, 8 * 8 * 3 + 1))
+        assert [message.content for message in found] == ["0", "1", "2"] * 64
+
+
+@pytest.mark.slow
+def test_of_32_racers_one_wins(shared):
+    barrier = threading.Barrier(32)
+
+    def claim(racer: int) -> list[bool]:
+        won = []
+        for number in range(200):
+            barrier.wait(60)
+            won.append(store.set_if_absent(f"key-{number}", racer))
+        return won
+
+    with MongoDBStateStore(**shared) as store, ThreadPoolExecutor(32) as racers:
+        won = list(racers.map(claim, range(32)))
+        assert [sum(round_) for round_ in zip(*won, strict=True)] == [1] * 200
+        values = store.get_many([f"key-{number}" for number in range(200)])
+        assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())

@@ -34,15 +34,19 @@ class MongoDB(Engine):
         return f"{self.name} {self.execute('buildInfo')[0][0]['version']}"
 
     def tables(self, prefix: str) -> list[str]:
-        """The databases of a prefix."""
+        """The collections of a prefix, in the database that stores take where the URL names none."""
         import pymongo
 
         with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=5000) as client:
-            return [name for name in client.list_database_names() if name.startswith(prefix)]
+            names = client.get_database("praisonai").list_collection_names()
+            return [name for name in names if name.startswith(prefix)]
 
     def drop(self, prefix: str) -> None:
-        for name in self.tables(prefix):
-            self.execute("dropDatabase", name)
+        import pymongo
+
+        with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=5000) as client:
+            for name in self.tables(prefix):
+                client.get_database("praisonai").drop_collection(name)
 
     @contextlib.contextmanager
     def space(self) -> Iterator[dict[str, str]]:
