@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
@@ -21,7 +21,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
-from praisonai_persistence_mongodb._letting_go import GOODBYE, close, close_unconnected, hold, let_go, take_end
+from praisonai_persistence_mongodb._letting_go import close, close_unconnected, forget_sessions, hold, let_go, take_end
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -175,7 +175,7 @@ class MongoDriver(Driver):
         self.asynchronous = asynchronous
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
-        self._timeout: Any = contextlib.nullcontext
+        self._timeout: Any = None
         self._pid = os.getpid()
 
     def open(self, deadline: Deadline) -> Any:
@@ -225,7 +225,10 @@ class MongoDriver(Driver):
         return client
 
     def close(self, client: Any) -> Any:
-        return close(client) if self.asynchronous else self._within(GOODBYE, client.close)
+        if self.asynchronous:
+            return close(client)
+        forget_sessions(client)
+        return client.close()
 
     def abandon(self, client: Any) -> None:
         let_go(client, self._pid, asynchronous=self.asynchronous)
@@ -256,15 +259,14 @@ class MongoDriver(Driver):
 
     def perform(self, on: Any, request: Any) -> Any:
         """See the base. The time includes that of PyMongo's retries (L05)."""
-        return self._perform(on, request) if self.asynchronous else self._within(self.timeout, request, on)
+        if self.asynchronous:
+            return self._perform(on, request)
+        # The deadline ends with its context: an interrupt leaves none behind.
+        return contextvars.copy_context().run(self._request, on, request)
 
-    def _within(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call something under PyMongo's deadline, which ends with its context: an interrupt leaves none behind."""
-        return contextvars.copy_context().run(self._timed, seconds, call, *arguments)
-
-    def _timed(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> Any:
-        with self._timeout(seconds):
-            return call(*arguments)
+    def _request(self, on: Any, request: Any) -> Any:
+        with self._timeout(self.timeout):
+            return request(on)
 
     async def _perform(self, on: Any, request: Any) -> Any:
         try:

@@ -11,10 +11,8 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["GOODBYE", "close", "close_unconnected", "hold", "let_go", "take_end"]
+__all__ = ["close", "close_unconnected", "forget_sessions", "hold", "let_go", "take_end"]
 
-GOODBYE = 1.0
-"""Seconds to tell a server that a client's sessions have ended; it forgets them by itself."""
 _kept: list[Any] = []
 """Clients of a parent process. They are not finalised: their sockets are the parent's."""
 _held: dict[int, Any] = {}
@@ -30,17 +28,21 @@ def hold(client: Any) -> Any:
     return client
 
 
+def forget_sessions(client: Any) -> None:
+    """Have a client not end its sessions when it is closed: it would wait for a server that is silent.
+
+    They are those of single requests, which a server forgets by itself.
+    """
+    topology = client._topology
+    if topology is not None:
+        topology.pop_all_sessions()
+
+
 async def close(client: Any) -> None:
     """Close an async client that is held."""
-    import pymongo
-
+    forget_sessions(client)
     tasks = _monitoring(client)
-    try:
-        with pymongo.timeout(GOODBYE):
-            await client.close()
-    except asyncio.CancelledError as error:
-        close_unconnected(error)
-        raise
+    await client.close()
     _held.pop(id(client), None)
     for task in tasks:
         if task.done():
@@ -98,6 +100,7 @@ def let_go(client: Any, pid: int, *, asynchronous: bool) -> None:
         _kept.append(client)
     elif not asynchronous:
         client._closed = True  # the process may end before it is, and it would complain
+        forget_sessions(client)
         with suppress(RuntimeError):  # the interpreter is shutting down
             threading.Thread(target=client.close, daemon=True).start()
     elif loop is None:
