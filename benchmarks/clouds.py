@@ -1,10 +1,11 @@
-"""Measures the state stores of services that are spoken to by HTTP, beside their bare clients, in one run, as ratios.
+"""Measures state stores of MongoDB and of services that are spoken to by HTTP beside their bare clients, as ratios.
 
     python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
-object's generation first.
+object's generation first. In MongoDB both have their writes acknowledged by the majority; the bare client appends a
+message by counting and inserting, so a process that is killed in between leaves a gap.
 """
 
 from __future__ import annotations
@@ -91,6 +92,66 @@ def gcs(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
+def mongodb(engines: Any, times: int) -> Iterator[Work]:
+    """MongoDB, or what speaks its protocol."""
+    from pymongo import MongoClient, WriteConcern
+
+    from praisonai_persistence import ConversationMessage, ConversationSession
+    from praisonai_persistence_mongodb import MongoDBConversationStore, MongoDBStateStore
+
+    server = engines.engine("mongodb")
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with (
+        server.space() as options,
+        MongoDBStateStore(**options) as store,
+        MongoDBConversationStore(**options) as conversations,
+        MongoClient[dict[str, Any]](options["url"]) as client,
+    ):
+        bare: Any = client.get_default_database().get_collection("bare", write_concern=WriteConcern("majority"))
+        bare.insert_many([{"_id": key, "text": json.dumps(VALUE)} for key in values])
+        bare.insert_one({"_id": "number", "number": 0})
+        store.set_many(values)
+        wanted = {"_id": {"$in": list(values)}}
+        conversations.create_session(ConversationSession("session"))
+
+        def append() -> None:
+            seq = bare.find_one_and_update({"_id": "seq"}, {"$inc": {"seq": 1}}, upsert=True, return_document=True)[
+                "seq"
+            ]
+            bare.insert_one({"_id": f"message-{seq:09}", "seq": seq, "text": json.dumps(VALUE)})
+
+        def latest() -> list[Any]:
+            found = bare.find(
+                {"_id": {"$gt": "message-", "$lt": "message."}}, sort=[("_id", -1)], limit=50, batch_size=51
+            )
+            return [json.loads(message["text"]) for message in found][::-1]
+
+        def write() -> None:
+            bare.replace_one({"_id": "key"}, {"text": json.dumps(VALUE)}, upsert=True)
+
+        yield {
+            "set": (lambda: store.set("key", VALUE), write, times),
+            "get": (lambda: store.get("key-1"), lambda: json.loads(bare.find_one({"_id": "key-1"})["text"]), times),
+            "incr": (
+                lambda: store.incr("number"),
+                lambda: bare.find_one_and_update({"_id": "number"}, {"$inc": {"number": 1}}, return_document=True),
+                times,
+            ),
+            f"get_many of {MANY}": (
+                lambda: store.get_many(list(values)),
+                lambda: [json.loads(found["text"]) for found in bare.find(wanted, batch_size=MANY + 1)],
+                times // 5,
+            ),
+            "add_message": (
+                lambda: conversations.add_message("session", ConversationMessage(content=json.dumps(VALUE))),
+                append,
+                times // 3,
+            ),
+            "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, times // 3),
+        }
+
+
 class _Sink:
     """A file in memory."""
 
@@ -102,7 +163,7 @@ class _Sink:
         return len(data)
 
 
-BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "upstash": upstash}
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "mongodb": mongodb, "upstash": upstash}
 
 
 def main() -> int:

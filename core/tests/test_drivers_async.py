@@ -601,6 +601,30 @@ def test_a_client_that_is_half_open_is_closed_when_the_caller_is_cancelled():
     run(main)
 
 
+@pytest.mark.parametrize("steps", range(6))
+def test_calls_that_wait_for_a_client_are_called_off_at_once(steps):
+    """Whoever opens it, and whoever waits for that; the next call opens another."""
+
+    async def main():
+        toy = HalfDriver(second_step=asyncio.Event().wait)
+        runner = AsyncDriverRunner(toy)
+        calls = [asyncio.create_task(runner.run(ask)) for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        start = time.monotonic()
+        await asyncio.wait(calls)
+        assert time.monotonic() - start < 2
+        assert all(call.cancelled() for call in calls)
+        assert toy.closed == toy.clients
+        toy.second_step = nothing
+        await runner.run(ask)
+        await runner.close()
+
+    run(main)
+
+
 def test_a_half_open_client_that_cannot_be_closed_holds_nobody_up():
     async def main():
         toy = HalfDriver(connect_timeout=0.05, second_step=asyncio.Event().wait)

@@ -60,6 +60,8 @@ SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgr
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
+MONGODB = "praisonai_persistence_mongodb"
+JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
 
 BACKENDS = {
     backend.name: backend
@@ -93,6 +95,8 @@ BACKENDS = {
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
+        Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
+        Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb", spared=JAVA),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.

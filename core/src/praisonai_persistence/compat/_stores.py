@@ -176,6 +176,8 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
         if "url" in found:
             raise ConfigurationError(f"{row.store}: url and path were given, and both are URLs")
         found["url"] = found.pop("path")
+    if isinstance(defaults.get("url"), str) and not any(name in found for name in _PLACES):
+        found["url"] = defaults["url"]
     url = found.get("url")
     if isinstance(url, str) and "://" not in url and "path" in defaults and "path" not in found:
         found["path"] = found.pop("url")  # as the factories there hand it on

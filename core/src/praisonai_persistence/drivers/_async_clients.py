@@ -63,6 +63,7 @@ class OnLoop:
         loop: the loop.
         held: the client, once it is open.
         calls: the tasks of the calls that are under way.
+        connecting: those of them that wait for a client and have not asked for anything yet.
         opening: held by whoever opens the client.
         turn: held by those who take turns.
         attempts: how often somebody has tried to open a client.
@@ -75,6 +76,7 @@ class OnLoop:
         self.loop = loop
         self.held: HeldAsync | None = None
         self.calls: set[asyncio.Task[Any]] = set()
+        self.connecting: set[asyncio.Task[Any] | None] = set()
         self.opening = asyncio.Lock()
         self.turn = asyncio.Lock()
         self.attempts = 0

@@ -53,7 +53,8 @@ class AsyncDriverRunner(AsyncRunner):
     """Runs operations on the async client of a [Driver][]; each event loop has a client of its own.
 
     A call is a task of its own. A caller that is cancelled waits for its end, for ``timeout`` seconds or 10 at the
-    most; then the call is called off and its client abandoned (L04). Each request has ``timeout`` seconds (L05).
+    most; then the call is called off and its client abandoned (L04). A call that still waits for a client is called off
+    at once. Each request has ``timeout`` seconds (L05).
 
     Args:
         driver: says how to open the client, and what its errors mean.
@@ -119,7 +120,9 @@ class AsyncDriverRunner(AsyncRunner):
 
     async def _call_off(self, here: OnLoop, task: asyncio.Task[Any]) -> None:
         """Wait for the end of a call whose caller was cancelled; for how long is limited."""
-        for seconds in (self._grace, CLOSING):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # it may not have begun
+        for seconds in (0.0 if task in here.connecting else self._grace, CLOSING):
             end = here.loop.time() + seconds
             while not task.done() and here.loop.time() < end:
                 try:
@@ -130,7 +133,7 @@ class AsyncDriverRunner(AsyncRunner):
                 if not task.cancelled():
                     task.exception()
                 return
-            if here.held is not None:
+            if here.held is not None and task not in here.connecting:
                 here.held.broken = True
             task.cancel()
 
@@ -227,6 +230,14 @@ class AsyncDriverRunner(AsyncRunner):
         held = here.held
         if held is not None and not held.broken:
             return held
+        task = asyncio.current_task()
+        here.connecting.add(task)
+        try:
+            return await self._reconnected(here)
+        finally:
+            here.connecting.discard(task)
+
+    async def _reconnected(self, here: OnLoop) -> HeldAsync:
         arrived = here.attempts
         async with here.opening:
             if self._closed:
@@ -270,6 +281,7 @@ class AsyncDriverRunner(AsyncRunner):
             if client is None:
                 raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
             held.client = client
+        here.connecting.discard(asyncio.current_task())
         try:
             probe = driver.probe()
             if probe is not None:

@@ -287,7 +287,7 @@ class Documents:
         """Delete all documents of a folder."""
         start_after = folder
         while True:
-            listed = yield from self.engine.scan(folder, start_after, self.engine.max_batch)
+            listed = yield from self.engine.peek(folder, start_after, self.engine.max_batch)
             if listed:
                 yield from self.delete_many(dict.fromkeys((key for key, _ in listed), None))
                 start_after = listed[-1][0]
