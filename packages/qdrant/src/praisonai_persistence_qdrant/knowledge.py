@@ -12,6 +12,7 @@ from praisonai_persistence.stores.vector_documents import (
     batches,
     collection_facts,
     collection_info,
+    derived_uuids,
     document_candidate,
     document_facts,
     own_names,
@@ -36,17 +37,9 @@ _ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
 _PAGE = 1_000
 _REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 32 MB unless told otherwise
-_WORKSPACE = uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11")
+_point = derived_uuids(uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11"))  # the document's id stands in the payload
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
-
-
-def _point(key: str) -> str:
-    """Return the id of a document's point: a UUID, cut from SHA-1, so two ids with one are not to be found by chance.
-
-    The document's own id stands in the payload.
-    """
-    return str(uuid.uuid5(_WORKSPACE, key))
 
 
 class QdrantSteps(MarkedSteps[Collection, Any]):
