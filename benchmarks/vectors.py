@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import json
 import random
 import shutil
@@ -254,8 +253,6 @@ def documents(number: int) -> list[KnowledgeDocument]:
 def measure(engine: Engine, report: Report, name: str, arguments: argparse.Namespace) -> None:
     """Run one engine's programs in turns, batch by batch and search by search."""
     everything = documents(arguments.documents or (1_000 if arguments.quick else 5_000))
-    gc.collect()
-    gc.freeze()  # or Python looks through all numbers of the documents now and then, in the time of either side
     clock = time.process_time if arguments.cpu else measuring.clock
     searches = 40 if arguments.quick else 200
     figures: dict[str, tuple[list[float], list[float]]] = {
