@@ -61,7 +61,7 @@ class Projection(NamedTuple):
     Attributes:
         values: tokens of values, one for each key.
         items: tokens of items of lists.
-        keys: tokens of keys.
+        keys: tokens of keys, and of keys that hold text.
         numbers: the numbers by [field][]; finite.
     """
 
@@ -85,16 +85,16 @@ def _token(text: str) -> str:
     return _cached_digest(text) if len(text) < _CACHED else _digest(text)
 
 
-def _make_names(key: str) -> tuple[str, str]:
+def _make_names(key: str) -> tuple[str, str, str]:
     place = f"{len(key)}:{key}"
-    return _digest(f"k{place}"), place
+    return _digest(f"k{place}"), _digest(f"t{place}"), place
 
 
 _cached_names = lru_cache(maxsize=1024)(_make_names)
 
 
-def _names(key: str) -> tuple[str, str]:
-    """Return the token of a key, and what is hashed before a value under the key."""
+def _names(key: str) -> tuple[str, str, str]:
+    """Return the token of a key, that of a key that holds text, and what is hashed before a value under the key."""
     return _cached_names(key) if len(key) < _CACHED else _make_names(key)
 
 
@@ -111,7 +111,7 @@ def token(key: str, value: Any, *, item: bool = False) -> str:
         value: any JSON value.
         item: the token says that a list under the key holds the value, not that the value stands there itself.
     """
-    return _token(f"{'i' if item else 'v'}{_names(key)[1]}{_canonical(value)}")
+    return _token(f"{'i' if item else 'v'}{_names(key)[2]}{_canonical(value)}")
 
 
 def _canonical(value: Any) -> str:
@@ -148,10 +148,11 @@ def project(metadata: str | None) -> Projection:
     projection = values, items, keys, numbers = Projection([], [], [], {})
     found: Mapping[str, Any] = {} if metadata is None else loads(metadata)
     for key, value in found.items():
-        name, place = _cached_names(key) if len(key) < _CACHED else _make_names(key)
+        name, text, place = _cached_names(key) if len(key) < _CACHED else _make_names(key)
         keys.append(name)
         kind = type(value)
         if kind is str:
+            keys.append(text)
             canonical = "s" + value
         elif kind is list:
             parts = ["s" + item if type(item) is str else _canonical(item) for item in value]
@@ -222,7 +223,7 @@ class TokenCompiler(Compiler[E]):
             present = self.has_key(field(key))
             return Compiled(present if value else self.negate(present))
         if isinstance(value, str):
-            return Compiled(self.has_key(field(key)), exact=False)
+            return Compiled(self.has_key(_names(key)[1]), exact=False)
         # The next double: an engine may have read the stored one from JSON, and missed it by one.
         upper = part.operator in {"$lt", "$lte"}
         number = math.nextafter(_nearest(value), math.inf if upper else -math.inf)

@@ -38,7 +38,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to come back
 _TOKENS = "tokens"
-_ANY = "any"  # a token of documents without metadata: Chroma refuses empty lists
+_ANY = "any"  # a token of every document
 _NONE = "none"  # a token of no document
 _FULL = ["documents", "metadatas", "embeddings"]
 _WIDTH = 1_001
@@ -185,7 +185,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
                 client.large.pop(opened.engine.id, None)
 
         if ids is None:
-            every = expression or {_TOKENS: {"$not_contains": _NONE}}
+            every = expression or {_TOKENS: {"$contains": _ANY}}
             return int((yield lambda client: delete(client, where=every)))
         gone = 0
         for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
@@ -234,7 +234,7 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
         entries.append(
             {
                 _FACTS: _encode(document_facts(row, vector, mark)),
-                _TOKENS: [*values, *items, *keys] or [_ANY],
+                _TOKENS: [_ANY, *values, *items, *keys],
                 **{f"n{name}": number for name, number in numbers.items()},
             }
         )

@@ -57,6 +57,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         self._prefix = f"{prefix or '-'}."  # neither prefixes nor collections hold dots
         self._exact = exact
         self._on_disk = on_disk
+        self._to_engine = _for_server if shared else _for_local
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -128,8 +129,25 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
         for some in batches(rows, _REQUEST, opened.info.dimension):
-            points = [_make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
+            points = [self._make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
             yield lambda client, points=points: client.upsert(opened.engine, points, wait=True, **mode)
+
+    def _make_point(self, row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
+        values, items, keys, numbers = projection
+        facts = document_facts(row, vector, mark)
+        payload: dict[str, Any] = {
+            "id": row.id,
+            "content": row.content,
+            "values": values,
+            "items": items,
+            "keys": keys,
+            **{name: fact for name, fact in facts.items() if fact is not None},
+        }
+        if numbers:
+            payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
+        # As it is: to validate it would look at every number once more.
+        make = models().PointStruct.model_construct
+        return make(id=_point(row.id), vector=self._to_engine(vector), payload=payload)
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Any | None
@@ -203,21 +221,16 @@ def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
     return m.Filter(must=parts) if parts else None
 
 
-def _make_point(row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
-    values, items, keys, numbers = projection
-    facts = document_facts(row, vector, mark)
-    payload: dict[str, Any] = {
-        "id": row.id,
-        "content": row.content,
-        "values": values,
-        "items": items,
-        "keys": keys,
-        **{name: fact for name, fact in facts.items() if fact is not None},
-    }
-    if numbers:
-        payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
-    # As it is: to validate it would look at every number once more.
-    return models().PointStruct.model_construct(id=_point(row.id), vector=vector.tolist(), payload=payload)
+def _for_server(vector: array[float]) -> Any:
+    return vector.tolist()
+
+
+def _for_local(vector: array[float]) -> Any:
+    import numpy as np
+
+    # The local mode would make an array of a list, more than once. It takes one only under a name: "" is the one that
+    # it gives to vectors without a name.
+    return {"": np.frombuffer(vector, dtype=np.float32)}
 
 
 def _candidate(point: Any) -> Candidate:
