@@ -6,6 +6,7 @@ All that has to come back equal is text: not every engine, and not every reader 
 from __future__ import annotations
 
 import base64
+import json
 from array import array
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,12 +28,15 @@ __all__ = [
     "derived_uuids",
     "document_candidate",
     "document_facts",
+    "encoded_facts",
     "own_names",
     "pages",
     "vector_bytes",
 ]
 
 T = TypeVar("T")
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def collection_facts(info: CollectionInfo, metadata: str | None) -> dict[str, Any]:
@@ -71,6 +75,11 @@ def document_facts(row: DocumentRow, ranked: array[float], writer: str | None = 
         "embedding": None if ranked is row.embedding else base64.b64encode(vector_bytes(row.embedding)).decode("ascii"),
         "writer": writer,
     }
+
+
+def encoded_facts(row: DocumentRow, ranked: array[float], writer: str | None = None) -> str:
+    """Return [document_facts][] as JSON text, for engines that keep no nested values; ``payload.loads`` reads it."""
+    return _encode(document_facts(row, ranked, writer))
 
 
 def document_candidate(

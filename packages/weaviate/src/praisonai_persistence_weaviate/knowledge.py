@@ -23,7 +23,7 @@ from praisonai_persistence.stores.vector_documents import (
     collection_info,
     derived_uuids,
     document_candidate,
-    document_facts,
+    encoded_facts,
     pages,
 )
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
@@ -318,7 +318,7 @@ def _made(mark: str, row: DocumentRow, vector: array[float], projection: Any) ->
     properties = {
         "key": row.id,
         "content": row.content,
-        _FACTS: json.dumps(document_facts(row, vector), ensure_ascii=False),
+        _FACTS: encoded_facts(row, vector),
         "at": key,
         "tokens": [*values, *items, *keys],
         mark: _ANY,
