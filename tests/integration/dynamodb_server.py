@@ -10,16 +10,37 @@ reading answer no more than so many keys.
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import moto.dynamodb.models as emulator
+from moto.dynamodb.models.table import Table
 from moto.server import DomainDispatcherApplication, create_backend_app
 
 _READS = {"GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables", "DescribeTimeToLive"}
+
+
+def _copied(value: Any) -> Any:
+    """Return what the emulator goes back to when a transaction fails: of a table, which items it has.
+
+    Its own copies of a whole table, one for each item of the transaction, take seconds.
+    """
+    if not isinstance(value, Table):
+        return copy.deepcopy(value)
+    table = copy.copy(value)
+    table.items = copy.copy(value.items)
+    for key, items in value.items.items():
+        table.items[key] = copy.copy(items)
+    return table
+
+
+emulator.copy = SimpleNamespace(deepcopy=_copied, copy=copy.copy)
 
 
 class Service:
