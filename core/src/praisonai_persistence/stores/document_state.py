@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, DocumentEngine
 
-__all__ = ["DocumentStateSteps", "end_of", "is_over", "new_document"]
+__all__ = ["DocumentStateSteps", "end_of", "is_over", "new_document", "plain_of"]
 
 
 class DocumentStateSteps(Keys, StateSteps):

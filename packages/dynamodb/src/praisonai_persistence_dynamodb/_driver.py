@@ -21,16 +21,10 @@ __all__ = ["DynamoDBDriver", "DynamoDBOptions", "MissingTableError", "TableExist
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+/?")
 _CONNECTIONS = 64
-_BUSY = frozenset(
-    "ProvisionedThroughputExceededException ProvisionedThroughputExceeded ThrottlingException ThrottlingError Throttling "
-    "RequestLimitExceeded TransactionConflictException TransactionConflict TransactionInProgressException "
-    "LimitExceededException".split()
-)
-_UNKNOWN = frozenset(
-    "UnrecognizedClientException InvalidSignatureException IncompleteSignatureException InvalidClientTokenId "
-    "MissingAuthenticationTokenException MissingAuthenticationToken InvalidAccessKeyId".split()
-)
-_EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "RequestExpired"})
+_BUSY = re.compile("Throttl|ThroughputExceeded|LimitExceeded|TransactionConflict|TransactionInProgress")
+_UNKNOWN = re.compile("UnrecognizedClient|Signature|MissingAuthenticationToken|InvalidAccessKey|InvalidClientToken")
+_EXPIRED = re.compile("ExpiredToken|RequestExpired")
+_MOVED = "ConditionalCheckFailed"
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
 _LOGIN = "renew them, as with: aws sso login"
 _ROLE = (
@@ -53,22 +47,30 @@ class DynamoDBOptions(Options):
     title = "DynamoDB"
     schemes = ("dynamodb", "async_dynamodb")
     clients = ("table_name",)
-    hint = "; credentials are those of the AWS SDK: profile=..., AWS_PROFILE, AWS_ACCESS_KEY_ID or a role"
+    hint = (
+        "; credentials are those of the AWS SDK (profile=..., AWS_PROFILE, AWS_ACCESS_KEY_ID, a role), an emulator's "
+        "address is endpoint_url=..."
+    )
 
     table_name: str = option(None, "text", "the table; in a URL `dynamodb://TABLE`; by default `praisonai_state`")
     region = option(None, "text", "of AWS; by default the one of the profile, or `AWS_DEFAULT_REGION`", url=True)
     profile = option(None, "text", "of the files of the AWS SDK; by default `AWS_PROFILE`", url=True)
-    endpoint_url = option(None, "text", "`http://host:port` of an emulator, or of an endpoint in your network", url=True)
+    endpoint_url = option(
+        None, "text", "`http://host:port` of an emulator, or of an endpoint in your network", url=True
+    )
     auto_create_table = option(True, "flag", "make the table where there is none, billed by request", url=True)
     client = option(
         None,
         "object",
-        "a client of yours of `boto3` (for the async store of `aiobotocore`) for DynamoDB; it stays open, and keeps its "
-        "own timeouts and retries: switch the retries off, as they would repeat increments whose answer was lost",
+        "a DynamoDB client of yours, of `boto3` (for the async store of `aiobotocore`); it stays open, and keeps its "
+        "timeouts and retries: switch the retries off, as they repeat increments whose answer was lost",
     )
     connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
     timeout = option(
-        30.0, "seconds", "seconds in which a request has to be answered, retries while the table is busy included", url=True
+        30.0,
+        "seconds",
+        "seconds in which a request has to be answered, retries while the table is busy included",
+        url=True,
     )
 
     default: ClassVar[str] = "praisonai_state"
@@ -136,8 +138,8 @@ class DynamoDBDriver(Driver):
         }
         how: dict[str, Any] = {"region_name": options.region, "endpoint_url": options.endpoint_url}
         if self.asynchronous:
-            from aiobotocore.config import AioConfig
-            from aiobotocore.session import AioSession
+            from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
+            from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 
             if (options.endpoint_url or "").startswith("http:"):
                 how["verify"] = False  # no certificates to read
@@ -164,10 +166,11 @@ class DynamoDBDriver(Driver):
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         from botocore.exceptions import ConnectionClosedError  # type: ignore[import-untyped]
 
-        return not write and isinstance(error.__cause__, ConnectionClosedError)
+        cause = error.__cause__
+        return not write and (isinstance(cause, ConnectionClosedError) or _status(cause) >= 500)
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        from botocore import exceptions as of_client
+        from botocore import exceptions as of_client  # type: ignore[import-untyped]
         from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
         where, kind = self.where, type(error).__name__
@@ -178,7 +181,9 @@ class DynamoDBDriver(Driver):
         if isinstance(error, of_client.NoRegionError):
             return ConfigurationError(f"{where} needs a region: give region=, or set AWS_DEFAULT_REGION")
         if isinstance(error, of_client.ProfileNotFound):
-            return ConfigurationError(f"{where}: the files of the AWS SDK have no such profile; see: aws configure list")
+            return ConfigurationError(
+                f"{where}: the files of the AWS SDK have no such profile; see: aws configure list"
+            )
         if kind in _NO_CREDENTIALS:
             return ConfigurationError(
                 f"{where} needs credentials ({kind}): give profile=, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
@@ -195,24 +200,23 @@ class DynamoDBDriver(Driver):
         said = error.response.get("Error", {})
         code, message = str(said.get("Code", "")), said.get("Message", "")
         error.args = (code,)  # it is the cause of ours, and printed with it
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if code == "TransactionCanceledException":
-            codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
-            code = "ConditionalCheckFailedException" if "ConditionalCheckFailed" in codes else next(iter(codes & _BUSY), code)
-        if code == "ConditionalCheckFailedException":
+            codes = sorted(str(reason.get("Code")) for reason in error.response.get("CancellationReasons", ()))
+            code = next((one for one in codes if one == _MOVED or _BUSY.search(one)), code)
+        if code in {_MOVED, f"{_MOVED}Exception"}:
             return MovedError("the item has another version")
-        if code in _BUSY:
+        if _BUSY.search(code):
             return ThrottledError(
                 f"{self.where} has had too many requests for now ({code}); try again later, raise its capacity, or "
                 f"raise timeout"
             )
         if code == "ResourceNotFoundException":
-            return MissingTableError(f"there is no {self.where}")
+            return MissingTableError(f"{self.where} does not exist")
         if code == "ResourceInUseException":
             return TableExistsError(f"{self.where} is there")
-        if code in _EXPIRED:
+        if _EXPIRED.match(code):
             return ConnectionFailedError(f"{self.where}: the credentials are out of date ({code}): {_LOGIN}")
-        if code in _UNKNOWN:
+        if _UNKNOWN.search(code):
             return ConnectionFailedError(f"{self.where} does not know these credentials ({code}): check them")
         if code.startswith("AccessDenied"):
             return self._errors.error(403, error)
@@ -223,7 +227,11 @@ class DynamoDBDriver(Driver):
             )
         if code == "UnknownOperationException" or code.isdigit():
             return self._stranger()
-        return self._errors.error(status if status in {408, 502, 503, 504} else code or status, error)
+        return self._errors.silent(error) if _status(error) >= 500 else self._errors.error(code, error)
 
     def _stranger(self) -> ConnectionFailedError:
         return ConnectionFailedError(f"{self.where} does not answer as DynamoDB does; check endpoint_url")
+
+
+def _status(error: Any) -> int:
+    return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -24,6 +24,8 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,35}")
 _BLANK: Document = {"text": "", "parts": "", "owner": "", "pending": "", "ends": None, "held": None}
 """Fields that stand for these values where an item lacks them."""
 _OURS = frozenset({"pk", "sk", "v", "n", "expires"})
+_FARTHEST = 1e100
+"""Where times end; the service's numbers end at 1e126."""
 _LAST = 253_402_300_799  # of the year 9999
 
 
@@ -35,7 +37,7 @@ def coded(value: Any) -> dict[str, Any]:
         return {"BOOL": value}
     if isinstance(value, str):
         return {"S": value}
-    return {"N": repr(value)} if -1e100 < value < 1e100 else {"S": repr(value)}  # more is too much for its numbers
+    return {"N": repr(max(-_FARTHEST, min(value, _FARTHEST)))}
 
 
 def _decoded(value: Mapping[str, Any]) -> Any:
@@ -70,8 +72,4 @@ def stored_of(item: Item) -> Stored:
     document = {**_BLANK, **{name: _decoded(value) for name, value in item.items() if name not in _OURS}}
     if "n" in item:
         document["text"] = str(int(Decimal(item["n"]["N"])))
-    if isinstance(document["ends"], str):
-        document["ends"] = float(document["ends"])
-    if isinstance(document["held"], str):
-        document["held"] = float(document["held"])
     return document, item["v"]["S"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import ConfigurationError, PersistenceError, StoreNotFoundError
+from praisonai_persistence.errors import PersistenceError, StoreNotFoundError
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import new_token
 from praisonai_persistence_dynamodb._driver import MissingTableError, TableExistsError
@@ -83,11 +83,9 @@ class DynamoDBEngine(DocumentEngine):
 
     def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
         found = {}
-        for batch in _chunks({key: 0 for key in keys}):
+        for batch in _chunks(dict.fromkeys(keys, 0)):
             names = {tuple(part["S"] for part in self.key_of(key).values()): key for key in batch}
-            left: dict[str, Any] = {
-                self.table: {"Keys": [self.key_of(key) for key in batch], "ConsistentRead": True}
-            }
+            left: dict[str, Any] = {self.table: {"Keys": [self.key_of(key) for key in batch], "ConsistentRead": True}}
             pauses = Pauses(self._timeout)
             while left:
                 answer = yield from self.ask("batch_get_item", RequestItems=left)
@@ -235,7 +233,7 @@ class DynamoDBEngine(DocumentEngine):
 
     def _no_table(self) -> PersistenceError:
         return StoreNotFoundError(
-            f"there is no {self._where}; make it with auto_create_table=True, or with: aws dynamodb create-table "
+            f"{self._where} does not exist; make it with auto_create_table=True, or with: aws dynamodb create-table "
             f"--table-name {self.table} --billing-mode PAY_PER_REQUEST --key-schema AttributeName=pk,KeyType=HASH "
             f"AttributeName=sk,KeyType=RANGE --attribute-definitions AttributeName=pk,AttributeType=S "
             f"AttributeName=sk,AttributeType=S"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.payload import dumps, equal, loads
-from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.steps import writes
 from praisonai_persistence.stores import DocumentStateSteps, MovedError
 from praisonai_persistence.stores.document_engine import new_token
 from praisonai_persistence.stores.document_state import end_of, is_over, new_document, plain_of

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
-from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores import MovedError
 
 if TYPE_CHECKING:
