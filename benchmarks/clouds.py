@@ -91,6 +91,43 @@ def gcs(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
+def dynamodb(engines: Any, times: int) -> Iterator[Work]:
+    """An emulator of DynamoDB."""
+    from praisonai_persistence_dynamodb import DynamoDBStateStore
+
+    server = engines.engine("dynamodb")
+    client = server.client()
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with server.space() as options, DynamoDBStateStore(**options) as store:
+        store.set_many(values)  # makes the table
+        table = options["url"].partition("//")[2]
+
+        def key(name: str) -> dict[str, Any]:
+            return {"pk": {"S": "bare"}, "sk": {"S": name}}
+
+        def write(name: str) -> None:
+            client.put_item(TableName=table, Item={**key(name), "text": {"S": json.dumps(VALUE)}})
+
+        def read() -> Any:
+            answer = client.get_item(TableName=table, Key=key("key-1"), ConsistentRead=True)
+            return json.loads(answer["Item"]["text"]["S"])
+
+        def read_many() -> list[Any]:
+            wanted = {"Keys": [key(name) for name in values], "ConsistentRead": True}
+            answer = client.batch_get_item(RequestItems={table: wanted})
+            return [json.loads(item["text"]["S"]) for item in answer["Responses"][table]]
+
+        for name in values:
+            write(name)
+        yield {
+            "set": (lambda: store.set("key", VALUE), lambda: write("key"), times),
+            "get": (lambda: store.get("key-1"), read, times),
+            f"get_many of {MANY}": (lambda: store.get_many(list(values)), read_many, max(2, times // 20)),
+        }
+    client.close()
+
+
 class _Sink:
     """A file in memory."""
 
@@ -102,7 +139,7 @@ class _Sink:
         return len(data)
 
 
-BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "upstash": upstash}
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {"dynamodb": dynamodb, "gcs": gcs, "upstash": upstash}
 
 
 def main() -> int:

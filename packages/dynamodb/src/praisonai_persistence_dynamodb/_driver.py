@@ -151,7 +151,13 @@ class DynamoDBDriver(Driver):
         return Session(profile_name=options.profile).client("dynamodb", config=Config(**settings), **how)
 
     def close(self, client: Any) -> Any:
-        return client.__aexit__(None, None, None) if self.asynchronous else client.close()
+        if self.asynchronous:
+            return client.__aexit__(None, None, None)
+        # At the end of the process nobody else does it any more, and Python warns about the connections.
+        pools = client._endpoint.http_session._manager.pools
+        for key in pools.keys():  # noqa: SIM118 - it cannot be iterated over
+            pools[key].close()
+        return client.close()
 
     def abandon(self, client: Any) -> None:
         if self.asynchronous:
@@ -234,4 +240,5 @@ class DynamoDBDriver(Driver):
 
 
 def _status(error: Any) -> int:
-    return int(getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    response = getattr(error, "response", None) or {}  # errors of the connection have it, too, as None
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

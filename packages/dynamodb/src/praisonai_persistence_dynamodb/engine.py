@@ -242,7 +242,7 @@ class DynamoDBEngine(DocumentEngine):
 
 def failed(error: MovedError) -> Item | None:
     """Return the item that did not fulfil the condition of a write."""
-    item: Item | None = getattr(error.__cause__, "response", {}).get("Item") or None
+    item: Item | None = (getattr(error.__cause__, "response", None) or {}).get("Item") or None
     return item
 
 
