@@ -4,7 +4,9 @@
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
-object's generation first.
+object's generation first. In DynamoDB its items have as many attributes as ours, and it writes them on a condition, as
+the emulator's time goes by these: beside unconditional writes of items with a text alone, ours were 0.70 for ``set``,
+0.91 for ``get``, and took 1.7 times as long for ``get_many``, on two cores.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import argparse
 import importlib
 import json
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +111,17 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
             return {"pk": {"S": "bare"}, "sk": {"S": name}}
 
         def write(name: str) -> None:
-            client.put_item(TableName=table, Item={**key(name), "text": {"S": json.dumps(VALUE)}})
+            fields = {"text": json.dumps(VALUE), "key": name, "kind": "value", "v": uuid.uuid4().hex}
+            client.put_item(
+                TableName=table,
+                Item={**key(name), **{field: {"S": text} for field, text in fields.items()}},
+                ConditionExpression=(
+                    "attribute_not_exists(pk) OR (attribute_not_exists(#pending) AND attribute_not_exists(#owner) AND "
+                    "(#kind = :value OR #ends <= :now))"
+                ),
+                ExpressionAttributeNames={f"#{field}": field for field in ("pending", "owner", "kind", "ends")},
+                ExpressionAttributeValues={":value": {"S": "value"}, ":now": {"N": repr(time.time())}},
+            )
 
         def read() -> Any:
             answer = client.get_item(TableName=table, Key=key("key-1"), ConsistentRead=True)
