@@ -134,6 +134,7 @@ DIFFERENT = (
     ("`create_session` of a taken id", "`SessionExistsError`", "C02"),
     ("a hash key answers plain calls, and the reverse", "`WrongTypeError`", "S07"),
     ("`ttl` is a whole number", "a float; a `ttl` of 0 is refused", "S03, S04"),
+    ("`Agent(memory=True)` keeps files below the working folder", "SQLite: `db()`", "C01"),
     ("`scan_prefix` returns a list", "an iterator, which reads as it goes", "S05"),
     ("`insert` of a taken id", "`DocumentExistsError`", "K02"),
     ("calls on an unknown collection return nothing", "`CollectionNotFoundError`", "K03"),

@@ -164,6 +164,7 @@ def test_variables_that_praisonai_reads_count_behind_our_own() -> None:
 
 
 def test_dicts_and_files(tmp_path: Path) -> None:
+    pytest.importorskip("yaml", reason="needs PyYAML, which is not installed")
     config = PersistenceConfig(
         state_store="memory", state_options={"name": "test-config-dict"}, session_id="s", lazy_init=False
     )

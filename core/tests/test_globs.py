@@ -163,7 +163,21 @@ def test_many_stars_do_not_explode():
 def test_brackets_that_never_close_cost_no_more_than_other_characters():
     code = (
         "from praisonai_persistence.globs import compile_glob\n"
-        "assert compile_glob('[' * 200_000).fullmatch('[' * 200_000)\n"
-        "assert compile_glob('[ab]' + '[!' * 100_000).fullmatch('a' + '[!' * 100_000)\n"
+        "assert compile_glob('[' * 1024).fullmatch('[' * 1024)\n"
+        "assert compile_glob('[ab]' + '[!' * 500).fullmatch('a' + '[!' * 500)\n"
+        "assert not compile_glob('[' * 200_000).fullmatch('[' * 1024)\n"
+        "assert not compile_glob('[ab]' + '[!' * 100_000).fullmatch('a' + '[!' * 500)\n"
     )
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)  # the square of it would take ten minutes
+
+
+@pytest.mark.parametrize("part", ["a", "[", "*a", "*[", "*[a-z]", "*?", "\\a", "*\\["])
+def test_a_pattern_that_takes_more_characters_than_a_key_has_matches_nothing(part):
+    text = "[" if "[" in part and "-" not in part else "a"
+    assert compile_glob(part * 1024).fullmatch(text * 1024)
+    for times in (1025, 50_000):
+        compiled = compile_glob(part * times)
+        assert compiled.groups == 0  # it is no expression of so many parts
+        assert not compiled.fullmatch(text * 1024)
+        assert not compiled.fullmatch(text * 1025)
+    assert compile_glob("*" * 50_000 + part + "*" * 50_000).fullmatch("x" + text + "y")

@@ -58,11 +58,19 @@ class ModelServer:
                 why = "tool_calls" if message.get("tool_calls") else "stop"
                 about = {"id": "answer", "created": 1, "model": "test-model"}
                 if streamed:
-                    calls = [{"index": index, **one} for index, one in enumerate(message.get("tool_calls") or ())]
-                    delta = {**message, **({"tool_calls": calls} if calls else {})}
                     kind = {**about, "object": "chat.completion.chunk"}
+                    deltas = [{**message, **({"tool_calls": []} if message.get("tool_calls") else {})}]
+                    for index, one in enumerate(message.get("tool_calls") or ()):  # the name first, then arguments
+                        function = one["function"]
+                        begun = {**one, "index": index, "function": {**function, "arguments": ""}}
+                        deltas.append({"tool_calls": [begun]})
+                        more = {"index": index, "function": {"arguments": function["arguments"]}}
+                        deltas.append({"tool_calls": [more]})
                     parts = [
-                        {**kind, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+                        *(
+                            {**kind, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+                            for delta in deltas
+                        ),
                         {**kind, "choices": [{"index": 0, "delta": {}, "finish_reason": why}]},
                     ]
                     text = "".join(f"data: {json.dumps(part)}\n\n" for part in parts) + "data: [DONE]\n\n"

@@ -76,48 +76,11 @@ def async_store():
 
 
 def own_async_store():
+    from own_store import CustomAsyncStore
     from praisonai.persistence import PersistenceOrchestrator
-    from praisonai.persistence.conversation import AsyncConversationStore, ConversationMessage, ConversationSession
-
-    class Own(AsyncConversationStore):
-        def __init__(self):
-            self.sessions, self.messages = {}, {}
-
-        async def create_session(self, session: ConversationSession) -> ConversationSession:
-            self.sessions[session.session_id] = session
-            return session
-
-        async def get_session(self, session_id):
-            return self.sessions.get(session_id)
-
-        async def update_session(self, session, *, expected_version=None):
-            self.sessions[session.session_id] = session
-            return session
-
-        async def delete_session(self, session_id):
-            return self.sessions.pop(session_id, None) is not None
-
-        async def list_sessions(self, user_id=None, agent_id=None, limit=100, offset=0):
-            return list(self.sessions.values())
-
-        async def add_message(self, session_id: str, message: ConversationMessage) -> ConversationMessage:
-            self.messages.setdefault(session_id, []).append(message)
-            return message
-
-        async def add_messages(self, session_id, messages):
-            return [await self.add_message(session_id, message) for message in messages]
-
-        async def get_messages(self, session_id, limit=None, before=None, after=None, **more):
-            return list(self.messages.get(session_id, ()))
-
-        async def delete_messages(self, session_id, message_ids=None):
-            return len(self.messages.pop(session_id, ()))
-
-        async def close(self):
-            self.sessions.clear()
 
     async def main():
-        store = Own()
+        store = CustomAsyncStore()
         orchestrator = PersistenceOrchestrator(conversation_store=store)
         agent = Agent(name="Assistant")
         await orchestrator.aon_agent_start(agent, session_id="s", user_id="u")

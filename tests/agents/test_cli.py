@@ -16,9 +16,9 @@ def command(start, options):
     if "table_prefix" in options:
         where += ["--table-prefix", options["table_prefix"]]
 
-    def run(*arguments, **environment):
+    def run(*arguments, stdin=None, **environment):
         process = start("-c", COMMAND, *arguments, *where, **environment).process
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(stdin, timeout=240)
         return process.returncode, out, err
 
     return run
@@ -50,6 +50,16 @@ def test_an_agent_goes_on_with_its_session(command, model):
     assert "I heard: My name is Ada." in json.dumps(model.requests[-1]["messages"])
     code, out, _ = command("show", "s", "--json")
     assert [message["content"] for message in json.loads(out)["messages"]][-2:] == ["And now?", "I heard: And now?"]
+
+
+def test_the_latest_session_goes_on_with_a_prompt_from_standard_input(command, model):
+    code, _, err = command("run", "My name is Ada.", "--session-id", "s")
+    assert code == 0, err
+    code, out, err = command("resume", "--latest", "--continue", "-", stdin="And\nnow?\n")
+    assert (code, out) == (0, "I heard: And\nnow?\n"), err
+    assert "My name is Ada." in json.dumps(model.requests[-1]["messages"])
+    code, out, err = command("run", "--session-id", "s", stdin="Once more.\n")
+    assert (code, out) == (0, "I heard: Once more.\n"), err
 
 
 def test_a_dry_run_asks_no_model_and_stores_nothing(command, model):

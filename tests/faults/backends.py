@@ -61,9 +61,6 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE = "praisonai_persistence_weaviate"
 
-CHROMA_HANGS = "a call that is inside of Chroma's engine when its folder goes may never return"
-LANCE_TEARS = "a write that is under way when the folder goes may leave a table in the new one that cannot be read"
-
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -77,7 +74,6 @@ BACKENDS = {
             "praisonai_persistence_lancedb",
             "LanceDBKnowledgeStore",
             path="lance",
-            spared={"file removed": LANCE_TEARS},
         ),
         Backend("qdrant (local)", "knowledge", QDRANT, "QdrantKnowledgeStore", path="qdrant", processes=1),
         Backend(
@@ -88,7 +84,6 @@ BACKENDS = {
             path="chroma",
             processes=1,
             modes=("sync",),
-            spared={"file removed": CHROMA_HANGS, "file replaced": CHROMA_HANGS},
         ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),

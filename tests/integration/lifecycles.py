@@ -9,7 +9,7 @@ import pytest
 
 from praisonai_persistence.testing import Endpoint, StoreSpec
 
-__all__ = ["Embedded", "Networked"]
+__all__ = ["Embedded", "Networked", "Volume"]
 
 
 class Networked:
@@ -33,3 +33,17 @@ class Embedded:
     @pytest.fixture
     def place(self, spec: StoreSpec) -> Path:
         return Path(spec.options["path"])
+
+
+class Volume:
+    """What comes nearest to a server for an embedded engine: a volume that is unmounted and mounted again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._away = path.with_name("unmounted")
+
+    def stop(self) -> None:
+        self._path.rename(self._away)
+
+    def start(self) -> None:
+        self._away.rename(self._path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lifecycles import Embedded
+from lifecycles import Embedded, Volume
 
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
 
@@ -13,20 +13,6 @@ STORES = {
     "sync": "praisonai_persistence_json:JSONConversationStore",
     "async_": "praisonai_persistence_json:AsyncJSONConversationStore",
 }
-
-
-class Volume:
-    """What comes nearest to a server: a volume that is unmounted and mounted again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._away = path.with_name("unmounted")
-
-    def stop(self) -> None:
-        self._path.rename(self._away)
-
-    def start(self) -> None:
-        self._away.rename(self._path)
 
 
 class TestJSON(Embedded, ConversationStoreSuite):

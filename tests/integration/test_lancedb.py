@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lifecycles import Embedded
+from lifecycles import Embedded, Volume
 
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
@@ -13,20 +13,6 @@ STORES = {
     "sync": "praisonai_persistence_lancedb:LanceDBKnowledgeStore",
     "async_": "praisonai_persistence_lancedb:AsyncLanceDBKnowledgeStore",
 }
-
-
-class Volume:
-    """What comes nearest to a server: a volume that is unmounted and mounted again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._away = path.with_name("unmounted")
-
-    def stop(self) -> None:
-        self._path.rename(self._away)
-
-    def start(self) -> None:
-        self._away.rename(self._path)
 
 
 class TestLanceDB(Embedded, KnowledgeStoreSuite):

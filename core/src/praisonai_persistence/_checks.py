@@ -72,15 +72,12 @@ def check_id(value: Any, what: str = "session_id") -> str:
     Raises:
         InvalidValueError: it cannot.
     """
-    if type(value) is not str:
-        value = plain(value)
-        if type(value) is not str:
-            raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
-        raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(value)}")
-    if "\0" in value or not value.isascii():
-        _check_storable(value, what)
-    return value
+    text: str = value if type(value) is str else _as_text(value, what)
+    if not 1 <= len(text) <= MAX_ID_CHARACTERS:
+        raise InvalidValueError(f"{what} must have 1 to {MAX_ID_CHARACTERS} characters, not {len(text)}")
+    if "\0" in text or not text.isascii():
+        _check_storable(text, what)
+    return text
 
 
 def check_optional_id(value: Any, what: str) -> str | None:
@@ -94,15 +91,19 @@ def check_key(value: Any, what: str = "key") -> str:
     Raises:
         InvalidValueError: it cannot.
     """
-    if type(value) is not str:
-        value = plain(value)
-        if type(value) is not str:
-            raise InvalidValueError(f"{what} must be text, not {type(value).__name__}")
-    _check_storable(value, what)
-    size = len(value) if value.isascii() else len(value.encode())
+    text: str = value if type(value) is str else _as_text(value, what)
+    _check_storable(text, what)
+    size = len(text) if text.isascii() else len(text.encode())
     if not 1 <= size <= MAX_KEY_BYTES:
         raise InvalidValueError(f"{what} must have 1 to {MAX_KEY_BYTES} bytes in UTF-8, not {size}")
-    return value
+    return text
+
+
+def _as_text(value: Any, what: str) -> str:
+    text: Any = plain(value)
+    if type(text) is not str:
+        raise InvalidValueError(f"{what} must be text, not {type(text).__name__}")
+    return text
 
 
 def _check_storable(value: str, what: str) -> None:

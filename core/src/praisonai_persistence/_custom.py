@@ -32,7 +32,8 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
             continue
         from praisonai_persistence import _custom_methods
 
-        around = getattr(_custom_methods, f"{'async_' if asynchronous else ''}{kind}_{name}")(function)
+        steps = getattr(_custom_methods, f"{kind}_{name}")(function)
+        around: Any = _custom_methods.driven(steps, asynchronous=asynchronous)
         for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
             setattr(around, attribute, getattr(function, attribute))
         around.__wrapped__ = function

@@ -1,26 +1,26 @@
-"""Methods that are put around those of a custom store; see ``_custom``."""
+"""Methods that are put around those of a custom store; see ``_custom``.
+
+Each is written once, for sync and async stores: a generator that yields what a method of the store returned, and is
+sent the result (see [driven][]).
+"""
 
 from __future__ import annotations
 
 from praisonai_persistence.errors import ConflictError, SessionNotFoundError, UnsupportedOperationError
+from praisonai_persistence.steps import run, run_async
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
+    from praisonai_persistence.steps import Steps
 
 __all__ = [
-    "async_conversation_get_messages",
-    "async_conversation_update_session",
-    "async_knowledge_count",
-    "async_knowledge_search",
-    "async_state_get",
-    "async_state_hget",
-    "async_state_incr",
     "conversation_get_messages",
     "conversation_update_session",
+    "driven",
     "glob_of",
     "key_matches",
     "knowledge_count",
@@ -29,6 +29,35 @@ __all__ = [
     "state_hget",
     "state_incr",
 ]
+
+
+def driven(method: Callable[..., Steps[Any]], *, asynchronous: bool) -> Callable[..., Any]:
+    """Return a method that does what a generator method says.
+
+    Args:
+        method: yields results of the store's methods, and is sent each one back: as it is, or awaited.
+        asynchronous: whether the results, and so the method itself, are to be awaited.
+    """
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run(method(self, *args, **kwargs), _same)
+
+    async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await run_async(method(self, *args, **kwargs), _awaited)
+
+    made: Any = acall if asynchronous else call
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(made, attribute, getattr(method, attribute))
+    made.__wrapped__ = method
+    return made  # type: ignore[no-any-return]
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _same(result: Any) -> Any:
+    return result
 
 
 # -------------------------------------------------------------------------------------------------------- conversations
@@ -41,24 +70,13 @@ def _check_version(stored: ConversationSession | None, session: ConversationSess
         raise ConflictError(f"session {session.session_id!r} has version {stored.version}, not {expected}")
 
 
-def conversation_update_session(function: Callable[..., Any]) -> Callable[..., Any]:
+def conversation_update_session(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``update_session`` with ``expected_version``, around one without."""
 
-    def update_session(self: Any, session: Any, *, expected_version: int | None = None) -> Any:
+    def update_session(self: Any, session: Any, *, expected_version: int | None = None) -> Steps[Any]:
         if expected_version is not None:
-            _check_version(self.get_session(session.session_id), session, expected_version)
-        return function(self, session)
-
-    return update_session
-
-
-def async_conversation_update_session(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``update_session`` with ``expected_version``, awaited, around one without."""
-
-    async def update_session(self: Any, session: Any, *, expected_version: int | None = None) -> Any:
-        if expected_version is not None:
-            _check_version(await self.get_session(session.session_id), session, expected_version)
-        return await function(self, session)
+            _check_version((yield self.get_session(session.session_id)), session, expected_version)
+        return (yield function(self, session))
 
     return update_session
 
@@ -84,7 +102,7 @@ def _numbered(messages: Sequence[ConversationMessage]) -> list[ConversationMessa
     return [replace(message, seq=place) for place, message in enumerate(messages, 1)]
 
 
-def conversation_get_messages(function: Callable[..., Any]) -> Callable[..., Any]:
+def conversation_get_messages(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``get_messages`` with ``before_seq`` and ``after_seq``, around one without."""
 
     def get_messages(
@@ -96,31 +114,10 @@ def conversation_get_messages(function: Callable[..., Any]) -> Callable[..., Any
         *,
         before_seq: int | None = None,
         after_seq: int | None = None,
-    ) -> Any:
+    ) -> Steps[Any]:
         if before_seq is not None or after_seq is not None:
-            return _select(function(self, session_id, None, before, after), limit, before_seq, after_seq)
-        found = function(self, session_id, limit, before, after)
-        return _numbered(found) if limit is before is after is None else found
-
-    return get_messages
-
-
-def async_conversation_get_messages(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``get_messages`` with ``before_seq`` and ``after_seq``, awaited, around one without."""
-
-    async def get_messages(
-        self: Any,
-        session_id: str,
-        limit: int | None = None,
-        before: float | None = None,
-        after: float | None = None,
-        *,
-        before_seq: int | None = None,
-        after_seq: int | None = None,
-    ) -> Any:
-        if before_seq is not None or after_seq is not None:
-            return _select(await function(self, session_id, None, before, after), limit, before_seq, after_seq)
-        found = await function(self, session_id, limit, before, after)
+            return _select((yield function(self, session_id, None, before, after)), limit, before_seq, after_seq)
+        found = yield function(self, session_id, limit, before, after)
         return _numbered(found) if limit is before is after is None else found
 
     return get_messages
@@ -140,7 +137,7 @@ def _filled(found: Sequence[KnowledgeDocument], read: Iterable[KnowledgeDocument
     return [replace(item, embedding=item.embedding or vectors.get(item.id)) for item in found]
 
 
-def knowledge_search(function: Callable[..., Any]) -> Callable[..., Any]:
+def knowledge_search(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``search`` with ``with_embeddings``, around one without."""
 
     def search(
@@ -152,30 +149,10 @@ def knowledge_search(function: Callable[..., Any]) -> Callable[..., Any]:
         score_threshold: float | None = None,
         *,
         with_embeddings: bool = False,
-    ) -> Any:
-        found = function(self, collection, query_embedding, limit, filters, score_threshold)
+    ) -> Steps[Any]:
+        found = yield function(self, collection, query_embedding, limit, filters, score_threshold)
         ids = _lacking(found, with_embeddings)
-        return _filled(found, self.get(collection, ids)) if ids else found
-
-    return search
-
-
-def async_knowledge_search(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``search`` with ``with_embeddings``, awaited, around one without."""
-
-    async def search(
-        self: Any,
-        collection: str,
-        query_embedding: Sequence[float],
-        limit: int = 5,
-        filters: Mapping[str, Any] | None = None,
-        score_threshold: float | None = None,
-        *,
-        with_embeddings: bool = False,
-    ) -> Any:
-        found = await function(self, collection, query_embedding, limit, filters, score_threshold)
-        ids = _lacking(found, with_embeddings)
-        return _filled(found, await self.get(collection, ids)) if ids else found
+        return _filled(found, (yield self.get(collection, ids))) if ids else found
 
     return search
 
@@ -187,22 +164,12 @@ def _no_filters(store: Any, filters: Any) -> None:
         )
 
 
-def knowledge_count(function: Callable[..., Any]) -> Callable[..., Any]:
+def knowledge_count(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``count`` that refuses filters, around one without."""
 
-    def count(self: Any, collection: str, filters: Mapping[str, Any] | None = None) -> Any:
+    def count(self: Any, collection: str, filters: Mapping[str, Any] | None = None) -> Steps[Any]:
         _no_filters(self, filters)
-        return function(self, collection)
-
-    return count
-
-
-def async_knowledge_count(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``count`` that refuses filters, awaited, around one without."""
-
-    async def count(self: Any, collection: str, filters: Mapping[str, Any] | None = None) -> Any:
-        _no_filters(self, filters)
-        return await function(self, collection)
+        return (yield function(self, collection))
 
     return count
 
@@ -210,64 +177,31 @@ def async_knowledge_count(function: Callable[..., Any]) -> Callable[..., Any]:
 # ---------------------------------------------------------------------------------------------------------------- state
 
 
-def state_get(function: Callable[..., Any]) -> Callable[..., Any]:
+def state_get(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``get`` with ``default``, around one without."""
 
-    def get(self: Any, key: str, default: Any = None) -> Any:
-        value = function(self, key)
-        return default if value is None and default is not None and not self.exists(key) else value
+    def get(self: Any, key: str, default: Any = None) -> Steps[Any]:
+        value = yield function(self, key)
+        return default if value is None and default is not None and not (yield self.exists(key)) else value
 
     return get
 
 
-def async_state_get(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``get`` with ``default``, awaited, around one without."""
-
-    async def get(self: Any, key: str, default: Any = None) -> Any:
-        value = await function(self, key)
-        return default if value is None and default is not None and not await self.exists(key) else value
-
-    return get
-
-
-def state_hget(function: Callable[..., Any]) -> Callable[..., Any]:
+def state_hget(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``hget`` with ``default``, around one without."""
 
-    def hget(self: Any, key: str, field: str, default: Any = None) -> Any:
-        value = function(self, key, field)
-        return default if value is None and default is not None and field not in self.hgetall(key) else value
+    def hget(self: Any, key: str, field: str, default: Any = None) -> Steps[Any]:
+        value = yield function(self, key, field)
+        return default if value is None and default is not None and field not in (yield self.hgetall(key)) else value
 
     return hget
 
 
-def async_state_hget(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``hget`` with ``default``, awaited, around one without."""
-
-    async def hget(self: Any, key: str, field: str, default: Any = None) -> Any:
-        value = await function(self, key, field)
-        return default if value is None and default is not None and field not in await self.hgetall(key) else value
-
-    return hget
-
-
-def _by(by: int, amount: int | None) -> int:
-    return by if amount is None else amount
-
-
-def state_incr(function: Callable[..., Any]) -> Callable[..., Any]:
+def state_incr(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
     """Return a ``incr`` with ``by`` and ``amount``, around one without."""
 
-    def incr(self: Any, key: str, by: int = 1, *, amount: int | None = None) -> Any:
-        return function(self, key, _by(by, amount))
-
-    return incr
-
-
-def async_state_incr(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``incr`` with ``by`` and ``amount``, awaited, around one without."""
-
-    async def incr(self: Any, key: str, by: int = 1, *, amount: int | None = None) -> Any:
-        return await function(self, key, _by(by, amount))
+    def incr(self: Any, key: str, by: int = 1, *, amount: int | None = None) -> Steps[Any]:
+        return (yield function(self, key, by if amount is None else amount))
 
     return incr
 

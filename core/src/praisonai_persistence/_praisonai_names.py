@@ -33,6 +33,7 @@ REPLACED = {
     f"{_PERSISTENCE}.orchestrator": f"{_OWN}.orchestrator",
     "praisonai.db": f"{_OWN}.compat._db",
     "praisonai.db.adapter": f"{_OWN}.compat._db",
+    "praisonai.cli.features.persistence": f"{_OWN}.compat._command",
 }
 """A module of PraisonAI -> the module of this project in its place."""
 

@@ -241,14 +241,13 @@ class Threads(AsyncClosing):
 # ------------------------------------------------------------------------------------------------------- the bridged
 
 
-class _OverAsync(SyncStore):
-    """A sync store whose methods run those of an async one on the bridge's loop."""
+class _Over:
+    """A store of one mode over a store of the other."""
 
-    def __init__(self, store: AsyncStore) -> None:
-        self._store = store
-        self._closed = False
+    def __init__(self, store: SyncStore | AsyncStore) -> None:
+        self._store: Any = store
         self.capabilities = store.capabilities
-        self.backend = store.backend  # type: ignore[misc]  # as the store that it stands for
+        self.backend = store.backend
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self._store!r}>"
@@ -260,7 +259,22 @@ class _OverAsync(SyncStore):
         # What a backend has beyond its kind, such as the methods of a schema.
         if name.startswith("_"):
             raise AttributeError(name)
-        return _to_sync(self, getattr(self._store, name))
+        return self._in_this_mode(getattr(self._store, name))
+
+    def _in_this_mode(self, found: Any) -> Any:
+        """Return an attribute of the other store; a method in this store's mode."""
+        raise NotImplementedError
+
+
+class _OverAsync(_Over, SyncStore):
+    """A sync store whose methods run those of an async one on the bridge's loop."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        super().__init__(store)
+        self._closed = False
+
+    def _in_this_mode(self, found: Any) -> Any:
+        return _to_sync(self, found)
 
     def _call(self, name: str, args: Any, kwargs: Any) -> Any:
         if name == "close":
@@ -287,25 +301,15 @@ class _OverAsync(SyncStore):
                 run_sync(close)
 
 
-class _OverSync(AsyncStore):
+class _OverSync(_Over, AsyncStore):
     """An async store whose methods run those of a sync one on threads."""
 
     def __init__(self, store: SyncStore, threads: int) -> None:
-        self._store = store
+        super().__init__(store)
         self._threads = Threads(threads, store.close)
-        self.capabilities = store.capabilities
-        self.backend = store.backend  # type: ignore[misc]  # as the store that it stands for
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} over {self._store!r}>"
-
-    def expect_existing(self) -> None:
-        self._store.expect_existing()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return _to_async(self._threads, getattr(self._store, name))
+    def _in_this_mode(self, found: Any) -> Any:
+        return _to_async(self._threads, found)
 
     async def _call(self, name: str, args: Any, kwargs: Any) -> Any:
         if name == "close":

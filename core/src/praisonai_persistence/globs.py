@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from praisonai_persistence._checks import MAX_KEY_BYTES
+
 __all__ = ["compile_glob", "literal_prefix"]
 
 _SPECIAL = "*?[\\"
@@ -14,7 +16,8 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
     ``*`` any text, ``?`` one character, ``[a-z]`` one of these, ``[!x]`` one that is not, and a backslash takes the
     next character literally, also inside brackets. A ``[`` without its ``]`` is a plain character, and so is a ``]``
-    that stands first in its brackets. Newlines are characters like any other.
+    that stands first in its brackets. Newlines are characters like any other. A pattern that takes more characters than
+    a key can have matches nothing, so that the longest is no more work than reading it.
     """
     parts: list[list[str]] = [[]]  # what stands between the stars, an expression for each character
     position = 0
@@ -36,6 +39,8 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
             parts[-1].append(expression)
         else:
             parts[-1].append(re.escape(character))
+    if sum(map(len, parts)) > MAX_KEY_BYTES:
+        return re.compile("(?!)")
     first, *others = ("".join(part) for part in parts)
     if not others:
         return re.compile(first, re.DOTALL)

@@ -63,7 +63,7 @@ def pytest_runtest_setup(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.failed or report.when == "call":
+    if report.failed or (report.when == "call" and report.passed):
         name, mode = place(item)
         mine = outcomes.setdefault(name.removeprefix("Test"), {}).setdefault(
             mode, {"passed": [], "failed": [], "broken": [], "printed": []}

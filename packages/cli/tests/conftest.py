@@ -40,8 +40,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a folder and an environment of its own."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
-        if name.startswith("PRAISON_"):
+        if name.startswith(("PRAISON_", "PRAISONAI_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture

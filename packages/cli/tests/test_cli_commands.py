@@ -44,6 +44,23 @@ def test_a_listing_is_longer_than_a_page(cli):
     assert [line.split("\t")[0] for line in lines[1:]] == [f"s{number:04d}" for number in range(1201, 0, -1)]
 
 
+def test_sessions_with_sizes(cli, fill):
+    fill(sessions=2, messages=300)
+    with open_conversation_store("a.db") as store:
+        store.create_session(ConversationSession("large"))
+        store.add_message("large", ConversationMessage(content="\u00e9" * 10_000))
+    document = cli("sessions", "--sizes", "--json", *URL).json
+    rows = {row["session_id"]: row for row in document["sessions"]}
+    assert {name: row["messages"] for name, row in rows.items()} == {"s0": 300, "s1": 300, "large": 1}
+    assert 20_000 < rows["large"]["bytes"] < 20_500
+    assert document["total"] == {"sessions": 3, "messages": 601, "bytes": sum(row["bytes"] for row in rows.values())}
+    shown = cli("sessions", "--sizes", "--limit", "1", *URL)
+    head, row = (line.split("\t") for line in shown.out.splitlines())
+    assert (head[-2:], row[-2:]) == (["MESSAGES", "BYTES"], ["1", str(rows["large"]["bytes"])])
+    assert shown.err == f"1 sessions, 1 messages, {rows['large']['bytes']:,} bytes\n"
+    assert "total" not in cli("sessions", "--json", *URL).json
+
+
 def test_control_characters_do_not_reach_the_terminal(cli):
     with open_conversation_store("a.db") as store:
         store.create_session(ConversationSession("s", name="\x1b]0;title\x07\t\n\u202e\ud800"))

@@ -8,7 +8,14 @@ import re
 
 import pytest
 
-from praisonai_persistence import ConversationMessage, ConversationSession, open_conversation_store, open_state_store
+from praisonai_persistence import (
+    ConversationMessage,
+    ConversationSession,
+    KnowledgeDocument,
+    open_conversation_store,
+    open_knowledge_store,
+    open_state_store,
+)
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
@@ -43,6 +50,18 @@ COMMANDS = [
     ["migrate", "--conversation-url", f"nosuch://{EVIL}", "--debug"],
     ["import", "--file", EVIL, *URL],
     ["run", EVIL, "--session-id", EVIL, "--user-id", EVIL, "--agent-name", EVIL, "--dry-run", *URL],
+    ["delete", EVIL, "--dry-run", *URL],
+    ["rename", EVIL, EVIL, "--yes", *URL],
+    ["fork", EVIL, "--yes", *URL],
+    ["state", "keys", "--sizes", "--state-url", "a.db"],
+    ["state", "get", EVIL, "--state-url", "a.db"],
+    ["state", "ttl", EVIL, "--state-url", "a.db"],
+    ["state", "get", f"{EVIL} unknown", "--state-url", "a.db"],
+    ["knowledge", "collections", "--knowledge-url", "a.db"],
+    ["knowledge", "get", "docs", EVIL, "--knowledge-url", "a.db"],
+    ["knowledge", "search", "docs", "--embedding", "[1.0]", "--knowledge-url", "a.db"],
+    ["knowledge", "search", "docs", "--like", f"{EVIL} unknown", "--knowledge-url", "a.db"],
+    ["knowledge", EVIL],
     [f"{EVIL}"],
     ["sessions", f"--{EVIL}"],
 ]
@@ -58,6 +77,9 @@ def stored():
                 EVIL, ConversationMessage(id=EVIL, role=EVIL, content=content, tool_call_id=EVIL, tool_calls=calls)
             )
             state.set(EVIL, content)
+    with open_knowledge_store("a.db") as store:
+        store.create_collection("docs", 1)
+        store.insert("docs", [KnowledgeDocument(EVIL, EVIL, [1.0], {EVIL: EVIL}, EVIL)])
 
 
 @POSIX

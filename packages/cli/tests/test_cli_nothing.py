@@ -20,6 +20,9 @@ READING = [
     ["export"],
     ["export", "--session-id", "s", "--output", "x.jsonl"],
     ["prune", "--keep-last", "1", "--yes"],
+    ["delete", "s", "--yes"],
+    ["rename", "s", "name", "--yes"],
+    ["fork", "s", "--yes"],
 ]
 LEGACY = """CREATE TABLE {0}sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT,
         state TEXT, metadata TEXT, created_at REAL, updated_at REAL);

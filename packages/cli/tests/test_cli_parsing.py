@@ -33,14 +33,21 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(_COMMANDS))
+GROUPS = {name: app.get_command(None, name).commands for name in ("knowledge", "state")}
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*_COMMANDS} - {*GROUPS}) + [f"{group} {name}" for group in GROUPS for name in GROUPS[group]]
+)
 def test_every_command_explains_itself(name):
-    result = CliRunner().invoke(app, [name, "--help"])
+    result = CliRunner().invoke(app, [*name.split(), "--help"])
     assert result.exit_code == 0
     assert f"Usage: app {name}" in result.output
     assert "--debug" in result.output
     assert ("--json" in result.output) == (name != "completion")
-    assert app.get_command(None, name).name == name
+    first, *others = name.split()
+    command = app.get_command(None, first)
+    assert (command.commands[others[0]] if others else command).name == name.split()[-1]
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
@@ -80,7 +87,7 @@ def test_version(cli):
         (["expotr"], "there is no command 'expotr'. Did you mean 'export'?"),
         (["sessions", "--nope"], "--nope"),
         (["sessions", "--limit", "-1", "--conversation-url", "a.db"], "--limit"),
-        (["sessions"], "no conversation store: give --conversation-url, or set PRAISON_CONVERSATION_URL"),
+        (["knowledge", "collections"], "no knowledge store: give --knowledge-url, or set PRAISON_KNOWLEDGE_URL"),
         (["sessions", "--conversation-url", "ada"], "'ada' is not a store URL"),
         (["sessions", "--conversation-url", "sqlitee:///a.db"], "Did you mean 'sqlite'?"),
         (["sessions", "--conversation-url", "a.db", "--table-prefix", "x; --"], "table_prefix must be"),
@@ -88,10 +95,11 @@ def test_version(cli):
         (["resume", "--session-id", "", "--conversation-url", "a.db"], "session_id must have 1 to 255 characters"),
         (["export", "--session-id", "", "--conversation-url", "a.db"], "session_id must have 1 to 255 characters"),
         (["run", " ", "--conversation-url", "a.db"], "the prompt is empty"),
-        (["run", "hello"], "no conversation store"),
+        (["resume"], "give either --session-id or --latest"),
+        (["resume", "--latest", "--session-id", "s"], "give either --session-id or --latest"),
+        (["resume", "--session-id", "s", "--user-id", "ada"], "--user-id and --agent-id go with --latest"),
+        (["resume", "--latset"], "Did you mean '--latest'?"),
         (["run", "hello", "--dry-run", "--session-id", "", "--conversation-url", "a.db"], "session_id must have"),
-        (["doctor"], "no store: give --conversation-url"),
-        (["status"], "no store: give --conversation-url"),
         (["migrate", "--adopt", "--down"], "--adopt goes with neither"),
         (["copy", "--from", "a.db", "--to", "a.db"], "the same store"),
         (["prune", "--conversation-url", "a.db"], "give --older-than, --keep-last or both"),

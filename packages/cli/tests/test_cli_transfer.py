@@ -189,7 +189,7 @@ def test_every_cut_is_noticed(lines, imported):
     # header, then s0 in 1-6, s1 in 7-12, s2 in 13-18, trailer
     assert [json.loads(line)["type"] for line in lines][1:7] == ["session", *["message"] * 4, "end"]
     error, there = imported(b"")
-    assert (error, there) == ("broken.jsonl was cut short behind line 0; whole sessions before it: 0", [])
+    assert (error, there) == ("broken.jsonl was cut short behind line 0; nothing of it was imported", [])
     error, there = imported(b"".join(lines[:1]))
     assert "cut short behind line 1" in error
     error, there = imported(b"".join(lines[:9]))

@@ -130,6 +130,25 @@ def test_writers_that_meet_share_one_commit(store):
     assert store.count_messages("s") == 21
 
 
+def test_writers_that_come_back_meet_again(store):
+    """Eight threads that write all the time share nearly every commit; the scheduler may spoil a round, not five."""
+    count, each = 8, 100
+
+    def write(thread, turn):
+        for number in range(each):
+            store.add_message("s", message(f"{turn}-{thread}-{number}"))
+
+    store.add_message("s", message("first"))
+    fewest = count * each
+    for turn in range(5):
+        statements = []
+        database_of(store)._writer[0].set_trace_callback(statements.append)
+        assert start(*(partial(write, thread, turn) for thread in range(count)))() == [None] * count
+        fewest = min(fewest, statements.count("COMMIT"))
+    assert fewest < 2 * each
+    assert store.count_messages("s") == 1 + 5 * count * each
+
+
 def test_a_refusal_in_a_shared_commit_is_its_own(store):
     with Halt(store) as halt:
         join = start(

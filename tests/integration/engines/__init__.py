@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import pkgutil
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def _kinds() -> dict[str, type[Engine]]:
     """The classes in the modules of this folder, by their names."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     found: list[Any] = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
-    return {kind.name: kind for kind in found if issubclass(kind, Engine) and kind is not Engine}
+    return {kind.name: kind for kind in found if issubclass(kind, Engine) and not inspect.isabstract(kind)}
 
 
 ENGINES = _kinds()

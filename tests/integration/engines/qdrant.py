@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
-from ._engine import PASSWORD, Engine, json_request
+from ._collections import CollectionsEngine
+from ._engine import PASSWORD, json_request
 from ._servers import Local
 
 
-class Qdrant(Engine):
+class Qdrant(CollectionsEngine):
     """Qdrant: its server, or ``qdrant_server``, which has the server's engine and the REST interface of the stores."""
 
     name = "qdrant"
@@ -27,6 +24,7 @@ class Qdrant(Engine):
     programs = (str(Path(__file__).parents[1] / "qdrant_server.py"),)
     system_user = "nobody"
     container_environment: ClassVar[dict[str, str]] = {"QDRANT__SERVICE__API_KEY": PASSWORD}
+    collections = "/collections"
     question = "GET /collections"
 
     @classmethod
@@ -63,20 +61,5 @@ class Qdrant(Engine):
         found = self.execute("GET /")[0][0]
         return f"{found['title']} {found['version']}"
 
-    def tables(self, prefix: str) -> list[str]:
-        """The names of the collections of a prefix."""
-        found = self.execute("GET /collections")[0][0]["result"]["collections"]
-        return [item["name"] for item in found if item["name"].startswith(prefix)]
-
-    def drop(self, prefix: str) -> None:
-        for name in self.tables(prefix):
-            self.execute(f"DELETE /collections/{name}")
-
-    @contextlib.contextmanager
-    def space(self) -> Iterator[dict[str, str]]:
-        if self.tables(""):
-            pytest.fail("the tests need a server without collections, because they delete them", pytrace=False)
-        try:
-            yield {"url": self.url}
-        finally:
-            self.drop("")
+    def names(self) -> list[str]:
+        return [item["name"] for item in self.execute("GET /collections")[0][0]["result"]["collections"]]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import pytest
+from ._collections import CollectionsEngine
+from ._engine import PASSWORD, USER, json_request
 
-from ._engine import PASSWORD, USER, Engine, json_request
 
-
-class Weaviate(Engine):
+class Weaviate(CollectionsEngine):
     """Weaviate, which is asked by REST and by gRPC."""
 
     name = "weaviate"
@@ -28,6 +25,7 @@ class Weaviate(Engine):
         "CLUSTER_HOSTNAME": "node1",
         "DISABLE_TELEMETRY": "true",
     }
+    collections = "/v1/schema"
     question = "GET /v1/schema"
 
     @classmethod
@@ -42,20 +40,5 @@ class Weaviate(Engine):
     def version(self) -> str:
         return f"Weaviate {self.execute('GET /v1/meta')[0][0]['version']}"
 
-    def tables(self, prefix: str) -> list[str]:
-        """The names of the collections of a prefix."""
-        found = self.execute("GET /v1/schema")[0][0]["classes"]
-        return [item["class"] for item in found if item["class"].startswith(prefix)]
-
-    def drop(self, prefix: str) -> None:
-        for name in self.tables(prefix):
-            self.execute(f"DELETE /v1/schema/{name}")
-
-    @contextlib.contextmanager
-    def space(self) -> Iterator[dict[str, str]]:
-        if self.tables(""):
-            pytest.fail("the tests need a server without collections, because they delete them", pytrace=False)
-        try:
-            yield {"url": self.url}
-        finally:
-            self.drop("")
+    def names(self) -> list[str]:
+        return [item["class"] for item in self.execute("GET /v1/schema")[0][0]["classes"]]

@@ -17,6 +17,8 @@ From then on, in this process:
   ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
   project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
   classes of that package stay as they are.
+* ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
+  with ``memory=True``, whatever the release of praisonaiagents takes by itself.
 
 No file of another distribution is written. Objects that were taken from the replaced modules before stay what they are.
 """
@@ -42,6 +44,7 @@ __all__ = ["install"]
 
 _OWN = "praisonai_persistence"
 _ROOT = "praisonai"
+_AGENT = "praisonaiagents.agent.agent"
 _AGENTS_SESSION = "praisonaiagents.session"
 _PATCHED = {
     _AGENTS_SESSION: (
@@ -137,7 +140,9 @@ class _Finder(MetaPathFinder):
         own = _names.target(fullname)
         if own is not None and not _stays(fullname, path):
             return _alias(fullname, own, path)
-        if fullname.startswith(_AGENTS_SESSION) and fullname.count(".") <= 2 and _has_sessions():
+        if fullname == _AGENT or (
+            fullname.startswith(_AGENTS_SESSION) and fullname.count(".") <= 2 and _has_sessions()
+        ):
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None:
@@ -186,6 +191,9 @@ def _has_sessions() -> bool:
 
 
 def _patch(module: ModuleType) -> None:
+    if module.__name__ == _AGENT:
+        import_module(f"{_OWN}.compat._agents").adapt(module)
+        return
     sessions = import_module(f"{_OWN}.compat._sessions")
     for name in _PATCHED.get(module.__name__, ()):
         own = getattr(sessions, name)
@@ -208,7 +216,7 @@ def install() -> None:
             del sys.modules[name]
             package, _, attribute = name.rpartition(".")
             sys.modules.get(package, module).__dict__.pop(attribute, None)
-        elif name in _PATCHED and _has_sessions():
+        elif name == _AGENT or (name in _PATCHED and _has_sessions()):
             _patch(module)
 
 

@@ -14,12 +14,15 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
+from praisonai_persistence._custom_methods import driven
 from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, Backend, backend_of
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from praisonai_persistence.steps import Steps
 
 __all__ = ["IgnoredArgumentWarning", "adapted", "store_class"]
 
@@ -204,7 +207,7 @@ def _methods(kind: str, row: Backend, base: Any) -> dict[str, Callable[..., Any]
     asynchronous = inspect.iscoroutinefunction(base.close)
     made: dict[str, Callable[..., Any]] = {"init": _async_init if asynchronous else _init}
     if kind == "conversation":
-        made["get_messages"] = _paged_async(base) if asynchronous else _paged(base)
+        made["get_messages"] = driven(_paged(base), asynchronous=asynchronous)
         made["clear_session"] = _async_clear_session if asynchronous else _clear_session
     if kind == "knowledge" and not asynchronous:
         made["delete_collection"] = _deleting(base)
@@ -267,29 +270,11 @@ def _paged(base: Any) -> Callable[..., Any]:
         after: float | None = None,
         offset: int | None = None,
         **cursors: int | None,
-    ) -> Any:
+    ) -> Steps[Any]:
         """Return messages, oldest first; with ``offset`` a page, counted from the oldest, else the latest ``limit``."""
         if offset is None:
-            return base.get_messages(self, session_id, limit, before, after, **cursors)
-        return _page(base.get_messages(self, session_id, None, before, after, **cursors), limit, offset)
-
-    return get_messages
-
-
-def _paged_async(base: Any) -> Callable[..., Any]:
-    async def get_messages(
-        self: Any,
-        session_id: str,
-        limit: int | None = None,
-        before: float | None = None,
-        after: float | None = None,
-        offset: int | None = None,
-        **cursors: int | None,
-    ) -> Any:
-        """Return messages, oldest first; with ``offset`` a page, counted from the oldest, else the latest ``limit``."""
-        if offset is None:
-            return await base.get_messages(self, session_id, limit, before, after, **cursors)
-        return _page(await base.get_messages(self, session_id, None, before, after, **cursors), limit, offset)
+            return (yield base.get_messages(self, session_id, limit, before, after, **cursors))
+        return _page((yield base.get_messages(self, session_id, None, before, after, **cursors)), limit, offset)
 
     return get_messages
 

@@ -1,8 +1,8 @@
-"""Clients and their lives: what a backend says about its client, and everything that is done with it.
+"""Drivers: what a backend says about its client, and the runners that open, use and close the client.
 
-A backend derives from [Driver][]: how its client is opened and closed, and what its errors mean. [make_runner][]
-returns the runner that does the rest, for sync or for async callers. [Options][] describes what a store can be given,
-and reads it from a URL and from keywords. Each name is loaded on first use.
+A backend derives from [Driver][] and says how its client is opened and closed, and what its errors mean.
+[make_runner][] returns the runner that does the rest, for sync or for async callers. [Options][] declares the options
+of a store, and reads them from a URL and from keywords. Each name is loaded on first use.
 """
 
 from __future__ import annotations

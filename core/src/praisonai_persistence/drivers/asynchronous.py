@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import inspect
 import threading
@@ -13,8 +12,19 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence.drivers._async_clients import (
+    CLOSING,
+    HeldAsync,
+    OnLoop,
+    abandon,
+    close_at_end_of_loop,
+    dispose,
+    let_go_of_all,
+    let_go_of_left,
+    within,
+)
 from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, is_loaded, load, ours
-from praisonai_persistence.drivers.shared import inherited, let_go
+from praisonai_persistence.drivers.shared import inherited
 from praisonai_persistence.errors import (
     BackendError,
     PersistenceError,
@@ -25,7 +35,7 @@ from praisonai_persistence.steps import Pause, is_write, run_async
 from praisonai_persistence.stores.runners import AsyncRunner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.steps import Steps
@@ -37,49 +47,6 @@ T = TypeVar("T")
 
 _LOOK = 0.05
 """Seconds between two looks whether another loop is still there."""
-_FAREWELL = 5.0
-"""Seconds at the most to close a client in, and to wait for a call that was called off."""
-
-
-class _Held:
-    """An open client.
-
-    Attributes:
-        client: the driver's.
-        uses: how many operations are at work on it.
-        broken: a request was not answered in time, or called off: its state is not known.
-        ended: no operation begins on it any more.
-    """
-
-    def __init__(self, client: Any = None) -> None:
-        self.client = client
-        self.uses = 0
-        self.broken = self.ended = False
-
-
-class _Here:
-    """What belongs to one event loop.
-
-    Attributes:
-        loop: the loop.
-        held: the client, once it is open.
-        calls: the tasks of the calls that are under way.
-        opening: held by whoever opens the client.
-        turn: held by those who take turns.
-        attempts: how often somebody has tried to open a client.
-        failure: the number of the last attempt, and its error, if it failed.
-        guard: closes the client when the loop ends.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.held: _Held | None = None
-        self.calls: set[asyncio.Task[Any]] = set()
-        self.opening = asyncio.Lock()
-        self.turn = asyncio.Lock()
-        self.attempts = 0
-        self.failure: tuple[int, PersistenceError] | None = None
-        self.guard: AsyncGenerator[None, None] | None = None
 
 
 class AsyncDriverRunner(AsyncRunner):
@@ -101,8 +68,8 @@ class AsyncDriverRunner(AsyncRunner):
         renew_in_child(self)
 
     def _fresh(self) -> None:
-        self._heres: dict[asyncio.AbstractEventLoop, _Here] = {}
-        self._at_end = weakref.finalize(self, _let_go_of_all, self._driver, self._heres)
+        self._heres: dict[asyncio.AbstractEventLoop, OnLoop] = {}
+        self._at_end = weakref.finalize(self, let_go_of_all, self._driver, self._heres)
 
     def _renew(self) -> None:
         self._at_end.detach()
@@ -127,14 +94,14 @@ class AsyncDriverRunner(AsyncRunner):
     async def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
 
-        async def call(here: _Here) -> T:
+        async def call(here: OnLoop) -> T:
             return await self._attempts(here, operation, *args, **kwargs)
 
         return await self._begin(call)
 
     # ----------------------------------------------------------------------------------------------------------- calls
 
-    async def _begin(self, call: Callable[[_Here], Coroutine[Any, Any, T]]) -> T:
+    async def _begin(self, call: Callable[[OnLoop], Coroutine[Any, Any, T]]) -> T:
         if self._closed:
             raise StoreClosedError("this store is closed")
         here = self._here()
@@ -150,9 +117,9 @@ class AsyncDriverRunner(AsyncRunner):
                 task.exception()  # so that nobody complains that it was not looked at
             raise
 
-    async def _call_off(self, here: _Here, task: asyncio.Task[Any]) -> None:
+    async def _call_off(self, here: OnLoop, task: asyncio.Task[Any]) -> None:
         """Wait for the end of a call whose caller was cancelled; for how long is limited."""
-        for seconds in (self._grace, _FAREWELL):
+        for seconds in (self._grace, CLOSING):
             end = here.loop.time() + seconds
             while not task.done() and here.loop.time() < end:
                 try:
@@ -167,7 +134,7 @@ class AsyncDriverRunner(AsyncRunner):
                 here.held.broken = True
             task.cancel()
 
-    def _here(self) -> _Here:
+    def _here(self) -> OnLoop:
         loop = asyncio.get_running_loop()
         here = self._heres.get(loop)
         if here is None:
@@ -176,21 +143,21 @@ class AsyncDriverRunner(AsyncRunner):
                     f"{self._driver.where} does not survive a fork: start processes with 'spawn', or open the store in "
                     f"the child only"
                 )
-            _let_go_of_left()
+            let_go_of_left()
             for other, its in list(self._heres.items()):
                 if other.is_closed():  # what belongs to it cannot be closed any more, only let go of
                     self._heres.pop(other, None)
-                    _abandon(self._driver, its.held)
-            here = self._heres[loop] = _Here(loop)
+                    abandon(self._driver, its.held)
+            here = self._heres[loop] = OnLoop(loop)
         return here
 
-    async def _guarded(self, here: _Here) -> None:
-        """Have the client closed when the loop's asynchronous generators are shut down, as ``asyncio.run`` does."""
+    async def _guarded(self, here: OnLoop) -> None:
+        """Have the client closed when the loop ends: ``asyncio.run`` shuts its asynchronous generators down then."""
         if here.guard is None:
-            here.guard = _until_the_end(self._driver, self._heres, here)
+            here.guard = close_at_end_of_loop(self._driver, self._heres, here)
             await here.guard.asend(None)  # does not wait
 
-    async def _attempts(self, here: _Here, operation: Callable[P, Steps[T]], *args: Any, **kwargs: Any) -> T:
+    async def _attempts(self, here: OnLoop, operation: Callable[P, Steps[T]], *args: Any, **kwargs: Any) -> T:
         write = is_write(operation)
         turns = self._driver.turns
         repeated = False
@@ -209,7 +176,7 @@ class AsyncDriverRunner(AsyncRunner):
             finally:
                 held.uses -= 1
                 if held.ended and not held.uses:
-                    _abandon(self._driver, held)
+                    abandon(self._driver, held)
 
     def _repeats(self, error: PersistenceError, write: bool) -> bool:
         try:
@@ -218,7 +185,7 @@ class AsyncDriverRunner(AsyncRunner):
             raise ours(self._driver, failed, "repeats()") from failed
 
     async def _operate(
-        self, here: _Here, held: _Held, write: bool, operation: Callable[..., Steps[T]], *args: Any, **kwargs: Any
+        self, here: OnLoop, held: HeldAsync, write: bool, operation: Callable[..., Steps[T]], *args: Any, **kwargs: Any
     ) -> T:
         driver, hook = self._driver, "begin()"
         try:
@@ -236,7 +203,7 @@ class AsyncDriverRunner(AsyncRunner):
                     try:
                         answer = driver.perform(on, request)
                         if inspect.isawaitable(answer):
-                            answer = await _within(driver, held, driver.timeout, answer)
+                            answer = await within(driver, held, driver.timeout, answer)
                     except PersistenceError:
                         raise
                     except Exception as error:
@@ -256,7 +223,7 @@ class AsyncDriverRunner(AsyncRunner):
 
     # ------------------------------------------------------------------------------------------------------ connecting
 
-    async def _connected(self, here: _Here) -> _Held:
+    async def _connected(self, here: OnLoop) -> HeldAsync:
         held = here.held
         if held is not None and not held.broken:
             return held
@@ -268,7 +235,7 @@ class AsyncDriverRunner(AsyncRunner):
             if held is not None and held.broken:
                 here.held, held.ended = None, True
                 if not held.uses:  # else its last user does it
-                    _abandon(self._driver, held)
+                    abandon(self._driver, held)
             if here.held is None:
                 if here.failure is not None and here.failure[0] > arrived:
                     # Somebody has tried since, in vain: the next in the queue does not wait for as long again.
@@ -283,8 +250,8 @@ class AsyncDriverRunner(AsyncRunner):
                 here.failure = None
             return here.held
 
-    async def _open(self, here: _Here) -> _Held:
-        driver, held = self._driver, _Held()
+    async def _open(self, here: OnLoop) -> HeldAsync:
+        driver, held = self._driver, HeldAsync()
         check_exists(driver)
         if driver.given is not None:
             held.client = driver.given
@@ -293,7 +260,7 @@ class AsyncDriverRunner(AsyncRunner):
             try:
                 client = driver.open(Deadline(driver.connect_timeout, driver.where))
                 if inspect.isawaitable(client):
-                    client = await _within(driver, held, driver.connect_timeout, client)
+                    client = await within(driver, held, driver.connect_timeout, client)
             except PersistenceError:
                 raise
             except Exception as error:
@@ -308,15 +275,15 @@ class AsyncDriverRunner(AsyncRunner):
             if probe is not None:
                 iter(probe)
         except Exception as error:
-            await _dispose(self._driver, held)
+            await dispose(self._driver, held)
             if from_outside(driver, error):
                 raise
             raise ours(driver, error, "probe()") from error
         if probe is not None:
             try:
-                await _within(driver, held, driver.connect_timeout, self._operate(here, held, True, lambda: probe))
+                await within(driver, held, driver.connect_timeout, self._operate(here, held, True, lambda: probe))
             except BaseException:
-                await _dispose(self._driver, held)
+                await dispose(self._driver, held)
                 raise
         return held
 
@@ -331,11 +298,11 @@ class AsyncDriverRunner(AsyncRunner):
                 await self._end(its)
             elif loop.is_closed() or not loop.is_running():
                 self._heres.pop(loop, None)
-                _abandon(self._driver, its.held)
+                abandon(self._driver, its.held)
             else:
                 await self._end_there(its)
 
-    async def _end_there(self, here: _Here) -> None:
+    async def _end_there(self, here: OnLoop) -> None:
         """End what belongs to another loop, which does it; or let go of it when that loop stops meanwhile."""
         own, ended, ending = asyncio.get_running_loop(), asyncio.Event(), self._end(here)
 
@@ -354,21 +321,18 @@ class AsyncDriverRunner(AsyncRunner):
         if here.loop.is_closed():
             ending.close()
         self._heres.pop(here.loop, None)
-        _abandon(self._driver, here.held)
+        abandon(self._driver, here.held)
 
-    async def _end(self, here: _Here) -> None:
+    async def _end(self, here: OnLoop) -> None:
         own = asyncio.current_task()
         while calls := [task for task in here.calls if task is not own]:
             await asyncio.wait(calls)
         self._heres.pop(here.loop, None)
         held, here.held = here.held, None
         if held is not None:
-            await _dispose(self._driver, held)
+            await dispose(self._driver, held)
         if here.guard is not None:
             await here.guard.aclose()
-
-
-# What has to work without the runner, which may have been dropped.
 
 
 async def _load(driver: Driver) -> None:
@@ -393,116 +357,3 @@ async def _load(driver: Driver) -> None:
     except RuntimeError:  # the interpreter is shutting down
         work()
     await asyncio.wrap_future(job)
-
-
-async def _within(driver: Driver, held: _Held, seconds: float, answer: Any) -> Any:
-    """Await an answer of the client, for so long at the most, and as long again, up to 5 seconds, for what ends it."""
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    late = 0
-    alarm: asyncio.TimerHandle
-
-    def stop() -> None:
-        nonlocal late, alarm
-        late += 1
-        held.broken = True
-        if task is not None:
-            task.cancel()
-        alarm = loop.call_later(min(seconds, _FAREWELL), stop)
-
-    # A call that is called off hears of it itself: no need for a task of its own, as wait_for makes.
-    alarm = loop.call_later(seconds, stop)
-    try:
-        return await answer
-    except asyncio.CancelledError:
-        if late:
-            raise Deadline(seconds, driver.where).missed() from None
-        raise
-    finally:
-        alarm.cancel()
-        for _ in range(late):
-            _uncancel(task)
-
-
-async def _dispose(driver: Driver, held: _Held) -> None:
-    """Close a client, or let go of it if its state is not known."""
-    if held.broken:
-        _abandon(driver, held)
-    elif driver.given is None:
-        client, held.client = held.client, None
-        try:
-            closing = driver.close(client)
-            if inspect.isawaitable(closing):
-                await _within(driver, held, _FAREWELL, closing)
-        except (asyncio.CancelledError, GeneratorExit):  # this loop ends in the middle of it
-            let_go(driver, client, abandon=True)
-            raise
-        except Exception as error:
-            if from_outside(driver, error):
-                raise
-
-
-def _abandon(driver: Driver, held: _Held | None) -> None:
-    if held is not None and held.client is not None and driver.given is None:
-        client, held.client = held.client, None
-        let_go(driver, client, abandon=True)
-
-
-async def _until_the_end(
-    driver: Driver, heres: dict[asyncio.AbstractEventLoop, _Here], here: _Here
-) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        if heres.get(here.loop) is here:
-            del heres[here.loop]
-        held, here.held = here.held, None
-        if held is not None:
-            try:
-                await _dispose(driver, held)
-            finally:
-                _left.pop(held, None)
-
-
-_left: dict[_Held, tuple[Driver, asyncio.AbstractEventLoop]] = {}
-"""Clients of stores that were dropped while the loop ran. Their guards close them, unless the loop stops before."""
-
-
-def _let_go_of_all(driver: Driver, heres: dict[asyncio.AbstractEventLoop, _Here]) -> None:
-    """Let go of what a runner has left that was dropped, or is still there at the end of the process."""
-    for loop, here in list(heres.items()):
-        heres.pop(loop, None)
-        if not loop.is_running():
-            held, here.held = here.held, None
-            _abandon(driver, held)
-        elif here.held is not None:
-            _left[here.held] = driver, loop
-    _let_go_of_left()
-
-
-def _let_go_of_left(*, end: bool = False) -> None:
-    """Let go of the clients whose loops were closed; at the end of the process of all whose loops do not run."""
-    for held, (driver, loop) in list(_left.items()):
-        if loop.is_closed() or (end and not loop.is_running()):
-            _left.pop(held, None)
-            _abandon(driver, held)
-
-
-class _LeftByParent:
-    """In a child, what is left is the parent's."""
-
-    def _renew(self) -> None:
-        inherited.append(dict(_left))
-        _left.clear()
-
-
-_left_by_parent = _LeftByParent()
-renew_in_child(_left_by_parent)
-atexit.register(_let_go_of_left, end=True)
-
-
-def _uncancel(task: asyncio.Task[Any] | None) -> None:
-    """Take back a cancellation that was ours (Python 3.11 counts them)."""
-    uncancel = getattr(task, "uncancel", None)
-    if uncancel is not None:
-        uncancel()

@@ -31,7 +31,7 @@ GRACE = 10.0
 
 
 class Deadline:
-    """A moment until which something has to be done.
+    """A point in time by which something has to be done.
 
     Args:
         seconds: from now on.
@@ -49,7 +49,7 @@ class Deadline:
         """Return the seconds that are left, more than 0.
 
         Raises:
-            ConnectionFailedError: none are.
+            ConnectionFailedError: no time is left.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -73,17 +73,17 @@ class Driver(Single):
     """
 
     where: str = "the engine"
-    """What errors call the place, without a secret: ``the Qdrant server at db:6333``."""
+    """The name of the place in errors, without secrets: ``the Qdrant server at db:6333``."""
     place: Hashable | None = None
-    """Stores of one process whose drivers are of one class and have the same place share one client, as embedded
-    engines need it. None: a client for each store (and for each event loop of an async store)."""
+    """Drivers of one class with equal places share one client in a process, as embedded engines require. None: a client
+    for each store (and for each event loop of an async store)."""
     path: str | None = None
-    """The file or folder of an embedded engine. If it was removed or replaced, the client is opened anew (L09)."""
+    """The file or folder of an embedded engine. If it is removed or replaced, the client is reopened (L09)."""
     forks: Literal["reopen", "refuse"] = "reopen"
-    """What a forked child does that inherited an open client: open its own, or refuse with a typed error (L06)."""
+    """What a forked child with an inherited client does: open its own, or refuse with a typed error (L06)."""
     interrupts: Literal["reopen", "keep"] = "reopen"
-    """What becomes of the client when an exception came from outside in the middle of an operation: it is replaced, or
-    it stays, because the data are in its memory."""
+    """What happens to the client when an exception from outside interrupts an operation: it is replaced (``reopen``),
+    or kept, because the data are in its memory (``keep``)."""
     turns: Literal["none", "writes", "all"] = "none"
     """Which operations of the stores that share a client run one after the other."""
     lock_file: str | None = None
@@ -91,43 +91,43 @@ class Driver(Single):
     lock_timeout: float = 60.0
     """Seconds to wait for that lock."""
     reentrant: bool = False
-    """Whether a call may be made in the middle of another call of its thread (from a ``__del__``, a signal handler). If
-    not, it is refused with ``UnsupportedOperationError`` (L08)."""
+    """Whether a thread may make a call in the middle of another one (from a ``__del__``, a signal handler). If not, the
+    inner call is refused with ``UnsupportedOperationError`` (L08)."""
     asynchronous: bool = False
     """Whether the client is an async one."""
     given: Any = None
     """A client that the caller handed in: used, never closed. None: ``open`` makes one."""
     connect_timeout: float = 10.0
-    """Seconds to connect in, the probe included."""
+    """Seconds to connect, the probe included."""
     timeout: float = 30.0
-    """Seconds in which a request has to be answered. The driver of a sync client hands this to its client; for an async
-    client the runner sees to it as well."""
+    """Seconds within which a request must be answered. A driver passes this to its client. For async clients the runner
+    enforces it as well."""
     imports: ClassVar[tuple[str, ...]] = ()
-    """Modules that ``open`` needs and that take long to import. They are imported before its time begins to run, on a
-    thread of their own, so that an event loop does not stand still meanwhile."""
+    """Modules that ``open`` needs and that take long to import. They are imported on a separate thread, which does not
+    block the event loop, and before ``connect_timeout`` starts to count."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Names of the packages whose exceptions the client raises: ``("qdrant_client", "httpx")``. Those of Python's own
     library count as well. Any other exception comes from outside, such as a time limit of the caller's task queue, and
-    is passed on as it is (L03)."""
+    reaches the caller unchanged (L03)."""
 
     must_exist = False
-    """Whether nothing may be made where nothing is. Set by the runner; a ``probe`` that makes a schema raises
-    ``StoreNotFoundError`` instead where there is none."""
+    """Whether the store must exist already, so that nothing may be created. Set by the runner. A ``probe`` that would
+    create a schema then raises ``StoreNotFoundError``."""
 
     def exists(self) -> bool:
-        """Whether there is anything that could be opened, asked where a store must exist. It makes nothing.
+        """Whether the store exists. Called before ``open`` if it must exist; creates nothing.
 
-        By default whether there is something at ``path``. An engine that makes itself at home in any folder looks for
-        a file of its own there. On a server there is nothing to look for, unless ``open`` or ``probe`` make something.
+        By default whether something is at ``path``. An engine that would create its files in any folder looks for one
+        of them. With a server there is nothing to check, unless ``open`` or ``probe`` create something there.
         """
         return self.path is None or os.path.exists(self.path)
 
     def open(self, deadline: Deadline) -> Any:
         """Open the client.
 
-        A coroutine that opens in several steps is told when it takes too long, or when nobody wants the client any
-        more, by an ``asyncio.CancelledError`` at its ``await``. What it has opened by then only it knows, so it closes
-        that itself, in 5 seconds or in the time that it had if that was less::
+        A coroutine that takes too long, or whose client is no longer wanted, gets an ``asyncio.CancelledError`` at its
+        ``await``. It must then close what it has opened so far, within 5 seconds, or ``connect_timeout`` if that is
+        less::
 
             client = Client(self.address)
             try:
@@ -138,7 +138,7 @@ class Driver(Single):
             return client
 
         Args:
-            deadline: until when.
+            deadline: by when it has to be open.
 
         Raises:
             ConnectionFailedError: the engine cannot be reached or refuses us. Other errors go through ``translate``.
@@ -146,40 +146,46 @@ class Driver(Single):
         raise NotImplementedError(f"{type(self).__name__} has no open()")
 
     def close(self, client: Any) -> Any:
-        """Close the client; nobody uses it any more. What fails here is ignored."""
+        """Close the client, which is no longer in use. Errors are ignored."""
 
     def abandon(self, client: Any) -> None:
-        """Let go of a client in a forked child, after an interrupt, or when its event loop has ended.
+        """Drop a client without closing it: in a forked child, after an interrupt, or when its event loop has ended.
 
-        Nothing may be said to the server, which would end the parent's session, and nothing may block. By default the
-        reference is dropped.
+        Nothing may be sent to the server, which would end the parent's session, and nothing may block. By default only
+        the reference is dropped.
         """
 
     def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
         """Return a context around one operation: a transaction, or a connection of the client's own pool.
 
-        What the context manager returns is what the steps work on; by default it is the client. A context ends with the
-        operation's exception, or None to commit.
+        The requests of the steps are done on what entering the context returns; by default that is the client. On exit
+        the context gets the operation's exception, or None, which means to commit.
         """
         return contextlib.nullcontext(client)
 
     def perform(self, on: Any, request: Any) -> Any:
-        """Do what a step yielded; by default the request is a function of what ``begin`` gave."""
+        """Do a request that the steps yielded; by default a function, which is called with ``on``.
+
+        Args:
+            on: what entering the context of ``begin`` returned.
+            request: what the steps yielded.
+        """
         return request(on)
 
     def probe(self) -> Steps[None] | None:
-        """Return steps for the first connection of a store: to look at the server, to make a schema. None: none."""
+        """Return steps to run once on a new client: to check the server, to create a schema. None: no steps."""
         return None
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        """Return a client's error in our words, without its text, which may quote what was to be stored.
+        """Return the ``PersistenceError`` for an error of the client.
 
-        None: a ``BackendError`` that holds the error's class.
+        It must not hold the error's text, which may quote what was to be stored. None: it becomes a ``BackendError``
+        that names the error's class.
         """
         return None
 
     def spoiled(self, client: Any) -> bool:
-        """Whether a client is of no more use after an operation that failed; then the next call opens another.
+        """Whether a client is unusable after a failed operation; the next call then opens another.
 
         Asked of a sync client after each failure, for engines that roll back their files, but not their memory, and for
         clients that do not notice that a connection is dead.
@@ -187,15 +193,15 @@ class Driver(Single):
         return False
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
-        """Whether an operation that failed may be done once more; ``error.__cause__`` is the client's error."""
+        """Whether a failed operation may be run once more; ``error.__cause__`` is the client's error."""
         return False
 
 
 def check_exists(driver: Driver) -> None:
-    """See that there is something to open, if there must be.
+    """Check that the store exists, if it must.
 
     Raises:
-        StoreNotFoundError: there is not.
+        StoreNotFoundError: it does not.
     """
     if not driver.must_exist:
         return
@@ -235,7 +241,7 @@ def load(driver: Driver) -> None:
 
 
 def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:
-    """Return an error of the client in our words."""
+    """Return the ``PersistenceError`` for an error of the client."""
     if isinstance(error, PersistenceError):
         return error
     try:

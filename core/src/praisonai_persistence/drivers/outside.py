@@ -1,7 +1,7 @@
-"""What was raised into a call from outside: by a signal handler, a soft time limit, Ctrl-C, a trace function.
+"""Exceptions raised into a call from outside: by a signal handler, a soft time limit, Ctrl-C, a trace function.
 
-It must reach the caller as it is (L03), whatever its class, and also when the client hid it in an error of its own. The
-client's own errors become ours.
+They must reach the caller unchanged (L03), whatever their class, even if the client wrapped them in errors of its own.
+The client's own errors become subclasses of ``PersistenceError``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.background import Background, in_background
+from praisonai_persistence.drivers.background import Background, acting_for, in_background
 from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,
@@ -47,10 +47,10 @@ class Held:
         broken: an exception came from outside during a call, so the client's state is not known.
         turn: held by those who take turns.
         closing: closes the client, once that has begun.
-        corpse: the client until it is closed.
+        unclosed: holds the client until it is closed.
     """
 
-    __slots__ = ("broken", "calls", "client", "closing", "corpse", "ended", "identity", "turn")
+    __slots__ = ("broken", "calls", "client", "closing", "ended", "identity", "turn", "unclosed")
 
     def __init__(self, client: Any, identity: tuple[int, int] | None) -> None:
         self.client = client
@@ -59,15 +59,15 @@ class Held:
         self.ended = self.broken = False
         self.turn = threading.Lock()
         self.closing: Background | None = None
-        self.corpse = [client]  # whoever takes it out closes the client, so that it is closed once
+        self.unclosed = [client]  # whoever takes it out closes the client, so that it is closed once
 
     def in_call(self) -> bool:
         """Whether this thread is in a call."""
-        me = threading.get_ident()
+        me = acting_for()
         return any(ident == me and lock.locked() for lock, (ident, _) in list(self.calls.items()))
 
-    def bury(self, driver: Driver, *, wait: bool = True) -> None:
-        """Close the client, if it has ended and nobody has a call on it. Harmless when repeated.
+    def close_if_idle(self, driver: Driver, *, wait: bool = True) -> None:
+        """Close the client, if it has ended and no call is under way on it. Harmless when repeated.
 
         Args:
             driver: that opened it.
@@ -84,7 +84,7 @@ class Held:
 
     def _close(self, driver: Driver) -> None:
         try:
-            client = self.corpse.pop()
+            client = self.unclosed.pop()
         except IndexError:
             return
         if driver.given is None:
@@ -93,16 +93,16 @@ class Held:
             let_go(driver, client, abandon=self.broken and driver.place is None)
 
     def wait(self, runner: object = None, until: float | None = None) -> bool:
-        """Wait for the calls that are under way (of a runner); not for those that this thread is in.
+        """Wait for the calls that are under way, except for those of this thread.
 
         Args:
-            runner: None: of all.
+            runner: wait for its calls only; None: for all.
             until: the latest, by ``time.monotonic()``; None: no limit.
 
         Returns:
             Whether they have ended.
         """
-        me = threading.get_ident()
+        me = acting_for()
         for lock, (ident, owner) in list(self.calls.items()):
             if ident == me or runner not in (None, owner):
                 continue
@@ -117,7 +117,7 @@ class Held:
 
 
 def identity(path: str | None) -> tuple[int, int] | None:
-    """Return what tells a file or folder from another one in its place; None: there is none."""
+    """Return the device and inode, which tell a file or folder from another one in its place; None: there is none."""
     if path is None:
         return None
     import os
@@ -159,8 +159,8 @@ class Slot:
         inherited.extend(self._retired)
         self._retired, self._opening = [], None
         if held is not None:
-            inherited.append((held, held.corpse.copy()))
-            held.corpse.clear()
+            inherited.append((held, held.unclosed.copy()))
+            held.unclosed.clear()
             held.ended = self.forked = True
 
     def join(self, runner: object) -> None:
@@ -170,7 +170,7 @@ class Slot:
             self._users[ident] = weakref.ref(runner, lambda _: self._dropped(ident))
 
     def _dropped(self, ident: int) -> None:
-        """Have the client closed, but wait for nothing: this is called anywhere, by the garbage collector."""
+        """Have the client closed without waiting: the garbage collector calls this, in the middle of anything."""
         self._users.pop(ident, None)
         lock: Any = self.lock
         if self.busy():
@@ -182,14 +182,14 @@ class Slot:
                     held, driver = self.held, self._driver
                     if held is not None and driver is not None and not self.in_use():
                         held.ended = True  # and who opens it again waits until it is closed
-                        held.bury(driver, wait=False)
+                        held.close_if_idle(driver, wait=False)
         except BaseException:
             if lock._is_owned():  # interrupted just behind `acquire`
                 lock.release()
             raise
 
     def end(self, until: float) -> None:
-        """Close the client at the end of the process, when calls under way have ended, or it is late.
+        """Close the client at the end of the process, once the calls under way have ended. Not if that takes too long.
 
         Args:
             until: the latest, by ``time.monotonic()``.
@@ -199,7 +199,7 @@ class Slot:
             return
         held.ended = True
         if held.wait(until=until):
-            held.bury(driver, wait=False)
+            held.close_if_idle(driver, wait=False)
             if held.closing is not None:
                 held.closing.wait(max(0.0, until - time.monotonic()))
 
@@ -277,9 +277,9 @@ class Slot:
         return driver.path is not None and held.identity is not None and identity(driver.path) != held.identity
 
     def leave(self, driver: Driver, runner: object) -> None:
-        """Have a runner done with the client, which is closed when it was the last. Harmless when repeated.
+        """Remove a runner from the users of the client; the last one closes it. Harmless when repeated.
 
-        Not for a thread that is in a call itself.
+        Must not be called in the middle of a call of the same thread.
         """
         with self.lock:
             held = self.held
@@ -292,14 +292,14 @@ class Slot:
                 _forget(driver, self._place, self)
 
     def _replace(self, driver: Driver, held: Held) -> None:
-        """End a client that cannot be used any more; another one will be opened."""
+        """End a client that cannot be used any more, so that another one is opened."""
         if driver.place is None and held.broken:
             # Others may wait for a server still: the last of them lets go of the client.
-            self._retired = [each for each in self._retired if each.corpse]
+            self._retired = [each for each in self._retired if each.unclosed]
             self._retired.append(held)
             held.ended = True
             self.held = None
-            held.bury(driver)
+            held.close_if_idle(driver)
         else:
             self._end(driver, held)
 
@@ -307,12 +307,12 @@ class Slot:
         """Wait for the calls under way, then close the client."""
         held.ended = True
         held.wait()
-        held.bury(driver)
+        held.close_if_idle(driver)
         self.held = None
 
 
 def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> Held:
-    """Open a client; one that nobody else has is probed."""
+    """Open a client, and probe it if it is not shared."""
     try:
         client = driver.open(deadline) if driver.given is None else driver.given
     except PersistenceError:

@@ -43,8 +43,8 @@ class Outside(BaseException):
 class DriverRunner(Runner):
     """Runs operations on the client of a [Driver][], for sync callers. Safe to share between threads.
 
-    It connects once, with the first operation; keeps L01 to L03, L06, L08, L09 and L11; the driver's client keeps the
-    deadlines (L05).
+    It connects with the first operation, and implements L01 to L03, L06, L08, L09 and L11. The deadlines (L05) are kept
+    by the driver's client.
 
     Args:
         driver: says how to open the client, and what its errors mean.
@@ -272,7 +272,7 @@ class DriverRunner(Runner):
         slot.leave(self._driver, self)
 
     def _leave(self, held: Held) -> None:
-        held.bury(self._driver)
+        held.close_if_idle(self._driver)
         slot = self._slot
         if self._closed and slot is not None and slot.held is held and not held.in_call():
             ident = threading.get_ident()

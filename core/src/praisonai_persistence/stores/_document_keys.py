@@ -90,7 +90,7 @@ class Keys:
         return found
 
     def _live(self, key: str, now: float, text: bool = True) -> Steps[tuple[Document | None, str]]:
-        """Return the document of a key unless its time is up, and its text if that is wanted."""
+        """Return the document of a key unless it has expired, and its text if that is wanted."""
         attempts = Attempts("the key")
         while True:
             stored = yield from self.engine.read(self._key(key))

@@ -32,15 +32,15 @@ E = TypeVar("E")
 
 
 class ClaimedSteps(VectorSteps[C, E]):
-    """For engines that others write to as well, and that go wrong where two write one id at the same time.
+    """For engines with several writers, where two writes of one id at the same time go wrong.
 
-    Who writes first makes a claim on the ids, then reads all claims on them. Of two who claim one id, at least one
-    reads the claim of the other, because each writes before it reads; so at most one goes on alone. An insert then
-    looks once more whether the ids are taken. Who sees an older claim than its own withdraws and begins again; the
-    oldest waits for the others to end or to withdraw. So one of them always goes on.
+    A writer first writes a claim on the ids, then reads all claims on them. Of two writers that claim one id, at least
+    one reads the other's claim, because each writes before it reads. So at most one of them finds itself alone. An
+    insert then checks again whether the ids are taken. A writer that sees an older claim withdraws its own and starts
+    again. The writer of the oldest claim waits for the others to finish or to withdraw. So one of them always goes on.
 
-    A claim whose owner was killed stays. Who has seen one claim in its way for as long as that claim says (its lease)
-    removes it; no clocks are compared. An owner that writes for long renews its claim. Up to four requests lie between
+    The claim of a killed writer stays. A writer that has seen the same claim in its way for the claim's lease removes
+    it; no clocks are compared. An owner that writes for long renews its claim. Up to four requests lie between
     one claim and the next: to make it, to withdraw the one before, to write, to make the next. So a lease is five times
     the ``timeout``.
 

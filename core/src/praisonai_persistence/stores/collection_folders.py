@@ -6,6 +6,10 @@
 An empty prefix is written ``-``. A collection is there when its folder has its name, which it gets, and loses, in one
 step, however many files the engine makes or removes. The unique part tells an old collection from a new one of the same
 name.
+
+If ``<path>`` goes away in the middle of a write, the engine may make the folder of that collection once more, with no
+more in it than this write. So a folder that was made as a whole has a file in it that says so; without that it counts
+as half made, and as no collection.
 """
 
 from __future__ import annotations
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["CollectionFolders"]
+
+_WHOLE = "praisonai-whole"
+"""The file in a folder that was made as a whole."""
+_UNIQUE = "m"
+"""What unique parts begin with; those of folders that were made before there was that file are hexadecimal digits."""
 
 
 class CollectionFolders:
@@ -37,7 +46,14 @@ class CollectionFolders:
 
     def all(self) -> dict[str, str]:
         """Return the paths of the folders by the names of their collections."""
-        return {parts[1]: os.path.join(self.path, entry) for entry, parts in self._entries(3)}
+        found = ((os.path.join(self.path, entry), parts[1]) for entry, parts in self._entries(3))
+        return {name: path for path, name in found if self.is_there(path)}
+
+    @staticmethod
+    def is_there(path: str) -> bool:
+        """Whether a collection's folder is there, and whole."""
+        unique = os.path.basename(path).split(".")[2]
+        return os.path.exists(os.path.join(path, _WHOLE) if unique.startswith(_UNIQUE) else path)
 
     def make(self, collection: str, build: Callable[[str], None]) -> None:
         """Make a collection; the caller keeps other writers out.
@@ -47,8 +63,10 @@ class CollectionFolders:
             build: makes a folder of the name that it is given.
         """
         self._sweep()
-        unique = f"{uuid.uuid4().hex}{self._suffix}"
+        unique = f"{_UNIQUE}{uuid.uuid4().hex}{self._suffix}"
         build(f"{self._prefix}.{unique}")
+        whole = os.path.join(self.path, f"{self._prefix}.{unique}", _WHOLE)
+        os.close(os.open(whole, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self._rename(f"{self._prefix}.{unique}", f"{self._prefix}.{collection}.{unique}")
 
     def remove(self, path: str) -> None:
@@ -67,5 +85,6 @@ class CollectionFolders:
 
     def _sweep(self) -> None:
         """Remove what is half made or half removed; it may be a killed process' too."""
-        for entry, _ in self._entries(2):
+        halves = [entry for entry, _ in self._entries(3) if not self.is_there(os.path.join(self.path, entry))]
+        for entry in [*halves, *(entry for entry, _ in self._entries(2))]:
             shutil.rmtree(os.path.join(self.path, entry), ignore_errors=True)

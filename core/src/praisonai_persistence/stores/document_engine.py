@@ -163,7 +163,7 @@ class DocumentEngine(ABC):
 def expiry_of(document: Document) -> float | None:
     """Return the Unix time from which on an engine may delete a document by itself; None: it may not.
 
-    Documents that take part in a batch, or that have parts, may not be deleted so: the sweeping of the store does it.
+    It may not if the document takes part in a batch or has parts; the store's own sweeping deletes those.
     """
     if document.get("kind") is None or document["pending"] or document["owner"]:
         return None

@@ -25,10 +25,10 @@ class DocumentStateSteps(Keys, StateSteps):
     """The whole contract of state on the four operations of a [DocumentEngine][].
 
     **Documents.** One for each key, which holds the JSON text of its value or of all fields of its hash, and ``ends``,
-    the Unix time at which it expires, or None. Every write reads it, decides, and writes it by compare-and-set; when
-    somebody was faster, from the start. An expired document is invisible at once, and deleted by the next write of its
-    key, or by sweeping; an engine that expires documents itself may do so by
-    ``expiry_of``.
+    the Unix time at which it expires, or None. Every write reads the document, decides, and writes it by
+    compare-and-set. If somebody else wrote it meanwhile, the write starts again. An expired document is invisible at
+    once. It is deleted by the next write of its key, or by sweeping. An engine that deletes expired documents itself
+    may do so at the time that ``expiry_of`` returns.
 
     **Requests** of a call on keys that nobody else writes: 1 to read, 2 to write, whatever the operation;
     ``get_many`` 1 for each key; ``set_many`` and ``delete_many`` of n keys, which are all or none, 3n + 2, or 5 where

@@ -1,9 +1,9 @@
 """Runners: what stands between a store's steps and its driver.
 
-A runner owns the connections, the transaction around an operation, retries, and the end of it all. The stores of this
-package call nothing else.
+A runner owns the connections, the transaction around an operation, retries, and closing. The stores of this package
+call nothing else.
 
-What only async callers need, asyncio and pools of threads, is imported by them: that takes longer than all the rest.
+Only async runners import asyncio and thread pools, because that takes longer than all other imports here.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ __all__ = ["AsyncRunner", "AsyncStepStore", "DirectRunner", "Runner", "StepStore
 
 
 class Expecting:
-    """What runners of both modes know of whether the store must exist.
+    """Whether the store must exist, for runners of both modes.
 
     Attributes:
-        must_exist: whether nothing may be made where nothing is.
+        must_exist: whether a store that does not exist must not be created.
     """
 
     must_exist = False
 
     def expect_existing(self) -> None:
-        """Make nothing from now on where nothing is: see ``BaseStore.expect_existing``."""
+        """Do not create a store that does not exist, from now on; see ``BaseStore.expect_existing``."""
         self.must_exist = True
 
 
@@ -70,10 +70,10 @@ class Runner(Expecting, Single, ABC):
 
     @abstractmethod
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do an operation, whole or not at all, connecting first if need be.
+        """Run an operation, all of it or nothing, connecting first if need be.
 
-        ``steps.is_write(operation)`` tells whether it may change something. The operation may be started anew when it
-        is safe to repeat it.
+        ``steps.is_write(operation)`` tells whether it may change something. The operation may be started again
+        if it is safe to repeat.
         """
 
     @abstractmethod
@@ -169,7 +169,7 @@ class DirectRunner(Runner):
         self._under_way: dict[int, Any] = {}  # a lock for each thread, held by it during its operations
 
     def refuse_if_closed(self) -> None:
-        """Say so after ``close``.
+        """Raise an error after ``close``.
 
         Raises:
             StoreClosedError: it was called.

@@ -61,8 +61,8 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
 
     ``C`` is the engine's opened collection, ``E`` an expression of its filters. Candidates have their embeddings.
 
-    A collection that is not there may be told by a ``GoneError`` at any place. Where the collection had been opened
-    before, the operation then starts again with one that is opened anew.
+    Every method may raise ``GoneError`` if the collection does not exist. If the collection was opened by an earlier
+    call, the operation opens it again and starts from its beginning.
 
     Args:
         compiler: translates filters.
@@ -168,7 +168,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
         return CollectionNotFoundError(f"there is no collection {name!r}")
 
     def _on(self, name: str, fresh: bool, work: Callable[[C], Steps[T]]) -> Steps[T]:
-        """Do something on a collection; once more if it had been opened before and is there no more."""
+        """Do something on a collection; once more if an earlier call opened it and it is gone now."""
         if not fresh:
             try:
                 return (yield from work((yield from self._need(name))))
@@ -269,15 +269,15 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
 
 
 class MarkedSteps(VectorSteps[C, E]):
-    """For engines whose insert passes over ids that exist, without a word, and that others write to as well.
+    """For engines with several writers, whose insert skips ids that exist without saying so.
 
-    Each insert marks its documents, and looks afterwards whose marks stand there: those of another writer, who came
-    between, tell it, and what it has written itself is removed again. The mark is one of the [document_facts][] that
-    the engine stores.
+    Each insert marks its documents, and afterwards reads whose marks they have. If another writer's mark is among them,
+    that writer was first with these ids, and the insert removes what it has written itself. The mark is one of the
+    [document_facts][] that the engine stores.
 
     Args:
         compiler: translates filters.
-        shared: whether there may be other writers; without, nothing is marked.
+        shared: whether there may be other writers; if not, nothing is marked.
     """
 
     def __init__(self, compiler: Compiler[E], *, shared: bool) -> None:

@@ -8,7 +8,7 @@ __all__ = ["GoneError", "TakenError"]
 
 
 class GoneError(BackendError):
-    """The engine has no such collection, or has it no more."""
+    """The engine has no such collection, or no longer has it."""
 
 
 class TakenError(BackendError):

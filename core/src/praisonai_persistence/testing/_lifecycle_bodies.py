@@ -212,12 +212,29 @@ BIG: dict[str, Big] = {
         "a long pattern": lambda store, size: lambda: store.keys("*a" * (size // 2) + "b"),
         "a pattern of stars": lambda store, size: lambda: store.keys("*" * size),
         "a pattern of classes": lambda store, size: lambda: store.keys("*[a-z]?" * (size // 7)),
+        "brackets that never close": lambda store, size: lambda: store.keys("[" * size),
+        "stars and brackets that never close": lambda store, size: lambda: store.keys("*[" * (size // 2)),
+        "negated brackets that never close": lambda store, size: lambda: store.keys("*[!a-z\\" * (size // 6) + "\\]"),
+        "brackets in brackets": lambda store, size: lambda: store.keys("*" + "[[]" * (size // 3)),
+        "one class of many members": lambda store, size: lambda: store.keys("*[" + _text(size) + "]b"),
         "a deep value": lambda store, size: lambda: store.set("deep", _deep(size)),
     },
     "knowledge": {
         "many values of $in": lambda store, size: _search(store, {"kind": {"$in": [f"v{n}" for n in range(size)]}}),
         "many values of $nin": lambda store, size: _search(store, {"kind": {"$nin": list(range(size))}}),
-        "a wide $or": lambda store, size: _search(store, {"$or": [{"x": n} for n in range(size // 20)]}),
+        "texts of $nin": lambda store, size: _search(store, {"kind": {"$nin": [f"v{n}" for n in range(size)]}}),
+        "a wide $or": lambda store, size: _search(store, {"$or": [{"x": n} for n in range(size // 10)]}),
+        "a wide $or of keys": lambda store, size: _search(store, {"$or": [{f"k{n}": n} for n in range(size // 10)]}),
+        "a wide $and": lambda store, size: _search(store, {"$and": [{"x": {"$ne": n}} for n in range(size // 10)]}),
+        "a wide $and of bounds": lambda store, size: _search(
+            store, {"$and": [{f"k{n}": {"$gt": n}} for n in range(size // 10)]}
+        ),
+        "a wide $or to delete by": lambda store, size: (
+            lambda: store.delete("docs", filters={"$or": [{"x": n} for n in range(size // 10)]})
+        ),
+        "many values of $in to count": lambda store, size: (
+            lambda: store.count("docs", {"kind": {"$in": [f"v{n}" for n in range(size)]}})
+        ),
         "many keys of a filter": lambda store, size: _search(store, {f"k{n}": n for n in range(size // 20)}),
         "a long value": lambda store, size: _search(store, {"kind": _text(size)}),
         "a long prefix": lambda store, size: _search(store, {"kind": {"$startswith": _text(size)}}),
@@ -227,8 +244,11 @@ BIG: dict[str, Big] = {
             lambda: store.upsert("docs", [KnowledgeDocument("deep", "", [1.0, 0.0, 0.0], {"x": _deep(size)})])
         ),
         **{
-            f"49 levels of {operator}": lambda store, size, operator=operator: _search(store, _levels(operator, 49))  # type: ignore[misc]
+            f"{depth} levels of {operator}": lambda store, size, operator=operator, depth=depth: (  # type: ignore[misc]
+                _search(store, _levels(operator, depth))
+            )
             for operator in ("$and", "$or", "$not")
+            for depth in (49, 60, 10_000)
         },
     },
 }

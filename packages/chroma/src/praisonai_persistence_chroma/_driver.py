@@ -15,10 +15,13 @@ from urllib.parse import quote
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
 from praisonai_persistence.drivers.folders import take_folder
+from praisonai_persistence.drivers.guarded import while_there
+from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
@@ -63,6 +66,7 @@ class Client(NamedTuple):
     chroma: Any
     opened: dict[str, Any]
     large: dict[Any, list[bool]]
+    folder: tuple[int, int] | None  # the identity of the place's
 
 
 class Place(NamedTuple):
@@ -71,6 +75,7 @@ class Place(NamedTuple):
     clients: dict[tuple[str, str], Client]
     opening: threading.Lock  # Chroma's own table of engines has none for this
     lock: FileLock | None
+    folder: tuple[int, int] | None  # its identity
 
 
 class ChromaDriver(Driver):
@@ -102,7 +107,7 @@ class ChromaDriver(Driver):
     def open(self, deadline: Deadline) -> Place:
         instead = "for more, start a server (chroma run --path ...)"
         lock = None if self.path is None else take_folder(self.path, "praisonai.lock", instead)
-        place = Place({}, threading.Lock(), lock)
+        place = Place({}, threading.Lock(), lock, identity(self.path))
         try:
             self._client(place)
         except BaseException:
@@ -119,9 +124,20 @@ class ChromaDriver(Driver):
     def _client(self, place: Place) -> Client:
         with place.opening:
             if self._key not in place.clients:
-                chroma = self._embed() if self._options.host is None else self._reach(self._options.host)
-                place.clients[self._key] = Client(chroma, {}, {})
+                host = self._options.host
+                chroma = self._guard(self._embed, place.folder) if host is None else self._reach(host)
+                place.clients[self._key] = Client(chroma, {}, {}, place.folder)
             return place.clients[self._key]
+
+    def perform(self, on: Client, request: Callable[[Client], Any]) -> Any:
+        return self._guard(lambda: request(on), on.folder)
+
+    def _guard(self, call: Callable[[], Any], folder: tuple[int, int] | None) -> Any:
+        """Do a call, which may never return when the folder has gone."""
+        return call() if self.path is None else while_there(call, self.path, folder, self.where)
+
+    def spoiled(self, place: Place) -> bool:
+        return identity(self.path) != place.folder
 
     def _reach(self, host: str) -> Any:
         import chromadb
@@ -174,7 +190,7 @@ class ChromaDriver(Driver):
         try:
             for client in place.clients.values():
                 sessions = _sessions(client.chroma)
-                client.chroma.close()
+                self._guard(client.chroma.close, place.folder)
                 for session in sessions:  # which Chroma leaves open
                     session.close()
         finally:

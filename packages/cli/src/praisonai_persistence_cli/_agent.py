@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from praisonai_persistence.errors import BackendNotInstalledError
+from praisonai_persistence.errors import BackendNotInstalledError, SessionNotFoundError
 from praisonai_persistence_cli._app import Failed, complain
 from praisonai_persistence_cli._options import (
     KINDS,
@@ -18,9 +18,12 @@ from praisonai_persistence_cli._options import (
     Target,
     as_json,
     configured,
+    filter_options,
     known_session,
     needed,
+    point_out_old,
     prefix_option,
+    stdin_is_taken,
     url_options,
 )
 from praisonai_persistence_cli._output import document, line, plain
@@ -28,6 +31,7 @@ from praisonai_persistence_cli._sessions import print_history
 
 if TYPE_CHECKING:
     from praisonai_persistence.conversation import ConversationStore
+    from praisonai_persistence.records import ConversationSession
 
 __all__ = ["resume_command", "run_command"]
 
@@ -35,7 +39,7 @@ _NAME, _INSTRUCTIONS = "Assistant", "You are a helpful assistant."
 
 
 @click.command("run", cls=Command)
-@click.argument("prompt")
+@click.argument("prompt", required=False)
 @click.option("--session-id", metavar="ID", help="The session to go on with, or to begin. [default: a new id]")
 @click.option("--user-id", metavar="ID", help="Whose session it is.")
 @url_options(*KINDS)
@@ -45,7 +49,7 @@ _NAME, _INSTRUCTIONS = "Assistant", "You are a helpful assistant."
 @click.option("--model", metavar="NAME", help="The language model. [default: what PraisonAI takes]")
 @click.option("--dry-run", is_flag=True, help="Show what would happen: check the stores' URLs, ask no model.")
 def run_command(
-    prompt: str,
+    prompt: str | None,
     session_id: str | None,
     user_id: str | None,
     conversation_url: str | None,
@@ -57,13 +61,12 @@ def run_command(
     model: str | None,
     dry_run: bool,
 ) -> None:
-    """Let an agent answer PROMPT, and store the conversation.
+    """Let an agent answer PROMPT, and store the conversation. - is standard input, as is none on no terminal.
 
     The answer goes to stdout, the id of the session to stderr. Any endpoint that speaks the OpenAI protocol will do:
     OPENAI_BASE_URL, OPENAI_API_KEY. Needs the extra praisonai-persistence-cli[agent].
     """
-    if not prompt.strip():
-        raise click.UsageError("the prompt is empty")
+    prompt = _prompt(prompt)
     stores = {"conversation": needed("conversation", conversation_url, table_prefix)}
     for kind, url in (("knowledge", knowledge_url), ("state", state_url)):
         if (target := configured(kind, url, table_prefix)) is not None:
@@ -87,7 +90,8 @@ def _dry_run(stores: dict[str, Target], session_id: str, user_id: str | None, ag
     check_id(session_id)
     check_optional_id(user_id, "user_id")
     for target in stores.values():
-        target.open().close()  # nothing is connected: that is what doctor is for
+        if target.default is None:
+            target.open().close()  # nothing is connected: that is what doctor is for
     shown = {"session_id": session_id, "user_id": user_id, "agent": agent_name}
     urls = {f"{kind}_url": target.shown for kind, target in stores.items()}
     if as_json():
@@ -161,18 +165,54 @@ def _count(target: Target, session_id: str) -> int:
         return count
 
 
+def _prompt(given: str | None) -> str:
+    """Return the prompt, which may come from standard input.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if given is None or given == "-":
+        if given is None and sys.stdin and sys.stdin.isatty():
+            raise click.UsageError("give a prompt, or - to read it from standard input")
+        if stdin_is_taken():
+            raise click.UsageError("the prompt and an option for a URL both read standard input: give one a file")
+        try:
+            given = sys.stdin.read() if sys.stdin else ""
+        except UnicodeDecodeError as error:
+            raise click.UsageError("standard input is not text in UTF-8") from error
+        given = given.removesuffix("\n")
+    if not given.strip():
+        raise click.UsageError("the prompt is empty")
+    return given
+
+
+def _latest(store: ConversationStore, user_id: str | None, agent_id: str | None) -> ConversationSession:
+    found = store.list_sessions(user_id, agent_id, limit=1)
+    if not found:
+        point_out_old(store)
+        raise SessionNotFoundError("there is no such session; 'sessions' lists those that are there")
+    return found[0]
+
+
 @click.command("resume", cls=Command)
-@click.option("--session-id", required=True, metavar="ID", help="The session.")
+@click.option("--session-id", metavar="ID", help="The session.")
+@click.option("--latest", is_flag=True, help="The session that was written to last.")
+@filter_options
 @url_options("conversation")
 @prefix_option
 @click.option("--show-history", is_flag=True, help="Print its messages.")
-@click.option("--continue", "prompt", metavar="PROMPT", help="Let an agent answer this, and store the turn.")
+@click.option(
+    "--continue", "prompt", metavar="PROMPT", help="Let an agent answer this (- is stdin), and store the turn."
+)
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the latest N messages of the history.")
 @click.option("--agent-name", metavar="NAME", default=_NAME, show_default=True, help="The agent's name.")
 @click.option("--agent-instructions", metavar="TEXT", default=_INSTRUCTIONS, show_default=True, help="What it is told.")
 @click.option("--model", metavar="NAME", help="The language model. [default: what PraisonAI takes]")
 def resume_command(
-    session_id: str,
+    session_id: str | None,
+    latest: bool,
+    user_id: str | None,
+    agent_id: str | None,
     conversation_url: str | None,
     table_prefix: str | None,
     show_history: bool,
@@ -185,12 +225,17 @@ def resume_command(
     """Show a session, or let an agent go on with it."""
     from praisonai_persistence_cli._reading import message_pages
 
-    if prompt is not None and not prompt.strip():
-        raise click.UsageError("the prompt is empty")
+    if prompt is not None:
+        prompt = _prompt(prompt)
+    if (session_id is None) != latest:
+        raise click.UsageError("give either --session-id or --latest")
+    if session_id is not None and (user_id is not None or agent_id is not None):
+        raise click.UsageError("--user-id and --agent-id go with --latest")
     target = needed("conversation", conversation_url, table_prefix)
     store: ConversationStore
     with target.open(must_exist=True) as store:
-        session = known_session(store, session_id)
+        session = _latest(store, user_id, agent_id) if session_id is None else known_session(store, session_id)
+        session_id = session.session_id
         count = store.count_messages(session_id)
         history = []
         if show_history:

@@ -14,16 +14,17 @@ import click
 from praisonai_persistence.errors import (
     AmbiguousBackendError,
     ConfigurationError,
+    FilterError,
     InvalidValueError,
     PersistenceError,
     UnknownBackendError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import TextIO
 
-__all__ = ["COMPLETION", "NAME", "Failed", "app", "complain", "hide", "run"]
+__all__ = ["COMPLETION", "NAME", "Failed", "app", "check_command", "complain", "hide", "run"]
 
 NAME = "praisonai-persistence"
 COMPLETION = "_PRAISONAI_PERSISTENCE_COMPLETE"
@@ -34,23 +35,52 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "backends": ("_backends", "List the backends that are installed, and those that could be."),
     "completion": ("_completion", "Print the completion script of a shell."),
     "copy": ("_copy", "Copy a store to another one, of any backend."),
+    "delete": ("_changing", "Delete sessions."),
     "doctor": ("_doctor", "Check every store by using it: connect, write, read, search, delete."),
     "export": ("_transfer", "Write sessions as JSON lines."),
+    "fork": ("_changing", "Copy a session into a new one of the same store."),
     "import": ("_transfer", "Read sessions that export wrote."),
+    "knowledge": ("_knowledge", "Look at collections of documents: collections, get, search."),
     "migrate": ("_schema", "Bring tables to another version, or adopt those of PraisonAI."),
     "prune": ("_sessions", "Delete sessions that nobody used for a while."),
+    "rename": ("_changing", "Give a session another name."),
     "resume": ("_agent", "Show a session, or let an agent go on with it."),
     "run": ("_agent", "Let an agent answer a prompt, and store the conversation."),
     "search": ("_sessions", "Find messages by words."),
     "sessions": ("_sessions", "List sessions, newest first."),
     "show": ("_sessions", "Show the messages of a session."),
+    "state": ("_state", "Look at keys and what they hold: keys, get, ttl."),
     "status": ("_schema", "Show the stores that are configured, and where their tables stand."),
 }
 
 # Wrong use rather than something that went wrong.
-_USAGE = (AmbiguousBackendError, ConfigurationError, InvalidValueError, UnknownBackendError)
+_USAGE = (AmbiguousBackendError, ConfigurationError, FilterError, InvalidValueError, UnknownBackendError)
 _BREAK = re.compile(r"\s*\n\s*")
 _URL = re.compile(r"[^\s'\"]+://[^\s'\"]+")
+
+
+def check_command(name: str, commands: Collection[str], group: str) -> None:
+    """Refuse a command that does not exist.
+
+    Args:
+        name: what was typed.
+        commands: those that exist.
+        group: whose commands these are, with a space behind it; empty for those that are in none.
+
+    Raises:
+        click.UsageError: names the nearest, or all if there are few.
+    """
+    if name.startswith("-") or name in commands:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, commands, n=1)
+    hint = f". Did you mean {near[0]!r}?" if near else ""
+    if group and name in _COMMANDS:
+        hint = f": {name!r} is a command of its own"
+    elif group and not near:
+        hint = f": there are {', '.join(sorted(commands))}"
+    raise click.UsageError(f"there is no command {group + name!r}{hint}")
 
 
 class Failed(Exception):  # noqa: N818  an outcome: what failed was printed already
@@ -75,12 +105,7 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if not name.startswith("-") and name not in _COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, _COMMANDS, n=1)
-            raise click.UsageError(f"there is no command {name!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
+        check_command(args[0], _COMMANDS, "")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -100,8 +125,9 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Stores are named by URLs. Without options the environment names them: PRAISON_CONVERSATION_URL, "
-    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL. Others can read a program's arguments: a URL with a password belongs "
-    "into the environment, or into a file (--conversation-url-file and its kin).",
+    "PRAISON_KNOWLEDGE_URL, PRAISON_STATE_URL; without these, they are those that db() has. Others can read a "
+    "program's arguments: a URL with a password belongs into the environment, or into a file "
+    "(--conversation-url-file and its kin).",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
 def app() -> None:

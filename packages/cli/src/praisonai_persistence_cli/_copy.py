@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,8 +16,12 @@ from praisonai_persistence.errors import (
     UnknownBackendError,
 )
 from praisonai_persistence_cli._app import Failed, complain
+from praisonai_persistence_cli._copying import Plan, copy_conversations
+from praisonai_persistence_cli._dry import opened_target
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, point_out_old, url_option
 from praisonai_persistence_cli._output import document, line, size
+from praisonai_persistence_cli._progress import progress_option, showing
+from praisonai_persistence_cli._selection import ALL, Selection, check_kind, selection_of, selection_options
 
 __all__ = ["copy_command"]
 
@@ -36,18 +41,27 @@ _MOST = 20  # conflicts that are named one by one
 )
 @click.option("--from-prefix", metavar="TEXT", help="table_prefix of the source. [default: the backend's]")
 @click.option("--to-prefix", metavar="TEXT", help="table_prefix of the target. [default: the backend's]")
+@selection_options
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True, help="Threads that copy.")
 @click.option("--update", is_flag=True, help="Bring up to date what the target has in another state.")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Read everything back and compare it.")
+@progress_option
 def copy_command(
     source: str,
     target: str,
     kind: str,
     from_prefix: str | None,
     to_prefix: str | None,
+    session_id: tuple[str, ...],
+    user_id: str | None,
+    agent_id: str | None,
+    since: str | None,
+    dry_run: bool,
     workers: int,
     update: bool,
     verify: bool,
+    progress: bool | None,
 ) -> None:
     """Copy a store to another one, of any backend.
 
@@ -58,6 +72,8 @@ def copy_command(
     """
     if (source, from_prefix) == (target, to_prefix):
         raise click.UsageError("--from and --to name the same store")
+    selection = selection_of(session_id, user_id, agent_id, since)
+    check_kind(selection, kind)
     kinds = KINDS if kind == "all" else (kind,)
     ways = [(Target(one, source, from_prefix), Target(one, target, to_prefix)) for one in kinds]
     left_out = _left_out(ways) if kind == "all" else {}
@@ -65,14 +81,15 @@ def copy_command(
     for way in ways:  # a kind that a backend does not have is found out before anything is copied
         for end in way:
             end.open().close()
-    reports = {way[0].kind: _copy(*way, workers, update, verify) for way in ways}
+    plan = Plan(workers, update, verify and not dry_run)
+    reports = {way[0].kind: _copy(*way, plan, selection, dry_run=dry_run, progress=progress) for way in ways}
     ok = all(report["ok"] for report in (*reports.values(), *left_out.values()))
     if as_json():
         shown = {"from": Target("", source).shown, "to": Target("", target).shown}
-        document({"ok": ok, **shown, **reports, "left_out": left_out})
+        document({"ok": ok, "dry_run": dry_run, **shown, **reports, "left_out": left_out})
     else:
         for one, report in reports.items():
-            line(_sentence(one, report))
+            line(_sentence(one, report, dry_run=dry_run, chosen=selection != ALL))
     for one, why in left_out.items():
         complain(f"{'note' if why['ok'] else 'Error'}: {one} left out: {why['reason']}")
     for report in reports.values():
@@ -133,47 +150,47 @@ def _has_any(store: Any, kind: str) -> bool:
     return next(iter(store.scan_prefix("")), None) is not None
 
 
-def _copy(source: Target, target: Target, workers: int, update: bool, verify: bool) -> dict[str, Any]:
-    from praisonai_persistence_cli import _copying
-    from praisonai_persistence_cli._progress import bar
+def _copy(
+    source: Target, target: Target, plan: Plan, selection: Selection, *, dry_run: bool, progress: bool | None
+) -> dict[str, Any]:
+    from praisonai_persistence_cli._documents import copy_knowledge
+    from praisonai_persistence_cli._keys import copy_state
 
-    work: dict[str, Any] = {
-        "conversation": _copying.copy_conversations,
-        "knowledge": _copying.copy_knowledge,
-        "state": _copying.copy_state,
-    }
     units, items = _UNITS[source.kind]
     start = time.perf_counter()
     with ExitStack() as stack:
         reading = stack.enter_context(source.open(must_exist=True))
-        writing = stack.enter_context(target.open())
         reading.connect()  # a source that is not there is found before the target is touched
-        writing.connect()
-        progress = stack.enter_context(bar(f"{source.kind}:", items))
-        plan = _copying.Plan(workers, update, verify, progress)
-        outcome: _copying.Outcome = work[source.kind](reading, writing, plan)
-        if source.kind == "conversation" and not outcome.units and not outcome.conflicts:
-            point_out_old(reading)
+        writing = opened_target(stack, target, dry_run=dry_run)
+        plan = replace(plan, progress=stack.enter_context(showing(source.kind, units, items, progress)))
+        if source.kind == "conversation":
+            outcome = copy_conversations(reading, writing, plan, selection)
+            if not outcome.units and not outcome.conflicts:
+                point_out_old(reading)
+        else:
+            outcome = (copy_state if source.kind == "state" else copy_knowledge)(reading, writing, plan)
     seconds = time.perf_counter() - start
     return {
         "ok": not outcome.conflicts,
         units: outcome.units,
         items: outcome.items,
         "written": outcome.written,
-        "verified": verify and outcome.units > 0,
+        "verified": plan.verify and outcome.units > 0,
         "digest": outcome.total.hexdigest(),
         "seconds": round(seconds, 3),
         "conflicts": outcome.conflicts,
     }
 
 
-def _sentence(kind: str, report: dict[str, Any]) -> str:
+def _sentence(kind: str, report: dict[str, Any], *, dry_run: bool, chosen: bool) -> str:
     units, items = _UNITS[kind]
     if not report[units] and not report["conflicts"]:
-        return f"{kind}: the source has no {units}: nothing was copied"
+        return f"{kind}: the source has no {'such ' if chosen else ''}{units}: nothing was copied"
     what = f"{size(report[units])} {units}"
     if items != units:
         what += f" with {size(report[items])} {items}"
+    if dry_run:
+        return f"{kind}: {what}; {size(report['written'])} would be written, digest {report['digest']}"
     rate = report["written"] / report["seconds"] if report["seconds"] else 0.0
     written = f"{size(report['written'])} written in {report['seconds']:.1f} s ({size(round(rate))}/s)"
     return f"{kind}: {what}; {written}; {'' if report['verified'] else 'not '}verified, digest {report['digest']}"

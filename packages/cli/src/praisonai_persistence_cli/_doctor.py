@@ -135,6 +135,9 @@ class _Check:
             "state": self._state,
         }
         try:
+            if self._target.default is not None:
+                self._target.open().close()  # makes its folder; from here on it is a store like others
+                self._target = self._target._replace(default=None)
             with self._target.open(must_exist=True) as store:
                 self._own_store(store)
             with self._scratch_store() as store:

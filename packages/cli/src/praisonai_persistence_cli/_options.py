@@ -25,8 +25,10 @@ __all__ = [
     "KINDS",
     "VARIABLES",
     "Command",
+    "Group",
     "Target",
     "as_json",
+    "by_default",
     "configured",
     "conversation_options",
     "conversation_store",
@@ -69,6 +71,23 @@ class Command(click.Command):
         )
 
 
+class Group(click.Group):
+    """A command that has commands of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            raise click.UsageError(f"give one of {', '.join(sorted(self.commands))}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from praisonai_persistence_cli._app import check_command
+
+        check_command(args[0], self.commands, f"{self.name} ")
+        return super().resolve_command(ctx, args)
+
+
 _JSON = "praisonai_persistence_cli.json"
 
 
@@ -82,7 +101,8 @@ def url_options(*kinds: str) -> Callable[[F], F]:
 
     def add(function: F) -> F:
         for kind in reversed(kinds):
-            text = f"The {kind} store. [default: ${VARIABLES[kind]}]"
+            own = "" if kind == "knowledge" else ", or the store that db() has"
+            text = f"The {kind} store. [default: ${VARIABLES[kind]}{own}]"
             function = url_option(f"--{kind}-url", f"{kind}_url", text)(function)
         return function
 
@@ -198,11 +218,13 @@ class Target(NamedTuple):
         kind: conversation, knowledge or state.
         url: with its secrets.
         prefix: the ``table_prefix``, or None for the backend's own.
+        default: the path of the default store, if it is that; nobody named it.
     """
 
     kind: str
     url: str
     prefix: str | None = None
+    default: str | None = None
 
     @property
     def shown(self) -> str:
@@ -216,10 +238,13 @@ class Target(NamedTuple):
 
         Raises:
             ConfigurationError: and everything else that ``open_conversation_store`` raises.
+            StoreNotFoundError: it must exist, and is the default one, which does not.
         """
         from praisonai_persistence import registry
 
         _guard_logs()
+        if self.default is not None:
+            self._look_for_default(make=not options.get("must_exist"))
         if self.prefix is not None:
             options.setdefault("table_prefix", self.prefix)
         openers: dict[str, Callable[..., Any]] = {
@@ -228,6 +253,22 @@ class Target(NamedTuple):
             "state": registry.open_state_store,
         }
         return openers[self.kind](self.url, "sync", **options)
+
+    def _look_for_default(self, *, make: bool) -> None:
+        from praisonai_persistence._paths import make_private
+        from praisonai_persistence.errors import ConfigurationError, StoreNotFoundError
+
+        other = f"another one is named by --{self.kind}-url or {VARIABLES[self.kind]}"
+        path = str(self.default)
+        if make:
+            try:
+                make_private(os.path.dirname(path))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the default store {path} cannot be made ({error.strerror}): {other}"
+                ) from error
+        elif not os.path.exists(path):
+            raise StoreNotFoundError(f"there is no store yet: {path}, the default one, does not exist; {other}")
 
 
 def _guard_logs() -> None:
@@ -249,23 +290,49 @@ def configured(kind: str, url: str | None, prefix: str | None = None) -> Target 
     Raises:
         ConfigurationError: the variable holds no URL.
     """
-    if url is None:
-        from praisonai_persistence.config import PersistenceConfig
-
-        # One kind at a time: a mistake in the URL of another kind is none of this command's business.
-        variable = VARIABLES[kind]
-        config = PersistenceConfig.from_env({variable: os.environ.get(variable, "")})
-        url = cast("str | None", getattr(config, f"{kind}_url"))
+    url = _url_of_environment(kind) if url is None else url
     return None if url is None else Target(kind, url, prefix)
 
 
+def _url_of_environment(kind: str) -> str | None:
+    from praisonai_persistence.config import PersistenceConfig
+
+    # One kind at a time: a mistake in the URL of another kind is none of this command's business.
+    names = (VARIABLES[kind], VARIABLES[kind].replace("PRAISON_", "PRAISONAI_"))
+    config = PersistenceConfig.from_env({name: os.environ.get(name, "") for name in names})
+    return cast("str | None", getattr(config, f"{kind}_url"))
+
+
+def by_default(kind: str, prefix: str | None = None) -> Target | None:
+    """Return the store that ``db()`` has where none is named: of conversations, and of state; of knowledge none.
+
+    State is in the database of the conversations, if that is named and can hold it.
+    """
+    from praisonai_persistence._sources import default_path, without_variant
+    from praisonai_persistence.registry import get_default_registry
+    from praisonai_persistence.urls import parse_url, url_text
+
+    if kind == "knowledge":
+        return None
+    url = _url_of_environment("conversation")
+    if url is not None:
+        url = without_variant(url)
+        found = get_default_registry(kind).has(parse_url(url).scheme)
+        return Target(kind, url, prefix) if found else None
+    try:
+        path = default_path()
+    except RuntimeError:  # no home directory
+        return None
+    return Target(kind, url_text(path), prefix, str(path))
+
+
 def needed(kind: str, url: str | None, prefix: str | None = None) -> Target:
-    """Do the same for a store that the command cannot do without.
+    """Return the store of an option, else of the environment, else the default one.
 
     Raises:
         click.UsageError: there is none.
     """
-    target = configured(kind, url, prefix)
+    target = configured(kind, url, prefix) or by_default(kind, prefix)
     if target is None:
         raise click.UsageError(f"no {kind} store: give --{kind}-url, or set {VARIABLES[kind]}")
     return target

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from praisonai_persistence.errors import PersistenceError
+from praisonai_persistence.errors import PersistenceError, StoreNotFoundError
 from praisonai_persistence_cli._app import Failed, complain, hide
+from praisonai_persistence_cli._asking import confirm
 from praisonai_persistence_cli._options import (
     KINDS,
     VARIABLES,
     Command,
     Target,
     as_json,
+    by_default,
     configured,
     prefix_option,
     url_options,
@@ -29,7 +30,7 @@ __all__ = ["about", "migrate_command", "named", "occupied", "schema_of", "state_
 
 
 def named(urls: dict[str, str | None], prefix: str | None, *, every: bool = True) -> list[Target]:
-    """Return the stores of the options, and with ``every`` those of the environment, too.
+    """Return the stores of the options, and with ``every`` those of the environment, too; or else the default ones.
 
     Raises:
         click.UsageError: there are none.
@@ -39,6 +40,8 @@ def named(urls: dict[str, str | None], prefix: str | None, *, every: bool = True
         for kind in KINDS
         if (every or urls[kind] is not None) and (target := configured(kind, urls[kind], prefix)) is not None
     ]
+    if not targets:
+        targets = [target for kind in KINDS if (target := by_default(kind, prefix)) is not None]
     if not targets:
         raise click.UsageError(
             f"no store: give --conversation-url, --knowledge-url or --state-url, or set {', '.join(VARIABLES.values())}"
@@ -116,11 +119,21 @@ def status_command(
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     rows: list[dict[str, Any]] = []
     for target in named(urls, table_prefix):
-        row: dict[str, Any] = {"kind": target.kind, "url": target.shown, **about(target), "schema": None, "error": None}
+        row: dict[str, Any] = {
+            "kind": target.kind,
+            "url": target.shown,
+            **about(target),
+            "schema": None,
+            "note": None,
+            "error": None,
+        }
         try:
-            with target.open() as store:
+            # The default store has a folder of its own, which showing it does not make.
+            with target.open(must_exist=target.default is not None) as store:
                 row["capabilities"] = sorted(store.capabilities)
                 row["schema"] = schema_of(store)
+        except StoreNotFoundError as error:
+            row["note"] = str(error)
         except PersistenceError as error:
             row["error"] = hide(str(error))
         if not usable(row["schema"], table_prefix):
@@ -138,7 +151,7 @@ def status_command(
                     row["url"],
                     row["backend"],
                     f"{row['distribution']} {row['version']}" if row["distribution"] else "",
-                    "failed" if row["error"] and row["schema"] is None else state_of(row["schema"]),
+                    row["note"] or ("failed" if row["error"] and row["schema"] is None else state_of(row["schema"])),
                 )
                 for row in rows
             ),
@@ -182,7 +195,7 @@ def migrate_command(
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     reports = []
     for one in named(urls, table_prefix, every=not any(urls.values())):
-        with one.open() as store:
+        with one.open(must_exist=dry_run and one.default is not None) as store:
             report: dict[str, Any] = {"kind": one.kind, "url": one.shown, "supported": True, "dry_run": dry_run}
             if "schema" not in store.capabilities:
                 report["supported"] = False
@@ -215,13 +228,13 @@ def _migrate(
             raise click.UsageError(
                 f"the {one.kind} tables have version {status.version}: to go down to {goal} say --down"
             )
-        if not dry_run and not yes:
-            if not (sys.stdin and sys.stdin.isatty()):
-                raise click.UsageError("going down may delete data: say --yes, or look with --dry-run")
-            question = f"Take the {one.kind} tables in {one.shown} from version {status.version} down to {goal}?"
-            if not click.confirm(f"{plain(question)} This may delete data.", err=True):
-                complain("nothing was changed")
-                raise Failed
+        if not dry_run:
+            confirm(
+                f"Take the {one.kind} tables in {one.shown} from version {status.version} down to {goal}? This may "
+                "delete data.",
+                yes,
+                refusal="going down may delete data: say --yes, or look with --dry-run",
+            )
     change: SchemaChange = store.migrate_schema(goal, dry_run=dry_run)
     report.update(before=change.before, after=change.after, statements=list(change.statements))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from praisonai_persistence.records import text_of
-from praisonai_persistence_cli._app import Failed, complain
+from praisonai_persistence_cli._app import complain
+from praisonai_persistence_cli._asking import confirm, yes_option
 from praisonai_persistence_cli._options import (
     Command,
     as_json,
@@ -38,41 +38,52 @@ _PAGE = 500
 @filter_options
 @click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="How many at the most.")
 @click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many of the newest to skip.")
+@click.option("--sizes", is_flag=True, help="Also read them: the number of their messages, and the bytes as JSON.")
 @conversation_options
 def sessions_command(
     user_id: str | None,
     agent_id: str | None,
     limit: int,
     offset: int,
+    sizes: bool,
     conversation_url: str | None,
     table_prefix: str | None,
 ) -> None:
     """List sessions, newest first."""
     with conversation_store(conversation_url, table_prefix) as store:
         listed = _listed(store, user_id, agent_id, limit, offset)
+        total = {"sessions": 0, "messages": 0, "bytes": 0}
+        rows = ((session, _size(store, session, total) if sizes else {}) for session in listed)
         if as_json():
             head = {"limit": limit, "offset": offset}
-            documents(head, "sessions", (session.to_dict() for session in listed))
+            tail = {"total": total} if sizes else {}
+            documents(head, "sessions", ({**session.to_dict(), **more} for session, more in rows), tail)
         else:
-            _print_sessions(listed)
+            table(
+                ("SESSION", "USER", "AGENT", "NAME", "CREATED", "UPDATED", *(("MESSAGES", "BYTES") if sizes else ())),
+                ((*_cells(session), *more.values()) for session, more in rows),
+            )
+            if sizes:
+                complain(", ".join(f"{size(number)} {name}" for name, number in total.items()))
         point_out_old(store)
 
 
-def _print_sessions(listed: Iterable[ConversationSession]) -> None:
-    table(
-        ("SESSION", "USER", "AGENT", "NAME", "CREATED", "UPDATED"),
-        (
-            (
-                session.session_id,
-                session.user_id,
-                session.agent_id,
-                session.name,
-                timestamp(session.created_at),
-                timestamp(session.updated_at),
-            )
-            for session in listed
-        ),
-    )
+def _cells(session: ConversationSession) -> tuple[Any, ...]:
+    times = timestamp(session.created_at), timestamp(session.updated_at)
+    return session.session_id, session.user_id, session.agent_id, session.name, *times
+
+
+def _size(store: ConversationStore, session: ConversationSession, total: dict[str, int]) -> dict[str, int]:
+    """Return how many messages a session has, and the bytes of all of it as JSON; add them to the total."""
+    from praisonai_persistence_cli._reading import canonical_message, canonical_session, message_pages
+
+    found = {"messages": 0, "bytes": len(canonical_session(session))}
+    for page in message_pages(store, session.session_id):
+        found["messages"] += len(page)
+        found["bytes"] += sum(len(canonical_message(message)) for message in page)
+    for name, number in {"sessions": 1, **found}.items():
+        total[name] += number
+    return found
 
 
 def _listed(
@@ -179,7 +190,7 @@ def _excerpt(content: str | list[Any] | None) -> str:
 @click.option("--keep-last", type=click.IntRange(0), metavar="N", help="Keep the newest N in any case.")
 @filter_options
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @conversation_options
 def prune_command(
     older_than: str | None,
@@ -210,12 +221,13 @@ def prune_command(
                 chosen.pop(session.session_id, None)
         if not chosen:
             point_out_old(store)
-        if chosen and not dry_run and not yes:
-            if not (sys.stdin and sys.stdin.isatty()):
-                raise click.UsageError(f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run")
-            if not click.confirm(f"Delete {size(len(chosen))} sessions with all their messages?", err=True):
-                complain("nothing was deleted")
-                raise Failed
+        if chosen and not dry_run:
+            confirm(
+                f"Delete {size(len(chosen))} sessions with all their messages?",
+                yes,
+                refusal=f"this deletes {size(len(chosen))} sessions: say --yes, or look with --dry-run",
+                otherwise="nothing was deleted",
+            )
         # One that is written to since then has a newer time, and stays.
         gone = _delete(store, chosen, dry_run)
         counted = {"count": 0}

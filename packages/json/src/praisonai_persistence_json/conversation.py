@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from praisonai_persistence.errors import (
     SchemaError,
@@ -345,12 +345,30 @@ def _check_integrity(directory: Directory, seconds: float) -> Integrity:
     return Integrity(tuple(problems))
 
 
-class _Declared:
+class _Store:
     backend: ClassVar[str] = "json"
     capabilities: frozenset[str] = frozenset({"durable", "shared", "prefix", "search", "fork", "rewrite"})
 
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        table_prefix: str = "praison_",
+        lock_timeout: float = 30.0,
+        sync: bool = True,
+        private: bool = True,
+    ) -> None:
+        self._directory = directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
+        runner = self._in_this_mode(_Runner(directory))
+        super().__init__(JSONConversationSteps(directory), runner)  # type: ignore[call-arg]
 
-class JSONConversationStore(_Declared, StepConversationStore):
+    def _in_this_mode(self, runner: _Runner) -> Any:
+        """Return the runner of this store."""
+        return runner
+
+
+class JSONConversationStore(_Store, StepConversationStore):
     """Conversations as files, one readable JSON document per session.
 
     Every write rewrites the document of its session: for sessions of some thousand messages take another backend.
@@ -368,20 +386,6 @@ class JSONConversationStore(_Declared, StepConversationStore):
         ConfigurationError: an option that cannot be used.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        table_prefix: str = "praison_",
-        lock_timeout: float = 30.0,
-        sync: bool = True,
-        private: bool = True,
-    ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
-        super().__init__(JSONConversationSteps(directory), _Runner(directory))
-        self._directory = directory
-
     def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
         """Read every document, for so many seconds at the most; nothing changes.
 
@@ -392,22 +396,11 @@ class JSONConversationStore(_Declared, StepConversationStore):
         return _check_integrity(self._directory, seconds)
 
 
-class AsyncJSONConversationStore(_Declared, AsyncStepConversationStore):
+class AsyncJSONConversationStore(_Store, AsyncStepConversationStore):
     """[JSONConversationStore][] for async callers: whole operations on threads of its own."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        table_prefix: str = "praison_",
-        lock_timeout: float = 30.0,
-        sync: bool = True,
-        private: bool = True,
-    ) -> None:
-        directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
-        super().__init__(JSONConversationSteps(directory), ThreadRunner(_Runner(directory)))
-        self._directory = directory
+    def _in_this_mode(self, runner: _Runner) -> Any:
+        return ThreadRunner(runner)
 
     async def check_integrity(self, seconds: float = _LIMIT) -> Integrity:
         """See [JSONConversationStore.check_integrity][]."""

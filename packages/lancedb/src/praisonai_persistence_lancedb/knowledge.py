@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from praisonai_persistence.errors import BackendError
+from praisonai_persistence.drivers.shared import identity
+from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.filters import SQLCompiler
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads, writes
@@ -26,7 +29,7 @@ from praisonai_persistence_lancedb._driver import Database, wait
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow
 
 __all__ = ["LanceSteps"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("praisonai_persistence_lancedb")
 
@@ -45,13 +50,14 @@ _METRICS = {"dot": "dot", "euclidean": "l2"}
 _MOST = 2**31 - 1  # LanceDB counts no further
 _WRITES = 32  # between two compactions of a small table; with 64 between them, 400 writes took 1.4 times as long
 _KEPT = timedelta(minutes=1)  # versions that others may read at this moment
+_CLOCK = 1.0  # seconds that the times of a file system may be behind
 _EXACT = 10_000  # an index is passed by where there are no more documents: it would save nothing
 
 
 class SQLTokens(SQLCompiler, TokenCompiler[str]):
     """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
 
-    most_parts = 10_000  # the time that LanceDB takes grows with the square of more
+    most_parts = 2_000  # of each a search takes half a millisecond, and from some thousands on more and more
 
     def has(self, tokens: Sequence[str]) -> str:
         if len(tokens) == 1:
@@ -186,7 +192,7 @@ class LanceSteps(VectorSteps[Table, str]):
 
         def look(database: Database) -> Any:
             table = database.tables.get(name)  # its folder has a name of its own, and tells whether it is still there
-            return table if table is not None and os.path.isdir(table.path) else find(database)
+            return table if table is not None and database.folders.is_there(table.path) else find(database)
 
         return (yield look)  # type: ignore[no-any-return]
 
@@ -204,12 +210,12 @@ class LanceSteps(VectorSteps[Table, str]):
         return found.column("id").to_pylist()  # type: ignore[no-any-return]
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield lambda _: _tidy(opened)
-        yield lambda _: _upsert(opened, _batch(rows, opened.info))
+        yield lambda database: _whole(database, opened, _tidy(opened))
+        yield lambda database: _whole(database, opened, _upsert(opened, _batch(rows, opened.info)))
 
     def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield lambda _: _tidy(opened)
-        yield lambda _: opened.lance.add(_batch(rows, opened.info))
+        yield lambda database: _whole(database, opened, _tidy(opened))
+        yield lambda database: _whole(database, opened, opened.lance.add(_batch(rows, opened.info)))
 
     def _rank(
         self, opened: Table, query: array[float], limit: int, expression: str | None
@@ -252,8 +258,8 @@ class LanceSteps(VectorSteps[Table, str]):
 
     def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
         where = _where(ids, expression) or "true"
-        yield lambda _: _tidy(opened)
-        return int((yield lambda _: opened.lance.delete(where)).num_deleted_rows)
+        yield lambda database: _whole(database, opened, _tidy(opened))
+        return int((yield lambda database: _whole(database, opened, opened.lance.delete(where))).num_deleted_rows)
 
     # ------------------------------------------------------------------------------------------------ beyond the usual
 
@@ -263,7 +269,7 @@ class LanceSteps(VectorSteps[Table, str]):
         opened = yield from self._need(collection)
         # LanceDB warns of zero, because readers of older versions fail; ours start again.
         age = max(older_than, timedelta(milliseconds=1))
-        yield lambda _: opened.lance.optimize(cleanup_older_than=age)
+        yield lambda database: _whole(database, opened, opened.lance.optimize(cleanup_older_than=age))
 
     @writes
     def create_index(self, collection: str) -> Steps[None]:
@@ -283,6 +289,66 @@ class LanceSteps(VectorSteps[Table, str]):
             await lance.create_index("id", config=index.BTree(), replace=True)
 
         yield create
+
+
+async def _whole(database: Database, opened: Table, writing: Coroutine[Any, Any, T]) -> T:
+    """Write, and see that a table that was put in the place of this one meanwhile is still whole.
+
+    LanceDB commits by path: what it began in the one may become the newest version of the other, which lacks the files
+    that this version is made of.
+    """
+    before, start = identity(opened.path), time.time()
+    try:
+        done = await writing
+    except Exception:
+        if identity(opened.path) != before:
+            await _mend(database, opened, start)
+        raise
+    if identity(opened.path) != before and await _mend(database, opened, start):
+        raise ConnectionFailedError(f"{database.folders.path} was replaced during a write, which is not in the new one")
+    return done
+
+
+async def _mend(database: Database, opened: Table, start: float) -> bool:
+    """Remove the newest version of a table while files of it are missing; return whether there was one.
+
+    Args:
+        database: that it is in.
+        opened: what stood in its place.
+        start: when the write began: only versions that are not older are removed.
+    """
+    import lancedb
+
+    database.tables.clear()
+    versions = os.path.join(opened.path, "_versions")
+    mended = False
+    while database.folders.is_there(opened.path):
+        newest = min((name for name in os.listdir(versions) if name.endswith(".manifest")), default=None)
+        connection = await lancedb.connect_async(database.folders.path)  # one that has read nothing of the other table
+        try:
+            lance = await connection.open_table(_name(opened.path))
+            await lance.query().select(["id"]).limit(_MOST).to_arrow()
+        except Exception as error:
+            if newest is None or "not found" not in str(error).lower():
+                raise
+            if _is_older(os.path.join(versions, newest), start - _CLOCK):
+                raise
+        else:
+            return mended
+        finally:
+            connection.close()  # type: ignore[no-untyped-call]
+        for name in (newest, "latest_version_hint.json"):
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(versions, name))
+        mended = True
+    return mended
+
+
+def _is_older(path: str, moment: float) -> bool:
+    try:
+        return os.stat(path).st_mtime < moment
+    except FileNotFoundError:  # somebody else was faster
+        return False
 
 
 async def _tidy(opened: Table) -> None:

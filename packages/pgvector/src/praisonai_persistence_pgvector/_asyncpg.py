@@ -19,18 +19,10 @@ _ARRAY = "SELECT NULL::vector[]"  # the driver looks the type up now, not within
 class VectorConnection(AsyncpgConnection):
     """A connection that takes vectors in their binary form: numbers one by one take fifty times as long.
 
-    Args:
-        raw: the driver's.
-        timeout: seconds to wait for an answer.
-        where: the server, for messages.
-        pooler: whether a pooler answers.
+    Arguments as for [AsyncpgConnection][].
     """
 
-    __slots__ = ("_taught",)
-
-    def __init__(self, raw: Any, timeout: float, where: str, *, pooler: bool = False) -> None:
-        super().__init__(raw, timeout, where, pooler=pooler)
-        self._taught = False
+    _taught = False
 
     async def _perform(self, request: Any) -> Any:
         if not isinstance(request, UseVectors):

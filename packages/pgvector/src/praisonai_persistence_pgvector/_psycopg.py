@@ -38,18 +38,10 @@ class _VectorsDumper(Dumper):
 class VectorConnection(PsycopgConnection):
     """A connection that takes vectors in their binary form: to read numbers one by one takes a server much longer.
 
-    Args:
-        raw: the driver's.
-        timeout: seconds to wait for an answer.
-        where: the server, for messages.
-        pooler: whether a pooler answers.
+    Arguments as for [PsycopgConnection][].
     """
 
-    __slots__ = ("_taught",)
-
-    def __init__(self, raw: Any, timeout: float, where: str, *, pooler: bool = False) -> None:
-        super().__init__(raw, timeout, where, pooler=pooler)
-        self._taught = False
+    _taught = False
 
     def perform(self, request: Any) -> Any:
         if not isinstance(request, UseVectors):

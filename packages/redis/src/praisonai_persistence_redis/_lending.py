@@ -25,7 +25,7 @@ from praisonai_persistence_redis._connections import Line, abort, is_stale, leav
 from praisonai_persistence_redis._errors import DRIVER_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from praisonai_persistence_redis._settings import Settings
 
@@ -372,24 +372,18 @@ class AsyncLender(Single):
 
     async def exchange(self, arguments: tuple[Any, ...]) -> Any:
         """Send a command and return the answer as the server gave it."""
-        connection, clean = await self.take(), False
-        try:
-            await send(connection, connection.pack_command(*arguments))
-            answer = await connection.read_response()
-            clean = True
-            return answer
-        except ResponseError as error:
-            clean = self.stays(error)
-            raise
-        finally:
-            self.give(connection, clean=clean)
+        return await self._ask(arguments, lambda connection: connection.read_response())
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command and return the answer as the driver's client would."""
+        parse = self._codec.parse_response
+        return await self._ask(arguments, lambda connection: parse(connection, arguments[0], **options))
+
+    async def _ask(self, arguments: tuple[Any, ...], read: Callable[[Any], Awaitable[Any]]) -> Any:
         connection, clean = await self.take(), False
         try:
             await send(connection, connection.pack_command(*arguments))
-            answer = await self._codec.parse_response(connection, arguments[0], **options)
+            answer = await read(connection)
             clean = True
             return answer
         except ResponseError as error:

@@ -251,7 +251,41 @@ def _must_migrate(migrations: Migrations, version: int, create_schema: bool, mus
     return True
 
 
-class SQLRunner(Runner):
+class _Prepared:
+    """What the runners of both modes have: their arguments (see [SQLRunner][]), and what is to be done first."""
+
+    must_exist: bool
+
+    def __init__(
+        self, pool: Any, migrations: Migrations | None, retry: Retry | None = None, *, create_schema: bool = True
+    ) -> None:
+        self._pool: Any = pool
+        self._migrations = migrations
+        self._retry = retry or Retry()
+        self._create_schema = create_schema
+        self._ready = False
+        self._closed = False
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+
+    def _preparation(self) -> Steps[None]:
+        """Connect, and see to the tables: ask for the operations to do, and be sent what they return.
+
+        In the usual case the tables are there, and reading their version is all.
+        """
+        if self._migrations is None:
+            yield _nothing
+            return
+        version = yield self._migrations.current
+        if self.must_exist and version == 0:
+            raise (yield self._migrations.absent)
+        if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
+            yield self._migrations.migrate
+
+
+class SQLRunner(_Prepared, Runner):
     """Runs operations on a sync driver's connections.
 
     Args:
@@ -264,12 +298,7 @@ class SQLRunner(Runner):
     def __init__(
         self, pool: Pool, migrations: Migrations | None, retry: Retry | None = None, *, create_schema: bool = True
     ) -> None:
-        self._pool = pool
-        self._migrations = migrations
-        self._retry = retry or Retry()
-        self._create_schema = create_schema
-        self._ready = False
-        self._closed = False
+        super().__init__(pool, migrations, retry, create_schema=create_schema)
         self._renew()
         renew_in_child(self)
 
@@ -279,29 +308,16 @@ class SQLRunner(Runner):
 
     def connect(self) -> None:
         """See [Runner.connect][]."""
-        if self._closed:
-            raise StoreClosedError("this store is closed")
+        self._refuse_if_closed()
         if self._ready:
             return
         if self._lock._is_owned():
             raise UnsupportedOperationError("a call in the middle of this thread's first one, which connects: wait")
         with self._lock:
             if not self._ready:
-                if self._closed:  # meanwhile
-                    raise StoreClosedError("this store is closed")
-                self._prepare()
+                self._refuse_if_closed()  # meanwhile
+                run(self._preparation(), self._attempts)
                 self._ready = True
-
-    def _prepare(self) -> None:
-        """Connect, and see to the tables; in the usual case they are there, and reading their version is all."""
-        if self._migrations is None:
-            self._attempts(_nothing)
-            return
-        version = self._attempts(self._migrations.current)
-        if self.must_exist and version == 0:
-            raise self._attempts(self._migrations.absent)
-        if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
-            self._attempts(self._migrations.migrate)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
@@ -315,8 +331,7 @@ class SQLRunner(Runner):
         Raises:
             StoreClosedError: after ``close``.
         """
-        if self._closed:
-            raise StoreClosedError("this store is closed")
+        self._refuse_if_closed()
         try:
             return self._attempts(operation, *args, **kwargs)
         finally:
@@ -383,50 +398,25 @@ class SQLRunner(Runner):
         return False
 
 
-class AsyncSQLRunner(AsyncRunner):
-    """[SQLRunner][] for an async driver.
-
-    Args:
-        pool: lends the connections; closed with the runner.
-        migrations: applied by the first operation; None: the schema is somebody else's business.
-        retry: how often, and how long, to try again.
-        create_schema: whether tables are made or brought up to date; if not, they must be there.
-    """
+class AsyncSQLRunner(_Prepared, AsyncRunner):
+    """[SQLRunner][] for an async driver; arguments as there."""
 
     def __init__(
         self, pool: AsyncPool, migrations: Migrations | None, retry: Retry | None = None, *, create_schema: bool = True
     ) -> None:
-        self._pool = pool
-        self._migrations = migrations
-        self._retry = retry or Retry()
-        self._create_schema = create_schema
+        super().__init__(pool, migrations, retry, create_schema=create_schema)
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
-        self._ready = False
-        self._closed = False
 
     async def connect(self) -> None:
         """See [Runner.connect][]."""
-        if self._closed:
-            raise StoreClosedError("this store is closed")
+        self._refuse_if_closed()
         if self._ready:
             return
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if not self._ready:
-                if self._closed:  # meanwhile
-                    raise StoreClosedError("this store is closed")
-                await self._prepare()
+                self._refuse_if_closed()  # meanwhile
+                await run_async(self._preparation(), self._attempts)
                 self._ready = True
-
-    async def _prepare(self) -> None:
-        """Connect, and see to the tables; in the usual case they are there, and reading their version is all."""
-        if self._migrations is None:
-            await self._attempts(_nothing)
-            return
-        version = await self._attempts(self._migrations.current)
-        if self.must_exist and version == 0:
-            raise await self._attempts(self._migrations.absent)
-        if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
-            await self._attempts(self._migrations.migrate)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """See [Runner.run][]."""
@@ -440,8 +430,7 @@ class AsyncSQLRunner(AsyncRunner):
 
     async def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [SQLRunner.administer][]."""
-        if self._closed:
-            raise StoreClosedError("this store is closed")
+        self._refuse_if_closed()
         try:
             return await self._attempts(operation, *args, **kwargs)
         finally:

@@ -203,10 +203,11 @@ class Commits(Connections):
             gate = self._gathering
             if gate is not None and len(self._queue) >= self._expected:
                 _release(gate)
-            if self._turn.locked():
-                self._wait(writer)
             while not writer.done():
                 turn = self._turn
+                if turn.locked():
+                    self._wait(writer)
+                    continue
                 with turn:
                     here.turn = turn
                     try:
@@ -283,11 +284,12 @@ class Commits(Connections):
                 self._apart_from_each_other(here, own, writers, transaction.job, error)
         finally:
             transaction.over = True
+            done = [writer for writer in writers or waiting if writer.done()]
+            for writer in done:
+                self._queue.pop(writer, None)
             self._expect(len(writers) or 1, start)
-            for writer in writers or waiting:
-                if writer.done():
-                    self._queue.pop(writer, None)
-                    _release(writer.wake)
+            for writer in done:
+                _release(writer.wake)
 
     def _apart_from_each_other(
         self, here: Operation, own: _Writer, writers: Sequence[_Writer], culprit: Job | None, error: Exception

@@ -10,6 +10,7 @@ from praisonai_persistence.payload import decode_message, decode_messages
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence_sql import Execute, Fetch, SQLConversationSteps
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
+from praisonai_persistence_sql.migrations import Migration
 from praisonai_persistence_sql.schema import INDEXED_CONVERSATION, SEARCH_TABLES
 from praisonai_persistence_sqlite._dialect import SQLite
 
@@ -28,6 +29,11 @@ _CHARACTERS, _MESSAGES = 1_000_000, 2000  # that one transaction adds to the ful
 _SECONDS = 0.05  # after which it ends all the same
 _OF_SEVERAL = "\u2060part"  # in each row of the index that has a part of a message only; stands in no word
 _PART_BITS = 20  # of the number of such a row
+_NO_GONE = "DROP TABLE IF EXISTS {search_gone}"
+_MIGRATIONS = tuple(
+    Migration(step.version, step.name, (_NO_GONE, *step.up), (_NO_GONE, *(step.down or ())), step.drops)
+    for step in INDEXED_CONVERSATION
+)
 
 
 class SQLiteConversationSteps(SQLConversationSteps):
@@ -37,8 +43,16 @@ class SQLiteConversationSteps(SQLConversationSteps):
     (rows above those that ``<prefix>search_progress`` tells of) before it looks. A row of the index has the number of
     its message; a long message has several, with numbers below 0.
 
+    To take a row out of the index takes its words. So a deletion of much text puts that into ``<prefix>search_gone``,
+    and the store then takes it out of the index, and out of there, in short transactions (``clear_index``) before it
+    returns. What a process that died meanwhile left there, the next search or such deletion takes out. No search finds
+    it: what the index finds has to be there and to have the words.
+
     Args:
         prefix: the ``table_prefix``.
+
+    Attributes:
+        index_left: whether a deletion has left something for ``clear_index``, once.
     """
 
     # Writers of other processes look every few milliseconds, at random, whether nobody writes.
@@ -46,7 +60,8 @@ class SQLiteConversationSteps(SQLConversationSteps):
 
     def __init__(self, prefix: str) -> None:
         dialect = SQLite()
-        super().__init__(dialect, prefix, INDEXED_CONVERSATION, SEARCH_TABLES)
+        super().__init__(dialect, prefix, _MIGRATIONS, (*SEARCH_TABLES, "search_gone"))
+        self.index_left = False
         # Three statements are faster than two: INSERT ... SELECT ... RETURNING costs more than it saves.
         self._last_seq = self._sql("SELECT last_seq FROM {sessions} WHERE session_id = ?")
         append = "INSERT INTO {{messages}} (session_id, {}) VALUES (?, {}) ON CONFLICT (session_id, id) DO NOTHING"
@@ -81,6 +96,20 @@ class SQLiteConversationSteps(SQLConversationSteps):
         indexed = "SELECT seq, row_id, content FROM {messages} WHERE session_id = ? AND row_id <= ? AND "
         self._next_indexed = self._sql(f"{indexed} seq > ? ORDER BY seq LIMIT 1")
         self._one_indexed = self._sql(f"{indexed} id = ?")
+        self._indexed_in_part = self._sql(f"{indexed} row_id > ?")
+        # Row 0 tells where the part of the first of the others starts that is still in the index, and its number.
+        self._find_gone = Fetch(*dialect.find_table(prefix, "search_gone"))
+        self._make_gone = self._sql(
+            "CREATE TABLE IF NOT EXISTS {search_gone} (row_id INTEGER PRIMARY KEY, content TEXT, start INTEGER, "
+            "part INTEGER)"
+        )
+        gone = "INSERT INTO {search_gone} (row_id, content) SELECT row_id, content FROM {messages} WHERE "
+        self._all_gone = self._sql(f"{gone}session_id = ? AND row_id <= ? AND seq >= ? AND content IS NOT NULL")
+        self._one_gone = self._sql(f"{gone}row_id = ?")
+        self._next_gone = self._sql("SELECT row_id, content FROM {search_gone} WHERE row_id > 0 ORDER BY 1 LIMIT 1")
+        self._gone_place = self._sql("SELECT start, part FROM {search_gone} WHERE row_id = 0")
+        self._set_gone_place = self._sql("INSERT OR REPLACE INTO {search_gone} VALUES (0, NULL, ?, ?)")
+        self._drop_gone = self._sql("DELETE FROM {search_gone} WHERE row_id = ?")
         found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
         self._search = [
             self._sql(
@@ -124,6 +153,9 @@ class SQLiteConversationSteps(SQLConversationSteps):
         before = up_to, start, part = (yield Fetch(self._progress))[0]
         if place is None:
             place = (yield Fetch(self._newest))[0][0]
+        # First, because a new message may have the number of one that is gone.
+        if (yield from self.clear_index()):
+            return place
         budget, end = Budget(_CHARACTERS, _MESSAGES), time.monotonic() + _SECONDS
         while up_to < place and not budget.spent() and time.monotonic() < end:
             rows = yield Fetch(self._next, (up_to, place))
@@ -161,20 +193,65 @@ class SQLiteConversationSteps(SQLConversationSteps):
             if len(found) >= limit or len(rows) < limit:
                 return found[:limit]
 
+    @writes
+    def clear_index(self) -> Steps[bool]:
+        """Take some of what was deleted out of the index; return whether there may be more."""
+        if not (yield self._find_gone):
+            return False
+        places = yield Fetch(self._gone_place)
+        start, part = places[0] if places else (0, 0)
+        left, end = _CHARACTERS, time.monotonic() + _SECONDS
+        rows = yield Fetch(self._next_gone)
+        while rows and left > 0 and time.monotonic() < end:
+            row_id, content = rows[0]
+            number, text, after = _row(row_id, content, start, part)
+            if text:
+                yield Execute(self._drop_words, (number, text))
+            left -= (after or len(content)) - start
+            if after is None:
+                yield Execute(self._drop_gone, (row_id,))
+                rows = yield Fetch(self._next_gone)
+            start, part = (0, 0) if after is None else (after, part + 1)
+        if (start, part) != (places[0] if places else (0, 0)):
+            yield Execute(self._set_gone_place, (start, part))
+        return bool(rows)
+
     def _delete_rows(self, session_id: str, ids: Sequence[str] | None) -> Steps[int]:
         if not (yield self._find_index):
             return (yield from super()._delete_rows(session_id, ids))
         progress = up_to, start, _ = (yield Fetch(self._progress))[0]
         last = up_to + 1 if start else up_to
+        left, end = _CHARACTERS, time.monotonic() + _SECONDS
+        queued = False
+
+        def is_late(row_id: int, content: str | None) -> bool:
+            """Whether this message has to wait for ``clear_index``; one that is indexed in part cannot."""
+            return row_id <= up_to and content is not None and (len(content) > left or time.monotonic() > end)
+
         if ids is None:
-            seq = 0
-            while rows := (yield Fetch(self._next_indexed, (session_id, last, seq))):
-                seq, row_id, content = rows[0]
+            for _, row_id, content in (yield Fetch(self._indexed_in_part, (session_id, last, up_to))):
                 progress = yield from self._drop_row(row_id, content, progress)
+            seq = 0
+            while rows := (yield Fetch(self._next_indexed, (session_id, up_to, seq))):
+                seq, row_id, content = rows[0]
+                if is_late(row_id, content):
+                    queued = True
+                    yield Execute(self._make_gone)
+                    yield Execute(self._all_gone, (session_id, up_to, seq))
+                    break
+                progress = yield from self._drop_row(row_id, content, progress)
+                left -= len(content or "")
         else:
             for item in ids:
                 for _, row_id, content in (yield Fetch(self._one_indexed, (session_id, last, item))):
-                    progress = yield from self._drop_row(row_id, content, progress)
+                    if is_late(row_id, content):
+                        queued = True
+                        yield Execute(self._make_gone)
+                        yield Execute(self._one_gone, (row_id,))
+                    else:
+                        progress = yield from self._drop_row(row_id, content, progress)
+                        left -= len(content or "")
+        self.index_left = self.index_left or queued
         gone = yield from super()._delete_rows(session_id, ids)
         # SQLite gives the numbers of its newest rows again once they are deleted
         newest = (yield Fetch(self._newest))[0][0]
