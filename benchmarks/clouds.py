@@ -6,6 +6,9 @@ Servers are found as for the integration tests. Ours and theirs take turns. The 
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
 object's generation first. In MongoDB both have their writes acknowledged by the majority; the bare client appends a
 message by counting and inserting, so a process that is killed in between leaves a gap.
+object's generation first. In DynamoDB it is measured twice: as it would be written by hand, an unconditional write of a
+text; and with items that have the attributes of ours, written on the same condition, because the emulator takes longer
+for these.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import argparse
 import importlib
 import json
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,6 +155,58 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
             ),
             "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, times // 3),
         }
+def dynamodb(engines: Any, times: int) -> Iterator[Work]:
+    """An emulator of DynamoDB."""
+    from praisonai_persistence_dynamodb import DynamoDBStateStore
+
+    server = engines.engine("dynamodb")
+    client = server.client()
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with server.space() as options, DynamoDBStateStore(**options) as store:
+        store.set_many(values)  # makes the table
+        table = options["url"].partition("//")[2]
+
+        def key(name: str, partition: str = "like ours") -> dict[str, Any]:
+            return {"pk": {"S": partition}, "sk": {"S": name}}
+
+        def write_plain(name: str) -> None:
+            client.put_item(TableName=table, Item={**key(name, "bare"), "text": {"S": json.dumps(VALUE)}})
+
+        def write(name: str) -> None:
+            fields = {"text": json.dumps(VALUE), "key": name, "kind": "value", "v": uuid.uuid4().hex}
+            client.put_item(
+                TableName=table,
+                Item={**key(name), **{field: {"S": text} for field, text in fields.items()}},
+                ConditionExpression=(
+                    "attribute_not_exists(pk) OR (attribute_not_exists(#pending) AND attribute_not_exists(#owner) AND "
+                    "(#kind = :value OR #ends <= :now))"
+                ),
+                ExpressionAttributeNames={f"#{field}": field for field in ("pending", "owner", "kind", "ends")},
+                ExpressionAttributeValues={":value": {"S": "value"}, ":now": {"N": repr(time.time())}},
+            )
+
+        def read(partition: str) -> Any:
+            answer = client.get_item(TableName=table, Key=key("key-1", partition), ConsistentRead=True)
+            return json.loads(answer["Item"]["text"]["S"])
+
+        def read_many(partition: str) -> list[Any]:
+            wanted = {"Keys": [key(name, partition) for name in values], "ConsistentRead": True}
+            answer = client.batch_get_item(RequestItems={table: wanted})
+            return [json.loads(item["text"]["S"]) for item in answer["Responses"][table]]
+
+        for name in values:
+            write(name)
+            write_plain(name)
+        few = max(2, times // 20)
+        yield {
+            "set": (lambda: store.set("key", VALUE), lambda: write_plain("key"), times),
+            "set, items alike": (lambda: store.set("key", VALUE), lambda: write("key"), times),
+            "get": (lambda: store.get("key-1"), lambda: read("bare"), times),
+            "get, items alike": (lambda: store.get("key-1"), lambda: read("like ours"), times),
+            f"get_many of {MANY}": (lambda: store.get_many(list(values)), lambda: read_many("bare"), few),
+            f"get_many of {MANY}, alike": (lambda: store.get_many(list(values)), lambda: read_many("like ours"), few),
+        }
+    client.close()
 
 
 class _Sink:
@@ -164,6 +221,7 @@ class _Sink:
 
 
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "mongodb": mongodb, "upstash": upstash}
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {"dynamodb": dynamodb, "gcs": gcs, "upstash": upstash}
 
 
 def main() -> int:

@@ -58,7 +58,8 @@ def laboratory(backend, fault, folder):
                 pytest.skip("the server of the environment's URL is not ours to restart")
             options = stack.enter_context(engine.space())
             if fault.needs == "proxy":
-                name = "emulator_host" if "emulator_host" in options else "url"  # what names the server
+                names = ("emulator_host", "endpoint_url", "url")
+                name = next(one for one in names if one in options)  # what names the server
                 parts = urlsplit(options[name])
                 proxy = stack.enter_context(Proxy(parts.hostname, parts.port or engine.port))
                 options = {**options, name: through(options[name], proxy.port)}

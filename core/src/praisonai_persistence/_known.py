@@ -69,6 +69,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "weaviate": ("praisonai-persistence-weaviate", "praisonai_persistence_weaviate:WeaviateKnowledgeStore"),
     },
     "state": {
+        "async_dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:AsyncDynamoDBStateStore"),
+        "dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:DynamoDBStateStore"),
         "async_gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:AsyncGCSStateStore"),
         "gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
         "gs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
+from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence_gcs import GCSOptions, GCSStateStore
-from praisonai_persistence_gcs._driver import GCSDriver, MissingError, ThrottledError
+from praisonai_persistence_gcs._driver import GCSDriver, MissingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers.options import Option, Options, OptionsStore, option
     from praisonai_persistence.drivers.running import make_runner
     from praisonai_persistence.drivers.synchronous import DriverRunner
+    from praisonai_persistence.drivers.throttling import Pauses, ThrottledError
 
 _MODULES = {
     "asynchronous": ("AsyncDriverRunner",),
@@ -25,6 +26,7 @@ _MODULES = {
     "options": ("Option", "Options", "OptionsStore", "option"),
     "running": ("make_runner",),
     "synchronous": ("DriverRunner",),
+    "throttling": ("Pauses", "ThrottledError"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -37,6 +39,8 @@ __all__ = [
     "Option",
     "Options",
     "OptionsStore",
+    "Pauses",
+    "ThrottledError",
     "make_runner",
     "option",
 ]

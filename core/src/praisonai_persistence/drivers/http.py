@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
-__all__ = ["HttpErrors", "close", "hang_up"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["HttpErrors", "close", "hang_up", "hang_up_aiohttp"]
 
 _NAMES = {
     "NOT_FOUND": 404,
@@ -74,6 +77,20 @@ def hang_up(client: Any) -> None:
     Its own ``aclose`` has to be awaited on the loop, and a transport that nobody closes warns about it later.
     """
     _end(_transports(client))
+
+
+def hang_up_aiohttp(sessions: Iterable[Any]) -> None:
+    """End the connections of each ``aiohttp.ClientSession`` without a word; its event loop may have ended."""
+    transports = []
+    for session in sessions:
+        connector = session.connector
+        session.detach()  # or it warns that nobody closed it
+        if connector is None or connector.closed:
+            continue
+        protocols = [*connector._acquired, *(one for pool in connector._conns.values() for one, _ in pool)]
+        transports += [protocol.transport for protocol in protocols if protocol.transport is not None]
+        connector._conns.clear()
+    _end(transports)
 
 
 async def close(client: Any) -> None:

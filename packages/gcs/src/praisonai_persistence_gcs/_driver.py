@@ -6,8 +6,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
-from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
+from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores import MovedError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["GCSDriver", "GCSOptions", "MissingError", "ThrottledError", "busy", "is_refusal", "is_throttled"]
+__all__ = ["GCSDriver", "GCSOptions", "MissingError", "busy", "is_refusal", "is_throttled"]
 
 # What Google's libraries say about the version of grpcio whenever they are imported; this store uses HTTP alone.
 warnings.filterwarnings("ignore", r".*grpcio < ", FutureWarning)
@@ -33,10 +33,6 @@ _AGAIN = frozenset({408, 500, 502, 503, 504})
 
 class MissingError(BackendError):
     """There is no such object, or no such bucket."""
-
-
-class ThrottledError(ConnectionFailedError):
-    """The service has had too many requests for now; it has done nothing."""
 
 
 def busy(where: str) -> ThrottledError:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError
-from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores import DocumentEngine, MovedError
-from praisonai_persistence_gcs._driver import MissingError, ThrottledError, busy, is_refusal, is_throttled
+from praisonai_persistence_gcs._driver import MissingError, busy, is_refusal, is_throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +128,7 @@ class GCSEngine(DocumentEngine):
 
     def _ask(self, request: Callable[[Any], T]) -> Steps[T]:
         """Make a request; again after a while, if the service is too busy."""
-        pauses = _Pauses(self._timeout)
+        pauses = Pauses(self._timeout, first=0.5)
         while True:
             try:
                 answer: T = yield request
@@ -142,7 +140,7 @@ class GCSEngine(DocumentEngine):
     def _together(self, calls: Mapping[str, Callable[[Any], T]]) -> Steps[dict[str, T]]:
         """Make requests at the same time; return the answers, without those of objects that have moved or are gone."""
         waiting, answers = dict(calls), {}
-        pauses = _Pauses(self._timeout)
+        pauses = Pauses(self._timeout, first=0.5)
         while waiting:
             outcomes = yield partial(_at_once, calls=waiting)
             answers.update({key: answer for key, (answer, error) in outcomes.items() if error is None})
@@ -208,26 +206,6 @@ class GCSEngine(DocumentEngine):
             f"there is no bucket {self._bucket}, or these credentials may not see it; make it with: gcloud storage "
             f"buckets create gs://{self._bucket} --location=REGION"
         )
-
-
-class _Pauses:
-    """Waits, with jitter, while the service is too busy.
-
-    Args:
-        seconds: for how long at the most.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._longest = 0.5
-
-    def wait(self, busy: ThrottledError) -> Steps[None]:
-        """Wait for the next attempt; raise ``busy`` if there is no time for one."""
-        wait = random.uniform(self._longest / 2, self._longest)
-        self._longest = min(8.0, self._longest * 2)
-        if time.monotonic() + wait > self._end:
-            raise busy
-        yield Pause(wait)
 
 
 def _at_once(client: Any, calls: Mapping[str, Callable[[Any], T]]) -> dict[str, tuple[T | None, Exception | None]]:

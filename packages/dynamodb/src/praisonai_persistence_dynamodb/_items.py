@@ -1,0 +1,75 @@
+"""Documents as items of DynamoDB."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.stores.document_engine import expiry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from praisonai_persistence.stores.document_engine import Document, Stored
+
+__all__ = ["MOST", "Item", "coded", "end_fields", "item_of", "stored_of"]
+
+Item = dict[str, dict[str, Any]]
+
+MOST = 10**36
+"""The service computes with 38 digits."""
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,35}")
+_BLANK: Document = {"text": "", "parts": "", "owner": "", "pending": "", "ends": None, "held": None}
+"""Fields that stand for these values where an item lacks them."""
+_OURS = frozenset({"pk", "sk", "v", "n", "expires"})
+_FARTHEST = 1e100
+"""Where times end; the service's numbers end at 1e126."""
+_LAST = 253_402_300_799  # of the year 9999
+
+
+def coded(value: Any) -> dict[str, Any]:
+    """Return a field in the service's notation."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, str):
+        return {"S": value}
+    return {"N": repr(max(-_FARTHEST, min(value, _FARTHEST)))}
+
+
+def _decoded(value: Mapping[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    if kind == "NULL":
+        return None
+    if kind == "N":
+        number = Decimal(content)
+        return int(number) if number == number.to_integral_value() and abs(number) < MOST else float(number)
+    return content
+
+
+def end_fields(document: Document) -> Item:
+    """Return the fields that say when a document expires; the service looks at ``expires``."""
+    fields = {} if document.get("ends") is None else {"ends": coded(document["ends"])}
+    ends = expiry_of(document)
+    if ends is not None and ends < _LAST:
+        fields["expires"] = {"N": str(ceil(ends))}
+    return fields
+
+
+def item_of(document: Document, version: str) -> Item:
+    """Return the item of a document, without its key. A text that is an integer is the number ``n``."""
+    fields = {name: coded(value) for name, value in document.items() if _BLANK.get(name, document) != value}
+    if document.get("kind") == "value" and _WHOLE.fullmatch(document["text"]):
+        fields["n"] = {"N": fields.pop("text")["S"]}
+    return {**fields, **end_fields(document), "v": {"S": version}}
+
+
+def stored_of(item: Item) -> Stored:
+    """Return the document of an item, and its version."""
+    document = {**_BLANK, **{name: _decoded(value) for name, value in item.items() if name not in _OURS}}
+    if "n" in item:
+        document["text"] = str(int(Decimal(item["n"]["N"])))
+    return document, item["v"]["S"]
