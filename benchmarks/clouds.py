@@ -5,8 +5,7 @@
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
 object's generation first. In MongoDB both have their writes acknowledged by the majority; the bare client appends a
-message by counting and inserting, so a process that is killed in between leaves a gap.
-object's generation first. In DynamoDB it is measured twice: as it would be written by hand, an unconditional write of a
+message by counting and inserting, so a process that is killed in between leaves a gap. In DynamoDB it is measured twice: as it would be written by hand, an unconditional write of a
 text; and with items that have the attributes of ours, written on the same condition, because the emulator takes longer
 for these.
 """
@@ -155,6 +154,8 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
             ),
             "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, times // 3),
         }
+
+
 def dynamodb(engines: Any, times: int) -> Iterator[Work]:
     """An emulator of DynamoDB."""
     from praisonai_persistence_dynamodb import DynamoDBStateStore
@@ -220,8 +221,12 @@ class _Sink:
         return len(data)
 
 
-BACKENDS: dict[str, Callable[[Any, int], Any]] = {"gcs": gcs, "mongodb": mongodb, "upstash": upstash}
-BACKENDS: dict[str, Callable[[Any, int], Any]] = {"dynamodb": dynamodb, "gcs": gcs, "upstash": upstash}
+BACKENDS: dict[str, Callable[[Any, int], Any]] = {
+    "dynamodb": dynamodb,
+    "gcs": gcs,
+    "mongodb": mongodb,
+    "upstash": upstash,
+}
 
 
 def main() -> int:
