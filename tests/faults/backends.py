@@ -58,6 +58,7 @@ class Backend:
 
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
+TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE = "praisonai_persistence_weaviate"
 
@@ -94,6 +95,9 @@ BACKENDS = {
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
+        Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
+        Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
+        Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
