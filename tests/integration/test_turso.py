@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,11 +113,108 @@ def test_requests_of_a_call(options, monkeypatch):
         assert requests_of(store.get_session, "s") == 1
         assert requests_of(store.get_messages, "s", limit=50) == 1
         assert requests_of(store.count_messages, "s") == 1
+        assert requests_of(store.update_session, ConversationSession("s", user_id="u")) == 3
+        assert requests_of(store.delete_messages, "s", ["0"]) == 5
         assert requests_of(store.list_sessions) == 1
     with TursoStateStore(**options) as state:
         state.connect()
-        assert requests_of(state.set, "key", 1) == 3
+        assert requests_of(state.set, "key", 1) == 1
+        assert requests_of(state.set, "key", 1, ttl=60) == 4
+        assert requests_of(state.incr, "key") == 3
         assert requests_of(state.get, "key") == 1
+
+
+WRITES = (
+    lambda store: store.update_session(ConversationSession("s", user_id="u"), expected_version=1),
+    lambda store: store.upsert_session(ConversationSession("s", user_id="v")),
+    lambda store: store.add_messages("s", [ConversationMessage(id=x, role="user", content=x) for x in "abc"]),
+    lambda store: store.delete_messages("s", ["a"]),
+    lambda store: store.fork_session("s", None, "fork"),
+    lambda store: store.delete_session("fork"),
+)
+STATE_WRITES = (
+    lambda store: store.set("key", 1, ttl=100),
+    lambda store: store.incr("key"),
+    lambda store: store.compare_and_set("key", 2, 3),
+    lambda store: store.set_many({"a": 1, "b": 2}),
+    lambda store: store.delete_many(["a", "b"]),
+    lambda store: store.hset("hash", "field", 1),
+    lambda store: store.hdel("hash", "field"),
+)
+
+
+def test_nobody_waits_for_a_writer_between_its_requests(options, monkeypatch):
+    """So none that dies keeps the others waiting."""
+    post = httpx.Client.post
+    asked = []
+
+    def looking(client, *arguments, **named):
+        answer = post(client, *arguments, **named)
+        requests = [{"type": "execute", "stmt": {"sql": sql}} for sql in ("BEGIN IMMEDIATE", "ROLLBACK")]
+        began = time.monotonic()
+        found = json_request(options["url"], "POST /v3/pipeline", {}, {"requests": [*requests, {"type": "close"}]})
+        assert [result["type"] for result in found["results"]] == ["ok"] * 3
+        asked.append(time.monotonic() - began)
+        return answer
+
+    with TursoConversationStore(**options) as store, TursoStateStore(**options) as state:
+        store.create_session(ConversationSession("s"))
+        state.get("key")
+        monkeypatch.setattr(httpx.Client, "post", looking)
+        for write in WRITES:
+            write(store)
+        for write in STATE_WRITES:
+            write(state)
+    assert len(asked) > 25
+    assert max(asked) < 4, "the server gives the lock of a writer that went away to others after 5 seconds"
+
+
+def test_a_write_that_another_one_overtook_is_done_once_more(options, monkeypatch):
+    post = httpx.Client.post
+    left = [1, 2]  # writes of the other: after the first request of the one below, and after the second
+
+    def overtaken(client, *arguments, **named):
+        answer = post(client, *arguments, **named)
+        if left:
+            left.pop()
+            with monkeypatch.context() as plain:
+                plain.setattr(httpx.Client, "post", post)
+                other.incr("key")
+        return answer
+
+    with TursoStateStore(**options) as store, TursoStateStore(**options) as other:
+        store.set("key", 1)
+        other.get("key")
+        monkeypatch.setattr(httpx.Client, "post", overtaken)
+        assert store.incr("key") == 4
+        assert store.get("key") == 4
+
+
+def test_stores_that_were_idle_go_on(options):
+    """A server ends a stream after 10 seconds without a request."""
+
+    async def idle() -> list[int]:
+        async with AsyncTursoConversationStore(**options) as store:
+            with TursoConversationStore(**options) as other:
+                other.create_session(ConversationSession("s"))
+                await store.add_message("s", ConversationMessage(role="user", content="before"))
+                await asyncio.sleep(13)
+                await store.add_message("s", ConversationMessage(role="user", content="after"))
+                other.add_message("s", ConversationMessage(role="user", content="after"))
+                other.upsert_session(ConversationSession("s", user_id="u"))
+                return [message.seq for message in await store.get_messages("s")]
+
+    assert asyncio.run(idle()) == [1, 2, 3]
+
+
+def test_one_write_of_more_than_a_request_takes(options):
+    """It keeps the lock, so it is whole, and its requests stay small."""
+    messages = [ConversationMessage(id=str(n), role="user", content=str(n % 10) * 3_000) for n in range(2_500)]
+    with TursoConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        assert [message.seq for message in store.add_messages("s", messages)] == list(range(1, 2_501))
+        assert store.delete_messages("s", [message.id for message in messages[1_000:]]) == 1_500
+        assert store.count_messages("s") == 1_000
 
 
 def test_more_than_the_server_answers_at_once(options):

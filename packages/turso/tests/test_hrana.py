@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sqlite3
 
 import pytest
 
 from praisonai_persistence.steps import run
 from praisonai_persistence_sql import Execute, Fetch
+from praisonai_persistence_turso._checks import FAILED, of_rows
 from praisonai_persistence_turso._hrana import HranaError, Stream, decode, encode
 
 
@@ -45,7 +48,7 @@ def test_a_statement_is_done_only_if_the_transaction_began():
             return _answer(None, None, errors=[{"code": "SQLITE_BUSY", "message": "busy"}, None])
         return {"baton": None, "results": [{"type": "ok", "response": {"type": "close"}}]}
 
-    stream = Stream(write=True)
+    stream = Stream(write=True, hold=True)
     with pytest.raises(HranaError, match="SQLITE_BUSY"):
         run(stream.perform(Execute("DELETE FROM t")), ask)
     begin, delete = sent[0]["requests"][0]["batch"]["steps"]
@@ -61,10 +64,49 @@ def test_a_commit_on_a_stream_that_has_ended_fails():
         _answer(_rows(), _rows()),
         {"baton": None, "results": [{"type": "error", "error": {"code": "STREAM_EXPIRED", "message": "expired"}}]},
     ]
-    stream = Stream(write=True)
+    stream = Stream(write=True, hold=True)
     run(stream.perform(Execute("DELETE FROM t")), lambda _: answers.pop(0))
     with pytest.raises(HranaError, match="STREAM_EXPIRED"):
         run(stream.end(commit=True), lambda _: answers.pop(0))
+
+
+def test_a_write_leaves_no_transaction_open_between_two_requests():
+    sent = []
+
+    def ask(body):
+        sent.append(body)
+        steps = body["requests"][0]["batch"]["steps"]
+        return _answer(*[{"rows": [[{"type": "integer", "value": "7"}]], "affected_row_count": 1}] * len(steps))
+
+    stream = Stream(write=True)
+    assert run(stream.perform(Fetch("SELECT n FROM t")), ask) == [(7,)]
+    assert run(stream.perform(Execute("UPDATE t SET n = ?", (8,))), ask) == 1
+    run(stream.end(commit=True), ask)
+    read, tried, done = [
+        [step["stmt"]["sql"].split()[0] for step in body["requests"][0]["batch"]["steps"]] for body in sent
+    ]
+    assert read == ["SELECT"]
+    assert tried == ["BEGIN", "WITH", "UPDATE", "ROLLBACK"]
+    assert done == ["BEGIN", "WITH", "UPDATE", "SELECT", "COMMIT", "ROLLBACK"]
+    for body in sent:
+        assert body["baton"] is None
+        assert body["requests"][1] == {"type": "close"}
+
+
+@pytest.mark.parametrize("rows", [[], [("a", 1), ("b", None)]])
+def test_a_check_fails_only_if_the_rows_are_others(rows):
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (a TEXT, b)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", rows)
+        check = of_rows(("SELECT a, b FROM t WHERE a >= ? ORDER BY a DESC", ("a",)), rows)
+        connection.execute(*check)
+        connection.execute("INSERT INTO t VALUES ('c', 1)")
+        with pytest.raises(sqlite3.OperationalError, match=FAILED):
+            connection.execute(*check)
+        if rows:
+            connection.execute("DELETE FROM t WHERE a = 'a'")
+            with pytest.raises(sqlite3.OperationalError, match=FAILED):
+                connection.execute(*check)
 
 
 def test_blobs_and_numbers_are_encoded():

@@ -11,10 +11,10 @@ from praisonai_persistence.stores import (
     StepConversationStore,
     StepStateStore,
 )
-from praisonai_persistence_sql import AsyncSQLConversationStore, SQLStateSteps
-from praisonai_persistence_turso._dialect import LibSQL
+from praisonai_persistence_sql import AsyncSQLConversationStore
 from praisonai_persistence_turso._driver import TursoOptions, make_driver
 from praisonai_persistence_turso.conversation import TursoConversationSteps
+from praisonai_persistence_turso.state import TursoStateSteps
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Driver
@@ -66,8 +66,8 @@ class AsyncTursoConversationStore(_Conversation, AsyncSQLConversationStore):
 class _State(_Store):
     capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
-    def _make_steps(self, prefix: str) -> SQLStateSteps:
-        return SQLStateSteps(LibSQL(), prefix)
+    def _make_steps(self, prefix: str) -> TursoStateSteps:
+        return TursoStateSteps(prefix)
 
 
 class TursoStateStore(_State, StepStateStore):

@@ -28,7 +28,9 @@ __all__ = ["TursoOptions", "make_driver"]
 
 _FAREWELL = 2.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
-_LOST = frozenset({"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"})
+_LOST = frozenset(
+    {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
+)
 
 
 class TursoOptions(Options):

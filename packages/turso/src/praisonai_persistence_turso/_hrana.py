@@ -112,20 +112,20 @@ class Stream:
             yield _pipeline(baton, _CLOSE)
 
     def _fetch(self, request: Fetch) -> Steps[list[tuple[Any, ...]]]:
+        query = request.sql, tuple(request.parameters)
         try:
-            rows = _rows((yield from self._ask(request)))
+            rows = _rows((yield from self._ask(query, reads=True)))
         except HranaError as error:
             if error.code != "RESPONSE_TOO_LARGE":
                 raise
-            return (yield from self._stream(request))
+            return (yield from self._stream(query))
         if self._write and self._baton is None:
-            check = checks.of_rows(request, rows)
+            check = checks.of_rows(query, rows)
             if check is None:
-                self._hold = True  # from the next request on; what was read so far is read once more
-                yield from self._open([])
-                rows = _rows((yield from self._ask(request)))
+                self._hold = True  # from here on; what was read so far is read once more
+                rows = _rows((yield from self._ask(query)))
             else:
-                self._note(request, check)
+                self._note(query, check)
         return rows
 
     def _execute_many(self, request: ExecuteMany) -> Steps[None]:
@@ -142,17 +142,20 @@ class Stream:
         self._changes = self._changes or changes
         if self._baton is not None:
             return
-        self._done += [statement] if check is None else [statement, check] if changes else [check]
-        self._size += _size(statement)
+        new = [statement] if changes else []
+        if check is not None:
+            new.append(check)
+        self._done += new
+        self._size += sum(map(_size, new))
         self._hold = self._hold or self._size > _CHARACTERS or len(self._done) > _STATEMENTS
 
-    def _ask(self, statement: Statement) -> Steps[Any]:
+    def _ask(self, statement: Statement, *, reads: bool = False) -> Steps[Any]:
         """Return the result of a statement."""
         if not self._begin:
             return _results((yield _pipeline(None, _batch([statement]), _CLOSE)))[-1]
         if self._hold:
             return (yield from self._several([statement]))[-1]
-        if not self._done and type(statement) is Fetch:
+        if reads and not self._done:
             return _results((yield _pipeline(None, _batch([statement]), _CLOSE)))[-1]
         return (yield from self._all([*self._done, statement]))[-1]
 
