@@ -274,6 +274,8 @@ def test_forms_of_a_url():
         TursoStateStore("http://127.0.0.1:9", tls=True)
     with pytest.raises(ConfigurationError, match="server"):
         TursoStateStore("turso:///agent.db", auth_token="x")
+    with pytest.raises(ConfigurationError, match="replicas"):
+        TursoStateStore("turso:///agent.db", sync_url="http://127.0.0.1:9")
 
 
 def test_a_file_is_a_database_of_sqlite(tmp_path):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TursoOptions", "make_driver"]
 
-_FAREWELL = 2.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
+_FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
@@ -51,6 +51,8 @@ class TursoOptions(Options):
     lock_timeout = option(60.0, "seconds", "seconds to wait for other writers of a local file")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
+        if "sync_url" in given:
+            raise ConfigurationError("there are no embedded replicas: give the url of the server, or the path of a file")
         plain = url is not None and url.startswith("http://")
         if plain:
             if given.get("tls"):
