@@ -52,7 +52,7 @@ class TursoOptions(Options):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if "sync_url" in given:
-            raise ConfigurationError("there are no embedded replicas: give the url of the server, or the path of a file")
+            raise ConfigurationError("there are no embedded replicas: give the url of the server, or a path")
         plain = url is not None and url.startswith("http://")
         if plain:
             if given.get("tls"):

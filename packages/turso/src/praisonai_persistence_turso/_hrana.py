@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HranaError", "Stream", "Transaction", "decode", "encode"]
 
 _STATEMENTS, _CHARACTERS = 1000, 4_000_000  # of a transaction that is sent as one request, and more than once
+_REQUESTS = 12  # of an operation, after which it no longer sends again what it has sent
 
 
 class HranaError(Exception):
@@ -75,7 +76,7 @@ class Stream:
         self._baton: str | None = None
         self._done: list[Statement] = []  # of a write, with what checks the answers
         self._changes = False
-        self._size = 0
+        self._size = self._asked = 0
 
     def perform(self, request: Any) -> Steps[Any]:
         """Do what a step of an operation yields."""
@@ -147,7 +148,8 @@ class Stream:
             new.append(check)
         self._done += new
         self._size += sum(map(_size, new))
-        self._hold = self._hold or self._size > _CHARACTERS or len(self._done) > _STATEMENTS
+        self._asked += not changes or check is not None
+        self._hold = self._hold or self._size > _CHARACTERS or len(self._done) > _STATEMENTS or self._asked > _REQUESTS
 
     def _ask(self, statement: Statement, *, reads: bool = False) -> Steps[Any]:
         """Return the result of a statement."""
@@ -221,7 +223,7 @@ def _batch(statements: Sequence[Statement], *, undo: bool = False) -> dict[str, 
 
 
 def _size(statement: Statement) -> int:
-    return sum(len(value) for value in statement[1] if isinstance(value, (str, bytes)))
+    return len(statement[0]) + sum(len(value) for value in statement[1] if isinstance(value, (str, bytes)))
 
 
 def _fit(statements: Sequence[Statement]) -> int:
