@@ -159,7 +159,8 @@ class Stream:
             return (yield from self._several([statement]))[-1]
         if reads and not self._done:
             return _results((yield _pipeline(None, _batch([statement]), _CLOSE)))[-1]
-        return (yield from self._all([*self._done, statement]))[-1]
+        begin = "BEGIN" if reads and not self._changes else self._begin
+        return (yield from self._all([*self._done, statement], begin))[-1]
 
     def _several(self, statements: Sequence[Statement]) -> Steps[Sequence[Any]]:
         """Do statements in a transaction that stays open."""
@@ -192,9 +193,10 @@ class Stream:
     def _alone(self, statements: Sequence[Statement]) -> Steps[list[tuple[Any, ...]]]:
         return _rows((yield from self._all([*statements, _COMMIT]))[-2])
 
-    def _all(self, statements: Sequence[Statement]) -> Steps[Sequence[Any]]:
+    def _all(self, statements: Sequence[Statement], begin: str = "") -> Steps[Sequence[Any]]:
         """Send a transaction, which is undone in the same request unless its last statement commits."""
-        return _results((yield _pipeline(None, _batch([(self._begin, ()), *statements], undo=True), _CLOSE)))[1:-1]
+        batch = _batch([(begin or self._begin, ()), *statements], undo=True)
+        return _results((yield _pipeline(None, batch, _CLOSE)))[1:-1]
 
 
 _CLOSE = {"type": "close"}
