@@ -1,13 +1,14 @@
-"""Measures state stores of MongoDB and of services that are spoken to by HTTP beside their bare clients, as ratios.
+"""Measures the stores of services and of document databases beside their bare clients, in one run, as ratios.
 
     python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
 object's generation first. In MongoDB both have their writes acknowledged by the majority; the bare client appends a
-message by counting and inserting, so a process that is killed in between leaves a gap. In DynamoDB it is measured twice: as it would be written by hand, an unconditional write of a
-text; and with items that have the attributes of ours, written on the same condition, because the emulator takes longer
-for these.
+message by counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do:
+without gaps, harmless when it is repeated, in one transaction. In DynamoDB it is measured twice: as it would be written
+by hand, an unconditional write of a text; and with items that have the attributes of ours, written on the same
+condition, because the emulator takes longer for these.
 """
 
 from __future__ import annotations
@@ -221,17 +222,91 @@ class _Sink:
         return len(data)
 
 
+@contextmanager
+def turso(engines: Any, times: int) -> Iterator[Work]:
+    """A libSQL server: conversations, which the bare client appends to and reads in one round trip each."""
+    import httpx
+
+    from praisonai_persistence import ConversationMessage, ConversationSession
+    from praisonai_persistence_turso import TursoConversationStore
+
+    server = engines.engine("turso")
+    parts = urlsplit(server.url)
+    client = httpx.Client(base_url=f"http://{parts.hostname}:{parts.port}")
+
+    def send(*statements: tuple[Any, ...]) -> Any:
+        steps: list[dict[str, Any]] = []
+        for sql, *values in statements:
+            arguments = [{"type": "float" if isinstance(value, float) else "text", "value": value} for value in values]
+            condition = {"condition": {"type": "ok", "step": len(steps) - 1}} if steps else {}
+            steps.append({"stmt": {"sql": sql, "args": arguments}, **condition})
+        requests = [{"type": "batch", "batch": {"steps": steps}}, {"type": "close"}]
+        answer = client.post("/v3/pipeline", json={"requests": requests})
+        return answer.json()["results"][0]["response"]["result"]["step_results"]
+
+    insert = (
+        "INSERT INTO praison_messages (session_id, id, role, content, created_at, seq) "
+        "SELECT session_id, ?, 'user', ?, ?, last_seq + 1 FROM praison_sessions WHERE session_id = 'theirs' "
+        "ON CONFLICT (session_id, id) DO NOTHING"
+    )
+    update = (
+        "UPDATE praison_sessions SET last_seq = last_seq + 1, updated_at = max(?, updated_at) "
+        "WHERE session_id = 'theirs' AND last_seq + 1 = "
+        "(SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?)"
+    )
+
+    def append() -> Any:
+        key, now = str(uuid.uuid4()), time.time()
+        return send(
+            ("BEGIN IMMEDIATE",),
+            (insert, key, "x" * 200, now),
+            (update, now, key),
+            ("SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?", key),
+            ("COMMIT",),
+        )
+
+    def resume() -> list[Any]:
+        query = "SELECT * FROM praison_messages WHERE session_id = 'long' ORDER BY seq DESC LIMIT 50"
+        return [[value.get("value") for value in row] for row in send((query,))[0]["rows"]]
+
+    with server.space() as options, TursoConversationStore(**options) as store, client:
+        for session_id in ("ours", "theirs", "long"):
+            store.create_session(ConversationSession(session_id))
+        for _ in range(10):
+            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
+        yield {
+            "append": (
+                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
+                append,
+                times // 3,
+            ),
+            "resume 50 of 10,000": (lambda: store.get_messages("long", limit=50), resume, times // 3),
+        }
+
+
+class _Sink:
+    """A file in memory."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "dynamodb": dynamodb,
     "gcs": gcs,
     "mongodb": mongodb,
+    "turso": turso,
     "upstash": upstash,
 }
 
 
 def main() -> int:
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(description="Measures state stores of services beside their bare clients.")
+    parser = argparse.ArgumentParser(description="Measures stores of services beside their bare clients.")
     parser.add_argument("backends", nargs="*", help=f"some of {', '.join(BACKENDS)}; by default all")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="5 rounds, and less in each")
