@@ -284,17 +284,6 @@ def turso(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
-class _Sink:
-    """A file in memory."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: bytes) -> int:
-        self.data += data
-        return len(data)
-
-
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "dynamodb": dynamodb,
     "gcs": gcs,
