@@ -420,7 +420,7 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
             if name not in signature.parameters
             for match in difflib.get_close_matches(name, takes.split(", "), 1)
         ]
-        raise ConfigurationError(f"{what}: {error}{''.join(near[:1])}; it takes: {takes or 'no options'}") from None
+        raise ConfigurationError(f"{what}: {error}; it takes: {takes or 'no options'}{''.join(near[:1])}") from None
 
 
 def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:
