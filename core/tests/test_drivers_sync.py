@@ -799,6 +799,18 @@ def closes(client):
     return not client.open
 
 
+def test_a_runner_that_was_dropped_in_a_cycle_has_its_client_closed(toy):
+    """Python calls back no weak reference that is garbage together with what it refers to."""
+    closed = threading.Event()
+    toy.close = lambda client: closed.set()
+    around = [DriverRunner(toy)]
+    around[0].run(ask)
+    around.append(around)
+    del around
+    gc.collect()
+    assert closed.wait(LIMIT)
+
+
 @pytest.mark.parametrize("place", [None, "here"])
 def test_a_runner_that_was_dropped_has_its_client_closed(toy, place):
     toy.place = place

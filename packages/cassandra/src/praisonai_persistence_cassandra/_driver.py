@@ -311,7 +311,8 @@ class CassandraDriver(Driver):
             if "ndefined column" in text or "Unknown identifier" in text:
                 return SchemaError(
                     f"{where} has tables in the keyspace {self._options.keyspace} that were not made by "
-                    f"this store: choose another keyspace"
+                    f"this store: choose another keyspace, and try it with "
+                    f"'praisonai-persistence doctor --knowledge-url cassandra://HOST/KEYSPACE'"
                 )
         if isinstance(error, (protocol.SyntaxException, protocol.ConfigurationException)) or "vector" in text.lower():
             return UnsupportedOperationError(
