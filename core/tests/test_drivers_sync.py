@@ -888,3 +888,21 @@ def test_the_end_of_a_process_closes_what_is_open():
     refused = "the toy is not opened any more: the process is about to end"
     assert ran.stdout.splitlines() == ["open", "close", "open", "works", "close", refused]
     assert ran.stderr == ""
+
+
+def test_what_is_raised_into_translate_from_outside_reaches_the_caller(toy):
+    limit = Limit()
+
+    def translate(error):
+        raise limit
+
+    def fail():
+        raise OSError("lost")
+
+    toy.translate = translate
+    runner = DriverRunner(toy)
+    with pytest.raises(Limit) as raised:
+        runner.run(ask, fail)
+    assert raised.value is limit
+    assert runner.run(ask) is None
+    assert len(toy.clients) == 2, "the state of the first one is not known"

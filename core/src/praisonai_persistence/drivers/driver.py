@@ -264,8 +264,10 @@ def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:
         return error
     try:
         translated = driver.translate(error)
-    except Exception:  # noqa: BLE001 - a hook that fails must not hide what happened
-        translated = None
+    except Exception as failure:
+        if from_outside(driver, failure):
+            raise
+        translated = None  # a hook that fails must not hide what happened
     if isinstance(translated, PersistenceError):
         return translated
     where = f"{hook} of {type(driver).__name__}, " if hook else ""
