@@ -906,3 +906,25 @@ def test_what_is_raised_into_translate_from_outside_reaches_the_caller(toy):
     assert raised.value is limit
     assert runner.run(ask) is None
     assert len(toy.clients) == 2, "the state of the first one is not known"
+
+
+@pytest.mark.parametrize(("lost", "clients"), [("keep", 1), ("reopen", 2)])
+@pytest.mark.parametrize("place", ["a request", "begin()"])
+def test_a_client_that_has_lost_its_server_is_replaced_where_the_driver_says_so(toy, lost, clients, place):
+    toy.lost = lost
+    toy.translate = lambda error: ConnectionFailedError("gone") if isinstance(error, OSError) else None
+    begin = toy.begin
+
+    def fail(*_given, **_named):
+        raise OSError("lost")
+
+    runner = DriverRunner(toy)
+    runner.run(ask)
+    toy.begin = fail if place == "begin()" else begin
+    with pytest.raises(ConnectionFailedError):
+        runner.run(ask, fail)
+    toy.begin = begin
+    with pytest.raises(BackendError):  # another failure changes nothing
+        runner.run(ask, lambda: {}[0])
+    runner.run(ask)
+    assert len(toy.clients) == clients
