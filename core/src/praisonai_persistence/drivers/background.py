@@ -23,7 +23,7 @@ from praisonai_persistence._forks import renew_in_child
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Background", "acting_for", "in_background"]
+__all__ = ["Background", "acting_for", "end_threads", "in_background"]
 
 _LOOK = 0.5  # seconds between two looks, which matter only after a wait that was interrupted
 
@@ -34,6 +34,8 @@ class _Threads:
     Attributes:
         acting: the number of the caller's thread, by the number of the thread that works for it.
         opening: the numbers of those that open or close a client.
+        starting: what stands for each that was started and has not begun.
+        ended: whether none is started any more.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,8 @@ class _Threads:
     def _renew(self) -> None:
         self.acting: dict[int, int] = {}
         self.opening: set[int] = set()
+        self.starting: dict[object, None] = {}
+        self.ended = False
 
     def start(self, call: Callable[[], None], caller: int, opens: bool) -> None:
         """Start a thread that works for the one with the number ``caller``.
@@ -51,14 +55,40 @@ class _Threads:
         through these iterators, and makes nothing that the garbage collector counts.
 
         Raises:
-            RuntimeError: the interpreter is shutting down.
+            RuntimeError: the process is about to end.
         """
-        first: list[Iterator[object]] = [map(self.acting.setdefault, starmap(get_ident, [()]), [caller])]
+        this = object()
+        self.starting[this] = None
+        if self.ended:
+            self.starting.pop(this, None)
+            raise RuntimeError("no thread is started any more: the process is about to end")
+        begun = self.starting.pop
+        first: list[Iterator[object]] = [
+            starmap(begun, [(this, None)]),
+            map(self.acting.setdefault, starmap(get_ident, [()]), [caller]),
+        ]
         if opens:
             first.append(map(self.opening.add, starmap(get_ident, [()])))
         first.append(starmap(self._work, [(call,)]))
         answers: list[object] = []
-        _thread.start_new_thread(answers.extend, (chain.from_iterable(first),))
+        try:
+            _thread.start_new_thread(answers.extend, (chain.from_iterable(first),))
+        except BaseException:
+            begun(this, None)
+            raise
+
+    def end(self, until: float) -> None:
+        """Start no thread any more, and wait for those that have not begun.
+
+        A thread that begins while the interpreter takes itself apart may use what is not there any more, and end the
+        process with a signal.
+
+        Args:
+            until: the latest, by ``time.monotonic()``.
+        """
+        self.ended = True
+        while self.starting and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _work(self, call: Callable[[], None]) -> None:
         try:
@@ -70,6 +100,11 @@ class _Threads:
 
 
 _threads = _Threads()
+
+
+def end_threads(until: float) -> None:
+    """Have all further calls done by the threads that start them; see ``_Threads.end``."""
+    _threads.end(until)
 
 
 def acting_for() -> int:
@@ -112,7 +147,7 @@ class Background:
             return
         try:
             _threads.start(self._run, acting_for(), self._opens or in_background())
-        except RuntimeError:  # the interpreter is shutting down
+        except RuntimeError:  # the process is about to end
             self._run()
 
     def _run(self) -> None:

@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.background import Background, acting_for
+from praisonai_persistence.drivers.background import Background, acting_for, end_threads
 from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,
@@ -361,6 +361,7 @@ def _end_all() -> None:
     until = time.monotonic() + _LAST_WAIT
     for slot in list(_slots_in_use):
         slot.end(until)
+    end_threads(until)
 
 
 _slots_in_use: weakref.WeakSet[Slot] = weakref.WeakSet()
