@@ -6,10 +6,15 @@ import asyncio
 import atexit
 import gc
 import os
-import threading
 import traceback
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence._loops import hang_up
+from praisonai_persistence.drivers.background import Background
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["close", "close_unconnected", "forget_sessions", "hold", "let_go", "take_end"]
 
@@ -42,11 +47,30 @@ async def close(client: Any) -> None:
     """Close an async client that is held."""
     forget_sessions(client)
     tasks = _monitoring(client)
-    await client.close()
+    try:
+        await client.close()
+    except asyncio.CancelledError:  # the loop ends, and the tasks of the client were cancelled as well
+        _hang_up(client)
+        raise
     _held.pop(id(client), None)
     for task in tasks:
         if task.done():
             take_end(task)
+
+
+def _hang_up(client: Any) -> None:
+    """End the connections of an async client: a task that was cancelled twice leaves the one that it used open."""
+    from pymongo.asynchronous.pool import AsyncConnection
+
+    options = {id(pool.opts) for pool in _pools(client)}
+    for item in gc.get_objects():
+        if type(item) is AsyncConnection and id(item.opts) in options and not item.closed:
+            hang_up(item.conn.get_conn.transport)
+
+
+def _pools(client: Any) -> Iterator[Any]:
+    for server in getattr(client._topology, "_servers", {}).values():
+        yield from (server.pool, server._monitor._pool, server._monitor._rtt_monitor._pool)
 
 
 def _monitoring(client: Any) -> list[asyncio.Task[Any]]:
@@ -101,8 +125,7 @@ def let_go(client: Any, pid: int, *, asynchronous: bool) -> None:
     elif not asynchronous:
         client._closed = True  # the process may end before it is, and it would complain
         forget_sessions(client)
-        with suppress(RuntimeError):  # the interpreter is shutting down
-            threading.Thread(target=client.close, daemon=True).start()
+        Background(client.close).start()
     elif loop is None:
         client._closed = True  # it has connected to nothing
     elif loop.is_running():
@@ -112,8 +135,15 @@ def let_go(client: Any, pid: int, *, asynchronous: bool) -> None:
         _forget(client, loop)
 
 
+async def _close_left(client: Any) -> None:
+    try:
+        await close(client)
+    finally:
+        _hang_up(client)
+
+
 def _start_closing(client: Any, loop: asyncio.AbstractEventLoop) -> None:
-    task = loop.create_task(close(client))
+    task = loop.create_task(_close_left(client))
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # if the loop ends before, _forget_ended sees to it
     _closing.add(task)
     task.add_done_callback(_closing.discard)
