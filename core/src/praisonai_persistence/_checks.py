@@ -168,9 +168,11 @@ def check_prefix(value: Any, what: str = "table_prefix") -> str:
         InvalidIdentifierError: it cannot.
     """
     value = plain(value)
-    if value == "":
-        return ""
-    if isinstance(value, str) and value != value.lower():
+    if not isinstance(value, str):
+        return check_identifier(value, what)
+    if not value:
+        return value
+    if value != value.lower():
         raise InvalidIdentifierError(f"{what} must be in lower case: not every engine tells A from a in a table's name")
     return check_identifier(value, what)
 

@@ -33,7 +33,7 @@ __all__ = [
 
 
 def _create(kind: str, backend: str, url: str | None, mode: str, registry: StoreRegistry | None, options: Any) -> Any:
-    stores = registry if registry is not None else _DEFAULTS[kind]
+    stores = _stores(kind, registry)
     if mode not in {"auto", "sync", "async"}:
         raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(mode)}")
     if url is not None:
@@ -48,6 +48,14 @@ def _create(kind: str, backend: str, url: str | None, mode: str, registry: Store
     if must_exist and hasattr(store, "expect_existing"):  # not of a plugin that goes by method names alone
         store.expect_existing()
     return store
+
+
+def _stores(kind: str, registry: Any) -> StoreRegistry:
+    if registry is None:
+        return _DEFAULTS[kind]
+    if not hasattr(type(registry), "_create"):
+        raise ConfigurationError(f"registry must be a StoreRegistry, not {type(registry).__name__}")
+    return registry  # type: ignore[no-any-return]
 
 
 def _in_mode(stores: StoreRegistry, backend: str, mode: str) -> str:
@@ -198,7 +206,7 @@ def _open(kind: str, url: str | os.PathLike[str], mode: str, registry: StoreRegi
 
     url = url_text(url)
     parsed = parse_url(url)
-    stores = registry if registry is not None else _DEFAULTS[kind]
+    stores = _stores(kind, registry)
     name = parsed.scheme
     if parsed.variant:
         variant = _variant(stores, name, parsed.variant)

@@ -69,6 +69,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_data(url: str | None, name: str | None) -> Data:
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"name must be text, not {type(name).__name__}")
     if url is not None:
         if not isinstance(url, str):
             raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")

@@ -192,7 +192,8 @@ def _info(name: Any, dimension: Any, distance: Any, metadata: Any) -> tuple[Coll
     dimension, distance = plain(dimension), plain(distance)
     if type(dimension) is not int or not 1 <= dimension <= _MOST_DIMENSIONS:
         raise InvalidValueError(f"dimension must be a whole number from 1 to {_MOST_DIMENSIONS}")
-    if distance not in DISTANCES:
+    known = isinstance(distance, str) and distance in DISTANCES
+    if not known:
         raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")
     if metadata is not None and not isinstance(metadata, dict):
         raise InvalidValueError("metadata must be a JSON object or None")

@@ -91,7 +91,7 @@ class PostgresStore(ServerStore):
                 "tell where the server is: url='postgresql://user:password@host/database', or host=..., or pool=..."
             )
         self._check_connections(max_size, pool, connection_factory)
-        if not 0 <= min_size <= max_size:
+        if not isinstance(min_size, int) or not 0 <= min_size <= max_size:  # type: ignore[redundant-expr]
             raise ConfigurationError("pool sizes must be 0 <= min_size <= max_size")
         how = settings(url, address, connect_timeout, statement_timeout, cockroach, self._session, timeout, pooler)
         if pool is None and connection_factory is None:
