@@ -23,7 +23,16 @@ from praisonai_persistence.drivers._async_clients import (
     within,
 )
 from praisonai_persistence.drivers.background import Background
-from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, is_loaded, load, ours
+from praisonai_persistence.drivers.driver import (
+    GRACE,
+    Deadline,
+    check_attributes,
+    check_exists,
+    from_outside,
+    is_loaded,
+    load,
+    ours,
+)
 from praisonai_persistence.drivers.shared import inherited
 from praisonai_persistence.errors import (
     BackendError,
@@ -61,6 +70,7 @@ class AsyncDriverRunner(AsyncRunner):
     """
 
     def __init__(self, driver: Driver) -> None:
+        check_attributes(driver)
         self._driver = driver
         self._closed = False
         self._forked = False

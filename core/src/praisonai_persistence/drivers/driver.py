@@ -8,11 +8,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from praisonai_persistence._checks import SECONDS, is_seconds
 from praisonai_persistence._closing import Single
 from praisonai_persistence.drivers.outside import outsider
 from praisonai_persistence.errors import (
     BackendError,
     BackendNotInstalledError,
+    ConfigurationError,
     ConnectionFailedError,
     PersistenceError,
     StoreNotFoundError,
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Deadline", "Driver", "check_exists", "from_outside", "is_loaded", "load", "ours", "raised_outside"]
+__all__ = [
+    "Deadline",
+    "Driver",
+    "check_attributes",
+    "check_exists",
+    "from_outside",
+    "is_loaded",
+    "load",
+    "ours",
+    "raised_outside",
+]
 
 GRACE = 10.0
 """Seconds at the most that a cancelled or interrupted call waits for the end of what it began (L04)."""
@@ -216,6 +228,32 @@ class Driver(Single):
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         """Whether a failed operation may be run once more; ``error.__cause__`` is the client's error."""
         return False
+
+
+_CHOICES = {
+    "forks": ("reopen", "refuse"),
+    "interrupts": ("reopen", "keep"),
+    "lost": ("keep", "reopen"),
+    "turns": ("none", "writes", "all"),
+}
+
+
+def check_attributes(driver: Driver) -> None:
+    """Check what a driver says in its attributes.
+
+    Raises:
+        ConfigurationError: one has a value that it may not have.
+    """
+    for name, choices in _CHOICES.items():
+        if getattr(driver, name) not in choices:
+            raise ConfigurationError(f"{type(driver).__name__}.{name} must be one of {', '.join(choices)}")
+    for name in ("connect_timeout", "timeout", "lock_timeout"):
+        if not is_seconds(getattr(driver, name)):
+            raise ConfigurationError(f"{type(driver).__name__}.{name} must be {SECONDS}")
+    for name in ("where", "path", "lock_file"):
+        value = getattr(driver, name)
+        if not isinstance(value, str) and (value is not None or name == "where"):
+            raise ConfigurationError(f"{type(driver).__name__}.{name} must be text, not {type(value).__name__}")
 
 
 def check_exists(driver: Driver) -> None:

@@ -8,7 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from praisonai_persistence.drivers.background import Background, acting_for, in_background
-from praisonai_persistence.drivers.driver import Driver, check_exists, from_outside, ours, raised_outside
+from praisonai_persistence.drivers.driver import (
+    Driver,
+    check_attributes,
+    check_exists,
+    from_outside,
+    ours,
+    raised_outside,
+)
 from praisonai_persistence.drivers.shared import identity, slot_of
 from praisonai_persistence.errors import (
     ConnectionFailedError,
@@ -51,6 +58,7 @@ class DriverRunner(Runner):
     """
 
     def __init__(self, driver: Driver) -> None:
+        check_attributes(driver)
         self._driver = driver
         self._slot: Slot | None = None
         self._ready: Held | None = None  # the client that was probed
