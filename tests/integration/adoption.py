@@ -35,6 +35,21 @@ OLDER.append(OLDER[0] + OLDER[1])
 START = 1_700_000_000.125
 KEPT = "praisonai_legacy"
 
+# As a program that was written for PraisonAI.
+PROGRAM = """
+import json, sys
+import praisonai_persistence.compat
+from praisonai_persistence import SchemaError, create_conversation_store
+
+backend, options = json.loads(sys.argv[1])
+with create_conversation_store(backend, mode="sync", must_exist={must_exist}, **options) as store:
+    try:
+        found = [message.id for message in store.get_messages("s")]
+    except SchemaError as error:
+        found = [str(error)]
+print(json.dumps(found))
+"""
+
 # Adopts; with a number, dies before that request to the driver. Waits for a line first, so that many start at once.
 CHILD = """
 import json, os, signal, sys
@@ -343,6 +358,27 @@ class AdoptionTests(ABC):
         assert ids(store("get_messages", "s", options=wanted)) == ["s-0001"]
         assert store("get_session", "s").version == 1
         assert "praison_sessions_legacy" in old.tables()
+
+    @pytest.mark.parametrize("prefix", ["praison_", "praisonai_"])
+    @pytest.mark.parametrize("mode", ["sync", "async"])
+    def test_a_program_written_for_praisonai_goes_on_with_them(self, place, mode, prefix):
+        old = Old(self, place, prefix=prefix)
+        old.add("sessions", session("s"))
+        old.add("messages", message("s", 1))
+        with self.sync(**place) as store:
+            backend = store.backend if mode == "sync" else f"async_{store.backend}"
+        job = json.dumps([backend, {**place, "table_prefix": prefix}])
+
+        def run(must_exist: bool) -> list[Any]:
+            code = PROGRAM.format(must_exist=must_exist)
+            ran = subprocess.run([sys.executable, "-c", code, job], capture_output=True, encoding="utf-8", timeout=60)
+            assert not ran.returncode, ran.stderr
+            return list(json.loads(ran.stdout))
+
+        (refused,) = run(True)
+        assert "praisonai-persistence migrate --adopt" in refused
+        assert run(False) == run(True) == ["s-0001"]
+        assert f"{prefix}sessions_legacy" in old.tables()
 
     def test_a_table_of_somebody_else_is_left_alone(self, place, store):
         old = Old(self, place)

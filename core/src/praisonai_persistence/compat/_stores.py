@@ -64,9 +64,12 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
     own = _options(base)
     options = list(own)
 
+    # PraisonAI's own tables are what such a program expects to go on with.
+    always = {"adopt_legacy": True} if kind == "conversation" and "adopt_legacy" in options else {}
+
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         given = _bound(row, args, kwargs, options)
-        base.__init__(self, **_translated(row, given, options))
+        base.__init__(self, **{**always, **_translated(row, given, options)})
         if not given.get("auto_create_tables", True) and "create_schema" not in options:
             self.expect_existing()
 
