@@ -96,7 +96,7 @@ from praisonai_persistence.testing import {suite}, StoreSpec
 
 def suite_of(name, clause, sync, async_):
     class Suite({suite}):
-        sweep_seconds = 1.5  # a mistake shows at one of the first places
+        sweep_seconds = 1  # a mistake shows at one of the first places
         modes = tuple(mode for mode, store in (("sync", sync), ("async", async_)) if store)
 
         @pytest.fixture
