@@ -152,11 +152,13 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ----------------------------------------------------------------------------------------------------- L02: closing
 
-    async def test_l02_close_while_others_work(self, open_store: OpenStore, race: Race, store: Any, work: Work) -> None:
+    async def test_l02_close_while_others_work(
+        self, open_store: OpenStore, race: Race, store: Any, work: Work, by_tier: ByTier
+    ) -> None:
         """Each call returns, or says that the store is closed; what was acknowledged is there."""
         await work.prepare(store)
         acknowledged: list[str] = []
-        for turn in range(5):
+        for turn in range(by_tier(quick=3, full=5)):
             one = open_store()
             await work.known(one)
 
