@@ -98,10 +98,10 @@ class Sharing:
             assert [item.content for item in found] == [str(number)], shorten(name)
             await docs.upsert("docs", [make(name, content=f"new {number}")])
         assert await docs.count("docs") == len(HOSTILE_IDS)
-        for number, name in enumerate(HOSTILE_IDS):
-            assert (await docs.get("docs", [name]))[0].content == f"new {number}", shorten(name)
+        for number, name in enumerate(HOSTILE_IDS):  # what one deletes too much, a later one does not find
+            assert [item.content for item in await docs.get("docs", [name])] == [f"new {number}"], shorten(name)
             assert await docs.delete("docs", [name]) == 1, shorten(name)
-            assert await docs.count("docs") == len(HOSTILE_IDS) - number - 1
+        assert await docs.count("docs") == 0
 
     async def test_k12_one_store_can_be_shared(self, docs: Any, race: Race) -> None:
         """Every worker finds what it wrote; nothing is lost."""
