@@ -26,7 +26,6 @@ import asyncio
 import contextlib
 import copy
 import gc
-import itertools
 import logging
 import os
 import pickle
@@ -469,11 +468,11 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         """Or TypeError; and the store works as before."""
         await work.prepare(store)
         strangers: list[str] = []
-        step, turn = by_tier(quick=3, full=1), 0
+        values, step, turn = list(wrong_arguments()), by_tier(quick=3, full=1), 0
         for name, arguments in work.calls:
             for place in range(len(arguments)):
                 turn += 1  # in the tier quick each argument gets a third of the values: other ones than the one before
-                for wrong in itertools.islice(wrong_arguments(), turn % step, None, step):
+                for wrong in values[turn % step :: step]:
                     given = [*arguments[:place], wrong, *arguments[place + 1 :]]
                     try:
                         await getattr(store, name)(*given)
