@@ -1,4 +1,4 @@
-"""The lifecycle suite catches every mistake that a mutant makes, by a test of the clause that it breaks."""
+"""The lifecycle suite catches every mistake of a mutant in the tier quick, by a test of the clause that it breaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ sys.path.pop(0)
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mutants")
-    return running.run("state", folder, module="lifecycle", suite="LifecycleSuite")
+    return running.run("state", folder, module="lifecycle", suite="LifecycleSuite", tier="quick")
 
 
 @pytest.mark.parametrize("mutant", lifecycle.ALL, ids=lambda mutant: f"{mutant.clause}-{mutant.name}")

@@ -152,7 +152,7 @@ class Answer:
 
 @pytest.mark.parametrize(
     ("own", "quick", "full"),
-    [("", "1.5", "0"), ("sweep_seconds = 0", "0", "0"), ("sweep_seconds = 7", "7", "7")],
+    [("", "1.0", "0"), ("sweep_seconds = 0", "0", "0"), ("sweep_seconds = 7", "7", "7")],
     ids=["by the tier", "all", "bounded"],
 )
 def test_the_full_tier_walks_through_all_places(run, own, quick, full):

@@ -119,7 +119,8 @@ def test_a_server_that_is_restarted(server):
     engine = engines.engine(server)
     if not engine.restartable:
         pytest.skip("not ours to restart")
-    with engine.prefix() as prefix, db(engine.url, table_prefix=prefix, init_retry_cooldown=0.5) as one:
+    url = f"{engine.url}{'&' if '?' in engine.url else '?'}connect_timeout=1"
+    with engine.prefix() as prefix, db(url, table_prefix=prefix, init_retry_cooldown=0.5) as one:
         one.on_user_message("s", "before")
         engine.stop()
         try:

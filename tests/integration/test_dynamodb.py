@@ -55,6 +55,7 @@ class OnDynamoDB:
 class TestDynamoDBState(OnDynamoDB, StateStoreSuite):
     kind = "state"
     many = 1_100  # a page has 1,000
+    at_once = 300  # a request takes 100
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ STORES = {
 class TestGCSState(StateStoreSuite):
     backend = "gcs"
     many = 1_100  # a page has 1,000, and each key is three requests
+    at_once = 200
     overlapping = 5
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS_FOLDER = Path(__file__).parent.parent
+OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=short", "--no-header")
 PATH = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
 
 CONFTEST = """
@@ -19,10 +20,14 @@ import os
 
 import pytest
 from hypothesis import Phase, settings
+from praisonai_persistence.testing import _lifecycle_network
 
 # A mutant has to be caught, not explained: without shrinking that is quick. The same examples in every run.
 settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None)
 settings.load_profile("mutants")
+
+# A mutant that never answers is waited for no longer than that; the others answer within a deadline of a second.
+_lifecycle_network.GIVEN_UP = 8.0
 
 failed = set()
 outcomes = {}
@@ -96,7 +101,7 @@ from praisonai_persistence.testing import {suite}, StoreSpec
 
 def suite_of(name, clause, sync, async_):
     class Suite({suite}):
-        sweep_seconds = 1.5  # a mistake shows at one of the first places
+        sweep_seconds = 1  # a mistake shows at one of the first places
         modes = tuple(mode for mode, store in (("sync", sync), ("async", async_)) if store)
 
         @pytest.fixture
@@ -154,7 +159,7 @@ Outcomes = dict[str, dict[str, dict[str, list[str]]]]
 """
 
 
-def run(kind: str, folder: Path, *, module: str = "", suite: str = "") -> Outcomes:
+def run(kind: str, folder: Path, *, module: str = "", suite: str = "", tier: str = "full") -> Outcomes:
     """Run a suite, by default that of the kind, on all mutants of a module, each until its first failure."""
     suite = suite or f"{kind.capitalize()}StoreSuite"
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
@@ -163,7 +168,7 @@ def run(kind: str, folder: Path, *, module: str = "", suite: str = "") -> Outcom
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--no-header", "."],
+        [sys.executable, "-m", "pytest", *OPTIONS, f"--conformance-tier={tier}", "."],
         cwd=folder,
         # The path reaches the children of the tests too, which import the mutants by name.
         env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": os.pathsep.join([str(TESTS_FOLDER), *PATH])},

@@ -25,12 +25,25 @@ class Cassandra(Engine):
     def make_url(cls, host: str, port: int, *others: int) -> str:
         return f"cassandra://{host}:{port}"
 
+    _session: Any = None
+
     def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        # Each test ends with a statement, and connecting takes longer than most tests: the session is kept.
+        if self._session is None:
+            self._session = self._connect()
+        try:
+            return list(self._session.execute(sql, parameters or None))
+        except Exception:
+            self._disconnect()  # its next attempt to connect may be minutes away
+            raise
+
+    def _connect(self) -> Any:
         from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
         from cassandra.policies import RoundRobinPolicy
         from cassandra.query import tuple_factory
 
         parts = urlsplit(self.url)
+        profile = ExecutionProfile(RoundRobinPolicy(), row_factory=tuple_factory, request_timeout=120)
         cluster = Cluster(
             [parts.hostname],
             port=parts.port,
@@ -38,17 +51,32 @@ class Cassandra(Engine):
             control_connection_timeout=30,
             executor_threads=1,
             protocol_version=5,
-            execution_profiles={
-                EXEC_PROFILE_DEFAULT: ExecutionProfile(
-                    RoundRobinPolicy(), row_factory=tuple_factory, request_timeout=120
-                )
-            },
+            # Nobody here asks for the tables of the tests, which change all the time.
+            schema_metadata_enabled=False,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         )
         try:
-            session = cluster.connect()
-            return list(session.execute(sql, parameters or None))
-        finally:
+            return cluster.connect()
+        except BaseException:
             cluster.shutdown()
+            raise
+
+    def _disconnect(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.cluster.shutdown()
+
+    def stop(self) -> None:
+        self._disconnect()
+        super().stop()
+
+    def kill(self) -> None:
+        self._disconnect()
+        super().kill()
+
+    def remove(self) -> None:
+        self._disconnect()
+        super().remove()
 
     @property
     def version(self) -> str:
@@ -69,4 +97,4 @@ class Cassandra(Engine):
         try:
             yield {"url": f"{self.url}/{keyspace}"}
         finally:
-            self.drop(keyspace)
+            self.execute(f'DROP KEYSPACE IF EXISTS "{keyspace}"')

@@ -412,11 +412,11 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
             self.me = self
 
     watchers: list[Any] = []
-    # A call that waits for itself waits for ever: the child says where, and ends.
-    faulthandler.dump_traceback_later(30, exit=True)
     before = gc.get_threshold()
     gc.set_threshold(40, 1, 1)
     for number in range(times):
+        # A call that waits for itself waits for ever: the child says where, and ends.
+        faulthandler.dump_traceback_later(15, exit=True)
         Agent()
         watchers.append(weakref.ref(Watching(), lambda _: again("a weakref callback")))
         await _outer(work, store, f"gc-{number}", acknowledged, findings)
@@ -427,8 +427,6 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
         with threads.doing(lambda: again("a thread that works for a call")):
             await _outer(work, store, f"thread-{number}", acknowledged, findings)
 
-    faulthandler.dump_traceback_later(30, exit=True)
-
     def handle(number: int, frame: Any) -> None:
         again("a signal handler")
         signal.setitimer(signal.ITIMER_REAL, 0.002)
@@ -437,9 +435,11 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
         signal.signal(signal.SIGALRM, handle)
         signal.setitimer(signal.ITIMER_REAL, 0.002)
         for number in range(times):
+            faulthandler.dump_traceback_later(15, exit=True)
             await _outer(work, store, f"signal-{number}", acknowledged, findings)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    faulthandler.dump_traceback_later(30, exit=True)
     gc.collect()  # whose finalizers write as well
     threads.end()
     before_looking = list(acknowledged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -13,7 +13,7 @@ from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import Work, work_on
 from praisonai_persistence.testing._places import HangError, Worker
-from praisonai_persistence.testing.harness import StoreSuite, needs_fixture, only
+from praisonai_persistence.testing.harness import ByTier, StoreSuite, needs_fixture, only
 from praisonai_persistence.testing.proxy import Proxy
 from praisonai_persistence.testing.spec import Endpoint, StoreSpec
 
@@ -53,6 +53,22 @@ async def within(store: Any, call: Callable[[], Any], seconds: float) -> Any:
     if not done:
         raise HangError(f"no end after {seconds:.0f} seconds")
     return task.result()
+
+
+async def _at_once(store: Any, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Await calls of stores of this one's mode, all at the same time; return what they return.
+
+    Raises:
+        HangError: one has not ended after ``GIVEN_UP`` seconds.
+    """
+    if isinstance(store, SyncFacade):
+        running = [Worker().start(lambda call=call: drive(call())) for call in calls]  # type: ignore[misc]
+        return [one.wait(GIVEN_UP) for one in running]
+    tasks = [asyncio.ensure_future(call()) for call in calls]
+    _, waiting = await asyncio.wait(tasks, timeout=GIVEN_UP)
+    if waiting:
+        raise HangError(f"no end after {GIVEN_UP:.0f} seconds")
+    return [task.result() for task in tasks]
 
 
 class NetworkTests(StoreSuite, suite=True):
@@ -173,30 +189,37 @@ class NetworkTests(StoreSuite, suite=True):
     # -------------------------------------------------------------------------------------------------- L05: deadlines
 
     async def _fails_in_time(self, store: Any, call: Callable[[], Awaitable[Any]], name: str) -> None:
-        begin = time.monotonic()
+        await self._fail_in_time(store, {name: call})
+
+    async def _fail_in_time(self, store: Any, calls: Mapping[str, Callable[[], Awaitable[Any]]]) -> None:
+        """Make calls on a silent server, all at once: waiting is what they take, and they can do it together."""
+
+        async def failing(call: Callable[[], Awaitable[Any]]) -> float | None:
+            begin = time.monotonic()
+            try:
+                await call()
+            except ConnectionFailedError:
+                return time.monotonic() - begin
+            return None
+
         try:
-            await within(store, call, GIVEN_UP)
-        except ConnectionFailedError:
-            took = time.monotonic() - begin
+            ended = await _at_once(store, [lambda call=call: failing(call) for call in calls.values()])  # type: ignore[misc]
+        except HangError:
+            pytest.fail(f"{' or '.join(calls)} on a silent server has not ended after {GIVEN_UP:.0f} seconds")
+        for name, took in zip(calls, ended, strict=True):
+            assert took is not None, f"{name} worked on a silent server"
             assert took <= IN_TIME, (
                 f"{name} failed after {took:.1f} seconds, with connect_timeout and timeout set to {TIMEOUT}"
             )
-        except HangError:
-            pytest.fail(f"{name} on a silent server has not ended after {GIVEN_UP:.0f} seconds")
-        else:
-            pytest.fail(f"{name} worked on a silent server")
 
     @needs_fixture("spec_through")
     async def test_l05_a_server_that_is_silent_from_the_start(self, network: Network, store: Any, work: Work) -> None:
         """It accepts, and says nothing: every call fails in time, closing ends, and later the store works."""
         await work.prepare(store)
-        one = network.open()
+        one, other = network.open(), network.open()
         network.proxy.hold()
-        await self._fails_in_time(one, one.connect, "connect()")
-        await self._fails_in_time(one, lambda: work.write(one, "x"), "a write")
-        await self._fails_in_time(one, lambda: work.known(one), "a read")
-        other = network.open()
-        await self._fails_in_time(other, lambda: work.known(other), "the first read")
+        await self._fail_in_time(one, {"connect()": one.connect, "the first read": lambda: work.known(other)})
+        await self._fail_in_time(one, {"a write": lambda: work.write(one, "x"), "a read": lambda: work.known(other)})
         await within(other, other.close, IN_TIME)
         network.proxy.reset()
         network.proxy.release()
@@ -204,37 +227,37 @@ class NetworkTests(StoreSuite, suite=True):
 
     @needs_fixture("spec_through")
     async def test_l05_a_server_that_falls_silent(self, network: Network, store: Any, work: Work) -> None:
-        """Calls on connections that worked fail in time, then the same store works again."""
+        """Calls on connections that worked fail in time, then the same stores work again."""
         await work.prepare(store)
-        one = network.open()
-        for name, call in (
-            ("a read", lambda: work.known(one)),
-            ("a write", lambda: work.write(one, "silent")),
-            ("a batch", lambda: work.batch(one, "silent")),
-        ):
-            await within(one, lambda: work.known(one), GIVEN_UP)
-            network.proxy.hold()
-            await self._fails_in_time(one, call, name)
-            network.proxy.reset()
-            network.proxy.release()
-        await within(one, lambda: work.write(one, "again"), GIVEN_UP)
-        assert await work.holds(store, "again")
+        reading, writing, batching = stores = [network.open() for _ in range(3)]
+        for one in stores:
+            await within(one, lambda one=one: work.known(one), GIVEN_UP)  # type: ignore[misc]
         network.proxy.hold()
-        await within(one, one.close, IN_TIME)
+        await self._fail_in_time(
+            reading,
+            {
+                "a read": lambda: work.known(reading),
+                "a write": lambda: work.write(writing, "silent"),
+                "a batch": lambda: work.batch(batching, "silent"),
+            },
+        )
+        network.proxy.reset()
+        network.proxy.release()
+        for number, one in enumerate(stores):
+            await within(one, lambda one=one: work.known(one), GIVEN_UP)  # type: ignore[misc]
+            await within(one, lambda one=one, name=f"again-{number}": work.write(one, name), GIVEN_UP)  # type: ignore[misc]
+            assert await work.holds(store, f"again-{number}")
+        network.proxy.hold()
+        for one in stores:
+            await within(one, one.close, IN_TIME)
 
     @needs_fixture("spec_through")
-    async def test_l05_connections_that_are_dead_without_a_sign(
-        self, network: Network, store: Any, work: Work, mode: str
-    ) -> None:
+    async def test_l05_connections_that_are_dead_without_a_sign(self, network: Network, store: Any, work: Work) -> None:
         """Their packets are swallowed for good: a call on each may fail, in time, and then the same store works."""
         await work.prepare(store)
         one = network.open()
         callers = 3
-        if mode == "sync":  # each in a thread of its own, so that each may have a connection
-            for call in [Worker().start(lambda: drive(work.known(one))) for _ in range(callers)]:
-                call.wait(GIVEN_UP)
-        else:
-            await asyncio.gather(*(work.known(one) for _ in range(callers)))
+        await _at_once(one, [lambda: work.known(one)] * callers)  # in as many threads: each may have a connection
         network.proxy.swallow()
         await self._fails_in_time(one, lambda: work.write(one, "swallowed"), "a write")
         network.proxy.hear()
@@ -254,34 +277,23 @@ class NetworkTests(StoreSuite, suite=True):
 
     @needs_fixture("spec_through")
     async def test_l05_callers_do_not_wait_in_a_queue_for_a_silent_server(
-        self, network: Network, store: Any, work: Work, mode: str
+        self, network: Network, store: Any, work: Work
     ) -> None:
         """Each of several callers has its deadline, not the sum of those of the others before it."""
         await work.prepare(store)
         one = network.open()
         await work.known(one)
         network.proxy.hold()
-        if mode == "sync":
-            begin = time.monotonic()
-            calls = [Worker().start(lambda: drive(work.known(one))) for _ in range(4)]
-            for call in calls:
-                with pytest.raises(ConnectionFailedError):
-                    call.wait(GIVEN_UP)
-        else:
-            begin = time.monotonic()
-            tasks = [asyncio.ensure_future(work.known(one)) for _ in range(4)]
-            await asyncio.wait(tasks, timeout=GIVEN_UP)
-            assert all(isinstance(task.exception(), ConnectionFailedError) for task in tasks if task.done())
-            assert all(task.done() for task in tasks), f"callers wait for more than {GIVEN_UP:.0f} seconds"
-        took = time.monotonic() - begin
-        assert took <= IN_TIME, f"the last caller waited for {took:.1f} seconds, with a timeout of {TIMEOUT}"
+        await self._fail_in_time(one, {f"caller {number}": lambda: work.known(one) for number in range(4)})
 
     @needs_fixture("spec_through")
-    async def test_l11_connections_that_are_cut_under_way(self, network: Network, store: Any, work: Work) -> None:
+    async def test_l11_connections_that_are_cut_under_way(
+        self, network: Network, store: Any, work: Work, by_tier: ByTier
+    ) -> None:
         """A call on them works on another connection, or is one of our errors; a write is there once or not at all."""
         await work.prepare(store)
         one = network.open()
-        for number in range(8):
+        for number in range(by_tier(quick=4, full=8)):
             await within(one, lambda: work.known(one), GIVEN_UP)
             if number % 2:
                 network.proxy.reset()

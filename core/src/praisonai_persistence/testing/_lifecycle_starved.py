@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from praisonai_persistence.testing._lifecycle_network import NetworkTests
+from praisonai_persistence.testing._lifecycle_network import TIMEOUT, NetworkTests
 
 if TYPE_CHECKING:
     from praisonai_persistence.testing.harness import Spawn
-    from praisonai_persistence.testing.spec import StoreSpec
+    from praisonai_persistence.testing.spec import Endpoint, StoreSpec
 
 __all__ = ["StarvedTests"]
 
@@ -20,9 +20,14 @@ class StarvedTests(NetworkTests, suite=True):
     """All descriptors are used up."""
 
     @pytest.mark.skipif(sys.platform == "win32", reason="a process has no such limit here")
-    async def test_l11_no_file_and_no_connection_can_be_opened(self, spawn: Spawn, spec: StoreSpec, mode: str) -> None:
+    async def test_l11_no_file_and_no_connection_can_be_opened(
+        self, spawn: Spawn, spec: StoreSpec, spec_through: Endpoint | None, mode: str
+    ) -> None:
         """A store in use, and one that is used for the first time then: they work, or say so; later both work."""
-        child = await spawn("praisonai_persistence.testing._lifecycle_bodies:starved", opens=spec.to_json(), mode=mode)
+        # A driver may try to connect again until its time is up.
+        opens = spec if spec_through is None else spec.with_options(connect_timeout=TIMEOUT)
+        body = "praisonai_persistence.testing._lifecycle_bodies:starved"
+        child = await spawn(body, spec=opens, opens=opens.to_json(), mode=mode)
         child.go()
         findings = await child.result()
         assert not findings, "\n".join(findings)

@@ -62,7 +62,8 @@ An author of a suite writes each body once, async; it runs on the sync store and
 an async iterator on both. ``raw(store)`` is the object that was constructed. A test that is not ``async`` (a random
 walk of Hypothesis) gets no ``store`` and no ``open_store``; it opens its own with ``_facade.Portal(spec, mode)``.
 ``@needs_fixture("server")`` marks a test that only subclasses with that fixture run, ``@only("async")`` one for one
-mode, ``@full_only`` one that takes long and is left out of the tier ``quick``.
+mode, ``@full_only`` one that takes long and is left out of the tier ``quick``. The fixture ``by_tier`` chooses how many
+repetitions a test makes.
 
 A clause of which a store lacks a part that it need not have is never skipped: the test asserts that the undeclared
 operation is refused (or does not work), then calls ``unsupported(part)``, and the matrix says so.
@@ -87,10 +88,11 @@ import anyio.to_thread
 import pytest
 
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
-from praisonai_persistence.testing._tiers import full_only, full_tests
+from praisonai_persistence.testing._tiers import TIERS, full_only, full_tests
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
+    "ByTier",
     "Child",
     "Moments",
     "OpenStore",
@@ -121,6 +123,8 @@ Moments = list[tuple[int, float]]
 """Moments to kill a child at: so many reports, then so many seconds."""
 Unsupported = Callable[[str], None]
 """``unsupported("search")``: this store does not declare the part, and its refusal was asserted."""
+ByTier = Callable[..., int]
+"""``by_tier(quick=4, full=8)``: the number for the tier that the test runs in."""
 
 TIME_LIMIT = 60.0
 """Seconds that a race, or the wait for a child, may take before it counts as a deadlock."""
@@ -469,6 +473,16 @@ class StoreSuite:
             pytest.fail("'crash_trials' must be 1 or more: a crash test without a crash proves nothing")
         chance = random.Random(request.node.name)
         return [(chance.randint(1, 40), chance.uniform(0, 0.005)) for _ in range(self.crash_trials)]
+
+    @pytest.fixture
+    def by_tier(self, request: pytest.FixtureRequest) -> ByTier:
+        """Choose how often a test repeats what it does; see [ByTier][]. Once has to show what the test is about."""
+        tier = request.config.stash[TIERS].tier_of(request.node)
+
+        def by_tier(*, quick: int, full: int) -> int:
+            return quick if tier == "quick" else full
+
+        return by_tier
 
     @pytest.fixture
     def unsupported(self, request: pytest.FixtureRequest) -> Unsupported:

@@ -66,6 +66,7 @@ from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._tiers import CUT_SHORT, walks_all
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
+    ByTier,
     OpenStore,
     Race,
     Spawn,
@@ -84,7 +85,7 @@ __all__ = ["LifecycleSuite"]
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
 FORK_HINT = 'each works, or refuses (an engine that does not survive a fork: forks = "refuse" in its driver)'
-QUICK_SWEEP = 1.5  # seconds
+QUICK_SWEEP = 1.0  # seconds
 Walk = Callable[..., Awaitable[None]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
@@ -95,7 +96,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     kind: ClassVar[str] = ""
     sweep_seconds: ClassVar[float | None] = None
-    """Seconds that a walk through the places of the store's calls may take; 0: all places. None: 1.5 in the tier quick,
+    """Seconds that a walk through the places of the store's calls may take; 0: all places. None: 1 in the tier quick,
     0 in full. A walk of all places is cut short after 45 seconds; the summary says so."""
     smallest_pool: ClassVar[Mapping[str, Any]] = {}
     """Options of a store with one connection only, where it has a pool."""
@@ -150,11 +151,13 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ----------------------------------------------------------------------------------------------------- L02: closing
 
-    async def test_l02_close_while_others_work(self, open_store: OpenStore, race: Race, store: Any, work: Work) -> None:
+    async def test_l02_close_while_others_work(
+        self, open_store: OpenStore, race: Race, store: Any, work: Work, by_tier: ByTier
+    ) -> None:
         """Each call returns, or says that the store is closed; what was acknowledged is there."""
         await work.prepare(store)
         acknowledged: list[str] = []
-        for turn in range(5):
+        for turn in range(by_tier(quick=3, full=5)):
             one = open_store()
             await work.known(one)
 
@@ -461,13 +464,15 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------------ L11: errors
 
-    async def test_l11_wrong_arguments_raise_our_errors(self, store: Any, work: Work) -> None:
+    async def test_l11_wrong_arguments_raise_our_errors(self, store: Any, work: Work, by_tier: ByTier) -> None:
         """Or TypeError; and the store works as before."""
         await work.prepare(store)
         strangers: list[str] = []
+        values, step, turn = list(wrong_arguments()), by_tier(quick=3, full=1), 0
         for name, arguments in work.calls:
             for place in range(len(arguments)):
-                for wrong in wrong_arguments():
+                turn += 1  # in the tier quick each argument gets a third of the values: other ones than the one before
+                for wrong in values[turn % step :: step]:
                     given = [*arguments[:place], wrong, *arguments[place + 1 :]]
                     try:
                         await getattr(store, name)(*given)
@@ -483,10 +488,11 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------ L12: big input
 
-    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec, by_tier: ByTier) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=BIG_SIZE)
+        size = by_tier(quick=10_000, full=BIG_SIZE)
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=size)
         child.go()
-        slow = [await slowness(child, BIG_SIZE) for _ in BIG[spec.kind]]
+        slow = [await slowness(child, size) for _ in BIG[spec.kind]]
         await child.result()
         assert not any(slow), "\n".join(filter(None, slow))

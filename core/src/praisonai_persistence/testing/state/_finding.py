@@ -20,6 +20,7 @@ from praisonai_persistence.testing.corpus import (
     shorten,
 )
 from praisonai_persistence.testing.harness import (
+    ByTier,
     Race,
     raw,
     split,
@@ -38,8 +39,11 @@ class Finding:
     """S05, S09: keys are found, and many are read and written in one call."""
 
     many: ClassVar[int] = MANY
-    """How many keys are more than any limit of the engine. Where each key is some requests of its own, a smaller number
-    will do, as long as it is more than one of its pages."""
+    """How many keys are more than one page of any listing of the engine. Where each key is some requests of its own, a
+    smaller number will do, as long as it is more than one of its pages."""
+    at_once: ClassVar[int | None] = None
+    """How many keys in one call are more than a statement or a request of the engine takes; None: ``many``. Where each
+    key is some requests of its own, there is no such limit, and a few hundred will do."""
     overlapping: ClassVar[int] = 30
     """How many keys eight writers write together, over and over. Where each key is some requests of its own, fewer."""
 
@@ -82,11 +86,12 @@ class Finding:
         with pytest.raises(InvalidValueError):
             await collect(store.scan_prefix(pattern))
 
-    async def test_s05_keys_are_complete_and_without_repeats(self, store: Any) -> None:
+    async def test_s05_keys_are_complete_and_without_repeats(self, store: Any, by_tier: ByTier) -> None:
         """Across all pages of a large store."""
-        keys = [f"{'odd' if number % 2 else 'even'}:{number}" for number in range(self.many)]
+        many = min(by_tier(quick=2_500, full=MANY), self.many)
+        keys = [f"{'odd' if number % 2 else 'even'}:{number}" for number in range(many)]
         random.Random(5).shuffle(keys)
-        for chunk in range(0, self.many, 1000):
+        for chunk in range(0, many, 1000):
             await store.set_many(dict.fromkeys(keys[chunk : chunk + 1000], 1))
         found = await store.keys()
         assert sorted(found) == sorted(keys)
@@ -95,7 +100,7 @@ class Finding:
             assert sorted(some) == odd
         scanned = await collect(store.scan_prefix(""))
         assert sorted(scanned) == sorted(keys)
-        assert await store.clear() == self.many
+        assert await store.clear() == many
         assert await store.keys() == []
 
     async def test_s05_a_prefix_is_taken_literally(self, store: Any) -> None:
@@ -109,9 +114,10 @@ class Finding:
             found = await collect(store.scan_prefix(prefix))
             assert sorted(found) == wanted, f"scan_prefix({shorten(prefix)})"
 
-    async def test_s05_a_scan_is_an_iterator_that_can_be_left(self, store: Any, mode: str) -> None:
+    async def test_s05_a_scan_is_an_iterator_that_can_be_left(self, store: Any, mode: str, by_tier: ByTier) -> None:
         """The store works on as if it had never been."""
-        keys = {f"key-{number}" for number in range(2_500)}
+        many = min(by_tier(quick=1_100, full=2_500), self.many)
+        keys = {f"key-{number}" for number in range(many)}
         await store.set_many(dict.fromkeys(keys, 1))
         iterator = raw(store).scan_prefix("key-")
         assert hasattr(iterator, "__next__" if mode == "sync" else "__anext__")
@@ -124,12 +130,12 @@ class Finding:
             if hasattr(iterator, "aclose"):
                 await iterator.aclose()
         await store.set("key-new", 1)
-        assert len(await store.keys()) == 2_501
-        assert await store.clear() == 2_501
+        assert len(await store.keys()) == many + 1
+        assert await store.clear() == many + 1
 
-    async def test_s05_keys_may_be_changed_during_a_scan(self, store: Any) -> None:
+    async def test_s05_keys_may_be_changed_during_a_scan(self, store: Any, by_tier: ByTier) -> None:
         """Every key that is there all the time comes exactly once."""
-        keys = {f"key-{number}" for number in range(2_500)}
+        keys = {f"key-{number}" for number in range(min(by_tier(quick=1_100, full=2_500), self.many))}
         await store.set_many(dict.fromkeys(keys, 1))
         seen = []
         async for key in store.scan_prefix("key-"):
@@ -184,12 +190,12 @@ class Finding:
 
     async def test_s09_thousands_in_one_call(self, store: Any) -> None:
         """More than an engine takes as parameters of one statement."""
-        values = {f"key-{number}": number for number in range(self.many)}
+        values = {f"key-{number}": number for number in range(self.at_once or self.many)}
         await store.set_many(values)
         assert await store.get_many([*values, "unknown"]) == values
         await store.set_many(dict.fromkeys(values, "again"), 1000)
         assert await store.get_many(values) == dict.fromkeys(values, "again")
-        assert await store.delete_many([*list(values)[1:], "unknown"]) == self.many - 1
+        assert await store.delete_many([*list(values)[1:], "unknown"]) == len(values) - 1
         assert await store.keys() == ["key-0"]
 
     async def test_s09_any_keys_and_values(self, store: Any) -> None:
@@ -222,12 +228,15 @@ class Finding:
                 await store.delete_many(keys)
         assert await contents(store) == {"key": ("before", False)}
 
-    async def test_s09_overlapping_batches_do_not_block_each_other(self, store: Any, race: Race) -> None:
+    async def test_s09_overlapping_batches_do_not_block_each_other(
+        self, store: Any, race: Race, by_tier: ByTier
+    ) -> None:
         """Whatever the order in which they name the keys."""
+        turns = by_tier(quick=2, full=5)
         keys = [f"key-{number}" for number in range(self.overlapping)]
 
         async def body(worker: int) -> None:
-            for turn in range(5):
+            for turn in range(turns):
                 own = keys[:]
                 random.Random(worker * 100 + turn).shuffle(own)
                 await store.set_many({key: [worker, turn] for key in own})
@@ -236,4 +245,4 @@ class Finding:
 
         split(await race(body))
         found = await store.get_many(keys)
-        assert all(value[0] in range(8) and value[1] in range(5) for value in found.values())
+        assert all(value[0] in range(8) and value[1] in range(turns) for value in found.values())

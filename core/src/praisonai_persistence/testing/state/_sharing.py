@@ -23,6 +23,7 @@ from praisonai_persistence.testing.corpus import (
     HOSTILE_KEYS,
 )
 from praisonai_persistence.testing.harness import (
+    Child,
     Moments,
     OpenStore,
     Race,
@@ -122,28 +123,29 @@ class Sharing:
         assert [sum(turns) for turns in zip(*won, strict=True)] == [1] * 10
         assert len(await store.hgetall("hash")) == 40
 
-    async def _is_shared(self, store: Any, spawn: Spawn) -> bool:
-        """Whether a child and the test see each other's writes, tried."""
+    async def _obeying(self, spawn: Spawn) -> Child:
+        """Start a child that does what it is told."""
         child = await spawn(f"{BODIES}:obey")
         child.go()
+        return child
+
+    async def _is_shared(self, store: Any, child: Child) -> bool:
+        """Whether such a child and the test see each other's writes, tried."""
         await store.set("mine", 1)
         child.send(["set", ["theirs", 2]])
         await child.report()
         child.send(["get", ["mine"]])
         reply = await child.report()
-        child.send(None)
-        await child.result()
         return bool(reply == {"returned": 1} and await store.get("theirs") == 2)
 
     async def test_s12_two_processes(self, store: Any, spawn: Spawn, unsupported: Unsupported) -> None:
         """Each sees at once what the other wrote."""
-        shared = await self._is_shared(store, spawn)
+        child = await self._obeying(spawn)
+        shared = await self._is_shared(store, child)
         check_shared(store, shared)
         if not shared:
             unsupported("two processes")
             return
-        child = await spawn(f"{BODIES}:obey")
-        child.go()
 
         async def there(method: str, *arguments: Any) -> Any:
             child.send([method, arguments])
@@ -174,7 +176,7 @@ class Sharing:
     async def test_s12_races_between_processes(self, store: Any, spawn: Spawn, unsupported: Unsupported) -> None:
         """Nothing is lost, and of many exactly one wins."""
         if not declares(store, "shared"):
-            assert not await self._is_shared(store, spawn)
+            assert not await self._is_shared(store, await self._obeying(spawn))
             unsupported("two processes")
             return
         counting = [await spawn(f"{BODIES}:count_up", key="n", times=60) for _ in range(2)]
