@@ -242,7 +242,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             answer = yield lambda client: self._on_client(client, opened).data.delete_many(chosen)
             if answer.failed:
                 raise BackendError(f"Weaviate did not delete {answer.failed} of {answer.matches} documents")
-            gone += answer.successful
+            gone += int(answer.successful)
             if answer.matches < _PAGE:  # a server deletes so many at a time, 10,000 unless told otherwise
                 return gone
 
