@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from praisonai_persistence.drivers import Driver, Options, OptionsStore, option
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.drivers import ApiKeyOptions, Driver, Options, OptionsStore, client_option, option
+from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError
 from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.memory.state import MemoryStateSteps
 from praisonai_persistence.stores import StepStateStore
@@ -157,3 +157,52 @@ def test_the_table_comes_from_the_options():
     assert "| `timeout` | 30 | seconds for an answer (also in the URL) |" in rows
     assert "| `api_key` | none | the server's |" in rows
     assert len(rows) == 3 + len(ToyOptions.declared)
+
+
+def test_a_prefix_is_checked():
+    assert ToyOptions("toy://host", table_prefix="").table_prefix == ""
+    for prefix in ("a;b", "Upper", 5):
+        with pytest.raises(InvalidIdentifierError, match="table_prefix"):
+            ToyOptions("toy://host", table_prefix=prefix)
+
+
+class KeyedOptions(ApiKeyOptions):
+    title = "Keyed"
+    schemes = ("keyed", "async_keyed")
+    default_port = 7001
+    clients = ("client",)
+
+    more = option({}, "headers", "sent with every request", server=True, secret=True)
+    client = client_option("a `Client`", "AsyncClient")
+    lock_timeout = option(60.0, "seconds", "seconds to wait")
+
+
+def test_a_server_with_an_api_key():
+    found = KeyedOptions("keyed://:s3cret@host", timeout=3)
+    assert found.arguments("host", "port", "api_key") == {"host": "host", "port": 7001, "api_key": "s3cret"}
+    assert (found.connect_timeout, found.timeout) == (10.0, 3)
+    with pytest.raises(ConfigurationError, match="keyed://:KEY@host") as caught:
+        KeyedOptions("keyed://ann:s3cret@host")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_headers_are_text():
+    assert KeyedOptions("keyed://host", more={"X-Key": "a"}).more == {"X-Key": "a"}
+    for more in ("X-Key: a", {"X-Key": 1}, {1: "a"}, [("a", "b")]):
+        with pytest.raises(ConfigurationError, match="more must be a mapping of text to text"):
+            KeyedOptions("keyed://host", more=more)
+
+
+def test_a_client_of_the_callers_own_is_documented():
+    meaning = "a `Client` (`AsyncClient` for the async store) of yours instead of a place; it stays open"
+    assert f"| `client` | none | {meaning} |" in KeyedOptions.table()
+
+
+def test_a_driver_takes_from_the_options_what_all_drivers_have():
+    driver = Driver(KeyedOptions("keyed://host", timeout=3, connect_timeout=2, lock_timeout=1))
+    assert driver.where == "the Keyed server at host:7001"
+    assert (driver.timeout, driver.connect_timeout, driver.lock_timeout, driver.given) == (3, 2, 1, None)
+    client = object()
+    assert Driver(KeyedOptions(client=client)).given is client
+    fewer = Driver(ToyOptions("toy://host", timeout=3))  # has neither of the other two
+    assert (fewer.timeout, fewer.connect_timeout, fewer.lock_timeout) == (3, 10.0, 60.0)

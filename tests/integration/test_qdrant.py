@@ -214,7 +214,7 @@ class TestAServer:
         """What was acknowledged is there; the batch in between is reported, and can be repeated."""
         if not qdrant.restartable:
             pytest.skip("the server of the environment's URL is not ours to restart")
-        monkeypatch.setattr(knowledge, "_REQUEST", 1_000)  # so that a batch is some forty requests
+        monkeypatch.setattr(knowledge.QdrantSteps, "most_bytes", 1_000)  # so that a batch is some forty requests
         written, begun = [], threading.Event()
 
         def batch(number):

@@ -80,7 +80,7 @@ LOGIN = cassandra.AuthenticationFailed("s3cret")
     ],
 )
 def test_what_errors_mean(error, wanted, words):
-    found = CassandraDriver(CassandraOptions("cassandra://a/own"), "p_").translate(error)
+    found = CassandraDriver(CassandraOptions("cassandra://a/own")).translate(error)
     assert type(found) is wanted
     assert words in str(found)
     assert "s3cret" not in str(found)

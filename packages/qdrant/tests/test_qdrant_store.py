@@ -238,7 +238,7 @@ def test_a_collection_that_was_created_meanwhile():
 def test_large_batches_are_split_by_their_size(monkeypatch):
     from praisonai_persistence_qdrant import knowledge
 
-    monkeypatch.setattr(knowledge, "_REQUEST", 1_000)
+    monkeypatch.setattr(knowledge.QdrantSteps, "most_bytes", 1_000)
     with QdrantKnowledgeStore("qdrant://") as store:
         store.create_collection("docs", 2)
         store.insert("docs", [make(str(n), content="x" * 400) for n in range(7)] + [make("long", content="y" * 5_000)])

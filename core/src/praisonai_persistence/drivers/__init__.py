@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers.asynchronous import AsyncDriverRunner
     from praisonai_persistence.drivers.driver import Deadline, Driver
     from praisonai_persistence.drivers.http import HttpErrors
-    from praisonai_persistence.drivers.options import Option, Options, OptionsStore, option
+    from praisonai_persistence.drivers.modules import LateModule
+    from praisonai_persistence.drivers.options import (
+        ApiKeyOptions,
+        Option,
+        Options,
+        OptionsStore,
+        client_option,
+        option,
+    )
     from praisonai_persistence.drivers.running import make_runner
     from praisonai_persistence.drivers.synchronous import DriverRunner
     from praisonai_persistence.drivers.throttling import Pauses, ThrottledError
@@ -23,7 +31,8 @@ _MODULES = {
     "asynchronous": ("AsyncDriverRunner",),
     "driver": ("Deadline", "Driver"),
     "http": ("HttpErrors",),
-    "options": ("Option", "Options", "OptionsStore", "option"),
+    "modules": ("LateModule",),
+    "options": ("ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"),
     "running": ("make_runner",),
     "synchronous": ("DriverRunner",),
     "throttling": ("Pauses", "ThrottledError"),
@@ -31,16 +40,19 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "ApiKeyOptions",
     "AsyncDriverRunner",
     "Deadline",
     "Driver",
     "DriverRunner",
     "HttpErrors",
+    "LateModule",
     "Option",
     "Options",
     "OptionsStore",
     "Pauses",
     "ThrottledError",
+    "client_option",
     "make_runner",
     "option",
 ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from praisonai_persistence.drivers.options import Options
     from praisonai_persistence.steps import Steps
 
 __all__ = [
@@ -82,6 +83,11 @@ class Driver(Single):
 
     Only ``open`` must be written. A hook that raises something other than a ``PersistenceError`` counts as an error
     of the client (``translate``), or else as a ``BackendError`` that names the hook.
+
+    Args:
+        options: of the store: ``where``, the options ``connect_timeout``, ``timeout`` and ``lock_timeout``, and the
+            ``client`` that was handed in (``given``) are taken from them, as far as there are such. None: the driver
+            sets them itself.
     """
 
     where: str = "the engine"
@@ -128,6 +134,15 @@ class Driver(Single):
     must_exist = False
     """Whether the store must exist already, so that nothing may be created. Set by the runner. A ``probe`` that would
     create a schema then raises ``StoreNotFoundError``."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        if options is None:
+            return
+        self.where = options.where
+        self.given = getattr(options, "client", None)
+        for name in ("connect_timeout", "timeout", "lock_timeout"):
+            if name in options.declared:
+                setattr(self, name, getattr(options, name))
 
     def exists(self) -> bool:
         """Whether the store exists. Called before ``open`` if it must exist; creates nothing.

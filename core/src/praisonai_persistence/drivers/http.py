@@ -9,7 +9,7 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError, Pe
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["HttpErrors", "close", "hang_up", "hang_up_aiohttp"]
 
@@ -32,12 +32,24 @@ class HttpErrors:
         where: what errors call the service.
         login: what to check when it does not let us in: ``check its API key``.
         too_large: what to do when a request is too large; None: a ``BackendError`` as any other.
+        gone: texts in errors which say that a collection is not there, where their codes do not.
+        taken: texts in errors which say that it is there already, where their codes do not.
     """
 
-    def __init__(self, where: str, login: str = "check its credentials", too_large: str | None = None) -> None:
+    def __init__(
+        self,
+        where: str,
+        login: str = "check its credentials",
+        too_large: str | None = None,
+        *,
+        gone: Sequence[str] = (),
+        taken: Sequence[str] = (),
+    ) -> None:
         self._where = where
         self._login = login
         self._too_large = too_large
+        self._gone = gone
+        self._taken = taken
 
     def error(self, code: int | str | None, error: Exception) -> PersistenceError:
         """Return our error.
@@ -66,9 +78,36 @@ class HttpErrors:
             return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
         return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))
 
+    def read(self, error: Exception, *silent: type[Exception]) -> PersistenceError:
+        """Return our error for one of the client's, by its class, its text, and its HTTP status or gRPC code.
+
+        Looked at are also the errors for which it was raised, or in whose handling.
+
+        Args:
+            error: the client's.
+            silent: the classes of the client's errors of a service that does not answer.
+        """
+        reasons = [error.__cause__, error.__context__, error]
+        if any(isinstance(reason, silent) for reason in reasons):
+            return self.silent(error)
+        text = str(error)
+        if any(part in text for part in self._gone):
+            return self.error(404, error)
+        if any(part in text for part in self._taken):
+            return self.error(409, error)
+        return self.error(next((code for code in map(_code, reasons) if code is not None), None), error)
+
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
         return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")
+
+
+def _code(error: BaseException | None) -> int | str | None:
+    """Return the HTTP status of an error, or the name of its gRPC code."""
+    code = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if callable(code):  # of gRPC
+        code = getattr(code(), "name", None)
+    return code if isinstance(code, (int, str)) else None
 
 
 def hang_up(client: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence._checks import SECONDS, is_seconds, nearest
+from praisonai_persistence._checks import SECONDS, check_prefix, is_seconds, nearest
 from praisonai_persistence._closing import Single
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["Option", "Options", "OptionsStore", "option"]
+__all__ = ["ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"]
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -48,12 +48,17 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _headers(value: Any) -> bool:
+    return hasattr(value, "items") and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
 KINDS: dict[str, _Kind] = {
     "text": _Kind("text, not empty", lambda value: isinstance(value, str) and bool(value), str),
     "flag": _Kind("True or False", lambda value: isinstance(value, bool), _flag),
     "port": _Kind("a number from 1 to 65535", lambda value: _whole(value) and 0 < value < 65536, int),
     "count": _Kind("a whole number above 0", lambda value: _whole(value) and value > 0, int),
     "seconds": _Kind(SECONDS, is_seconds, float),
+    "headers": _Kind("a mapping of text to text", _headers, str),
     "object": _Kind("an object", lambda _: True, str),
 }
 """The kinds of values. ``object`` takes everything: what there is more to check, the backend checks itself."""
@@ -123,13 +128,25 @@ def option(
 
     Args:
         default: what it is when it is not given; None goes for options that may be absent.
-        kind: ``text``, ``flag``, ``port``, ``count``, ``seconds``, ``object``; or a tuple of the texts to choose from.
+        kind: ``text``, ``flag``, ``port``, ``count``, ``seconds``, ``headers``, ``object``; or a tuple of the texts to
+            choose from.
         meaning: for the documentation.
         url: whether it may stand in a URL as a parameter.
         server: whether it makes sense for a server only, not for a folder or for memory.
         secret: never shown.
     """
     return Option(default, kind, meaning, url, server, secret)
+
+
+def client_option(client: str, asynchronous: str) -> Any:
+    """Declare the option ``client``, which the options class also names in ``clients``: a client of the caller's own.
+
+    Args:
+        client: what it is, for the documentation: ``a `QdrantClient```.
+        asynchronous: the class of that for the async store.
+    """
+    whose = f"{client} (`{asynchronous}` for the async store) of yours"
+    return option(None, "object", f"{whose} instead of a place; it stays open")
 
 
 class Options(Single):
@@ -144,6 +161,7 @@ class Options(Single):
 
     Raises:
         ConfigurationError: no place, more than one, or a value that cannot be.
+        InvalidIdentifierError: a prefix that cannot be one.
         TypeError: an option that there is not.
     """
 
@@ -197,6 +215,8 @@ class Options(Single):
         self._locate(url, place, found, client)
         for name, one in self.declared.items():
             setattr(self, name, found.get(name, one.default))
+        if "table_prefix" in self.declared:
+            self.table_prefix = check_prefix(self.table_prefix)
 
     @classmethod
     def _places(cls) -> list[str]:
@@ -320,6 +340,10 @@ class Options(Single):
             return self.title
         return f"{self.title} in memory" if self.path == ":memory:" else f"{self.title} in {self.path}"
 
+    def arguments(self, *names: str) -> dict[str, Any]:
+        """Return some of what was given by name, for a client whose arguments have the same names."""
+        return {name: getattr(self, name) for name in names}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.where})"
 
@@ -344,6 +368,21 @@ class Options(Single):
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in cls._places()]
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=one.default) for name, one in cls.declared.items()]
         return Signature(named)
+
+
+class ApiKeyOptions(Options):
+    """Options of a server that is shown an API key, which in a URL is the password: ``scheme://:KEY@host``."""
+
+    servers = True
+    password_is = "api_key"  # noqa: S105 - the name of an option
+
+    api_key = option(None, "text", "the server's; in a URL `scheme://:KEY@host`", server=True, secret=True)
+    connect_timeout = option(10.0, "seconds", "seconds to connect in")
+    timeout = option(30.0, "seconds", "seconds in which a server has to answer a request")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.hint = f"; an API key is written {cls.schemes[0]}://:KEY@host"
 
 
 class _Signature:

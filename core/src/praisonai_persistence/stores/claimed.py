@@ -19,7 +19,7 @@ from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores.vector_engine import Opened, VectorSteps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.filters import Compiler
     from praisonai_persistence.steps import Steps
@@ -63,7 +63,7 @@ class ClaimedSteps(VectorSteps[C, E]):
 
     @abstractmethod
     def _claims(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        """Return the names of all claims on one or more of these ids."""
+        """Return the names of all claims on one or more of these ids, ``most_ids`` at the most."""
 
     @abstractmethod
     def _withdraw(self, opened: C, claim: str) -> Steps[None]:
@@ -72,10 +72,6 @@ class ClaimedSteps(VectorSteps[C, E]):
     @abstractmethod
     def _store(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         """Write rows, over those that exist, in one request."""
-
-    def _portions(self, opened: C, rows: Sequence[DocumentRow]) -> Iterable[Sequence[DocumentRow]]:
-        """Return the rows in order, as many at a time as go into one request."""
-        return [rows]
 
     @staticmethod
     def _now() -> float:
@@ -95,7 +91,7 @@ class ClaimedSteps(VectorSteps[C, E]):
         try:
             yield from self._tidy(opened)
             yield from self._win(opened, own)
-            if new and (taken := (yield from self._taken(opened, own.ids))):
+            if new and (taken := (yield from self._paged(self._taken, opened, own.ids))):
                 raise DocumentExistsError(f"document {taken[0]!r} exists already; nothing was written")
             for some in self._portions(opened, rows):
                 yield from self._renew(opened, own)
@@ -142,7 +138,7 @@ class ClaimedSteps(VectorSteps[C, E]):
                 own.made = self._now()
                 yield from self._claim(opened, own.claim, own.ids)
                 stands = True
-            found = yield from self._claims(opened, own.ids)
+            found = yield from self._paged(self._claims, opened, own.ids)
             stands = stands and own.claim in found  # if not, somebody took its owner for dead
             others = [other for other in found if other != own.claim]
             if stands and not others:

@@ -43,6 +43,7 @@ __all__ = [
     "project_rows",
     "rank_all",
     "rank_embeddings",
+    "ranked",
     "ranked_vector",
     "ranked_vectors",
     "required_tokens",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 E = TypeVar("E")
+T = TypeVar("T")
 
 _LARGEST = 1.7e308  # leaves room for the next double
 _UNIT = 1e-6  # lengths that differ from 1 by less rank like 1 in 32-bit floats
@@ -71,6 +73,11 @@ class Projection(NamedTuple):
     items: list[str]
     keys: list[str]
     numbers: dict[str, float]
+
+    @property
+    def tokens(self) -> list[str]:
+        """All tokens, for engines that keep them in one field."""
+        return self.values + self.items + self.keys
 
 
 _CACHED = 256  # characters; longer texts would only fill the cache
@@ -182,6 +189,11 @@ def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
     matrix, vector = np.asarray(vectors, dtype=np.float64), np.frombuffer(query, dtype=np.float32)
     ranks = -(matrix @ vector) if product_distance(distance) == "dot" else np.linalg.norm(matrix - vector, axis=1)
     return [int(number) for number in np.argsort(ranks, kind="stable")]
+
+
+def ranked(distance: str, query: array[float], items: Sequence[T], vectors: Any) -> list[T]:
+    """Return items, best first, by their [ranked_vectors][]; see [rank_all][]."""
+    return [items[number] for number in rank_all(distance, query, vectors)] if items else []
 
 
 def rank_embeddings(distance: str, query: array[float], embeddings: Sequence[bytes]) -> list[int]:

@@ -10,7 +10,6 @@ from praisonai_persistence.errors import DocumentExistsError
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.stores.projection import rank_embeddings, required_tokens
 from praisonai_persistence.stores.ranking import Candidate, selected
-from praisonai_persistence.stores.vector_documents import pages
 from praisonai_persistence.stores.vector_engine import Opened, VectorSteps
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class ScannedSteps(VectorSteps[C, Selection]):
 
     most_tokens: ClassVar[int] = 8
     """How many tokens the engine is given at most."""
-    most_ids: ClassVar[int] = 100
-    """How many ids are asked for with one request."""
+    most_ids: int = 100
 
     def __init__(self) -> None:
         super().__init__(_Compiler(self.most_tokens))
@@ -117,13 +115,12 @@ class ScannedSteps(VectorSteps[C, Selection]):
         self, opened: C, what: What, ids: Sequence[str] | None, tokens: Sequence[str], take: Callable[[Any], Any]
     ) -> Steps[None]:
         """Read rows page by page, and hand over each page."""
-        for some in [None] if ids is None else pages(ids, self.most_ids):
-            place = None
-            while True:
-                rows, place = yield from self._page(opened, what, some, tokens, place)
-                take(rows)
-                if place is None:
-                    break
+        place = None
+        while True:
+            rows, place = yield from self._page(opened, what, ids, tokens, place)
+            take(rows)
+            if place is None:
+                return
 
     def _selected(
         self, opened: C, what: What, ids: Sequence[str] | None, chosen: Selection | None, take: Callable[[Any], Any]
@@ -191,7 +188,7 @@ class ScannedSteps(VectorSteps[C, Selection]):
 
     def _current(self, opened: C, ids: Sequence[str], chosen: Selection | None) -> Steps[list[Candidate]]:
         """Return the documents of ids that a filter selects, as they are now, in the order of the ids."""
-        found = {row.id: row for row in (yield from self._fetch(opened, ids))}
+        found = {row.id: row for row in (yield from self._paged(self._fetch, opened, ids))}
         rows = (found[key] for key in ids if key in found)
         return [row for row in rows if chosen is None or selected(chosen.filters, row.metadata)]
 
@@ -214,5 +211,5 @@ class ScannedSteps(VectorSteps[C, Selection]):
             done = yield from self._unstore(opened, [(entry.id, entry.more) for entry in left])
             gone += sum(map(bool, done))
             again = [entry.id for entry, answer in zip(left, done, strict=True) if answer is False]
-            left = (yield from self._entries(opened, again, expression)) if again else []
+            left = yield from self._paged(self._entries, opened, again, expression)
         return gone

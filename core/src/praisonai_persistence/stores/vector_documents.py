@@ -135,10 +135,11 @@ def own_names(names: Iterable[str], prefix: str, suffix: str = "") -> list[str]:
     return sorted(name.removesuffix(suffix) for name in own)
 
 
-def pages(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Return the items in order, in lists of so many at the most."""
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+def pages(items: Sequence[T], size: int | None) -> Iterator[list[T]]:
+    """Return the items in order, in lists of so many at the most (None: in one list); no items, no list."""
+    step = size or len(items) or 1
+    for start in range(0, len(items), step):
+        yield list(items[start : start + step])
 
 
 def batches(

@@ -13,12 +13,13 @@ from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import KnowledgeSteps, decode_document, same_collection
 from praisonai_persistence.stores.projection import ranked_vector
 from praisonai_persistence.stores.ranking import SPARE, nearest, selected
+from praisonai_persistence.stores.vector_documents import batches, pages
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence.vectors import check_dimension
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from praisonai_persistence.filters import Compiled, Filter
     from praisonai_persistence.knowledge import CollectionInfo
@@ -78,9 +79,19 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
 
     spare: ClassVar[int] = SPARE
     """How many candidates beyond the limit a search asks for; fewer where the engine takes long to return them."""
+    most_ids: int | None = None
+    """How many ids ``_taken``, ``_fetch``, ``_scan`` and ``_remove`` get at a time; None: any number."""
+    most_bytes: ClassVar[int | None] = None
+    """How many bytes of documents one request of a write has, as [batches][] counts them; None: any number."""
+    most_rows: ClassVar[int | None] = None
+    """How many documents one request of a write has, where ``most_bytes`` is given; None: any number."""
+    remembers: ClassVar[bool] = False
+    """Whether opened collections are kept. ``_find`` is then asked for one only if it is to be ``fresh``, or was not
+    opened before."""
 
     def __init__(self, compiler: Compiles[E]) -> None:
         self._compiler = compiler
+        self._opened: dict[str, C] = {}
 
     # What an engine does.
 
@@ -100,9 +111,9 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     def _drop(self, opened: C) -> Steps[None]:
         """Remove a collection."""
 
-    @abstractmethod
     def _taken(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        """Return those of the ids, which are all different, that exist."""
+        """Return those of the ids, which are all different, that exist; by default ``_scan`` is asked."""
+        return [key for key, _ in (yield from self._scan(opened, ids, None))]
 
     @abstractmethod
     def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
@@ -134,6 +145,37 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     def _remove(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Steps[int]:
         """Remove the documents with these ids (None: any) that the expression selects; return how many."""
 
+    # What is the same for all of them.
+
+    def _portions(self, opened: C, rows: Sequence[DocumentRow]) -> Iterable[Sequence[DocumentRow]]:
+        """Return the rows in order, as many at a time as go into one request; one row or more."""
+        if self.most_bytes is None:
+            return [rows]
+        return batches(rows, self.most_bytes, opened.info.dimension, self.most_rows)
+
+    def _paged(
+        self, ask: Callable[..., Steps[Sequence[T]]], opened: C, ids: Sequence[str] | None, *more: Any
+    ) -> Steps[list[T]]:
+        """Return what a method of these steps finds, which is given no more than ``most_ids`` at a time.
+
+        Args:
+            ask: the method.
+            opened: its first argument.
+            ids: its second; None is passed on.
+            more: its further ones.
+        """
+        found: list[T] = []
+        for some in [None] if ids is None else pages(ids, self.most_ids):
+            found += yield from ask(opened, some, *more)
+        return found
+
+    def _remove_all(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Steps[int]:
+        """Remove as ``_remove`` does, which is given no more than ``most_ids`` at a time."""
+        gone = 0
+        for some in [None] if ids is None else pages(ids, self.most_ids):
+            gone += yield from self._remove(opened, some, expression)
+        return gone
+
     # What a store promises.
 
     @writes
@@ -160,10 +202,15 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
         return _copied((yield from self._need(name, fresh=True)).info)
 
     def _found(self, name: str, *, fresh: bool) -> Steps[C | None]:
+        if not fresh and name in self._opened:
+            return self._opened[name]
         try:
-            return (yield from self._find(name, fresh=fresh))
+            opened = yield from self._find(name, fresh=fresh)
         except GoneError:
-            return None
+            opened = None
+        if opened is not None and self.remembers:
+            self._opened[name] = opened
+        return opened
 
     def _need(self, name: str, *, fresh: bool = False) -> Steps[C]:
         opened = yield from self._found(name, fresh=fresh)
@@ -191,7 +238,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     def insert(self, collection: str, rows: Sequence[DocumentRow]) -> Steps[None]:
         def insert(opened: C) -> Steps[None]:
             if rows:
-                taken = yield from self._taken(opened, [row.id for row in rows])
+                taken = yield from self._paged(self._taken, opened, [row.id for row in rows])
                 if taken:
                     raise DocumentExistsError(f"document {taken[0]!r} exists already; nothing was written")
                 yield from self._add(opened, rows)
@@ -240,8 +287,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     @reads
     def get(self, collection: str, ids: Sequence[str]) -> Steps[list[KnowledgeDocument]]:
         def read(opened: C) -> Steps[list[KnowledgeDocument]]:
-            different = list(dict.fromkeys(ids))
-            rows = (yield from self._fetch(opened, different)) if different else ()
+            rows = yield from self._paged(self._fetch, opened, list(dict.fromkeys(ids)))
             found = {row.id: row for row in rows}
             return [_document(found[item]) for item in ids if item in found]
 
@@ -268,10 +314,10 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
             if nothing:
                 return 0
             if compiled.exact:
-                return (yield from self._remove(opened, ids, compiled.expression))
-            rows = yield from self._scan(opened, ids, compiled.expression)
+                return (yield from self._remove_all(opened, ids, compiled.expression))
+            rows = yield from self._paged(self._scan, opened, ids, compiled.expression)
             gone = [item for item, metadata in rows if selected(filters, metadata)]
-            return (yield from self._remove(opened, gone, None)) if gone else 0
+            return (yield from self._remove_all(opened, gone, None))
 
         return (yield from self._on(collection, nothing, delete))
 
@@ -294,7 +340,7 @@ class MarkedSteps(VectorSteps[C, E]):
 
     @abstractmethod
     def _store(self, opened: C, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
-        """Write rows with a mark: over those that exist, or (``new``) passing over those whose ids exist."""
+        """Write rows with a mark, in one request: over those that exist, or (``new``) passing over those that do."""
 
     @abstractmethod
     def _entries(
@@ -306,27 +352,27 @@ class MarkedSteps(VectorSteps[C, E]):
         """
 
     def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._store(opened, rows, None, new=False)
-
-    def _taken(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [key for key, _ in (yield from self._entries(opened, ids, None))]
+        yield from self._store_all(opened, rows, None, new=False)
 
     def _scan(
         self, opened: C, ids: Sequence[str] | None, expression: E | None
     ) -> Steps[Sequence[tuple[str, str | None]]]:
         return [(key, facts.get("metadata")) for key, facts in (yield from self._entries(opened, ids, expression))]
 
+    def _store_all(self, opened: C, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
+        for some in self._portions(opened, rows):
+            yield from self._store(opened, some, mark, new=new)
+
     def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         if not self._shared:
-            yield from self._store(opened, rows, None, new=True)
+            yield from self._store_all(opened, rows, None, new=True)
             return
         mark = uuid.uuid4().hex
-        yield from self._store(opened, rows, mark, new=True)
-        entries = yield from self._entries(opened, [row.id for row in rows], None)
+        yield from self._store_all(opened, rows, mark, new=True)
+        entries = yield from self._paged(self._entries, opened, [row.id for row in rows], None)
         mine = [key for key, facts in entries if facts.get("writer") == mark]
         if len(mine) < len(rows):
-            if mine:
-                yield from self._remove(opened, mine, None)
+            yield from self._remove_all(opened, mine, None)
             raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_cassandra._driver import CassandraDriver, CassandraOptions
 from praisonai_persistence_cassandra.knowledge import CassandraSteps
@@ -20,9 +19,7 @@ class _Store(OptionsStore):
     max_document_bytes: ClassVar[int] = 8 * 1024 * 1024
 
     def _make(self, options: CassandraOptions) -> tuple[CassandraSteps, CassandraDriver]:
-        prefix = check_prefix(options.table_prefix)
-        steps = CassandraSteps(prefix, options.keyspace, ranked=options.vector_index)
-        return steps, CassandraDriver(options, prefix)
+        return CassandraSteps(options), CassandraDriver(options)
 
 
 class CassandraKnowledgeStore(_Store, StepKnowledgeStore):

@@ -122,18 +122,15 @@ class CassandraDriver(Driver):
 
     Args:
         options: of the store.
-        prefix: the ``table_prefix``.
     """
 
     imports = ("cassandra.cluster", "cassandra.auth", "cassandra.policies")
     packages = ("cassandra",)
     lost = "reopen"  # the client itself waits longer and longer before it tries a node again that was away
 
-    def __init__(self, options: CassandraOptions, prefix: str) -> None:
+    def __init__(self, options: CassandraOptions) -> None:
+        super().__init__(options)
         self._options = options
-        self._prefix = prefix
-        self.where = options.where
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._prepared: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
     def open(self, deadline: Deadline) -> Any:
@@ -191,7 +188,7 @@ class CassandraDriver(Driver):
         return own or any(thread in session.cluster.executor._threads for session in list(self._prepared))
 
     def probe(self) -> Steps[None]:
-        name, prefix = self._options.keyspace, f"{self._prefix}."
+        name, prefix = self._options.keyspace, self._options.table_prefix
         seen = f"SELECT prefix, name, table_name, facts FROM \"{name}\".{REGISTRY} WHERE prefix = ? AND name = ''"
         tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
         if not (yield Ask(tables, [name, REGISTRY])).rows:
@@ -200,7 +197,7 @@ class CassandraDriver(Driver):
             yield from self._make(name)
         for turn in range(20):
             try:
-                found = (yield Ask(seen, [prefix])).rows
+                found = (yield Ask(seen, [f"{prefix}."])).rows
                 break
             except BackendError:  # another process makes the table at this moment
                 if turn == 19:
@@ -208,8 +205,8 @@ class CassandraDriver(Driver):
                 yield Pause(0.1)
         if not found:
             if self.must_exist:
-                raise StoreNotFoundError(f"there is no store {self._prefix!r} yet: {self.where}, keyspace {name}")
-            yield Ask(f"INSERT INTO \"{name}\".{REGISTRY} (prefix, name) VALUES (?, '')", [prefix])
+                raise StoreNotFoundError(f"there is no store {prefix!r} yet: {self.where}, keyspace {name}")
+            yield Ask(f"INSERT INTO \"{name}\".{REGISTRY} (prefix, name) VALUES (?, '')", [f"{prefix}."])
 
     def _make(self, name: str) -> Steps[None]:
         """Make the keyspace and the registry."""

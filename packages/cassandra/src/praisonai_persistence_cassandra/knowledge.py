@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence_cassandra._driver import CassandraOptions
 
 __all__ = ["EXACT", "CassandraSteps"]
 
@@ -62,20 +63,18 @@ class CassandraSteps(ScannedSteps[Collection]):
     """Knowledge in Cassandra.
 
     Args:
-        prefix: the ``table_prefix``.
-        keyspace: where the tables are.
-        ranked: whether new collections have an index of their vectors.
+        options: of the store.
     """
 
     spare = 2  # each is a read of a row, and the order is exact
+    remembers = True  # each collection has a table of a name of its own
 
-    def __init__(self, prefix: str, keyspace: str, *, ranked: bool) -> None:
+    def __init__(self, options: CassandraOptions) -> None:
         super().__init__()
-        self._prefix = f"{prefix}."
-        self._keyspace = f'"{keyspace}"'
-        self._ranked = ranked
+        self._prefix = f"{options.table_prefix}."
+        self._keyspace = f'"{options.keyspace}"'
+        self._ranked = options.vector_index  # whether new collections have an index of their vectors
         self._registry = f"{self._keyspace}.{REGISTRY}"
-        self._opened: dict[str, Collection] = {}
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -90,15 +89,9 @@ class CassandraSteps(ScannedSteps[Collection]):
                 return sorted(names)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
-        # Each collection has a table of a name of its own, so what was opened before will do.
-        opened = None if fresh else self._opened.get(name)
-        if opened is None:
-            query = f"SELECT table_name, facts FROM {self._registry} WHERE prefix = ? AND name = ?"
-            found = (yield Ask(query, [self._prefix, name])).rows
-            if not found:
-                return None
-            opened = self._opened[name] = Collection(collection_info(name, loads(found[0][1])), found[0][0])
-        return opened
+        query = f"SELECT table_name, facts FROM {self._registry} WHERE prefix = ? AND name = ?"
+        found = (yield Ask(query, [self._prefix, name])).rows
+        return Collection(collection_info(name, loads(found[0][1])), found[0][0]) if found else None
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         table = f"{self._keyspace}.{'ranked' if self._ranked else 'documents'}_{uuid.uuid4().hex}"
@@ -213,6 +206,5 @@ def _is_ranked(opened: Collection) -> bool:
 
 
 def _made(row: DocumentRow, writer: str) -> tuple[Any, ...]:
-    values, items, keys, _ = project(row.metadata)
-    facts = (row.metadata, row.content_hash, row.created_at, writer, {*values, *items, *keys})
+    facts = (row.metadata, row.content_hash, row.created_at, writer, set(project(row.metadata).tokens))
     return (row.id, row.content, vector_bytes(row.embedding), *facts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_chroma._driver import ChromaDriver, ChromaOptions
 from praisonai_persistence_chroma.knowledge import ChromaSteps
@@ -21,7 +20,7 @@ class _Store(OptionsStore):
     def _make(self, options: ChromaOptions) -> tuple[ChromaSteps, ChromaDriver]:
         if options.host is None:
             self.capabilities -= {"durable", "shared"} if options.path == ":memory:" else {"shared"}
-        prefix = check_prefix(options.table_prefix)
+        prefix = options.table_prefix
         return ChromaSteps(prefix, dict(options.hnsw), shared=options.host is not None), ChromaDriver(options)
 
 

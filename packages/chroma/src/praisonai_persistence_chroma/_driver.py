@@ -43,7 +43,7 @@ class ChromaOptions(Options):
 
     ssl = option(False, "flag", "whether to use HTTPS", url=True, server=True)
     headers = option(
-        {}, "object", 'sent with every request, for example `{"X-Chroma-Token": "..."}`', server=True, secret=True
+        {}, "headers", 'sent with every request, for example `{"X-Chroma-Token": "..."}`', server=True, secret=True
     )
     tenant = option("default_tenant", "text", "Chroma's tenant, which has to exist", url=True)
     database = option("default_database", "text", "its database, which has to exist", url=True)
@@ -53,9 +53,6 @@ class ChromaOptions(Options):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **{name: value for name, value in given.items() if name != "headers" or value})
-        headers = self.headers
-        if not isinstance(headers, Mapping) or not all(isinstance(x, str) for pair in headers.items() for x in pair):
-            raise ConfigurationError("headers must be a mapping of text to text")
         if not isinstance(self.hnsw, Mapping) or "space" in self.hnsw:
             raise ConfigurationError("hnsw must be a mapping without 'space': that is the distance's")
 
@@ -89,10 +86,9 @@ class ChromaDriver(Driver):
     packages = ("chromadb", "httpx", "httpcore", "chromadb_rust_bindings", "pydantic", "pydantic_core", "numpy")
 
     def __init__(self, options: ChromaOptions) -> None:
+        super().__init__(options)
         self._options = options
         self._key = options.tenant, options.database
-        self.where = options.where
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(self.where, "check its headers")
         if options.host is None:
             self.place, self.forks, self.turns = options.path, "refuse", "writes"

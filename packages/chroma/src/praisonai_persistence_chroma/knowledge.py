@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, rank_all
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, ranked
 from praisonai_persistence.stores.vector_documents import (
     collection_facts,
     collection_info,
@@ -200,7 +200,7 @@ def _best(opened: Collection, query: array[float], limit: int, expression: Where
     found: list[str] = _query(opened, query, wanted, expression, ["distances"])["ids"]
     if len(found) < wanted and _has_more(opened, expression, len(found)):
         every = opened.engine.get(where=expression, include=["embeddings"])  # each document is looked at
-        found = [every["ids"][number] for number in rank_all(opened.info.distance, query, every["embeddings"])]
+        found = ranked(opened.info.distance, query, every["ids"], every["embeddings"])
     return found[:limit]
 
 
@@ -222,13 +222,12 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
     import numpy as np
 
     ids, vectors, contents, entries = [], [], [], []
-    for row, vector, (values, items, keys, numbers) in project_rows(info.distance, rows):
+    for row, vector, projection in project_rows(info.distance, rows):
         ids.append(row.id)
         vectors.append(np.frombuffer(vector, dtype=np.float32))
         contents.append(row.content)
-        entry = {f"n{name}": number for name, number in numbers.items()}
-        tokens = [_ANY, *values, *items, *keys]
-        entries.append({_FACTS: encoded_facts(row, vector, mark), _TOKENS: tokens, **entry})
+        entry = {f"n{name}": number for name, number in projection.numbers.items()}
+        entries.append({_FACTS: encoded_facts(row, vector, mark), _TOKENS: [_ANY, *projection.tokens], **entry})
     return {"ids": ids, "embeddings": vectors, "documents": contents, "metadatas": entries}
 
 

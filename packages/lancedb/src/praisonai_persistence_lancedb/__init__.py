@@ -20,7 +20,7 @@ class _Store(OptionsStore):
     capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
 
     def _make(self, options: LanceOptions) -> tuple[LanceSteps, LanceDriver]:
-        return LanceSteps(options.index, options.probes, options.refine), LanceDriver(options)
+        return LanceSteps(options), LanceDriver(options)
 
 
 def _age(keep_versions_for: Any) -> timedelta:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from praisonai_persistence.drivers import Driver, Options, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores.collection_folders import CollectionFolders
 
 if TYPE_CHECKING:
@@ -83,12 +82,10 @@ class LanceDriver(Driver):
     forks = "refuse"  # in the child of a process whose threads work with LanceDB it hangs or crashes
 
     def __init__(self, options: LanceOptions) -> None:
-        self.where = options.where
+        super().__init__(options)
         self.path = options.path or ""
-        self.lock_timeout = options.lock_timeout
-        prefix = check_prefix(options.table_prefix)
-        self.lock_file = os.path.join(self.path, f"{prefix or '-'}.lock")  # whoever writes holds it
-        self._folders = CollectionFolders(self.path, prefix, ".lance")
+        self.lock_file = os.path.join(self.path, f"{options.table_prefix or '-'}.lock")  # whoever writes holds it
+        self._folders = CollectionFolders(self.path, options.table_prefix, ".lance")
         self._made = False
 
     def open(self, deadline: Deadline) -> Database:

@@ -26,16 +26,17 @@ from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.vector_documents import collection_facts, collection_info, vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_lancedb._driver import Database, wait
+from praisonai_persistence_lancedb._driver import wait
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence_lancedb._driver import Database, LanceOptions
 
 __all__ = ["LanceSteps"]
 
@@ -169,16 +170,12 @@ class LanceSteps(VectorSteps[Table, str]):
     """Knowledge in LanceDB.
 
     Args:
-        index: the kind of vector index that searches use, where it was made.
-        probes: how many partitions of an index are searched; None: LanceDB's own number.
-        refine: for every document wanted so many are taken from an index, and ranked anew by their whole vectors.
+        options: of the store.
     """
 
-    def __init__(self, index: str = "none", probes: int | None = None, refine: int = 30) -> None:
+    def __init__(self, options: LanceOptions) -> None:
         super().__init__(SQLTokens())
-        self._index = index
-        self._probes = probes
-        self._refine = refine
+        self._options = options
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
@@ -208,17 +205,15 @@ class LanceSteps(VectorSteps[Table, str]):
     def _drop(self, opened: Table) -> Steps[None]:
         yield lambda database: database.folders.remove(opened.path)
 
-    def _taken(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        found = yield from self._read(opened, ["id"], _where(ids, None))
-        return found.column("id").to_pylist()  # type: ignore[no-any-return]
+    def _write_to(self, opened: Table, write: Callable[[], Coroutine[Any, Any, T]]) -> Steps[T]:
+        yield lambda database: _whole(database, opened, _tidy(opened))
+        return (yield lambda database: _whole(database, opened, write()))  # type: ignore[no-any-return]
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield lambda database: _whole(database, opened, _tidy(opened))
-        yield lambda database: _whole(database, opened, _upsert(opened, _batch(rows, opened.info)))
+        yield from self._write_to(opened, lambda: _upsert(opened, _batch(rows, opened.info)))
 
     def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield lambda database: _whole(database, opened, _tidy(opened))
-        yield lambda database: _whole(database, opened, opened.lance.add(_batch(rows, opened.info)))
+        yield from self._write_to(opened, lambda: opened.lance.add(_batch(rows, opened.info)))
 
     def _rank(
         self, opened: Table, query: array[float], limit: int, expression: str | None
@@ -230,12 +225,12 @@ class LanceSteps(VectorSteps[Table, str]):
             found = found.distance_type(_METRICS[product_distance(opened.info.distance)]).limit(min(limit, _MOST))
             if expression is not None:
                 found = found.where(expression)
-            if self._index == "none" or await opened.lance.count_rows() <= _EXACT:
+            if self._options.index == "none" or await opened.lance.count_rows() <= _EXACT:
                 found = found.bypass_vector_index()
             else:
-                found = found.refine_factor(self._refine)
-                if self._probes is not None:
-                    found = found.nprobes(self._probes)
+                found = found.refine_factor(self._options.refine)
+                if self._options.probes is not None:
+                    found = found.nprobes(self._options.probes)
             return await found.select([*_RESULT, "_distance"]).to_arrow()
 
         return _candidates((yield search))
@@ -261,8 +256,8 @@ class LanceSteps(VectorSteps[Table, str]):
 
     def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
         where = _where(ids, expression) or "true"
-        yield lambda database: _whole(database, opened, _tidy(opened))
-        return int((yield lambda database: _whole(database, opened, opened.lance.delete(where))).num_deleted_rows)
+        done = yield from self._write_to(opened, lambda: opened.lance.delete(where))
+        return int(done.num_deleted_rows)
 
     # ------------------------------------------------------------------------------------------------ beyond the usual
 
@@ -285,8 +280,8 @@ class LanceSteps(VectorSteps[Table, str]):
 
             lance = opened.lance
             kinds = {"ivf_flat": index.IvfFlat, "ivf_pq": index.IvfPq, "ivf_hnsw_sq": index.HnswSq}
-            if self._index != "none":
-                await lance.create_index("vector", config=kinds[self._index](distance_type=metric), replace=True)
+            if kind := kinds.get(self._options.index):
+                await lance.create_index("vector", config=kind(distance_type=metric), replace=True)
             for column in _TOKENS:
                 await lance.create_index(column, config=index.LabelList(), replace=True)
             await lance.create_index("id", config=index.BTree(), replace=True)
@@ -326,15 +321,14 @@ async def _mend(database: Database, opened: Table, start: float) -> bool:
     versions = os.path.join(opened.path, "_versions")
     mended = False
     while database.folders.is_there(opened.path):
-        newest = min((name for name in os.listdir(versions) if name.endswith(".manifest")), default=None)
+        newest = min((name for name in os.listdir(versions) if name.endswith(".manifest")), default="")
         connection = await lancedb.connect_async(database.folders.path)  # one that has read nothing of the other table
         try:
             lance = await connection.open_table(_name(opened.path))
             await lance.query().select(["id"]).limit(_MOST).to_arrow()
         except Exception as error:
-            if newest is None or "not found" not in str(error).lower():
-                raise
-            if _is_older(os.path.join(versions, newest), start - _CLOCK):
+            torn = newest and "not found" in str(error).lower()
+            if not torn or _is_older(os.path.join(versions, newest), start - _CLOCK):
                 raise
         else:
             return mended

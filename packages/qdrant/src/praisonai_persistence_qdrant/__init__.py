@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
 from praisonai_persistence.errors import InvalidValueError
-from praisonai_persistence.payload import check_identifier, check_prefix
+from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_qdrant._driver import QdrantDriver, QdrantOptions
 from praisonai_persistence_qdrant.knowledge import QdrantSteps
@@ -21,12 +21,9 @@ class _Store(OptionsStore):
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: QdrantOptions) -> tuple[QdrantSteps, QdrantDriver]:
-        local = options.path is not None
-        if local:
+        if options.path is not None:
             self.capabilities -= {"durable", "shared"} if options.path == ":memory:" else {"shared"}
-        prefix = check_prefix(options.table_prefix)
-        steps = QdrantSteps(prefix, shared=not local, exact=options.exact, on_disk=options.on_disk)
-        return steps, QdrantDriver(options, asynchronous=self._asynchronous)
+        return QdrantSteps(options), QdrantDriver(options, asynchronous=self._asynchronous)
 
 
 def _keys(keys: tuple[Any, ...]) -> tuple[str, ...]:

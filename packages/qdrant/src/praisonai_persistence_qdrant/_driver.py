@@ -8,7 +8,7 @@ import sqlite3
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
+from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, client_option, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_qdrant._transactions import Transaction
@@ -23,28 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["QdrantDriver", "QdrantOptions"]
 
 
-class QdrantOptions(Options):
+class QdrantOptions(ApiKeyOptions):
     """What the stores in Qdrant can be given."""
 
     title = "Qdrant"
     schemes = ("qdrant", "async_qdrant")
-    servers = folders = memory = True
+    folders = memory = True
     default_port = 6333
     clients = ("client",)
-    password_is = "api_key"  # noqa: S105 - the name of an option
-    hint = "; an API key is written qdrant://:key@host"
 
     grpc_port = option(6334, "port", "of the server's gRPC interface", url=True, server=True)
     prefer_grpc = option(False, "flag", "use gRPC where the client can", url=True, server=True)
     https = option(False, "flag", "use TLS", url=True, server=True)
-    api_key = option(None, "text", "the server's; in a URL `qdrant://:KEY@host`", server=True, secret=True)
-    client = option(
-        None,
-        "object",
-        "a `QdrantClient` (`AsyncQdrantClient` for the async store) of yours instead of a place; it stays open",
-    )
-    connect_timeout = option(10.0, "seconds", "seconds to connect in")
-    timeout = option(30.0, "seconds", "seconds in which a server has to answer a request")
+    client = client_option("a `QdrantClient`", "AsyncQdrantClient")
     exact = option(False, "flag", "searches look at every vector where a server has an index")
     on_disk = option(False, "flag", "a server keeps the vectors of new collections on its disk")
 
@@ -61,11 +52,9 @@ class QdrantDriver(Driver):
     packages = ("qdrant_client", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "portalocker", "numpy")
 
     def __init__(self, options: QdrantOptions, *, asynchronous: bool) -> None:
+        super().__init__(options)
         self._options = options
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous and options.path is None
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         if options.path is not None or self.given is not None:
             # The local mode, which a client may be in too, is not made for threads, and keeps what it has read.
             self.turns, self.forks = "none" if self.asynchronous else "all", "refuse"
@@ -73,7 +62,7 @@ class QdrantDriver(Driver):
             self.interrupts = "keep"
         elif options.path is not None:
             self.place = self.path = options.path
-        self._rolled_back: weakref.ref[Any] | None = None
+        self._rolled_back: weakref.WeakSet[Any] = weakref.WeakSet()
         self._errors = HttpErrors(self.where, "check its API key")
 
     def exists(self) -> bool:
@@ -87,12 +76,7 @@ class QdrantDriver(Driver):
         kind = qdrant_client.AsyncQdrantClient if self.asynchronous else qdrant_client.QdrantClient
         options = self._options
         return kind(
-            host=options.host,
-            port=options.port,
-            grpc_port=options.grpc_port,
-            prefer_grpc=options.prefer_grpc,
-            https=options.https,
-            api_key=options.api_key,
+            **options.arguments("host", "port", "grpc_port", "prefer_grpc", "https", "api_key"),
             timeout=max(1, round(options.timeout)),
             check_compatibility=False,  # it would ask the server before anybody wants something of it
         )
@@ -120,31 +104,23 @@ class QdrantDriver(Driver):
     def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
         if not write or self.path is None:
             return contextlib.nullcontext(client)
-
-        def note() -> None:
-            self._rolled_back = weakref.ref(client)
-
-        return Transaction(client, note)
+        return Transaction(client, self._rolled_back.add)
 
     def spoiled(self, client: Any) -> bool:
-        return self._rolled_back is not None and self._rolled_back() is client
+        return client in self._rolled_back
 
     def probe(self) -> Steps[None]:
         # Does the server answer, and let us in?
         yield lambda client: client.get_collections()
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+        from qdrant_client.http.exceptions import ResponseHandlingException
 
-        code: Any = None
-        if isinstance(error, UnexpectedResponse):
-            code = error.status_code
-        elif callable(getattr(error, "code", None)):  # of gRPC
-            code = getattr(error.code(), "name", None)  # type: ignore[attr-defined]
-        elif isinstance(error, ValueError):  # of the local mode
-            text = str(error)
-            code = 404 if text.endswith("not found") else 409 if text.endswith("already exists") else None
         # A ValueError inside is an answer that is not what the client expects.
         if isinstance(error, ResponseHandlingException) and not isinstance(error.source, ValueError):
             return self._errors.silent(error)
-        return self._errors.error(code, error)
+        if isinstance(error, ValueError):  # of the local mode
+            text = str(error)
+            code = 404 if text.endswith("not found") else 409 if text.endswith("already exists") else None
+            return self._errors.error(code, error)
+        return self._errors.read(error)

@@ -48,10 +48,10 @@ class Transaction:
 
     Args:
         client: a ``QdrantClient`` in local mode, of which nobody else makes use meanwhile.
-        spoiled: called when something was rolled back, which the client still has in its memory.
+        spoiled: called with the client when something was rolled back, which it still has in its memory.
     """
 
-    def __init__(self, client: Any, spoiled: Callable[[], None]) -> None:
+    def __init__(self, client: Any, spoiled: Callable[[Any], None]) -> None:
         self._client = client
         self._spoiled = spoiled
         self._connections: list[_Connection] = []
@@ -78,7 +78,7 @@ class Transaction:
                 written = []
         finally:
             if written:
-                self._spoiled()
+                self._spoiled(self._client)
                 for connection in written:
                     with suppress(Exception):  # a connection that cannot is closed, which does it as well
                         connection.real.rollback()

@@ -6,20 +6,11 @@ import uuid
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.drivers import LateModule
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import Projection, bounded_query, field, product_distance, project_rows
-from praisonai_persistence.stores.vector_documents import (
-    batches,
-    collection_facts,
-    collection_info,
-    derived_uuids,
-    document_candidate,
-    document_facts,
-    own_names,
-    pages,
-)
+from praisonai_persistence.stores import vector_documents as documents
+from praisonai_persistence.stores.projection import TokenCompiler, bounded_query, field, product_distance, project_rows
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
-from praisonai_persistence_qdrant._filters import FilterCompiler, models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,71 +18,100 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.projection import Projection
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence_qdrant._driver import QdrantOptions
 
 __all__ = ["QdrantSteps"]
+
+models = LateModule("qdrant_client.models")
 
 _FACTS = "praisonai"  # in the metadata of Qdrant's collection
 _RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
 _ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
 _PAGE = 1_000
-_REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 32 MB unless told otherwise
-_point = derived_uuids(uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11"))  # the document's id stands in the payload
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
+# The document's id stands in the payload.
+_point = documents.derived_uuids(uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11"))
+
+
+class FilterCompiler(TokenCompiler[Any]):
+    """To Qdrant's filters and conditions."""
+
+    def has(self, tokens: Sequence[str]) -> Any:
+        match = models.MatchValue(value=tokens[0]) if len(tokens) == 1 else models.MatchAny(any=list(tokens))
+        return models.FieldCondition(key="values", match=match)
+
+    # Apart from the values, because the local mode looks at each token of a field.
+
+    def has_item(self, item: str) -> Any:
+        return models.FieldCondition(key="items", match=models.MatchValue(value=item))
+
+    def has_key(self, key: str) -> Any:
+        return models.FieldCondition(key="keys", match=models.MatchValue(value=key))
+
+    def bound(self, name: str, number: float, *, upper: bool) -> Any:
+        limits = models.Range(lte=number) if upper else models.Range(gte=number)
+        return models.FieldCondition(key=f"numbers.n{name}", range=limits)
+
+    def all_of(self, parts: Sequence[Any]) -> Any:
+        return models.Filter(must=list(parts))
+
+    def any_of(self, parts: Sequence[Any]) -> Any:
+        return models.Filter(should=list(parts))
+
+    def negate(self, part: Any) -> Any:
+        return models.Filter(must_not=[part])
+
+    def nothing(self) -> Any:
+        return models.HasIdCondition(has_id=[])
 
 
 class QdrantSteps(MarkedSteps[Collection, Any]):
     """Knowledge in Qdrant.
 
     Args:
-        prefix: the ``table_prefix``.
-        shared: whether others write too.
-        exact: whether to look at every vector, where a server has an index.
-        on_disk: whether a server keeps vectors on its disk.
+        options: of the store.
     """
 
-    def __init__(self, prefix: str, *, shared: bool, exact: bool, on_disk: bool) -> None:
+    most_bytes = 16 * 1024 * 1024  # a server takes 32 MB unless told otherwise
+
+    def __init__(self, options: QdrantOptions) -> None:
+        shared = options.path is None
         super().__init__(FilterCompiler(), shared=shared)
-        self._prefix = f"{prefix or '-'}."  # neither prefixes nor collections hold dots
-        self._exact = exact
-        self._on_disk = on_disk
+        self._options = options
+        self._prefix = f"{options.table_prefix or '-'}."  # neither prefixes nor collections hold dots
         self._to_engine = _for_server if shared else _for_local
+        self.most_ids = _PAGE if shared else None
 
     # ----------------------------------------------------------------------------------------------------- collections
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = (yield lambda client: client.get_collections()).collections
-        return own_names((item.name for item in found), self._prefix)
+        return documents.own_names((item.name for item in found), self._prefix)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         # Always asked for: Qdrant would work on a new collection of the same name without a word.
         own = self._prefix + name
         found = yield lambda client: client.get_collection(own)
-        return Collection(collection_info(name, (found.config.metadata or {})[_FACTS]), own)
+        return Collection(documents.collection_info(name, (found.config.metadata or {})[_FACTS]), own)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        m = models()
-        by_product = product_distance(info.distance) == "dot"
-        vectors = m.VectorParams(
-            size=info.dimension,
-            distance=m.Distance.DOT if by_product else m.Distance.EUCLID,
-            on_disk=self._on_disk or None,
-        )
+        distance = models.Distance.DOT if product_distance(info.distance) == "dot" else models.Distance.EUCLID
+        vectors = models.VectorParams(size=info.dimension, distance=distance, on_disk=self._options.on_disk or None)
         kilobytes = max(10_000, _SCANNED * info.dimension * 4 // 1024 + 1)
+        # Else a hosted server refuses filters of fields that nobody had it index.
+        unindexed = models.StrictModeConfig(unindexed_filtering_retrieve=True, unindexed_filtering_update=True)
         yield lambda client: client.create_collection(
             self._prefix + info.name,
             vectors_config=vectors,
-            hnsw_config=m.HnswConfigDiff(full_scan_threshold=kilobytes),
-            optimizers_config=m.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
-            strict_mode_config=m.StrictModeConfig(
-                # Else a hosted server refuses filters of fields that nobody had it index.
-                unindexed_filtering_retrieve=True,
-                unindexed_filtering_update=True,
-            ),
-            metadata={_FACTS: collection_facts(info, metadata)},
+            hnsw_config=models.HnswConfigDiff(full_scan_threshold=kilobytes),
+            optimizers_config=models.OptimizersConfigDiff(indexing_threshold=2 * kilobytes),
+            strict_mode_config=unindexed,
+            metadata={_FACTS: documents.collection_facts(info, metadata)},
         )
 
     def _drop(self, opened: Collection) -> Steps[None]:
@@ -104,20 +124,16 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
         found: list[Any] = []
         if ids is not None and expression is None:  # a look at each of them, instead of at all documents
-            for some in pages([_point(key) for key in ids], _PAGE):
-                found += yield lambda client, some=some: client.retrieve(
-                    opened.engine, some, with_payload=_ENTRY, with_vectors=False
-                )
+            found = yield lambda client: client.retrieve(opened.engine, list(map(_point, ids)), with_payload=_ENTRY)
             return [(record.payload["id"], record.payload) for record in found]
         # The local mode looks through all ids of a filter for every point, and sorts all points for every page.
         wanted = None if self._shared or ids is None else set(ids)
         chosen, offset = _filter(ids if wanted is None else None, expression), None
-        page = _PAGE if self._shared else _MOST
         while True:
             records, offset = yield lambda client, offset=offset: client.scroll(
                 opened.engine,
                 scroll_filter=chosen,
-                limit=page,
+                limit=_PAGE if self._shared else _MOST,
                 offset=offset,
                 with_payload=_ENTRY,
                 with_vectors=False,
@@ -127,14 +143,13 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
                 return found if wanted is None else [entry for entry in found if entry[0] in wanted]
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
-        mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
-        for some in batches(rows, _REQUEST, opened.info.dimension):
-            points = [self._make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
-            yield lambda client, points=points: client.upsert(opened.engine, points, wait=True, **mode)
+        mode = {"update_mode": models.UpdateMode.INSERT_ONLY} if new else {}
+        points = [self._make_point(*parts, mark) for parts in project_rows(opened.info.distance, rows)]
+        yield lambda client: client.upsert(opened.engine, points, wait=True, **mode)
 
     def _make_point(self, row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
         values, items, keys, numbers = projection
-        facts = document_facts(row, vector, mark)
+        facts = documents.document_facts(row, vector, mark)
         payload: dict[str, Any] = {
             "id": row.id,
             "content": row.content,
@@ -146,13 +161,13 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         if numbers:
             payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
         # As it is: to validate it would look at every number once more.
-        make = models().PointStruct.model_construct
+        make = models.PointStruct.model_construct
         return make(id=_point(row.id), vector=self._to_engine(vector), payload=payload)
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Any | None
     ) -> Steps[Sequence[Candidate]]:
-        parameters = models().SearchParams(exact=True) if self._exact else None
+        parameters = models.SearchParams(exact=True) if self._options.exact else None
         found = yield lambda client: client.query_points(
             opened.engine,
             query=bounded_query(opened.info.distance, query),
@@ -165,36 +180,28 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         return [_candidate(point) for point in found.points]
 
     def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        found: list[Candidate] = []
-        for some in pages([_point(key) for key in ids], _PAGE):
-            records = yield lambda client, some=some: client.retrieve(
-                opened.engine, some, with_payload=_RESULT, with_vectors=True
-            )
-            found += map(_candidate, records)
-        return found
+        found = yield lambda client: client.retrieve(
+            opened.engine, list(map(_point, ids)), with_payload=_RESULT, with_vectors=True
+        )
+        return list(map(_candidate, found))
 
     def _count(self, opened: Collection, expression: Any | None) -> Steps[int]:
-        return (yield from self._selected(opened, _filter(None, expression)))
-
-    def _selected(self, opened: Collection, chosen: Any) -> Steps[int]:
+        chosen = _filter(None, expression)
         return int((yield lambda client: client.count(opened.engine, count_filter=chosen, exact=True)).count)
 
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
         if ids is not None and not self._shared:
             points = [_point(key) for key, _ in (yield from self._entries(opened, ids, expression))]
             if points:
-                listed = models().PointIdsList.model_construct(points=points)
+                listed = models.PointIdsList.model_construct(points=points)
                 yield lambda client: client.delete(opened.engine, listed, wait=True)
             return len(points)
-        gone = 0
-        for some in [None] if ids is None else pages(ids, _PAGE):
-            chosen = _filter(some, expression) or models().Filter(must=[])
-            selector = models().FilterSelector(filter=chosen)
-            found = yield from self._selected(opened, chosen)
-            if found:
-                yield lambda client, selector=selector: client.delete(opened.engine, selector, wait=True)
-            gone += found
-        return gone
+        chosen = _filter(ids, expression) or models.Filter(must=[])
+        found = yield from self._count(opened, chosen)
+        if found:
+            selector = models.FilterSelector(filter=chosen)
+            yield lambda client: client.delete(opened.engine, selector, wait=True)
+        return found
 
     # ------------------------------------------------------------------------------------------------ beyond the usual
 
@@ -202,7 +209,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     def create_index(self, collection: str, keys: Sequence[str]) -> Steps[None]:
         """Make payload indexes: of values and keys, and of the numbers under some keys."""
         opened = yield from self._need(collection)
-        schema = models().PayloadSchemaType
+        schema = models.PayloadSchemaType
         fields = dict.fromkeys(("values", "items", "keys"), schema.KEYWORD)
         fields |= {f"numbers.n{field(key)}": schema.FLOAT for key in keys}
         for name, kind in fields.items():
@@ -212,13 +219,12 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
 
 
 def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
-    m = models()
     parts = [] if expression is None else [expression]
     if ids is not None:
-        parts.append(m.HasIdCondition(has_id=[_point(key) for key in ids]))
-    if len(parts) == 1 and isinstance(parts[0], m.Filter):
+        parts.append(models.HasIdCondition(has_id=[_point(key) for key in ids]))
+    if len(parts) == 1 and isinstance(parts[0], models.Filter):
         return parts[0]
-    return m.Filter(must=parts) if parts else None
+    return models.Filter(must=parts) if parts else None
 
 
 def _for_server(vector: array[float]) -> Any:
@@ -235,4 +241,4 @@ def _for_local(vector: array[float]) -> Any:
 
 def _candidate(point: Any) -> Candidate:
     payload = point.payload
-    return document_candidate(payload["id"], payload["content"], payload, lambda: array("f", point.vector))
+    return documents.document_candidate(payload["id"], payload["content"], payload, lambda: array("f", point.vector))

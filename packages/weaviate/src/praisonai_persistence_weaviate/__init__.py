@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_weaviate._driver import WeaviateDriver, WeaviateOptions
 from praisonai_persistence_weaviate.knowledge import WeaviateSteps
@@ -20,9 +19,7 @@ class _Store(OptionsStore):
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: WeaviateOptions) -> tuple[WeaviateSteps, WeaviateDriver]:
-        prefix = check_prefix(options.table_prefix)
-        steps = WeaviateSteps(prefix, options.consistency_level, options.replicas, options.timeout)
-        return steps, WeaviateDriver(options, asynchronous=self._asynchronous)
+        return WeaviateSteps(options), WeaviateDriver(options, asynchronous=self._asynchronous)
 
 
 class WeaviateKnowledgeStore(_Store, StepKnowledgeStore):
