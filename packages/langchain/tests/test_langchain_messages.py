@@ -37,7 +37,8 @@ MESSAGES = [
     AIMessage([{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}]),
     AIMessage("old way", additional_kwargs={"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]}),
     AIMessageChunk(
-        content="par", tool_call_chunks=[{"name": "f", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}]
+        content="par",
+        tool_call_chunks=[{"name": "f", "args": '{"a"', "id": "c", "index": 0, "type": "tool_call_chunk"}],
     ),
     ToolMessage("17 degrees", tool_call_id="call-1", name="weather", status="error", artifact={"raw": [1, 2]}),
     ToolMessage(PICTURE, tool_call_id=""),
@@ -163,7 +164,9 @@ def test_what_others_wrote(store):
             ConversationMessage("1", role="system", content="Be brief."),
             ConversationMessage("2", role="user", content=PICTURE),
             ConversationMessage("3", role="assistant", content=None, tool_calls=calls),
-            ConversationMessage("4", role="tool", content="17", tool_call_id="call-1", metadata={"tool_name": "weather"}),
+            ConversationMessage(
+                "4", role="tool", content="17", tool_call_id="call-1", metadata={"tool_name": "weather"}
+            ),
             ConversationMessage("5", role="critic", content="hm"),
             ConversationMessage("6", role="tool", content=None),
         ],
