@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,11 +12,12 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 from praisonai_persistence.bridge import as_sync
 from praisonai_persistence.knowledge import KnowledgeStore
+from praisonai_persistence_cli import main
 from praisonai_persistence_langchain import PersistentChatMessageHistory, PersistentVectorStore
 from praisonai_persistence_pgvector import AsyncPgvectorKnowledgeStore, PgvectorKnowledgeStore
 from praisonai_persistence_postgres import AsyncPostgresConversationStore, PostgresConversationStore
 from praisonai_persistence_qdrant import AsyncQdrantKnowledgeStore, QdrantKnowledgeStore
-from praisonai_persistence_sqlite import AsyncSQLiteKnowledgeStore, SQLiteKnowledgeStore
+from praisonai_persistence_sqlite import AsyncSQLiteKnowledgeStore, SQLiteConversationStore, SQLiteKnowledgeStore
 
 
 @pytest.mark.anyio
@@ -108,3 +110,13 @@ def test_64_tasks_on_one_session_of_a_server_lose_nothing(postgres):
 
     with postgres.space() as options:
         asyncio.run(work(options))
+
+
+def test_the_command_line_shows_what_langchain_wrote(tmp_path, capsys):
+    call = {"name": "weather", "args": {"city": "Lisbon"}, "id": "call-1"}
+    with SQLiteConversationStore(path=tmp_path / "c.db") as store:
+        PersistentChatMessageHistory(store, "s").add_messages([HumanMessage("hi"), AIMessage("", tool_calls=[call])])
+    assert main(["show", "s", "--json", "--conversation-url", f"sqlite:///{tmp_path}/c.db"]) == 0
+    question, answer = json.loads(capsys.readouterr().out)["messages"]
+    assert (question["role"], question["content"]) == ("user", "hi")
+    assert (answer["role"], answer["tool_calls"][0]["function"]["name"]) == ("assistant", "weather")

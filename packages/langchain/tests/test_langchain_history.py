@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -173,6 +174,33 @@ def test_64_tasks_lose_nothing(name, tmp_path):
             await closed
 
     asyncio.run(work())
+
+
+def test_several_loops_and_a_forked_child_use_one_sync_store(tmp_path):
+    store = SQLiteConversationStore(path=tmp_path / "c.db")
+
+    def in_a_loop(writer):
+        async def work():
+            history = PersistentChatMessageHistory(store, "s")
+            await asyncio.gather(*(history.aadd_messages([HumanMessage(f"{writer}")]) for _ in range(10)))
+
+        asyncio.run(work())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(in_a_loop, range(8)))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            in_a_loop("child")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    in_a_loop("parent")
+    texts = [message.content for message in PersistentChatMessageHistory(store, "s").messages]
+    assert sorted(texts) == sorted([*"01234567", "child", "parent"] * 10)
+    store.close()
 
 
 def check(messages, writers, turns):
