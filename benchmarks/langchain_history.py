@@ -21,7 +21,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -141,7 +141,7 @@ def in_tasks(open_: Open, turns: int) -> tuple[int, int]:
     return asyncio.run(work())
 
 
-def report(name: str, taken: dict[str, Sequence[float]], unit: float) -> float:
+def report(name: str, taken: Mapping[str, Sequence[float]], unit: float) -> float:
     """Print one kind of work; return how many times ours is as fast."""
     for who, seconds in taken.items():
         middle, least, most = (figure(seconds) * unit for figure in (median, min, max))

@@ -12,7 +12,7 @@ from praisonai_persistence import open_conversation_store, open_knowledge_store
 from praisonai_persistence_langchain import PersistentChatMessageHistory, PersistentVectorStore
 
 url = f"sqlite:///{(sys.argv[1:] or ['langchain.db'])[0]}"
-with open_conversation_store(url) as conversations, open_knowledge_store(url) as knowledge:
+with open_conversation_store(url, "sync") as conversations, open_knowledge_store(url, "sync") as knowledge:
     history = PersistentChatMessageHistory(conversations, "ada")
     history.add_user_message("Where do cats sleep?")
     history.add_messages([FakeListChatModel(responses=["Anywhere."]).invoke(history.messages)])
