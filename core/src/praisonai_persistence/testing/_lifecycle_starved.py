@@ -24,10 +24,10 @@ class StarvedTests(NetworkTests, suite=True):
         self, spawn: Spawn, spec: StoreSpec, spec_through: Endpoint | None, mode: str
     ) -> None:
         """A store in use, and one that is used for the first time then: they work, or say so; later both work."""
-        # A driver may try to connect again until its time is up.
-        opens = spec if spec_through is None else spec.with_options(connect_timeout=TIMEOUT)
+        # A driver may try to connect until its time is up; the store in use has a connection, and takes its own time.
+        new = spec if spec_through is None else spec.with_options(connect_timeout=2 * TIMEOUT)
         body = "praisonai_persistence.testing._lifecycle_bodies:starved"
-        child = await spawn(body, spec=opens, opens=opens.to_json(), mode=mode)
+        child = await spawn(body, opens=new.to_json(), mode=mode)
         child.go()
         findings = await child.result()
         assert not findings, "\n".join(findings)

@@ -488,11 +488,10 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------ L12: big input
 
-    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec, by_tier: ByTier) -> None:
+    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        size = by_tier(quick=10_000, full=BIG_SIZE)
-        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=size)
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=BIG_SIZE)
         child.go()
-        slow = [await slowness(child, size) for _ in BIG[spec.kind]]
+        slow = [await slowness(child, BIG_SIZE) for _ in BIG[spec.kind]]
         await child.result()
         assert not any(slow), "\n".join(filter(None, slow))

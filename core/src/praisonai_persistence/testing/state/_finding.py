@@ -88,7 +88,7 @@ class Finding:
 
     async def test_s05_keys_are_complete_and_without_repeats(self, store: Any, by_tier: ByTier) -> None:
         """Across all pages of a large store."""
-        many = min(by_tier(quick=2_500, full=MANY), self.many)
+        many = min(by_tier(quick=2_500, full=self.many), self.many)
         keys = [f"{'odd' if number % 2 else 'even'}:{number}" for number in range(many)]
         random.Random(5).shuffle(keys)
         for chunk in range(0, many, 1000):
@@ -188,9 +188,11 @@ class Finding:
         assert await store.delete_many(key for key in ("c", "d")) == 2
         assert await store.keys() == []
 
-    async def test_s09_thousands_in_one_call(self, store: Any) -> None:
+    async def test_s09_thousands_in_one_call(self, store: Any, by_tier: ByTier) -> None:
         """More than an engine takes as parameters of one statement."""
-        values = {f"key-{number}": number for number in range(self.at_once or self.many)}
+        wanted = self.at_once or self.many
+        many = min(by_tier(quick=2_500, full=wanted), wanted)
+        values = {f"key-{number}": number for number in range(many)}
         await store.set_many(values)
         assert await store.get_many([*values, "unknown"]) == values
         await store.set_many(dict.fromkeys(values, "again"), 1000)
