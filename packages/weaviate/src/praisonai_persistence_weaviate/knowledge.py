@@ -215,10 +215,11 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
                 return_properties=_RESULT,
             )
             best = found.objects
-            if len(best) >= limit or (entries := (yield from self._entries(opened, chosen))) <= asked:
+            if len(best) >= limit or len(best) >= (entries := (yield from self._entries(opened, chosen))):
                 return [_candidate(item) for item in best[:limit]]
-            # Entries of objects that are gone took their places, or it is more than a server returns at once.
-            if asked == _MOST:
+            # Entries of objects that are gone took their places, a server that was killed had not indexed the vectors
+            # of all objects, or it is more than a server returns at once.
+            if entries <= asked or asked == _MOST:
                 break
             asked = min(entries, _MOST)
         objects = yield from self._walk(opened, None, expression, _RESULT)
