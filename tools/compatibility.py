@@ -120,7 +120,7 @@ NOT_HERE = (
         "`SqliteSessionStore`, `SqliteTranscriptStore`",
         "PraisonAI's own; `StoreBackedSessionStore` can use SQLite",
     ),
-    ("`DefaultSessionStore(mirror=...)`, `flush_mirror`, `close_mirror`", "not here: copies are made with `copy`"),
+    ("`DefaultSessionStore(mirror=...)`, `flush_mirror`, `close_mirror`, `auto_title`", "here"),
     ("`HierarchicalSessionStore.auto_title`", "not here: it asks a language model; `set_title` is here"),
     ("`ExtendedSessionData`", "`SessionData` has its fields, except `from_session_data`"),
     ("`SessionData.trim_messages`", "not here: a store trims; see `retention`"),

@@ -76,10 +76,14 @@ class RuntimeStateMirroringProtocol(Protocol):
 
 @runtime_checkable
 class SessionMirrorProtocol(Protocol):
-    """Where a copy of every record of a session goes."""
+    """Where a copy of every message goes, after it was stored.
+
+    Session stores call ``append`` only, on a thread of their own: up to three times with the same records if it raises.
+    ``flush_mirror`` waits for it.
+    """
 
     def append(self, session_id: str, records: list[dict[str, Any]]) -> None:
-        """Append records."""
+        """Append messages; each has an ``id``, and one that is there already is replaced."""
 
     def load(self, session_id: str) -> list[dict[str, Any]]:
         """Return the records of a session, oldest first."""

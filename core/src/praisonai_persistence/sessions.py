@@ -100,9 +100,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
     Args:
         store: a sync store, or an async one, which is run through ``praisonai_persistence.bridge``. It is not closed.
         max_messages: how many messages ``get_chat_history`` gives unless told otherwise; None: all.
+        mirror: gets a copy of every message after it is stored; see ``SessionMirrorProtocol``. It is not closed.
     """
 
-    def __init__(self, store: Any, *, max_messages: int | None = 100) -> None:
+    def __init__(self, store: Any, *, max_messages: int | None = 100, mirror: Any = None) -> None:
         self.capabilities = frozenset({"checks", "hierarchy", "tool_calls"})
         if isinstance(store, AsyncStore) and store.kind == "conversation":
             from praisonai_persistence import bridge
@@ -120,6 +121,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
         if "rewrite" in store.capabilities:
             self.capabilities |= {"atomic"}
         self._next_sweep = 0.0
+        self._mirror_to(mirror)
 
     @classmethod
     def open(cls, url: str, *, max_messages: int | None = 100, **options: Any) -> StoreBackedSessionStore:
@@ -488,9 +490,7 @@ def _file_stores() -> Any:
         if error.name not in {_JSON, "filelock"}:
             raise
         distribution = _JSON.replace("_", "-")
-        raise BackendNotInstalledError(
-            f"session files need {distribution}, which is not installed: pip install {distribution}"
-        ) from error
+        raise BackendNotInstalledError(f"session files need {distribution}: pip install {distribution}") from error
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from praisonai_persistence.stores._session_documents import (
     newest,
     owner,
 )
+from praisonai_persistence.stores._session_mirror import MirroredSessions
 from praisonai_persistence.stores._session_search import SearchingSessions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["SessionStoreBase"]
 T = TypeVar("T")
 
 
-class SessionStoreBase(SearchingSessions, Closing):
+class SessionStoreBase(SearchingSessions, MirroredSessions, Closing):
     """Every method of a session store, on documents that a subclass reads and writes.
 
     Safe to share between threads, if the subclass's methods are.
@@ -118,6 +119,7 @@ class SessionStoreBase(SearchingSessions, Closing):
         Any other call after it raises ``StoreClosedError``.
         """
         self._closed = True
+        self.close_mirror()
 
     def _usable(self) -> None:
         if self._closed:
@@ -155,7 +157,9 @@ class SessionStoreBase(SearchingSessions, Closing):
             InvalidValueError: the id cannot be one.
             SerializationError: a value is of the wrong type, or no JSON.
         """
-        self._append(self._id(session_id), message_of(role, content, metadata, tool_calls, tool_call_id))
+        session_id, message = self._id(session_id), message_of(role, content, metadata, tool_calls, tool_call_id)
+        self._append(session_id, message)
+        self._mirrored(session_id, [message])
         return True
 
     def add_user_message(
@@ -216,6 +220,7 @@ class SessionStoreBase(SearchingSessions, Closing):
             self._trim(document)
 
         self._edit(session_id, change, history=True)
+        self._mirrored(session_id, stored)
         return True
 
     def upsert_partial_assistant_message(self, session_id: str, content: str, *, finalize: bool = False) -> bool:
@@ -231,8 +236,8 @@ class SessionStoreBase(SearchingSessions, Closing):
         if finalize and not content:
             return self.discard_partial_assistant_message(session_id)
 
-        def change(document: Document) -> None:
-            messages = document["messages"]
+        def change(document: Document) -> Message:
+            messages: list[Message] = document["messages"]
             if is_partial(messages):
                 old = messages.pop()
                 metadata = {**old["metadata"], **written["metadata"]}
@@ -242,8 +247,11 @@ class SessionStoreBase(SearchingSessions, Closing):
             else:
                 messages.append(written)
                 self._trim(document)
+            return messages[-1]
 
-        self._edit(session_id, change, history=True)
+        stored = self._edit(session_id, change, history=True)
+        if finalize:
+            self._mirrored(session_id, [stored])
         return True
 
     def discard_partial_assistant_message(self, session_id: str) -> bool:
@@ -375,23 +383,6 @@ class SessionStoreBase(SearchingSessions, Closing):
 
         self._edit(session_id, change)
         return True
-
-    def get_session_model(self, session_id: str) -> str | None:
-        """Return the model that the session noted, or the latest message that noted one."""
-        return self._noted(session_id, "model", "llm")
-
-    def get_session_reasoning_effort(self, session_id: str) -> str | None:
-        """Return the reasoning effort that the session noted, or the latest message that noted one."""
-        return self._noted(session_id, "reasoning_effort")
-
-    def _noted(self, session_id: str, *names: str) -> str | None:
-        session = self.get_session(session_id)
-        places = [(session.metadata, names), *((item.metadata, names[:1]) for item in reversed(session.messages))]
-        for metadata, wanted in places:
-            for name in wanted:
-                if isinstance(value := metadata.get(name), str) and value:
-                    return value
-        return None
 
     def set_runtime_state(
         self, session_id: str, runtime_id: str, turn_id: str, state: dict[str, Any], mirror_enabled: bool = True

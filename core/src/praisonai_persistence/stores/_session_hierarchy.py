@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import (
+    ConfigurationError,
     InvalidValueError,
     PersistenceError,
     SerializationError,
@@ -26,12 +28,13 @@ from praisonai_persistence.stores._session_documents import (
     check_object,
     check_text,
     clamp_checkpoint,
+    metadata_of,
     new_document,
     owner,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["HierarchicalSessions"]
 
@@ -317,6 +320,59 @@ class HierarchicalSessions(SessionStoreBase):
         self._edit(self._id(session_id), lambda document: document.update(title=text))
         return True
 
+    async def auto_title(
+        self, session_id: str, make: Callable[[str, str], Awaitable[str | None]] | None = None
+    ) -> bool:
+        """Give a session a title that a model makes of its first question and answer, unless it has one.
+
+        The store is used on a thread, and a title that somebody sets meanwhile stays.
+
+        Args:
+            session_id: the session.
+            make: awaited with the texts of both; returns the title, or None. By default what praisonaiagents has for
+                it, which asks a model.
+
+        Returns:
+            Whether a title was set. False if the session has one, is unknown, has no answer yet, or ``make`` returned
+            nothing.
+
+        Raises:
+            ConfigurationError: there is no ``make``, and praisonaiagents is not installed.
+        """
+        first = await asyncio.to_thread(self._first_exchange, self._id(session_id))
+        if first is None:
+            return False
+        title = await (make or _title_maker())(*first)
+        if title is None or not (title := str(title).strip()):
+            return False
+
+        def change(document: Document) -> bool:
+            if _is_titled(document):
+                raise _NothingToDoError
+            document["title"] = title
+            return True
+
+        try:
+            return await asyncio.to_thread(self._edit, session_id, change, create=False)
+        except (_NothingToDoError, SessionNotFoundError):
+            return False
+
+    def _first_exchange(self, session_id: str) -> tuple[str, str] | None:
+        """Return the first question and the first answer after it, if the session has no title."""
+        document = self._load(session_id)
+        if document is None or _is_titled(document):
+            return None
+        asked = ""
+        for message in as_objects(document["messages"]):
+            text = message.get("content")
+            if not isinstance(text, str) or not text.strip():
+                continue
+            if message.get("role") == "user" and not asked:
+                asked = text
+            elif message.get("role") == "assistant" and asked:
+                return asked, text
+        return None
+
     def share_session(self, session_id: str) -> bool:
         """Mark a session as shared. It is made if there is none."""
         self._edit(self._id(session_id), lambda document: document.update(is_shared=True))
@@ -386,6 +442,23 @@ class HierarchicalSessions(SessionStoreBase):
         document["snapshots"] = [{**item, "session_id": session_id} for item in as_objects(document["snapshots"])]
         self._create(document)
         return session_id
+
+
+def _is_titled(document: Document) -> bool:
+    title = document.get("title") or metadata_of(document).get("title")
+    return isinstance(title, str) and bool(title.strip())
+
+
+def _title_maker() -> Callable[[str, str], Awaitable[str | None]]:
+    from importlib import import_module
+
+    try:
+        title = import_module("praisonaiagents.session.title")
+    except ImportError as error:
+        raise ConfigurationError(
+            "a title is made by a model: install praisonaiagents, or give auto_title(session_id, make=...)"
+        ) from error
+    return title.generate_title_async  # type: ignore[no-any-return]
 
 
 class _NothingToDoError(Exception):

@@ -76,7 +76,7 @@ class SessionSummary(_AsDict):
 
 
 class SearchingSessions:
-    """Search, windows and summaries, for ``SessionStoreBase``."""
+    """Search, windows, summaries and what was noted, for ``SessionStoreBase``."""
 
     def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
         """Return the sessions with messages that have every word of a query, those with the most of them first.
@@ -147,6 +147,24 @@ class SearchingSessions:
             SessionSummary(head["session_id"], _title(head), head.get("updated_at"), store._count(head))
             for head in newest(store._heads(), count)
         ]
+
+    def get_session_model(self, session_id: str) -> str | None:
+        """Return the model that the session noted, or the latest message that noted one."""
+        return self._noted(session_id, "model", "llm")
+
+    def get_session_reasoning_effort(self, session_id: str) -> str | None:
+        """Return the reasoning effort that the session noted, or the latest message that noted one."""
+        return self._noted(session_id, "reasoning_effort")
+
+    def _noted(self, session_id: str, *names: str) -> str | None:
+        store: Any = self
+        session = store.get_session(session_id)
+        places = [(session.metadata, names), *((item.metadata, names[:1]) for item in reversed(session.messages))]
+        for metadata, wanted in places:
+            for name in wanted:
+                if isinstance(value := metadata.get(name), str) and value:
+                    return value
+        return None
 
 
 def _words(message: Message) -> set[str]:

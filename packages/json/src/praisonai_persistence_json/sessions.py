@@ -213,6 +213,8 @@ class DefaultSessionStore(SessionStoreBase):
             what it is when it is not given.
         active_window: overrides ``max_messages`` as the number of messages to keep at hand. It may stand in the
             environment as ``PRAISONAI_SESSION_ACTIVE_WINDOW``.
+        mirror: an object with ``append(session_id, records)``, which is given a copy of every message after it is
+            stored, on another thread; see ``SessionMirrorProtocol``. It is not closed.
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to. PraisonAI does not sync.
     """
@@ -226,6 +228,7 @@ class DefaultSessionStore(SessionStoreBase):
         lock_timeout: float = 5.0,
         retention: str | None = None,
         active_window: int | None = None,
+        mirror: Any = None,
         *,
         sync: bool = True,
     ) -> None:
@@ -249,6 +252,7 @@ class DefaultSessionStore(SessionStoreBase):
         self.retention = retention
         self._sync = sync
         self._swept = False
+        self._mirror_to(mirror)
 
     # Where a session is.
 
