@@ -138,11 +138,14 @@ class FirestoreDriver(Driver):
             ) from error
         return Client(options.project or credentials.project_id, credentials, options.database)
 
-    def close(self, client: Any) -> Any:
-        client.close()
+    def close(self, client: Any) -> None:
+        self.abandon(client)
 
     def abandon(self, client: Any) -> None:
-        client.close()  # which says nothing to the server, and does not wait
+        # The client has no close(). This says nothing to the server, and does not wait. Without it, the next client
+        # would go on with the connection of this one, also where that is dead: gRPC shares them.
+        if client._firestore_api_internal is not None:
+            client._firestore_api_internal.transport.close()
 
     def probe(self) -> Steps[None]:
         return self._engine.look(self.connect_timeout)
