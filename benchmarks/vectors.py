@@ -15,16 +15,19 @@ newest version, looks at every vector and uses no index. What the hand-written p
 for: it checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the
 engine's score and order as they are, and does without locks.
 
-Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder.
+Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra is measured where
+it is asked for; its server is found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import random
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -34,6 +37,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import measuring
 from measuring import Report
@@ -228,8 +232,94 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
         yield ours(store), Program(upsert, search)
 
 
+@contextlib.contextmanager
+def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server. Neither side has an index of vectors; the bare program has one of the group, and compares as many."""
+    import numpy as np
+    from cassandra import ConsistencyLevel
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+    from cassandra.concurrent import execute_concurrent_with_args
+    from cassandra.policies import RoundRobinPolicy, TokenAwarePolicy
+    from cassandra.query import tuple_factory
+
+    from praisonai_persistence_cassandra import CassandraKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_servers().engine("cassandra").space())["url"]
+        store = stack.enter_context(CassandraKnowledgeStore(url))
+        mine = ours(store)  # makes the keyspace
+        place = urlsplit(url)
+        profile = ExecutionProfile(
+            TokenAwarePolicy(RoundRobinPolicy()),
+            consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+            row_factory=tuple_factory,
+            request_timeout=30,
+        )
+        cluster = stack.enter_context(
+            Cluster(
+                [place.hostname],
+                port=place.port,
+                protocol_version=5,
+                execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            )
+        )
+        session = cluster.connect(place.path[1:])
+        session.default_fetch_size = 500
+        session.execute(
+            "CREATE TABLE bare (id text PRIMARY KEY, content text, metadata text, content_hash text, "
+            "created_at double, embedding blob, grp int)"
+        )
+        session.execute("CREATE CUSTOM INDEX ON bare (grp) USING 'StorageAttachedIndex'")
+        insert = session.prepare(
+            "INSERT INTO bare (id, content, metadata, content_hash, created_at, embedding, grp) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        choose = session.prepare("SELECT id, embedding FROM bare WHERE grp = ?")
+        read = session.prepare("SELECT id, content, metadata, content_hash, created_at FROM bare WHERE id IN ?")
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            numbers = np.array([item.embedding for item in batch], dtype="<f4")
+            rows = [
+                (
+                    item.id,
+                    item.content,
+                    json.dumps(item.metadata),
+                    item.content_hash,
+                    item.created_at,
+                    vector.tobytes(),
+                    (item.metadata or {})["group"],
+                )
+                for item, vector in zip(batch, numbers, strict=True)
+            ]
+            execute_concurrent_with_args(session, insert, rows, concurrency=128)
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            keys, vectors = zip(*session.execute(choose, [group]), strict=True)
+            matrix = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(keys), -1)
+            scores = matrix @ np.array(query, dtype=np.float32)  # all are unit vectors
+            best = [int(number) for number in np.argsort(-scores, kind="stable")[:TOP]]
+            found = {row[0]: row for row in session.execute(read, [[keys[number] for number in best]])}
+            return [document(found[keys[number]], float(scores[number])) for number in best]
+
+        def document(row: Any, score: float) -> KnowledgeDocument:
+            key, content, metadata, content_hash, created_at = row
+            return KnowledgeDocument(key, content, None, json.loads(metadata), content_hash, created_at, score)
+
+        yield mine, Program(upsert, search)
+
+
+def _servers() -> Any:
+    """The servers of the integration tests."""
+    folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("engines")
+
+
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
+SERVERS: dict[str, Engine] = {"cassandra": cassandra}
+"""Measured where they are asked for."""
 MOST = 1.25
 """The largest ratio of times that is aimed at, for each kind of work."""
 
@@ -312,7 +402,8 @@ def _order(turn: int) -> tuple[int, int]:
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description="Measures the vector stores beside the bare clients.")
-    parser.add_argument("engines", nargs="*", choices=[[], *ENGINES], metavar="ENGINE", help=f"of {', '.join(ENGINES)}")
+    every = {**ENGINES, **SERVERS}
+    parser.add_argument("engines", nargs="*", choices=[[], *every], metavar="ENGINE", help=f"of {', '.join(every)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="1,000 documents and 40 searches")
     parser.add_argument("--documents", type=int, help="how many, instead of 5,000")
@@ -321,8 +412,12 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="qdrant_client")
     report = Report()
-    for name in arguments.engines or ENGINES:
-        measure(ENGINES[name], report, name, arguments)
+    try:
+        for name in arguments.engines or ENGINES:
+            measure(every[name], report, name, arguments)
+    finally:
+        if SERVERS.keys() & arguments.engines:
+            _servers().shut_down()
     return 1 if arguments.check and report.missed else 0
 
 

@@ -9,11 +9,11 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import AsyncDriverRunner, Driver, DriverRunner
+from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import (
@@ -106,7 +106,6 @@ class SQLiteClient:
         self._path = path
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_NOFOLLOW, 0o600))
-        self.threads = ThreadPoolExecutor(8)
         with self._open() as connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, text TEXT, version INTEGER)"
@@ -119,9 +118,6 @@ class SQLiteClient:
         with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=OFF")  # processes are killed here, not machines
             yield connection
-
-    def close(self) -> None:
-        self.threads.shutdown()
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -327,12 +323,8 @@ class FileDriver(Driver):
         except sqlite3.OperationalError as error:
             raise ConnectionFailedError("the file cannot be opened") from error
 
-    def close(self, client: SQLiteClient) -> None:
-        client.close()
-
     def perform(self, on: SQLiteClient, request: Any) -> Any:
-        # On threads that no exception from outside reaches.
-        return on.threads.submit(perform, on, request).result()
+        return on_own_thread(lambda: perform(on, request))  # where no exception from outside arrives
 
 
 # -------------------------------------------------------------------------------------------------------------- stores

@@ -958,3 +958,11 @@ def test_one_outage_counts_once_for_all_callers():
     reach.succeeded()
     assert reach.begin() == 0
     assert reach.failed(0, 0, error) is not None  # it was there before: at once again
+
+
+@pytest.mark.parametrize("make", [db, db.aio])
+@pytest.mark.parametrize("url", [5, ["a"], b"agent.db"])
+@pytest.mark.parametrize("name", ["database_url", "state_url", "knowledge_url"])
+def test_what_is_no_url_is_refused(make, url, name):
+    with pytest.raises(ConfigurationError, match="a URL must be text"):
+        make(**{name: url})

@@ -160,6 +160,11 @@ def test_requests_of_an_engine_with_batches(tmp_path: Any, monkeypatch: pytest.M
         asked.clear()
         assert state.delete_many(map(str, range(200))) == 200
         assert asked == ["read_many", "put_many", "put", "delete_many", "delete"]
+        long = "0123456789" * 500_000
+        state.set("long", long)
+        asked.clear()
+        assert state.get("long") == long
+        assert asked == ["read", "read_many", "read_many"]  # 4 MB at once
 
 
 def test_requests_of_an_engine_with_transactions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

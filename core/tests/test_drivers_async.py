@@ -280,6 +280,42 @@ def test_a_client_that_was_dropped_just_before_its_loop_stopped_is_let_go(toy):
     assert toy.abandoned == toy.clients[:1]
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_a_loop_that_stops_while_a_dropped_client_is_being_closed_leaves_nothing(toy, turns, caplog):
+    class Slow(ToyDriver):
+        async def close(self, client):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await super().close(client)
+
+    driver = Slow()
+
+    async def main():
+        await AsyncDriverRunner(driver).run(ask)
+        gc.collect()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    on_a_loop(main())
+    asyncio.run(AsyncDriverRunner(toy).run(ask))  # which looks for what was left
+    gc.collect()
+    assert driver.closed + driver.abandoned == driver.clients
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_loop_that_stands_still_when_the_store_is_closed_has_nothing_left_to_do(toy, caplog):
+    runner = AsyncDriverRunner(toy)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(runner.run(ask))
+    asyncio.run(runner.close())
+    assert toy.abandoned == toy.clients
+    del runner
+    gc.collect()
+    loop.close()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_several_loops_at_once_and_a_close_from_one_of_them(toy):
     runner = AsyncDriverRunner(toy)
     ready, go, outcomes = threading.Barrier(5), threading.Event(), []
@@ -561,6 +597,30 @@ def test_a_client_that_is_half_open_is_closed_when_the_caller_is_cancelled():
         await runner.run(ask)
         await runner.close()
         assert toy.closed == toy.clients
+
+    run(main)
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_calls_that_wait_for_a_client_are_called_off_at_once(steps):
+    """Whoever opens it, and whoever waits for that; the next call opens another."""
+
+    async def main():
+        toy = HalfDriver(second_step=asyncio.Event().wait)
+        runner = AsyncDriverRunner(toy)
+        calls = [asyncio.create_task(runner.run(ask)) for _ in range(3)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        start = time.monotonic()
+        await asyncio.wait(calls)
+        assert time.monotonic() - start < 2
+        assert all(call.cancelled() for call in calls)
+        assert toy.closed == toy.clients
+        toy.second_step = nothing
+        await runner.run(ask)
+        await runner.close()
 
     run(main)
 

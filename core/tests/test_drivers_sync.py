@@ -8,11 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
 from praisonai_persistence.drivers import Driver, DriverRunner
+from praisonai_persistence.drivers.guarded import on_own_thread, while_there
+from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import (
     BackendError,
     BackendNotInstalledError,
@@ -315,6 +318,163 @@ class TestClosing:
         toy.reentrant = True
         runner = DriverRunner(toy)
         assert runner.run(ask, lambda: runner.run(ask, lambda: 7)) == 7
+
+
+def until(holds):
+    end = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class Finalizer:
+    """Garbage: when it is collected, it makes a call and notes what becomes of it."""
+
+    def __init__(self, call):
+        self.me = self
+        self.call = call
+        self.outcomes = []
+
+    def __del__(self):
+        try:
+            self.outcomes.append(self.call())
+        except Exception as error:
+            self.outcomes.append(error)
+
+
+def collected(call):
+    """Have the garbage collector run a finalizer on this thread that makes a call; return what became of the call."""
+    outcomes = Finalizer(call).outcomes
+    gc.collect()
+    return outcomes[0]
+
+
+class Apart(ToyDriver):
+    """Does each request on a new thread."""
+
+    def perform(self, on, request):
+        return on_own_thread(lambda: request(on))
+
+
+class EachOne(ToyDriver):
+    """The same, with a look at its folder meanwhile."""
+
+    def perform(self, on, request):
+        return while_there(lambda: request(on), self.place, identity(self.place), "the toy")
+
+
+class OwnThread(ToyDriver):
+    """Its engine has a thread, as that of an event loop, which knows nothing of calls."""
+
+    pool = ThreadPoolExecutor(1)
+
+    def is_own_thread(self):
+        return threading.current_thread() in self.pool._threads
+
+    def perform(self, on, request):
+        return self.pool.submit(request, on).result(LIMIT)
+
+
+@pytest.mark.parametrize("kind", [Apart, EachOne, OwnThread])
+class TestFinalizersOnThreadsThatWorkForACall:
+    @pytest.mark.parametrize("inner", [ask, change])
+    @pytest.mark.parametrize("outer", [ask, change])
+    def test_a_call_is_refused(self, kind, outer, inner, tmp_path):
+        runner = DriverRunner(kind(place=str(tmp_path), turns="all"))
+        outcome = runner.run(outer, lambda: collected(lambda: runner.run(inner)))
+        assert isinstance(outcome, UnsupportedOperationError)
+        assert runner.run(inner, lambda: 7) == 7
+        runner.close()
+
+    def test_a_call_of_another_store_of_the_place_is_refused(self, kind, tmp_path):
+        one, other = (DriverRunner(kind(place=str(tmp_path), turns="writes")) for _ in range(2))
+        other.run(ask)
+        outcome = one.run(change, lambda: collected(lambda: other.run(change)))
+        assert isinstance(outcome, UnsupportedOperationError)
+        one.close()
+        other.close()
+
+    def test_a_call_that_would_wait_for_the_lock_of_writers_is_refused(self, kind, tmp_path):
+        path = str(tmp_path / "writers")
+
+        def runner(place):
+            os.makedirs(tmp_path / place)
+            return DriverRunner(kind(place=str(tmp_path / place), lock_file=path, lock_timeout=2 * LIMIT))
+
+        one, other = runner("one"), runner("other")
+        other.run(ask)
+        began = time.monotonic()
+        outcome = one.run(change, lambda: collected(lambda: other.run(change)))
+        assert isinstance(outcome, UnsupportedOperationError)
+        assert time.monotonic() - began < LIMIT
+        assert other.run(change, lambda: 7) == 7
+        one.close()
+        other.close()
+
+    def test_a_close_is_done_when_the_call_has_ended(self, kind, tmp_path):
+        driver = kind(place=str(tmp_path), turns="all")
+        runner = DriverRunner(driver)
+        assert runner.run(change, lambda: (collected(runner.close), driver.clients[0].open)) == (None, True)
+        until(lambda: driver.closed == driver.clients)
+        with pytest.raises(StoreClosedError):
+            runner.run(ask)
+
+    def test_another_store_is_closed_there(self, kind, tmp_path):
+        driver = ToyDriver()
+        runner, other = DriverRunner(kind(place=str(tmp_path))), DriverRunner(driver)
+        other.run(ask)
+        assert runner.run(change, lambda: collected(other.close)) is None
+        until(lambda: driver.closed == driver.clients)
+        runner.close()
+
+
+class TestFinalizersOnThreadsThatOpenClients:
+    def test_a_call_is_refused(self, toy):
+        outcomes = []
+        toy.open = lambda deadline: outcomes.append(collected(lambda: runner.run(ask))) or Client()
+        runner = DriverRunner(toy)
+        assert runner.run(ask, lambda: 7) == 7
+        assert isinstance(outcomes[0], UnsupportedOperationError)
+
+    def test_a_call_of_a_store_that_waits_for_the_opening_is_refused(self, toy):
+        """A call of one store opens another; its finalizer calls the first one."""
+        outcomes = []
+        toy.open = lambda deadline: outcomes.append(collected(lambda: waiting.run(change))) or Client()
+        waiting = DriverRunner(ToyDriver(turns="all"))
+        assert waiting.run(change, lambda: DriverRunner(toy).run(ask, lambda: 7)) == 7
+        assert isinstance(outcomes[0], UnsupportedOperationError)
+
+    def test_a_store_is_closed_there(self, toy):
+        driver = ToyDriver()
+        other = DriverRunner(driver)
+        other.run(ask)
+        toy.open = lambda deadline: collected(other.close) or Client()
+        DriverRunner(toy).run(ask)
+        until(lambda: driver.closed == driver.clients)
+
+    def test_a_child_of_a_fork_can_call_from_its_own_threads(self, toy):
+        """Its first thread may have the number of the one that opens a client in the parent."""
+        inside, go = threading.Event(), threading.Event()
+
+        def wait(deadline):
+            inside.set()
+            go.wait(LIMIT)
+            return Client()
+
+        slow = ToyDriver()
+        slow.open = wait
+        opening = in_thread(lambda: DriverRunner(slow).run(ask))
+        inside.wait(LIMIT)
+        child = os.fork()
+        if child == 0:
+            try:
+                works = [in_thread(lambda: DriverRunner(toy).run(ask, lambda: 7)) for _ in range(4)]
+                os._exit(0 if [ended(*work) for work in works] == [7] * 4 else 1)
+            finally:
+                os._exit(2)
+        go.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert ended(*opening) is None
 
 
 class Limit(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from array import array
 from importlib.util import find_spec
 
@@ -18,10 +19,14 @@ from praisonai_persistence.stores.projection import (
     field,
     product_distance,
     project,
+    rank_all,
+    rank_embeddings,
     ranked_vector,
     ranked_vectors,
+    required_tokens,
     token,
 )
+from praisonai_persistence.stores.vector_documents import vector_bytes
 from praisonai_persistence.testing._filter_cases import FILTERS, KEYS, POOL, VALUES, single_filters
 from praisonai_persistence.vectors import norm, score
 
@@ -68,6 +73,10 @@ def assert_selects(filters):
         found = compiled.expression is None or compiled.expression(projection)
         wanted = matches(tree, metadata)
         assert found == wanted if compiled.exact else found or not wanted, (filters, metadata)
+        has = {*projection.values, *projection.items, *projection.keys}
+        if tree is not None:
+            tokens, exact = required_tokens(tree)
+            assert has.issuperset(tokens) == wanted if exact else has.issuperset(tokens) or not wanted
 
 
 def test_values_have_one_token_exactly_if_they_are_equal():
@@ -103,6 +112,27 @@ def test_tokens_are_exact_where_they_can_be():
         assert Predicates().compile(parse({"$not": filters})).exact
     for filters in ({"a": {"$gt": 1}}, {"a": {"$startswith": "x"}}):
         assert not Predicates().compile(parse(filters)).exact
+
+
+def test_filters_require_tokens_where_every_match_has_them():
+    for filters in ({"a": 1, "b": {"$gt": 1}}, {"$and": [{"a": 1}, {"$or": [{"b": 1}, {"c": 1}]}, {"b": 2}]}):
+        tokens, exact = required_tokens(parse(filters))
+        assert (token("a", 1) in tokens, len(tokens), exact) == (True, 2, False)
+    for filters in ({"$or": [{"a": 1}, {"b": 1}]}, {"$not": {"a": 1}}, {"a": {"$exists": False}}):
+        assert required_tokens(parse(filters)) == ([], False)
+    for part in (1, {"$contains": 1}, {"$in": [1]}, {"$exists": True}):
+        tokens, exact = required_tokens(parse({"a": part, "b": 1}))
+        assert (len(tokens), exact) == (2, True)
+
+
+@needs_numpy
+@pytest.mark.parametrize("distance", ["cosine", "dot", "euclidean"])
+def test_embeddings_are_ranked_as_their_ranked_vectors(distance):
+    draw = random.Random(3)
+    vectors = [array("f", [draw.gauss(0, 10) for _ in range(4)]) for _ in range(50)] + [array("f", [0.0] * 4)]
+    query = ranked_vector(distance, array("f", [1.0, -2.0, 3.0, 0.5]), query=True)
+    found = rank_embeddings(distance, query, [vector_bytes(vector) for vector in vectors])
+    assert found == rank_all(distance, query, ranked_vectors(distance, vectors))
 
 
 def test_numbers_are_finite_doubles():

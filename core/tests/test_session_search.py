@@ -135,3 +135,11 @@ def test_what_is_kept_may_stand_in_the_environment(tmp_path, monkeypatch):
             patch.setenv(f"PRAISONAI_SESSION_{name}", value)
             with pytest.raises(ConfigurationError):
                 HierarchicalSessionStore(tmp_path)
+
+
+def test_searches_look_at_the_text_of_parts(searched):
+    parts = [{"type": "text", "text": "a red"}, "fox", {"type": "image_url", "image_url": {"url": "data:needle"}}]
+    searched.add_message("a", "user", parts)
+    (hit,) = searched.search("fox red")
+    assert (hit.session_id, hit.snippet) == ("a", "a red\nfox")
+    assert searched.search("needle") == []

@@ -275,3 +275,11 @@ def test_a_path_object_is_the_path_of_a_sqlite_file() -> None:
     for path in ("agent.db", "a:b.db", "/tmp/a b?#%.sqlite3"):
         place, parameters = file_path(PurePosixPath(path), ("sqlite",))
         assert (PurePosixPath(place), parameters) == (PurePosixPath(path), {})
+
+
+@pytest.mark.parametrize("url", ["postgresql://ada:Zqx/Wvy7@127.0.0.1:9/db", "redis://ada:Zqx[Wvy7@[::1/0"])
+def test_no_error_behind_the_refusal_quotes_a_password(url):
+    with pytest.raises(ConfigurationError) as refused:
+        parse_url(url)
+    assert "Zqx" not in str(refused.value)
+    assert refused.value.__cause__ is refused.value.__context__ is None

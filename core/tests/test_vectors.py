@@ -147,3 +147,13 @@ def test_score_examples():
     # Neither squares of large numbers nor of small ones get lost.
     assert score("cosine", [LARGEST, LARGEST], [LARGEST, LARGEST]) == pytest.approx(1)
     assert score("cosine", [1e-38, 0], [1e-38, 1e-38]) == pytest.approx(math.sqrt(0.5))
+
+
+@pytest.mark.parametrize("kind", ["complex64", "complex128"])
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+def test_numpys_complex_numbers_are_refused_one_by_one_too(kind):
+    numpy = pytest.importorskip("numpy")
+    number = getattr(numpy, kind)(1 + 2j)
+    for embedding in ([number, 1.0], (1.0, number), numpy.array([number])):
+        with pytest.raises(InvalidValueError, match="finite numbers"):
+            pack(embedding)

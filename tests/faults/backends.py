@@ -58,8 +58,11 @@ class Backend:
 
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
+TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
-WEAVIATE = "praisonai_persistence_weaviate"
+WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
+MONGODB = "praisonai_persistence_mongodb"
+JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
 
 BACKENDS = {
     backend.name: backend
@@ -93,10 +96,16 @@ BACKENDS = {
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
+        Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
+        Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb", spared=JAVA),
         Backend("dynamodb", "state", "praisonai_persistence_dynamodb", "DynamoDBStateStore", engine="dynamodb"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
+        Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
+        Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
+        Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
+        Backend("cassandra", "knowledge", CASSANDRA, "CassandraKnowledgeStore", engine="cassandra"),
     )
 }

@@ -15,7 +15,7 @@ import pytest
 from praisonai_persistence import ConnectionFailedError, db
 from praisonai_persistence.testing.corpus import HOSTILE_JSON, HOSTILE_TEXTS, identical
 
-SERVERS = ("postgres", "mariadb")
+SERVERS = ("postgres", "mariadb", "mongodb")
 
 
 @pytest.fixture(params=["sqlite", *SERVERS])
@@ -99,6 +99,7 @@ def test_hostile_values_survive_export_and_import(options):
         assert identical({**one.export_session("s"), "updated_at": 0}, {**document, "updated_at": 0})
 
 
+@pytest.mark.parametrize("options", ["sqlite", "postgres", "mariadb"], indirect=True)
 def test_the_schema(options):
     with db(**options) as one:
         one.on_user_message("s", "x")

@@ -46,8 +46,14 @@ def run(*arguments: str) -> dict:
     return json.loads(ended.stdout)
 
 
-@pytest.fixture(params=["postgres", "mariadb"])
+@pytest.fixture(params=["postgres", "mariadb", "mongodb"])
 def server(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def with_schema(request):
+    """A server of SQL."""
     return request.getfixturevalue(request.param)
 
 
@@ -109,11 +115,17 @@ def test_state(server, tmp_path):
         assert 4000 < store.ttl("mortal") <= 5000
 
 
-def test_doctor_and_status(server):
+def test_doctor(server):
     urls = ("--conversation-url", server.url, "--state-url", server.url)
     with server.prefix() as prefix:
         report = run("doctor", *urls, "--table-prefix", prefix, "--scratch-prefix", f"{prefix}x_")
         assert [[step["step"] for step in store["steps"]][-1] for store in report["stores"]] == ["delete", "delete"]
+
+
+def test_status(with_schema):
+    server = with_schema
+    urls = ("--conversation-url", server.url, "--state-url", server.url)
+    with server.prefix() as prefix:
         stores = run("status", *urls, "--table-prefix", prefix)["stores"]
         assert [store["schema"]["version"] for store in stores] == [0, 0]  # to look changes nothing
         run("migrate", *urls, "--table-prefix", prefix)
@@ -131,7 +143,8 @@ READING = [
 ]
 
 
-def test_reading_makes_no_tables(server, tmp_path):
+def test_reading_makes_no_tables(with_schema, tmp_path):
+    server = with_schema
     with server.prefix() as prefix:
         of = ("--conversation-url", server.url, "--table-prefix", prefix)
         copies = [("copy", "--from", server.url, "--from-prefix", prefix, "--to", f"sqlite:///{tmp_path}/x.db")]

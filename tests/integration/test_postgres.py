@@ -413,6 +413,25 @@ class TestResilience:
         asyncio.run(store.close())
         gc.collect()  # a loop that is closed cannot close its sockets; Python says so here, not in another test
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+    def test_cancelled_calls_leave_no_failures_that_nobody_looked_at(self, options):
+        """They are cancelled at many places, those of connecting among them."""
+        told = []
+
+        async def main(wait):
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+            store = AsyncPostgresConversationStore(**options)
+            calls = [asyncio.create_task(store.list_sessions()) for _ in range(30)]
+            await asyncio.sleep(wait)
+            for call in calls[::2]:
+                call.cancel()
+            await asyncio.wait(calls)
+
+        for number in range(12):
+            asyncio.run(main(number * 0.002))
+            gc.collect()
+        assert told == []
+
     @pytest.mark.slow
     def test_twenty_processes_that_start_at_once(self, options):
         code = (

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "SECONDS",
     "UPDATED_AT_STEP",
     "check_bound",
     "check_count",
@@ -30,6 +31,7 @@ __all__ = [
     "check_seconds",
     "check_time",
     "check_ttl",
+    "is_seconds",
     "next_updated_at",
     "plain",
 ]
@@ -38,6 +40,15 @@ MAX_ID_CHARACTERS = 255
 MAX_KEY_BYTES = 1024
 MAX_INTEGER = 2**63 - 1
 """Limits and bounds beyond what engines count with mean the same as this."""
+
+
+SECONDS = "a number of seconds above 0, at most 10**9"
+"""What limits of time may be."""
+
+
+def is_seconds(value: Any) -> bool:
+    """Whether a value can be the limit of a time: more cannot be waited for on every system."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 10**9
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})

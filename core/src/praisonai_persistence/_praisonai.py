@@ -254,6 +254,7 @@ BACKENDS: dict[str, tuple[Backend, ...]] = {
 
 MEANINGS: dict[str, str] = {
     "auto_create_tables": "create_schema",
+    "local_path": "path",
     "max_connections": "max_size",
     "pool_size": "max_size",
     "prefix": "table_prefix",
@@ -271,6 +272,7 @@ NO_MEANING: dict[str, str] = {
     "persistent": "a store with a place keeps what it is given, one without a place is in memory",
     "pretty": "files are written in one way",
     "retry_delay": "retries end by time, see retry_timeout",
+    "sync_on_write": "a write is on the server, or in the file, when the call returns",
     "save_interval": "every store of this project writes what it has acknowledged",
 }
 """A parameter that has no meaning here, unless the backend takes it -> why; a warning says so once."""

@@ -67,8 +67,7 @@ T = TypeVar("T")
 
 
 def _text(url: Any) -> str | None:
-    # What is no path is refused when the store is opened.
-    return url_text(url) if hasattr(url, "__fspath__") else url
+    return None if url is None else url_text(url)
 
 
 class _Adapter:

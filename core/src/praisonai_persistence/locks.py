@@ -91,12 +91,17 @@ def open_file(path: str, flags: int, permissions: int = 0o600) -> io.FileIO:
     flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     mode = "r" if flags & (os.O_WRONLY | os.O_RDWR) == 0 else "w" if flags & os.O_WRONLY else "r+"
     opened: dict[str, int] = {}
+    files: dict[str, io.FileIO] = {}  # what an interrupt just behind that call would lose without closing it
     descriptors = map(opened.setdefault, ("it",), map(os.open, (path,), (flags,), (permissions,)))
     try:
-        return next(map(io.FileIO, descriptors, (mode,)))
+        return next(map(files.setdefault, ("it",), map(io.FileIO, descriptors, (mode,))))
     except IsADirectoryError:  # FileIO does not close what it does not take
         for descriptor in opened.values():
             os.close(descriptor)
+        raise
+    except BaseException:
+        for file in files.values():
+            file.close()
         raise
 
 

@@ -402,6 +402,7 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
     """Refuse options that the factory does not take; where its signature cannot be read, it decides itself."""
     if _surely_takes(factory, options):
         return
+    import difflib
     import inspect
 
     try:
@@ -413,7 +414,13 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
     except TypeError as error:
         named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         takes = ", ".join(name for name, parameter in signature.parameters.items() if parameter.kind in named)
-        raise ConfigurationError(f"{what}: {error}; it takes: {takes or 'no options'}") from None
+        near = [
+            f"; did you mean {match!r}?"
+            for name in options
+            if name not in signature.parameters
+            for match in difflib.get_close_matches(name, takes.split(", "), 1)
+        ]
+        raise ConfigurationError(f"{what}: {error}{''.join(near[:1])}; it takes: {takes or 'no options'}") from None
 
 
 def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:

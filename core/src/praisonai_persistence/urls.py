@@ -155,6 +155,7 @@ def parse_url(url: str | os.PathLike[str]) -> StoreURL:
         )
     if re.search(_CONTROL, url):
         raise ConfigurationError(f"{mask(url)!r} is not a store URL: it holds a control character; write it as %0A")
+    from contextlib import suppress
     from urllib.parse import parse_qsl, unquote, urlsplit  # stores that get no URL do without
 
     # urlsplit repeats the authority in its messages, and with it a password.
@@ -162,16 +163,16 @@ def parse_url(url: str | os.PathLike[str]) -> StoreURL:
     user, at, hosts = authority.rpartition("@")
     several = re.fullmatch(_HOSTS, hosts) is not None  # to urlsplit, brackets among others are malformed
     start = f"//{user}{at}{'hosts' if several else hosts}"
-    try:
+    parts = None
+    with suppress(ValueError):  # which quotes the authority, and with it a password
         parts = urlsplit(start + url[match.end() + len(authority) :], allow_fragments=False)  # a file name may hold #
-    except ValueError:
-        raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed") from None
-    try:
+    if parts is None:
+        raise ConfigurationError(f"{mask(url)!r} is not a store URL: its host is malformed")
+    port: int | None = -1
+    with suppress(ValueError):  # which quotes what may be a part of a password
         host, port = (hosts.lower(), None) if several else (parts.hostname or None, parts.port)
-    except ValueError:
-        raise ConfigurationError(
-            f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; {_ESCAPES}"
-        ) from None
+    if port == -1:
+        raise ConfigurationError(f"{mask(url)!r} is not a store URL: its port is no number from 0 to 65535; {_ESCAPES}")
     if _is_ambiguous(authority, parts.path, parts.query):
         raise ConfigurationError(
             f"{mask(url)!r} can be read in two ways, because a character is not escaped: {_ESCAPES}; the @ also in a "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "unpack"]
 
 DISTANCES = ("cosine", "dot", "euclidean")
+_REAL = frozenset({float, int, bool})
 
 
 def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: str = "embedding") -> array[float]:
@@ -45,11 +46,20 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
     if not packed:
         raise DimensionError(f"{what} is empty")
+    if not set(map(type, numbers)) <= _REAL and any(map(_is_complex, numbers)):
+        raise InvalidValueError(f"{what} must be a sequence of finite numbers, not of complex ones")
     if not math.isfinite(sum(packed)):  # finite 32-bit floats cannot overflow a double's sum
         raise InvalidValueError(f"{what} holds NaN, an infinity, or a number beyond 32-bit floats")
     if dimension is not None:
         check_dimension(len(packed), dimension, what)
     return packed
+
+
+def _is_complex(number: Any) -> bool:
+    """Whether it is a complex number of numpy, which a conversion makes real with no more than a warning."""
+    from numbers import Complex, Real
+
+    return isinstance(number, Complex) and not isinstance(number, Real)
 
 
 def _listed(embedding: Any, what: str) -> list[Any]:

@@ -14,12 +14,19 @@ import socket
 import socketserver
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
 from mutants.running import Mutant
 
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError, StoreNotFoundError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    StoreClosedError,
+    StoreNotFoundError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.memory import MemoryStateSteps, MemoryStateStore
 from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.payload import check_prefix
@@ -354,6 +361,26 @@ class WaitsForItself(Sound):
     runner = DeadlockRunner
 
 
+class OneThreadRunner(SoundRunner):
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn: Any = threading.RLock()
+        self._thread = ThreadPoolExecutor(1)
+
+    def run(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._turn._is_owned():
+            raise UnsupportedOperationError("a call in the middle of another one")
+        with self._turn:
+            return self._thread.submit(super().run, operation, *args, **kwargs).result()
+
+
+class WaitsForItsThread(Sound):
+    """A call on the thread that works for another call waits for the end of that one."""
+
+    clause = "L08"
+    runner = OneThreadRunner
+
+
 # ------------------------------------------------------------------------------------------------- L10 to L12: the rest
 
 
@@ -542,6 +569,8 @@ ALL = [
         DeadAfterAFork,
         AsyncOneLoop,
         WaitsForItself,
+        WaitsForItsThread,
+        WaitsForItsThread,
         CanBeCopied,
         RawErrors,
         QuadraticPattern,

@@ -20,8 +20,6 @@ from ._servers import Local, Server
 __all__ = ["DATABASE", "PASSWORD", "USER", "Engine", "UnfitError", "json_request"]
 
 USER, PASSWORD, DATABASE = "persistence", "s3cret-Pa55", "persistence"
-START_LIMIT = 60.0
-"""Seconds within which a server has to answer."""
 
 
 class UnfitError(Exception):
@@ -47,6 +45,8 @@ class Engine(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     container_environment: ClassVar[dict[str, str]] = {}
     container_command: ClassVar[list[str]] = []
+    start_limit: ClassVar[float] = 60.0
+    """Seconds within which a server has to answer."""
     question: ClassVar[str] = "SELECT 1"
     """What a server answers as soon as it is ready."""
 
@@ -121,14 +121,14 @@ class Engine(ABC):
 
     def wait(self) -> None:
         """Wait until it answers."""
-        end = time.monotonic() + START_LIMIT
+        end = time.monotonic() + self.start_limit
         while True:
             try:
                 self.execute(self.question)
                 return
             except Exception as error:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"{self.name} did not answer within {START_LIMIT:.0f} seconds") from error
+                    raise RuntimeError(f"{self.name} did not answer within {self.start_limit:.0f} seconds") from error
                 time.sleep(0.02)
 
     @contextlib.contextmanager

@@ -176,10 +176,12 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
         if "url" in found:
             raise ConfigurationError(f"{row.store}: url and path were given, and both are URLs")
         found["url"] = found.pop("path")
+    if isinstance(defaults.get("url"), str) and not any(name in found for name in _PLACES):
+        found["url"] = defaults["url"]
     url = found.get("url")
     if isinstance(url, str) and "://" not in url and "path" in defaults and "path" not in found:
         found["path"] = found.pop("url")  # as the factories there hand it on
-    elif isinstance(url, str) and url.startswith(("http://", "https://")):
+    elif isinstance(url, str) and url.startswith(("http://", "https://")) and "local_path" not in defaults:
         found["url"] = f"{row.name}://{url.partition('://')[2].rstrip('/')}"
         if url.startswith("https://"):
             found["ssl" if row.name == "chroma" else "https"] = True
@@ -189,12 +191,16 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
         del found["password"]
     if "path" in defaults and "host" not in found:
         found.pop("port", None)  # of a server that there is not
+    if "local_path" in defaults and "url" in found and found.get("path") == defaults["local_path"]:
+        del found["path"]  # of a replica there, which there is not here
     somewhere = any(name in found for name in _PLACES if name != "host")
     if somewhere or row.ours == "memory":
         return found
     if "path" in defaults and "host" not in found:
         default = defaults["path"]
         found.update({"url": f"{row.name}://"} if default is None else {"path": default})
+    elif "local_path" in defaults:
+        found["path"] = defaults["local_path"]
     elif "host" in defaults:
         found.update({name: defaults[name] for name in _SERVER if defaults.get(name) is not None and name not in found})
     return found

@@ -1,13 +1,16 @@
 """The open clients of event loops: waiting for their answers, closing them, and letting go of dropped ones.
 
 A runner may be dropped while its clients are open, so nothing here needs the runner. The client of a loop is closed by
-an asynchronous generator that is shut down with the loop. If the loop was closed without that, the client is abandoned.
+an asynchronous generator, the guard, that is shut down with the loop. If the loop was closed without that, the client
+is abandoned. A guard is never left to the garbage collector: it would make a coroutine that closes it, and Python 3.13
+complains when the loop ends before that has run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from praisonai_persistence.drivers.driver import Deadline, from_outside
 from praisonai_persistence.drivers.shared import inherited, let_go
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine
 
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.errors import PersistenceError
@@ -60,22 +63,43 @@ class OnLoop:
         loop: the loop.
         held: the client, once it is open.
         calls: the tasks of the calls that are under way.
+        connecting: those of them that wait for a client and have not asked for anything yet.
         opening: held by whoever opens the client.
         turn: held by those who take turns.
         attempts: how often somebody has tried to open a client.
         failure: the number of the last attempt, and its error, if it failed.
         guard: closes the client when the loop ends.
+        closing: closes the client of a runner that was dropped.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.held: HeldAsync | None = None
         self.calls: set[asyncio.Task[Any]] = set()
+        self.connecting: set[asyncio.Task[Any] | None] = set()
         self.opening = asyncio.Lock()
         self.turn = asyncio.Lock()
         self.attempts = 0
         self.failure: tuple[int, PersistenceError] | None = None
         self.guard: AsyncGenerator[None, None] | None = None
+        self.closing: Coroutine[Any, Any, None] | None = None
+
+    def let_go(self, driver: Driver) -> None:
+        """Abandon the client, and end what was to close it. Harmless when repeated."""
+        held, self.held = self.held, None
+        abandon(driver, held)
+        closing, self.closing = self.closing, None
+        if closing is not None:
+            closing.close()
+        self.end_guard()
+
+    def end_guard(self) -> None:
+        """End the guard, which has no client to close any more and so does not wait."""
+        guard, self.guard = self.guard, None
+        if guard is not None:
+            # Stopped: it has ended. A RuntimeError: it is the guard that is closing the client.
+            with contextlib.suppress(StopIteration, RuntimeError):
+                guard.aclose().__await__().send(None)
 
 
 async def within(driver: Driver, held: HeldAsync, seconds: float, answer: Any) -> Any:
@@ -156,35 +180,51 @@ async def close_at_end_of_loop(
         if heres.get(here.loop) is here:
             del heres[here.loop]
         held, here.held = here.held, None
+        _left.pop(here, None)
         if held is not None:
-            try:
-                await dispose(driver, held)
-            finally:
-                _left.pop(held, None)
+            await dispose(driver, held)
 
 
-_left: dict[HeldAsync, tuple[Driver, asyncio.AbstractEventLoop]] = {}
-"""Clients of stores that were dropped while the loop ran. Their guards close them, unless the loop stops before."""
+_left: dict[OnLoop, Driver] = {}
+"""What belongs to stores that were dropped while the loop ran, until their clients are closed or the loop is."""
 
 
 def let_go_of_all(driver: Driver, heres: dict[asyncio.AbstractEventLoop, OnLoop]) -> None:
     """Let go of what a runner has left that was dropped, or is still there at the end of the process."""
     for loop, here in list(heres.items()):
         heres.pop(loop, None)
-        if not loop.is_running():
-            held, here.held = here.held, None
-            abandon(driver, held)
-        elif here.held is not None:
-            _left[here.held] = driver, loop
+        if here.held is not None and loop.is_running():
+            _left[here] = driver
+            with contextlib.suppress(RuntimeError):  # it is closed by now
+                loop.call_soon_threadsafe(_close_left, driver, here)
+        else:
+            here.let_go(driver)
     let_go_of_left()
+
+
+def _close_left(driver: Driver, here: OnLoop) -> None:
+    """Have the client closed, on its loop."""
+    here.closing = _closed(driver, here)
+    task = here.loop.create_task(here.closing)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # if the loop stops before, it is let go of
+
+
+async def _closed(driver: Driver, here: OnLoop) -> None:
+    held, here.held = here.held, None
+    try:
+        if held is not None:
+            await dispose(driver, held)
+    finally:
+        _left.pop(here, None)
+        here.end_guard()
 
 
 def let_go_of_left(*, end: bool = False) -> None:
     """Let go of the clients whose loops were closed; at the end of the process of all whose loops do not run."""
-    for held, (driver, loop) in list(_left.items()):
-        if loop.is_closed() or (end and not loop.is_running()):
-            _left.pop(held, None)
-            abandon(driver, held)
+    for here, driver in list(_left.items()):
+        if here.loop.is_closed() or (end and not here.loop.is_running()):
+            _left.pop(here, None)
+            here.let_go(driver)
 
 
 class _LeftByParent:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import threading
 import weakref
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -23,6 +22,7 @@ from praisonai_persistence.drivers._async_clients import (
     let_go_of_left,
     within,
 )
+from praisonai_persistence.drivers.background import Background
 from praisonai_persistence.drivers.driver import GRACE, Deadline, check_exists, from_outside, is_loaded, load, ours
 from praisonai_persistence.drivers.shared import inherited
 from praisonai_persistence.errors import (
@@ -53,7 +53,8 @@ class AsyncDriverRunner(AsyncRunner):
     """Runs operations on the async client of a [Driver][]; each event loop has a client of its own.
 
     A call is a task of its own. A caller that is cancelled waits for its end, for ``timeout`` seconds or 10 at the
-    most; then the call is called off and its client abandoned (L04). Each request has ``timeout`` seconds (L05).
+    most; then the call is called off and its client abandoned (L04). A call that still waits for a client is called off
+    at once. Each request has ``timeout`` seconds (L05).
 
     Args:
         driver: says how to open the client, and what its errors mean.
@@ -119,7 +120,9 @@ class AsyncDriverRunner(AsyncRunner):
 
     async def _call_off(self, here: OnLoop, task: asyncio.Task[Any]) -> None:
         """Wait for the end of a call whose caller was cancelled; for how long is limited."""
-        for seconds in (self._grace, CLOSING):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # it may not have begun
+        for seconds in (0.0 if task in here.connecting else self._grace, CLOSING):
             end = here.loop.time() + seconds
             while not task.done() and here.loop.time() < end:
                 try:
@@ -130,7 +133,7 @@ class AsyncDriverRunner(AsyncRunner):
                 if not task.cancelled():
                     task.exception()
                 return
-            if here.held is not None:
+            if here.held is not None and task not in here.connecting:
                 here.held.broken = True
             task.cancel()
 
@@ -147,7 +150,7 @@ class AsyncDriverRunner(AsyncRunner):
             for other, its in list(self._heres.items()):
                 if other.is_closed():  # what belongs to it cannot be closed any more, only let go of
                     self._heres.pop(other, None)
-                    abandon(self._driver, its.held)
+                    its.let_go(self._driver)
             here = self._heres[loop] = OnLoop(loop)
         return here
 
@@ -227,6 +230,14 @@ class AsyncDriverRunner(AsyncRunner):
         held = here.held
         if held is not None and not held.broken:
             return held
+        task = asyncio.current_task()
+        here.connecting.add(task)
+        try:
+            return await self._reconnected(here)
+        finally:
+            here.connecting.discard(task)
+
+    async def _reconnected(self, here: OnLoop) -> HeldAsync:
         arrived = here.attempts
         async with here.opening:
             if self._closed:
@@ -270,6 +281,7 @@ class AsyncDriverRunner(AsyncRunner):
             if client is None:
                 raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
             held.client = client
+        here.connecting.discard(asyncio.current_task())
         try:
             probe = driver.probe()
             if probe is not None:
@@ -298,7 +310,7 @@ class AsyncDriverRunner(AsyncRunner):
                 await self._end(its)
             elif loop.is_closed() or not loop.is_running():
                 self._heres.pop(loop, None)
-                abandon(self._driver, its.held)
+                its.let_go(self._driver)
             else:
                 await self._end_there(its)
 
@@ -321,7 +333,7 @@ class AsyncDriverRunner(AsyncRunner):
         if here.loop.is_closed():
             ending.close()
         self._heres.pop(here.loop, None)
-        abandon(self._driver, here.held)
+        here.let_go(self._driver)
 
     async def _end(self, here: OnLoop) -> None:
         own = asyncio.current_task()
@@ -331,8 +343,7 @@ class AsyncDriverRunner(AsyncRunner):
         held, here.held = here.held, None
         if held is not None:
             await dispose(self._driver, held)
-        if here.guard is not None:
-            await here.guard.aclose()
+        here.end_guard()
 
 
 async def _load(driver: Driver) -> None:
@@ -352,8 +363,5 @@ async def _load(driver: Driver) -> None:
             job.set_exception(error)
 
     job.set_running_or_notify_cancel()  # an import that has begun goes on when the caller is cancelled
-    try:
-        threading.Thread(target=work, name="praisonai-persistence-import").start()
-    except RuntimeError:  # the interpreter is shutting down
-        work()
+    Background(work).start()
     await asyncio.wrap_future(job)

@@ -1,8 +1,12 @@
-"""Opening and closing clients on threads of their own.
+"""Opening and closing clients, and parts of calls, on threads of their own.
 
 An exception from outside reaches the thread of a caller, and never one of these threads. So opening and
 closing are never cut short, whatever happens to the caller, and the next caller waits for them instead of starting
 again. Nobody waits for ever for a hook that never returns.
+
+The garbage collector may run a ``__del__`` on any thread, and so on these. A thread that works for a call therefore
+counts as inside of that call ([acting_for][]): a store that is called there would wait for the caller, who waits for
+the thread (L08).
 """
 
 from __future__ import annotations
@@ -10,44 +14,90 @@ from __future__ import annotations
 import _thread
 import threading
 import time
+from itertools import chain, starmap
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence._forks import renew_in_child
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Background", "acting_for", "in_background"]
 
 _LOOK = 0.5  # seconds between two looks, which matter only after a wait that was interrupted
-_threads: set[int] = set()
-_acting: dict[int, int] = {}
+
+
+class _Threads:
+    """The threads that work for calls of other threads.
+
+    Attributes:
+        acting: the number of the caller's thread, by the number of the thread that works for it.
+        opening: the numbers of those that open or close a client.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        renew_in_child(self)  # which may give the numbers of the parent's threads to its own
+
+    def _renew(self) -> None:
+        self.acting: dict[int, int] = {}
+        self.opening: set[int] = set()
+
+    def start(self, call: Callable[[], None], caller: int, opens: bool) -> None:
+        """Start a thread that works for the one with the number ``caller``.
+
+        The new thread is noted before its first function begins, where a ``__del__`` might come in between: C code goes
+        through these iterators, and makes nothing that the garbage collector counts.
+
+        Raises:
+            RuntimeError: the interpreter is shutting down.
+        """
+        first: list[Iterator[object]] = [map(self.acting.setdefault, starmap(get_ident, [()]), [caller])]
+        if opens:
+            first.append(map(self.opening.add, starmap(get_ident, [()])))
+        first.append(starmap(self._work, [(call,)]))
+        answers: list[object] = []
+        _thread.start_new_thread(answers.extend, (chain.from_iterable(first),))
+
+    def _work(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        finally:
+            ident = get_ident()
+            self.opening.discard(ident)
+            self.acting.pop(ident, None)
+
+
+_threads = _Threads()
 
 
 def acting_for() -> int:
     """Return the number of the thread whose call this thread does: its own, or that of the caller who waits for it."""
-    ident = threading.get_ident()
-    return _acting.get(ident, ident)
+    ident = get_ident()
+    return _threads.acting.get(ident, ident)
 
 
 def in_background() -> bool:
-    """Whether this thread is opening or closing a client."""
-    return acting_for() in _threads
+    """Whether this thread is opening or closing a client, or does a part of that."""
+    return bool(_threads.opening) and get_ident() in _threads.opening
 
 
 class Background:
-    """A call that runs once, on a daemon thread.
+    """A call that runs once, on a daemon thread, for the thread that starts it.
 
     Args:
         call: what to run.
         late: called with an answer that comes when nobody waits any more.
-        acts_for: the number of the thread whose call it is a part of, for calls that open or close no client.
+        opens: whether it opens or closes a client. Then no store is called meanwhile on the thread.
     """
 
     def __init__(
-        self, call: Callable[[], Any], late: Callable[[Any], None] | None = None, *, acts_for: int | None = None
+        self, call: Callable[[], Any], late: Callable[[Any], None] | None = None, *, opens: bool = True
     ) -> None:
         self._call = [call]  # taken out by the thread that does it, so that two starts are one
         self._late = late
-        self._acts_for = acts_for
+        self._opens = opens
         self._given_up = False
         self._ended = False
         self._under_way = threading.Lock()
@@ -61,7 +111,7 @@ class Background:
         if not self._call:
             return
         try:
-            _thread.start_new_thread(self._run, ())
+            _threads.start(self._run, acting_for(), self._opens or in_background())
         except RuntimeError:  # the interpreter is shutting down
             self._run()
 
@@ -70,25 +120,16 @@ class Background:
             call = self._call.pop()
         except IndexError:
             return
-        ident = threading.get_ident()
-        if self._acts_for is None:
-            _threads.add(ident)
-        elif ident != self._acts_for:
-            _acting[ident] = self._acts_for
         try:
-            try:
-                self.answer = call()
-            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-                self.error = error
-            with self._finishing:
-                self._ended = True
-                late = self._given_up and self.error is None
-            self._under_way.release()
-            if late and self._late is not None:
-                self._late(self.answer)
-        finally:
-            _threads.discard(ident)
-            _acting.pop(ident, None)
+            self.answer = call()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self.error = error
+        with self._finishing:
+            self._ended = True
+            late = self._given_up and self.error is None
+        self._under_way.release()
+        if late and self._late is not None:
+            self._late(self.answer)
 
     def withdraw(self) -> bool:
         """Return whether it has not begun; then it never will."""

@@ -146,10 +146,18 @@ class Driver(Single):
         raise NotImplementedError(f"{type(self).__name__} has no open()")
 
     def close(self, client: Any) -> Any:
-        """Close the client, which is no longer in use. Errors are ignored."""
+        """Close the client, which is no longer in use. Errors are ignored.
+
+        It may be in any state: also a client that an exception from outside has left in the middle of a request, if
+        stores share it (``place``). It must give back what it holds even so, such as the lock of a file; or the next
+        client of this very process finds it in use.
+        """
 
     def abandon(self, client: Any) -> None:
-        """Drop a client without closing it: in a forked child, after an interrupt, or when its event loop has ended.
+        """Drop a client without closing it: in a forked child, when its event loop has ended, or after an interrupt.
+
+        After an interrupt, a client that stores share (``place``) is closed instead: the next one could not be opened
+        beside it.
 
         Nothing may be sent to the server, which would end the parent's session, and nothing may block. By default only
         the reference is dropped.
@@ -159,7 +167,8 @@ class Driver(Single):
         """Return a context around one operation: a transaction, or a connection of the client's own pool.
 
         The requests of the steps are done on what entering the context returns; by default that is the client. On exit
-        the context gets the operation's exception, or None, which means to commit.
+        the context gets the operation's exception, or None, which means to commit. What it raises then hides that
+        exception, and the caller would not see an interrupt (L03): suppress errors of an undo.
         """
         return contextlib.nullcontext(client)
 
@@ -175,6 +184,15 @@ class Driver(Single):
     def probe(self) -> Steps[None] | None:
         """Return steps to run once on a new client: to check the server, to create a schema. None: no steps."""
         return None
+
+    def is_own_thread(self) -> bool:
+        """Whether this thread is one of the client's own, such as that of its event loop, which requests wait for.
+
+        A call of a store that is made there, by a ``__del__``, is refused with ``UnsupportedOperationError`` (L08).
+        Asked before each call; must not block. Not needed for requests that the driver does on other threads with
+        ``drivers.guarded.on_own_thread``.
+        """
+        return False
 
     def translate(self, error: Exception) -> PersistenceError | None:
         """Return the ``PersistenceError`` for an error of the client.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from praisonai_persistence._checks import SECONDS, is_seconds
 from praisonai_persistence._closing import Single
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
@@ -53,7 +53,7 @@ KINDS: dict[str, _Kind] = {
     "flag": _Kind("True or False", lambda value: isinstance(value, bool), _flag),
     "port": _Kind("a number from 1 to 65535", lambda value: _whole(value) and 0 < value < 65536, int),
     "count": _Kind("a whole number above 0", lambda value: _whole(value) and value > 0, int),
-    "seconds": _Kind("a number of seconds above 0", lambda value: _number(value) and 0 < value < math.inf, float),
+    "seconds": _Kind(SECONDS, is_seconds, float),
     "object": _Kind("an object", lambda _: True, str),
 }
 """The kinds of values. ``object`` takes everything: what there is more to check, the backend checks itself."""

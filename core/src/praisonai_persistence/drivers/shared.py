@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.drivers.background import Background, acting_for, in_background
+from praisonai_persistence.drivers.background import Background, acting_for
 from praisonai_persistence.drivers.driver import Deadline, from_outside, is_loaded, load, ours
 from praisonai_persistence.errors import (
     BackendError,
@@ -209,7 +209,7 @@ class Slot:
 
     def busy(self) -> bool:
         """Whether this thread is in the middle of opening or closing the client."""
-        return in_background() or self.lock._is_owned()  # type: ignore[attr-defined]
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]
 
     def open(self, driver: Driver, ready: Held | None, probe: Callable[[Held], None]) -> Held:
         """Return the open client, opening it if need be. The caller has the lock.

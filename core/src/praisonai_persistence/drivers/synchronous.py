@@ -7,7 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from praisonai_persistence.drivers.driver import check_exists, from_outside, ours, raised_outside
+from praisonai_persistence.drivers.background import Background, acting_for, in_background
+from praisonai_persistence.drivers.driver import Driver, check_exists, from_outside, ours, raised_outside
 from praisonai_persistence.drivers.shared import identity, slot_of
 from praisonai_persistence.errors import (
     ConnectionFailedError,
@@ -22,7 +23,6 @@ from praisonai_persistence.stores.runners import Runner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.drivers.shared import Held, Slot
     from praisonai_persistence.steps import Steps
 
@@ -61,6 +61,8 @@ class DriverRunner(Runner):
         self._turns = "writes" if driver.lock_file is not None and driver.turns == "none" else driver.turns
         self._path = driver.path
         self._reopens = driver.interrupts == "reopen"
+        own = type(driver).is_own_thread is not Driver.is_own_thread
+        self._is_own_thread = driver.is_own_thread if own else None
 
     @property
     def driver(self) -> Driver:
@@ -83,7 +85,7 @@ class DriverRunner(Runner):
         while True:
             held = self._held()
             call = threading.Lock()
-            held.calls[call] = threading.get_ident(), self
+            held.calls[call] = acting_for(), self
             try:
                 with call:
                     if held.ended:  # meanwhile
@@ -114,9 +116,20 @@ class DriverRunner(Runner):
 
     def _locked(self, work: Callable[[], T]) -> T:
         """Do something while no other process writes."""
-        driver = self._driver
+        driver, path, caller = self._driver, self._lock_file or "", acting_for()
+        inner = _holders.get(path) == caller
+        if inner and caller != threading.get_ident():
+            raise self._reentered()  # a call of another runner holds it, and waits for this thread
+
+        def locked() -> T:
+            try:
+                _holders[path] = caller
+                return work()
+            finally:
+                _holders.pop(path, None)
+
         try:
-            return holding_file(self._lock_file or "", driver.lock_timeout, work)
+            return holding_file(path, driver.lock_timeout, work if inner else locked)
         except LockTimeoutError as error:
             raise ConnectionFailedError(
                 f"{driver.where}: another program held the lock for writers for longer than lock_timeout"
@@ -185,21 +198,35 @@ class DriverRunner(Runner):
             return self._open()
         if self._path is not None and identity(self._path) != held.identity:
             return self._open()
-        if held.calls and not self._driver.reentrant and held.in_call():
+        if (held.calls and not self._driver.reentrant and held.in_call()) or self._works_here():
             raise self._reentered()
         return held
 
+    def _works_here(self) -> bool:
+        """Whether this thread is one that calls wait for."""
+        if in_background():
+            return True
+        if self._is_own_thread is None:
+            return False
+        try:
+            return bool(self._is_own_thread())
+        except Exception as error:
+            if from_outside(self._driver, error):
+                raise
+            raise ours(self._driver, error, "is_own_thread()") from error
+
     def _reentered(self) -> UnsupportedOperationError:
         return UnsupportedOperationError(
-            f"{self._driver.where}: a call was made in the middle of another call of the same thread (from a __del__, "
-            f"a weak reference's callback, or a signal handler), which is not supported; make it from another thread"
+            f"{self._driver.where}: a call was made in the middle of another call of the same thread, or on a thread "
+            f"that works for one (from a __del__, a weak reference's callback, or a signal handler), which is not "
+            f"supported; make it from another thread"
         )
 
     def _open(self) -> Held:
         if self._closed:
             raise StoreClosedError("this store is closed")
         slot = self._slot or self._found()
-        if slot.busy() or (slot.held is not None and slot.held.in_call()):
+        if slot.busy() or (slot.held is not None and slot.held.in_call()) or self._works_here():
             raise self._reentered()
         outside: BaseException
         try:
@@ -251,7 +278,7 @@ class DriverRunner(Runner):
                 raise
             raise ours(self._driver, error, "probe()") from error
         call = threading.Lock()
-        held.calls[call] = threading.get_ident(), self
+        held.calls[call] = acting_for(), self
         try:
             with call:
                 self._operate(held, True, lambda: probe)
@@ -269,16 +296,21 @@ class DriverRunner(Runner):
         held = slot.held
         if slot.busy() or (held is not None and held.in_call()):
             return  # the call that this thread is in the middle of does it when it ends
-        slot.leave(self._driver, self)
+        if self._works_here():  # for a call that might be waited for
+            Background(partial(slot.leave, self._driver, self)).start()
+        else:
+            slot.leave(self._driver, self)
 
     def _leave(self, held: Held) -> None:
         held.close_if_idle(self._driver)
         slot = self._slot
         if self._closed and slot is not None and slot.held is held and not held.in_call():
-            ident = threading.get_ident()
-            if any(owner is self and thread != ident for thread, owner in list(held.calls.values())):
+            me = acting_for()
+            if any(owner is self and thread != me for thread, owner in list(held.calls.values())):
                 return  # the others end by themselves, the last of them does this
             slot.leave(self._driver, self)
 
 
 _first = threading.RLock()
+_holders: dict[str, int] = {}
+"""The number of the thread whose call holds a lock for writers, by its path."""

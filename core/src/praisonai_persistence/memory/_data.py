@@ -69,6 +69,8 @@ if hasattr(os, "register_at_fork"):
 
 def open_data(url: str | None, name: str | None) -> Data:
     if url is not None:
+        if not isinstance(url, str):
+            raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")
         scheme, separator, rest = url.partition("://")
         if scheme != "memory" or not separator:
             raise ConfigurationError("the memory backend takes the URL 'memory://' or 'memory://name'")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.records import text_of
 from praisonai_persistence.stores._session_documents import (
     Document,
     Message,
@@ -168,8 +169,13 @@ class SearchingSessions:
 
 
 def _words(message: Message) -> set[str]:
+    return set(word_pattern().findall(_text(message).lower()))
+
+
+def _text(message: Message) -> str:
+    """Return what a search looks at (C16)."""
     content = message.get("content")
-    return set(word_pattern().findall(content.lower())) if isinstance(content, str) else set()
+    return text_of(content) if isinstance(content, (str, list)) else ""
 
 
 def _title(document: Document) -> str:
@@ -199,14 +205,14 @@ def _shown(messages: list[Message], start: int, end: int) -> Iterator[dict[str, 
 def _hit(document: Document, indexes: list[int], words: set[str], around: int) -> SessionHit:
     messages = as_objects(document["messages"])
     anchor = indexes[-1]
-    content = messages[anchor]["content"]
-    places = [match.start() for match in word_pattern().finditer(content.lower()) if match[0] in words]
+    text = _text(messages[anchor])
+    places = [match.start() for match in word_pattern().finditer(text.lower()) if match[0] in words]
     start = max(0, min(places, default=0) - _SNIPPET // 4)
     return SessionHit(
         document["session_id"],
         _title(document),
         document.get("updated_at"),
-        content[start : start + _SNIPPET],
+        text[start : start + _SNIPPET],
         float(len(indexes)),
         anchor,
         list(_shown(messages, anchor - around, anchor + around + 1)),

@@ -61,7 +61,8 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
     ``add_messages`` of n messages 3 + 2n, or 5 where the engine's ``read_many`` and ``put_many`` are one request each;
     3 for either with ``max_atomic``; ``get_messages`` of the latest n 2, however long the session is, if n is at most
     ``max_batch``; with ``before_seq`` about log2 more where batches were appended; ``count_messages`` and
-    ``get_session`` 1; create 1, update and upsert 2. A text that is longer than a document adds one for each part.
+    ``get_session`` 1; create 1, update and upsert 2. A text that is longer than a document adds one for each part to
+    write it, and to read it one for each part, or for 4 MB of them where ``read_many`` is one request.
 
     **Bytes** written for a message: its own and about 250 for the entry, about 100 and its id for the index, and the
     head again, about 500 and the session's name, state and metadata where these take at most 8,000 bytes together

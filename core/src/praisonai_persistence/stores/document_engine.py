@@ -39,6 +39,8 @@ GRACE = 3600.0
 """Seconds after which nobody can be in the middle of an operation any more: what it left behind may be swept."""
 SWEEP_EVERY = 600.0
 """Seconds between two looks of one store at what may be swept."""
+_TOGETHER = 4_000_000
+"""Bytes of parts that are read at once."""
 _MARK = "=="
 _HASHED = len(_MARK) + 64
 
@@ -287,7 +289,7 @@ class Documents:
         """Delete all documents of a folder."""
         start_after = folder
         while True:
-            listed = yield from self.engine.scan(folder, start_after, self.engine.max_batch)
+            listed = yield from self.engine.peek(folder, start_after, self.engine.max_batch)
             if listed:
                 yield from self.delete_many(dict.fromkeys((key for key, _ in listed), None))
                 start_after = listed[-1][0]
@@ -335,13 +337,13 @@ class Documents:
         """
         if not document["parts"]:
             return str(document["text"])
-        keys = self._part_keys(document, owner)
-        texts = []
-        for key in keys:  # one at a time: they are as large as the engine can take
-            stored = yield from self.engine.read(key)
-            if stored is None:
+        at_once = min(max(1, _TOGETHER // self.engine.max_document_bytes), self.engine.max_batch)
+        texts: list[str] = []
+        for keys in _batches(self._part_keys(document, owner), at_once):
+            found = yield from self.read_many(keys)
+            if len(found) < len(keys):
                 raise MovedError("a part of the document is gone")
-            texts.append(stored[0]["text"])
+            texts += [found[key][0]["text"] for key in keys]
         return "".join(texts)
 
     def drop_parts(self, document: Document, owner: str) -> Steps[None]:

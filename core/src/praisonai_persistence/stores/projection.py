@@ -23,14 +23,14 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from praisonai_persistence.filters import Compiled, Compiler
+from praisonai_persistence.filters import And, Compare, Compiled, Compiler
 from praisonai_persistence.payload import loads
 from praisonai_persistence.vectors import norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from praisonai_persistence.filters import Compare
+    from praisonai_persistence.filters import Filter
     from praisonai_persistence.stores.knowledge import DocumentRow
 
 __all__ = [
@@ -42,8 +42,10 @@ __all__ = [
     "project",
     "project_rows",
     "rank_all",
+    "rank_embeddings",
     "ranked_vector",
     "ranked_vectors",
+    "required_tokens",
     "token",
 ]
 
@@ -182,6 +184,23 @@ def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
     return [int(number) for number in np.argsort(ranks, kind="stable")]
 
 
+def rank_embeddings(distance: str, query: array[float], embeddings: Sequence[bytes]) -> list[int]:
+    """Return the numbers of embeddings, one or more, best first, by their [ranked_vectors][]; needs NumPy.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+        embeddings: as they were given, in 32-bit floats, little-endian.
+    """
+    import numpy as np
+
+    matrix = np.frombuffer(b"".join(embeddings), dtype="<f4").reshape(len(embeddings), -1).astype(np.float64)
+    if distance == "cosine":
+        lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
+        matrix /= np.where(lengths == 0, 1.0, lengths)[:, np.newaxis]
+    return rank_all(distance, query, matrix)
+
+
 def project_rows(distance: str, rows: Sequence[DocumentRow]) -> Iterable[tuple[DocumentRow, array[float], Projection]]:
     """Return documents, one or more, each with its [ranked_vector][] and its projection; needs NumPy."""
     vectors = ranked_vectors(distance, [row.embedding for row in rows])
@@ -228,6 +247,24 @@ class TokenCompiler(Compiler[E]):
         upper = part.operator in {"$lt", "$lte"}
         number = math.nextafter(_nearest(value), math.inf if upper else -math.inf)
         return Compiled(self.bound(field(key), number, upper=upper), exact=False)
+
+
+def required_tokens(tree: Filter) -> tuple[list[str], bool]:
+    """Return tokens that every document has which a filter selects, and whether it selects all that have them.
+
+    For engines that narrow by tokens, all of which a document must have, and have no other expressions. The tokens are
+    all different; there may be none.
+    """
+    if isinstance(tree, And):
+        found = [required_tokens(part) for part in tree.parts]
+        return list(dict.fromkeys(token for tokens, _ in found for token in tokens)), all(exact for _, exact in found)
+    if not isinstance(tree, Compare) or (tree.operator == "$exists" and not tree.value):
+        return [], False
+    if tree.operator in {"$eq", "$contains"}:
+        return [token(tree.key, tree.value, item=tree.operator == "$contains")], True
+    if tree.operator == "$in" and len(tree.value) == 1:
+        return [token(tree.key, tree.value[0])], True
+    return [field(tree.key)], tree.operator == "$exists"
 
 
 def product_distance(distance: str) -> str:

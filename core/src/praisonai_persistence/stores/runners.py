@@ -14,7 +14,12 @@ from functools import partial
 
 from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence.errors import StoreClosedError, StoreNotFoundError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    StoreClosedError,
+    StoreNotFoundError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.steps import run
 
 TYPE_CHECKING = False
@@ -236,7 +241,12 @@ class ThreadRunner(AsyncRunner):
         self._pool: ThreadPoolExecutor | None = None  # its threads do not survive a fork
 
     def _submit(self, function: Callable[[], T]) -> Future[T]:
-        from concurrent.futures import ThreadPoolExecutor
+        try:
+            from concurrent.futures import ThreadPoolExecutor
+        except OSError as error:
+            raise ConnectionFailedError(
+                f"no thread can be started, for the process can open no more files ({error.strerror})"
+            ) from error
 
         with self._lock:  # which ``close`` takes before the threads end
             if self._closed:

@@ -6,6 +6,7 @@ All that has to come back equal is text: not every engine, and not every reader 
 from __future__ import annotations
 
 import base64
+import json
 from array import array
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from praisonai_persistence.stores.knowledge import DocumentRow
@@ -23,14 +25,18 @@ __all__ = [
     "batches",
     "collection_facts",
     "collection_info",
+    "derived_uuids",
     "document_candidate",
     "document_facts",
+    "encoded_facts",
     "own_names",
     "pages",
     "vector_bytes",
 ]
 
 T = TypeVar("T")
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def collection_facts(info: CollectionInfo, metadata: str | None) -> dict[str, Any]:
@@ -71,6 +77,11 @@ def document_facts(row: DocumentRow, ranked: array[float], writer: str | None = 
     }
 
 
+def encoded_facts(row: DocumentRow, ranked: array[float], writer: str | None = None) -> str:
+    """Return [document_facts][] as JSON text, for engines that keep no nested values; ``payload.loads`` reads it."""
+    return _encode(document_facts(row, ranked, writer))
+
+
 def document_candidate(
     id: str,  # noqa: A002
     content: str,
@@ -94,6 +105,28 @@ def document_candidate(
         facts.get("content_hash"),
         float.fromhex(facts["created_at"]),
     )
+
+
+def derived_uuids(workspace: uuid.UUID) -> Callable[[str], str]:
+    """Return a function from a document's id to the text of a UUID, for engines whose ids are such.
+
+    It gives what ``uuid.uuid5`` does, in a fifth of the time. Two ids with one UUID are not to be found by chance.
+
+    Args:
+        workspace: the backend's own, which never changes.
+    """
+    from hashlib import sha1
+
+    begun = sha1(workspace.bytes, usedforsecurity=False)
+
+    def derive(id: str) -> str:  # noqa: A002
+        digest = begun.copy()
+        digest.update(id.encode())
+        text = digest.hexdigest()
+        variant = "89ab"[int(text[16], 16) & 3]
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+    return derive
 
 
 def own_names(names: Iterable[str], prefix: str, suffix: str = "") -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Mapping, Sequence
 
-    from praisonai_persistence.filters import Compiler, Filter
+    from praisonai_persistence.filters import Compiled, Filter
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.records import KnowledgeDocument
     from praisonai_persistence.steps import Steps
@@ -56,6 +56,14 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 
+class Compiles(Protocol[E]):
+    """Translates filters: a ``Compiler``, or what says in other ways what the engine is to select by."""
+
+    def compile(self, tree: Filter | None) -> Compiled[E]:
+        """See ``Compiler.compile``."""
+        raise NotImplementedError
+
+
 class VectorSteps(KnowledgeSteps, Generic[C, E]):
     """The operations, made of a few that an engine has.
 
@@ -71,7 +79,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
     spare: ClassVar[int] = SPARE
     """How many candidates beyond the limit a search asks for; fewer where the engine takes long to return them."""
 
-    def __init__(self, compiler: Compiler[E]) -> None:
+    def __init__(self, compiler: Compiles[E]) -> None:
         self._compiler = compiler
 
     # What an engine does.
@@ -280,7 +288,7 @@ class MarkedSteps(VectorSteps[C, E]):
         shared: whether there may be other writers; if not, nothing is marked.
     """
 
-    def __init__(self, compiler: Compiler[E], *, shared: bool) -> None:
+    def __init__(self, compiler: Compiles[E], *, shared: bool) -> None:
         super().__init__(compiler)
         self._shared = shared
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._facade import awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import OPERATIONS, PARTS, Work, work_on
-from praisonai_persistence.testing._places import HangError, Visit, Watched, Worker, visit
+from praisonai_persistence.testing._places import HangError, NewThreads, Visit, Watched, Worker, visit
 from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ LONGEST = 45.0
 """Seconds after which a walk is cut short, though all places were asked for."""
 ENOUGH = 8
 """Findings after which a child stops: the others say the same."""
+_PER_CALL = 3
+"""Calls that are made on threads of a store during one call of it."""
 _HANG = f"{HangError.__name__}:"
 """In a finding after which a child stops at once: what hangs may hold locks that the next store needs."""
 
@@ -380,8 +382,9 @@ def _reenter(pair: _Pair, work: Work, outer: str, inner: str, name: str, number:
 
 
 async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: int) -> dict[str, Any]:
-    """Call the store from ``__del__`` and weakref callbacks of the collector, then from a signal handler."""
+    """Call the store from ``__del__`` and weakref callbacks of the collector, on its threads, from a signal handler."""
     work = work_on(kind)
+    threads = NewThreads(Watched(store.raw), _PER_CALL)  # before the store starts any
     await work.prepare(store)
     findings: list[str] = []
     acknowledged: list[str] = []
@@ -419,6 +422,12 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
         await _outer(work, store, f"gc-{number}", acknowledged, findings)
     gc.set_threshold(*before)
     inside = len(acknowledged)
+    for number in range(times // 3):
+        faulthandler.dump_traceback_later(15, exit=True)
+        with threads.doing(lambda: again("a thread that works for a call")):
+            await _outer(work, store, f"thread-{number}", acknowledged, findings)
+
+    faulthandler.dump_traceback_later(30, exit=True)
 
     def handle(number: int, frame: Any) -> None:
         again("a signal handler")
@@ -432,13 +441,15 @@ async def reentered_from_outside(store: Any, parent: Parent, kind: str, times: i
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
     gc.collect()  # whose finalizers write as well
+    threads.end()
     before_looking = list(acknowledged)
     written = await work.written(store)
     lost = [name for name in before_looking if name not in written]
     if lost:
         findings.append(f"acknowledged, and not there: {lost[:ENOUGH]}")
     faulthandler.cancel_dump_traceback_later()
-    return {"findings": findings[:ENOUGH], "visited": next(count), "acknowledged": inside, "process": os.getpid()}
+    told = {"acknowledged": inside, "on_threads": threads.places, "process": os.getpid()}
+    return {"findings": findings[:ENOUGH], "visited": next(count), **told}
 
 
 async def _outer(work: Work, store: Any, name: str, acknowledged: list[str], findings: list[str]) -> None:

@@ -2,23 +2,27 @@
 
 The interpreter looks for signals at the entry of a Python function (and where a generator goes on behind a ``yield``),
 behind the call of a C function, and at a backward jump; nowhere else. [visit][] stops a call at one of these places and
-does something there: raises, closes the store from another thread, calls it again.
+does something there: raises, closes the store from another thread, calls it again. [NewThreads][] does something at
+places of the threads that the store starts.
 """
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import dis
 import inspect
 import queue
+import random
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import CodeType, FrameType
 
-__all__ = ["HangError", "Visit", "Watched", "Worker", "visit"]
+__all__ = ["HangError", "NewThreads", "Visit", "Watched", "Worker", "visit"]
 
 T = TypeVar("T")
 
@@ -187,6 +191,67 @@ def visit(call: Callable[[], Any], watched: Watched, number: int | None, act: Ca
     finally:
         sys.settrace(before)
     return Visit(tracer.places, tracer.where, result, error)
+
+
+class NewThreads:
+    """The threads that are started from now on: does something there where a function begins or ends.
+
+    There the garbage collector may run a ``__del__``, on any thread.
+
+    Args:
+        watched: whose functions count.
+        most: how often, for each [doing][NewThreads.doing].
+
+    Attributes:
+        places: where something was done.
+    """
+
+    def __init__(self, watched: Watched, most: int) -> None:
+        self._watched = watched
+        self._most = most
+        self._left = 0
+        self._chance = random.Random(most)
+        self._act: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self.places = 0
+        self._start = _thread.start_new_thread
+        _thread.start_new_thread = self._started
+        threading.setprofile(self._profile)
+
+    def _started(self, function: Callable[..., Any], *arguments: Any) -> int:
+        def run(*args: Any, **kwargs: Any) -> None:
+            sys.setprofile(self._profile)
+            function(*args, **kwargs)
+
+        return self._start(run, *arguments)
+
+    @contextlib.contextmanager
+    def doing(self, act: Callable[[], None]) -> Iterator[None]:
+        """Do something at places of these threads while this lasts."""
+        self._left, self._act = self._most, act
+        try:
+            yield
+        finally:
+            self._left, self._act = 0, None
+
+    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        act = self._act
+        if act is None or event not in {"call", "return"} or not self._watched(frame):
+            return
+        if self._chance.random() < 0.5 or not self._lock.acquire(False):
+            return
+        try:
+            if self._left:
+                self._left -= 1
+                self.places += 1
+                act()
+        finally:
+            self._lock.release()
+
+    def end(self) -> None:
+        """Leave the threads alone that are started from now on."""
+        _thread.start_new_thread = self._start
+        threading.setprofile(None)
 
 
 class HangError(Exception):

@@ -390,7 +390,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     @only("sync")
     async def test_l08_calls_from_finalizers_and_signal_handlers(self, spawn: Spawn, spec: StoreSpec) -> None:
-        """From ``__del__``, from a weakref callback, from a handler in the main thread."""
+        """From ``__del__`` and weakref callbacks, also on the store's threads; from a handler in the main thread."""
         child = await spawn(f"{SWEEPS}:reentered_from_outside", kind=spec.kind, times=60)
         child.go()
         check(await child.result())

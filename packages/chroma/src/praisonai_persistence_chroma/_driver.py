@@ -166,8 +166,7 @@ class ChromaDriver(Driver):
             dict(options.headers),
             # Without TLS there is nothing to verify, and to load the certificates takes longer than all the rest.
             _settings() if options.ssl else _settings(chroma_server_ssl_verify=False),
-            options.tenant,
-            options.database,
+            *self._key,
         )
         for session in _sessions(client):
             session.timeout = limits
@@ -176,11 +175,10 @@ class ChromaDriver(Driver):
     def _embed(self) -> Any:
         import chromadb
 
-        tenant, database = self._key
         try:
             if self.path is None:
-                return chromadb.EphemeralClient(_settings(), tenant, database)
-            return chromadb.PersistentClient(self.path, _settings(), tenant, database)
+                return chromadb.EphemeralClient(_settings(), *self._key)
+            return chromadb.PersistentClient(self.path, _settings(), *self._key)
         except Exception as error:
             raise ConnectionFailedError(
                 f"{self.where} cannot be opened, or has no such tenant or database ({type(error).__name__})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from praisonai_persistence.stores.vector_documents import (
     collection_facts,
     collection_info,
     document_candidate,
-    document_facts,
+    encoded_facts,
     own_names,
     pages,
 )
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ChromaSteps"]
 
 Where = dict[str, Any]
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to come back
 _TOKENS = "tokens"
@@ -101,8 +99,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def list_collections(self) -> Steps[list[str]]:
         found: list[str] = []
         while True:
-            page = yield partial(_names, start=len(found))
-            found += page
+            page = yield lambda client: client.chroma.list_collections(limit=_PAGE, offset=len(found))
+            found.extend(item.name for item in page)
             if len(page) < _PAGE:
                 return own_names(found, self._prefix, ".x")
 
@@ -134,7 +132,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         rows: list[tuple[str, Mapping[str, Any]]] = []
         for some in [None] if ids is None else pages(ids, _PAGE):
             found = yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=["metadatas"])
-            rows += zip(found["ids"], (json.loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
+            rows += zip(found["ids"], (loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
         return rows
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
@@ -196,10 +194,6 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         return gone
 
 
-def _names(client: Client, start: int) -> list[str]:
-    return [item.name for item in client.chroma.list_collections(limit=_PAGE, offset=start)]
-
-
 def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
     """Return the ids of the nearest documents, best first."""
     wanted = _WIDTH if limit <= _WIDTH else max(_WIDTH, min(limit, opened.engine.count()))
@@ -214,8 +208,7 @@ def _query(opened: Collection, query: array[float], limit: int, where: Where | N
     """Return what Chroma finds nearest, best first, as its ``get`` would return it."""
     import numpy as np
 
-    vector = np.frombuffer(query, dtype=np.float32)
-    found = opened.engine.query(query_embeddings=[vector], n_results=limit, where=where, include=include)
+    found = opened.engine.query([np.frombuffer(query, np.float32)], n_results=limit, where=where, include=include)
     return {name: found[name][0] for name in ("ids", *include)}
 
 
@@ -228,28 +221,20 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
     """Return documents as Chroma takes them."""
     import numpy as np
 
-    vectors, entries = [], []
+    ids, vectors, contents, entries = [], [], [], []
     for row, vector, (values, items, keys, numbers) in project_rows(info.distance, rows):
+        ids.append(row.id)
         vectors.append(np.frombuffer(vector, dtype=np.float32))
-        entries.append(
-            {
-                _FACTS: _encode(document_facts(row, vector, mark)),
-                _TOKENS: [_ANY, *values, *items, *keys],
-                **{f"n{name}": number for name, number in numbers.items()},
-            }
-        )
-    return {
-        "ids": [row.id for row in rows],
-        "embeddings": vectors,
-        "documents": [row.content for row in rows],
-        "metadatas": entries,
-    }
+        contents.append(row.content)
+        entry = {f"n{name}": number for name, number in numbers.items()}
+        tokens = [_ANY, *values, *items, *keys]
+        entries.append({_FACTS: encoded_facts(row, vector, mark), _TOKENS: tokens, **entry})
+    return {"ids": ids, "embeddings": vectors, "documents": contents, "metadatas": entries}
 
 
 def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
     """Return the documents that there are."""
-    found = (opened.engine.get(ids=some, include=_FULL) for some in pages(ids, _PAGE))
-    return [row for page in found for row in _candidates(page)]
+    return [row for some in pages(ids, _PAGE) for row in _candidates(opened.engine.get(ids=some, include=_FULL))]
 
 
 def _candidates(found: Any) -> list[Candidate]:
@@ -258,6 +243,6 @@ def _candidates(found: Any) -> list[Candidate]:
     vectors = np.asarray(found["embeddings"], dtype="<f4")
     columns = zip(found["ids"], found["documents"], found["metadatas"], vectors, strict=True)
     return [
-        document_candidate(key, content or "", json.loads(entry[_FACTS]), partial(unpack, vector.tobytes()))
+        document_candidate(key, content or "", loads(entry[_FACTS]), partial(unpack, vector.tobytes()))
         for key, content, entry, vector in columns
     ]

@@ -30,6 +30,7 @@ __all__ = ["doctor_command"]
 
 SCRATCH = "praison_doctor_"
 _SAMPLE = 100  # sessions, keys or collections that are read of what is there
+_PAGE = 500  # messages that are read at a time
 _PREFIXES = ("table_prefix", "prefix", "namespace", "collection_prefix")
 """What backends call the option that separates stores."""
 
@@ -320,12 +321,21 @@ def _absent_is_fine(call: Callable[[], str | None]) -> str | None:
 
 
 def _read_sessions(store: ConversationStore, end: float) -> str:
-    sessions = store.list_sessions(limit=_SAMPLE)
-    for number, session in enumerate(sessions):
-        if time.monotonic() > end:
-            return f"{number} sessions read"
-        store.get_messages(session.session_id, limit=1)
-    return f"{len(sessions)} sessions read"
+    """Read sessions with their messages, the latest first, until the time is over; say whether that was all."""
+    sessions, messages = 0, 0
+    for session in store.list_sessions(limit=_SAMPLE):
+        before: int | None = None
+        while before is None or before > 1:
+            if time.monotonic() > end:
+                return f"{sessions} sessions with {messages} messages read, in which the time was over"
+            page = store.get_messages(session.session_id, limit=_PAGE, before_seq=before)
+            messages += len(page)
+            if len(page) < _PAGE:
+                break
+            before = page[0].seq
+        sessions += 1
+    most = f"; more than {_SAMPLE} are not read" if sessions == _SAMPLE else ""
+    return f"{sessions} sessions with {messages} messages read{most}"
 
 
 def _read_keys(store: StateStore, end: float) -> str:

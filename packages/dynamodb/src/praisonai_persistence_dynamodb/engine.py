@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import PersistenceError, StoreNotFoundError
+from praisonai_persistence.errors import BackendError, PersistenceError, StoreNotFoundError
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import new_token
 from praisonai_persistence_dynamodb._driver import MissingTableError, TableExistsError
@@ -121,7 +121,7 @@ class DynamoDBEngine(DocumentEngine):
         for batch in _chunks(dict.fromkeys(versions, 0)):
             try:
                 yield from self.transact([{"Delete": self._delete(key, versions[key])} for key in batch])
-            except MovedError:
+            except (MovedError, BackendError):  # the latter for what is too large for a transaction
                 moved |= yield from super().delete_many({key: versions[key] for key in batch})
         return moved
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
+from praisonai_persistence._checks import SECONDS, is_seconds
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_prefix
@@ -38,10 +38,10 @@ def check_timeout(value: Any) -> None:
     """Refuse what is no time to wait.
 
     Raises:
-        ConfigurationError: it is no finite number above 0.
+        ConfigurationError: it is no number above 0, or beyond a thousand million.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError("lock_timeout must be a number of seconds above 0")
+    if not is_seconds(value):
+        raise ConfigurationError(f"lock_timeout must be {SECONDS}")
 
 
 def check_switch(value: Any, what: str) -> None:

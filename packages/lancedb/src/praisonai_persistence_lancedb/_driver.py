@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from praisonai_persistence.drivers import Driver, Options, option
 from praisonai_persistence.drivers.folders import make_folder
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores.collection_folders import CollectionFolders
 
@@ -58,11 +59,6 @@ def wait(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     from lancedb.background_loop import LOOP
 
-    if threading.current_thread() is LOOP.thread:
-        coroutine.close()
-        raise UnsupportedOperationError(
-            "a call was made on LanceDB's own thread (from a __del__, say); make it from another one"
-        )
     return LOOP.run(coroutine)  # type: ignore[no-any-return,no-untyped-call]
 
 
@@ -110,6 +106,10 @@ class LanceDriver(Driver):
     def perform(self, on: Database, request: Any) -> Any:
         answer = request(on)
         return wait(answer) if inspect.iscoroutine(answer) else answer
+
+    def is_own_thread(self) -> bool:
+        background = sys.modules.get("lancedb.background_loop")
+        return background is not None and threading.current_thread() is background.LOOP.thread
 
     def translate(self, error: Exception) -> PersistenceError | None:
         path = self._folders.path

@@ -20,7 +20,8 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.filters import SQLCompiler
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads, writes
-from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows
+from praisonai_persistence.stores.knowledge import DocumentRow
+from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project, ranked_vectors
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.vector_documents import collection_facts, collection_info, vector_bytes
 from praisonai_persistence.stores.vector_engine import VectorSteps
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.knowledge import DocumentRow
 
 __all__ = ["LanceSteps"]
 
@@ -119,17 +119,20 @@ def _batch(rows: Sequence[DocumentRow], info: CollectionInfo) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    entries = [
-        {
-            **row._asdict(),
-            "vector": np.frombuffer(vector, dtype=np.float32),
-            "embedding": None if vector is row.embedding else vector_bytes(row.embedding),
-            **dict(zip(_TOKENS, projection, strict=False)),
-            "numbers": "".join(f"{name}:{_ordered(value)};" for name, value in projection.numbers.items()),
-        }
-        for row, vector, projection in project_rows(info.distance, rows)
-    ]
-    return pa.Table.from_pylist(entries, _schema(info.dimension))
+    vectors = ranked_vectors(info.distance, [row.embedding for row in rows])
+    projections = [project(row.metadata) for row in rows]
+    floats = pa.array(np.frombuffer(b"".join(vectors), dtype=np.float32))
+    columns = {
+        **dict(zip(DocumentRow._fields, zip(*rows, strict=True), strict=True)),
+        "vector": pa.FixedSizeListArray.from_arrays(floats, info.dimension),
+        "embedding": [
+            None if vector is row.embedding else vector_bytes(row.embedding)
+            for row, vector in zip(rows, vectors, strict=True)
+        ],
+        **dict(zip(_TOKENS, zip(*projections, strict=True), strict=False)),
+        "numbers": ["".join(f"{name}:{_ordered(value)};" for name, value in found[3].items()) for found in projections],
+    }
+    return pa.table(columns, _schema(info.dimension))
 
 
 def _candidates(found: pa.Table) -> list[Candidate]:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg import connect_utils
 
 from praisonai_persistence._loops import hang_up
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, PersistenceError, StoreClosedError
@@ -222,6 +223,20 @@ class _Errors(Errors, AsyncPool):
 def _unsent(error: BaseException) -> bool:
     """Whether a request met a connection that the server had just given notice to, which the driver knows half of."""
     return isinstance(error, asyncpg.InternalClientError) and "cannot switch to state" in str(error)
+
+
+class _Upgrade(connect_utils.TLSUpgradeProto):  # type: ignore[misc]
+    """The driver's protocol of a connection before TLS, whose failure is looked at.
+
+    Where connecting is cancelled, nobody awaits what this future holds, and asyncio complains that nobody did.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.on_data.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+connect_utils.TLSUpgradeProto = _Upgrade
 
 
 async def _connected(settings: Settings) -> Any:

@@ -12,6 +12,7 @@ from praisonai_persistence.stores.vector_documents import (
     batches,
     collection_facts,
     collection_info,
+    derived_uuids,
     document_candidate,
     document_facts,
     own_names,
@@ -36,17 +37,9 @@ _ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
 _PAGE = 1_000
 _REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 32 MB unless told otherwise
-_WORKSPACE = uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11")
+_point = derived_uuids(uuid.UUID("6f1c1f0a-54d5-5a40-9a37-0d2f0a3b8a11"))  # the document's id stands in the payload
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
-
-
-def _point(key: str) -> str:
-    """Return the id of a document's point: a UUID, cut from SHA-1, so two ids with one are not to be found by chance.
-
-    The document's own id stands in the payload.
-    """
-    return str(uuid.uuid5(_WORKSPACE, key))
 
 
 class QdrantSteps(MarkedSteps[Collection, Any]):
@@ -64,6 +57,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         self._prefix = f"{prefix or '-'}."  # neither prefixes nor collections hold dots
         self._exact = exact
         self._on_disk = on_disk
+        self._to_engine = _for_server if shared else _for_local
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -135,8 +129,25 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         mode = {"update_mode": models().UpdateMode.INSERT_ONLY} if new else {}
         for some in batches(rows, _REQUEST, opened.info.dimension):
-            points = [_make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
+            points = [self._make_point(*parts, mark) for parts in project_rows(opened.info.distance, some)]
             yield lambda client, points=points: client.upsert(opened.engine, points, wait=True, **mode)
+
+    def _make_point(self, row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
+        values, items, keys, numbers = projection
+        facts = document_facts(row, vector, mark)
+        payload: dict[str, Any] = {
+            "id": row.id,
+            "content": row.content,
+            "values": values,
+            "items": items,
+            "keys": keys,
+            **{name: fact for name, fact in facts.items() if fact is not None},
+        }
+        if numbers:
+            payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
+        # As it is: to validate it would look at every number once more.
+        make = models().PointStruct.model_construct
+        return make(id=_point(row.id), vector=self._to_engine(vector), payload=payload)
 
     def _rank(
         self, opened: Collection, query: array[float], limit: int, expression: Any | None
@@ -210,21 +221,16 @@ def _filter(ids: Sequence[str] | None, expression: Any | None) -> Any:
     return m.Filter(must=parts) if parts else None
 
 
-def _make_point(row: DocumentRow, vector: array[float], projection: Projection, mark: str | None) -> Any:
-    values, items, keys, numbers = projection
-    facts = document_facts(row, vector, mark)
-    payload: dict[str, Any] = {
-        "id": row.id,
-        "content": row.content,
-        "values": values,
-        "items": items,
-        "keys": keys,
-        **{name: fact for name, fact in facts.items() if fact is not None},
-    }
-    if numbers:
-        payload["numbers"] = {f"n{name}": number for name, number in numbers.items()}
-    # As it is: to validate it would look at every number once more.
-    return models().PointStruct.model_construct(id=_point(row.id), vector=vector.tolist(), payload=payload)
+def _for_server(vector: array[float]) -> Any:
+    return vector.tolist()
+
+
+def _for_local(vector: array[float]) -> Any:
+    import numpy as np
+
+    # The local mode would make an array of a list, more than once. It takes one only under a name: "" is the one that
+    # it gives to vectors without a name.
+    return {"": np.frombuffer(vector, dtype=np.float32)}
 
 
 def _candidate(point: Any) -> Candidate:

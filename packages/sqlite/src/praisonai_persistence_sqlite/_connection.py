@@ -112,7 +112,9 @@ def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
         )
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
         return ConnectionFailedError(f"{path} is no SQLite database")
-    return BackendError(f"sqlite: {error}")
+    if (text := str(error)).startswith("Could not decode to UTF-8"):  # and it quotes what it could not decode
+        return BackendError(f"sqlite: {path} holds text that is no UTF-8: the file is damaged; restore a backup of it")
+    return BackendError(f"sqlite: {text}")
 
 
 class _Functions:

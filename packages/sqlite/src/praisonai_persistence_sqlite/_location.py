@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from praisonai_persistence._checks import SECONDS, is_seconds
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
@@ -42,7 +43,7 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         )
     name: Any
     if url is not None:
-        from praisonai_persistence.urls import file_path
+        from praisonai_persistence.urls import check_parameters, file_path
 
         name, parameters = file_path(url, _SCHEMES)
         synchronous = parameters.pop("synchronous", synchronous)
@@ -52,9 +53,7 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         except ValueError:
             raise ConfigurationError("lock_timeout in the URL must be a number of seconds") from None
         if parameters:
-            raise ConfigurationError(
-                f"a sqlite URL takes the parameters synchronous and lock_timeout, not {', '.join(sorted(parameters))}"
-            )
+            check_parameters("sqlite", sorted(parameters), ("synchronous", "lock_timeout"))
         if name == "":
             name = ":memory:"
     else:
@@ -65,6 +64,6 @@ def locate(url: str | None, path: str | os.PathLike[str] | None, synchronous: st
         raise ConfigurationError(
             "synchronous must be FULL (durable) or NORMAL (may lose the last commits on power loss)"
         )
-    if not 0 < lock_timeout < float("inf"):
-        raise ConfigurationError("lock_timeout must be a finite number of seconds above 0")
+    if not is_seconds(lock_timeout):
+        raise ConfigurationError(f"lock_timeout must be {SECONDS}")
     return Location(file, synchronous, float(lock_timeout))

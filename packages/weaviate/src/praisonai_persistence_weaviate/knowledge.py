@@ -21,8 +21,9 @@ from praisonai_persistence.stores.vector_documents import (
     batches,
     collection_facts,
     collection_info,
+    derived_uuids,
     document_candidate,
-    document_facts,
+    encoded_facts,
     pages,
 )
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
@@ -44,12 +45,7 @@ _RESULT = ["key", "content", _FACTS]
 _PAGE = 1_000
 _MOST = 10_000  # objects in one answer, unless a server is told otherwise
 _REQUEST = 16 * 1024 * 1024  # bytes of documents in one request; a server takes 100 MB
-_WORKSPACE = uuid.UUID("0c9a3d66-0c55-5f0e-8a5b-7f7e5b0d9b42")
-
-
-def _object(key: str) -> str:
-    """Return the id of a document's object: a UUID, cut from SHA-1; the document's own id stands in the object."""
-    return str(uuid.uuid5(_WORKSPACE, key))
+_object = derived_uuids(uuid.UUID("0c9a3d66-0c55-5f0e-8a5b-7f7e5b0d9b42"))  # the document's id stands in the object
 
 
 class _Place(NamedTuple):
@@ -322,7 +318,7 @@ def _made(mark: str, row: DocumentRow, vector: array[float], projection: Any) ->
     properties = {
         "key": row.id,
         "content": row.content,
-        _FACTS: json.dumps(document_facts(row, vector), ensure_ascii=False),
+        _FACTS: encoded_facts(row, vector),
         "at": key,
         "tokens": [*values, *items, *keys],
         mark: _ANY,

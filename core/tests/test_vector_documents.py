@@ -1,0 +1,27 @@
+"""What vector engines that hold JSON store."""
+
+from __future__ import annotations
+
+import uuid
+from array import array
+
+from praisonai_persistence.payload import dumps, encode_text, loads
+from praisonai_persistence.stores.knowledge import DocumentRow
+from praisonai_persistence.stores.vector_documents import derived_uuids, document_candidate, encoded_facts
+
+
+def test_derived_uuids_are_those_of_version_5():
+    derive = derived_uuids(uuid.NAMESPACE_OID)
+    for key in [*map(str, range(100)), "", "ä", "日本語", "x" * 10_000]:
+        assert derive(key) == str(uuid.uuid5(uuid.NAMESPACE_OID, key))
+
+
+def test_encoded_facts_give_back_the_document():
+    embedding, unit = array("f", [3.0, 4.0]), array("f", [0.6, 0.8])
+    metadata = dumps({"a": '\0\x1a\ud800 \U0001f600 \u2028 "', "n": [10**30, -0.0, 0.1 + 0.2, None]})
+    row = DocumentRow("x", encode_text("text\0"), embedding, metadata, encode_text("\x1a"), 0.1 + 0.2)
+    for ranked in (embedding, unit):
+        facts = loads(encoded_facts(row, ranked, "w"))
+        assert facts["writer"] == "w"
+        assert document_candidate(row.id, row.content, facts, lambda ranked=ranked: ranked)[:6] == row
+    assert document_candidate("x", "", loads(encoded_facts(row._replace(metadata=None), unit)), lambda: unit)[3] is None

@@ -1,0 +1,321 @@
+"""Cassandra's client, and what its stores can be given."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SchemaError,
+    StoreNotFoundError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.steps import Pause
+from praisonai_persistence.stores.vector_errors import GoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["REGISTRY", "Ask", "CassandraDriver", "CassandraOptions", "Each", "Page"]
+
+REGISTRY = "praisonai_collections"
+"""The table that knows the collections of all prefixes, and the table of each."""
+_REMEMBERED = 500  # prepared statements
+_LOOPS = frozenset({"event_loop", "asyncio_thread", "asyncore_cassandra_driver_event_loop"})
+"""Names of the client's threads on which answers arrive."""
+
+
+class Ask(NamedTuple):
+    """A request: one statement, and one [Page][] of its answer.
+
+    Attributes:
+        cql: the statement; what has parameters is prepared.
+        values: of its parameters.
+        page: rows of the answer at the most.
+        state: where the page begins; None: at the beginning.
+        nearest: whether it ranks, which Cassandra does on one replica only.
+    """
+
+    cql: str
+    values: Sequence[Any] | None = None
+    page: int | None = None
+    state: bytes | None = None
+    nearest: bool = False
+
+
+class Page(NamedTuple):
+    """Rows of an answer, and where the next ones begin (None: there are no more)."""
+
+    rows: list[Any]
+    state: bytes | None
+
+
+class Each(NamedTuple):
+    """A request: one statement for each of some rows, all at a time; the answer is the first row of each one's."""
+
+    cql: str
+    rows: Sequence[Sequence[Any]]
+
+
+class CassandraOptions(Options):
+    """What the stores in Cassandra can be given."""
+
+    title = "Cassandra"
+    schemes = ("cassandra", "async_cassandra")
+    servers = True
+    default_port = 9042
+    default_host = "localhost"
+    clients = ("secure_connect_bundle",)
+    user_is, password_is, path_is = "username", "password", "keyspace"
+
+    hosts = option(None, "object", "more nodes to ask for the others: a list of names; the first may stand for `host`")
+    keyspace = option("praisonai", "text", "is made where there is none; in a URL the path")
+    replicas = option(1, "count", "of a keyspace that is made, in each data centre", url=True)
+    username = option(None, "text", "of an account; in a URL the user")
+    password = option(None, "text", "of the account; in a URL the password", secret=True)
+    secure_connect_bundle = option(None, "text", "path of Astra's file that says where a database is, instead of hosts")
+    ssl_context = option(None, "object", "an `ssl.SSLContext`, for TLS", server=True)
+    local_dc = option(None, "text", "the data centre to work in; by default that of the first node", url=True)
+    consistency = option(
+        "LOCAL_QUORUM",
+        ("LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE"),
+        "how many replicas take part in each request",
+        url=True,
+    )
+    vector_index = option(
+        False, "flag", "new collections have an index of their vectors; read about Cassandra 5.0.8 first", url=True
+    )
+    connect_timeout = option(10.0, "seconds", "seconds to connect in")
+    timeout = option(30.0, "seconds", "seconds in which a request has to be answered")
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        hosts = given.get("hosts")
+        if hosts is not None and (
+            not isinstance(hosts, (list, tuple)) or not hosts or not all(isinstance(one, str) and one for one in hosts)
+        ):
+            raise ConfigurationError("hosts must be a list of names, one or more")
+        if hosts and url is None and given.get("host") is None:
+            given["host"] = hosts[0]
+        super().__init__(url, **given)
+        self.contacts = list(dict.fromkeys([str(self.host), *(hosts or [])]))
+        if re.fullmatch("[A-Za-z0-9_]{1,48}", self.keyspace, re.ASCII) is None:
+            raise ConfigurationError("keyspace must have 1 to 48 letters, digits and underscores")
+        if (self.username is None) is not (self.password is None):
+            raise ConfigurationError("username and password belong together")
+
+
+class CassandraDriver(Driver):
+    """A session, which is given requests of the classes ``Ask`` and ``Each``.
+
+    Nodes stamp the writes, and of one document always the same node while it is up, whoever writes: so the later write
+    wins also where it is conditional (which nodes always stamp) and the one before is not.
+
+    Args:
+        options: of the store.
+        prefix: the ``table_prefix``.
+    """
+
+    imports = ("cassandra.cluster", "cassandra.auth", "cassandra.policies")
+    packages = ("cassandra",)
+
+    def __init__(self, options: CassandraOptions, prefix: str) -> None:
+        self._options = options
+        self._prefix = prefix
+        self.where = options.where
+        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
+        self._prepared: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._silent = False
+
+    def open(self, deadline: Deadline) -> Any:
+        from cassandra import ConsistencyLevel, auth, policies
+        from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+        from cassandra.query import tuple_factory
+
+        options = self._options
+        level = getattr(ConsistencyLevel, options.consistency)
+        profile = ExecutionProfile(
+            load_balancing_policy=policies.TokenAwarePolicy(
+                policies.DCAwareRoundRobinPolicy(options.local_dc or ""), shuffle_replicas=False
+            ),
+            consistency_level=level,
+            serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL
+            if options.consistency.startswith("LOCAL")
+            else ConsistencyLevel.SERIAL,
+            request_timeout=options.timeout,
+            row_factory=tuple_factory,
+        )
+        bundle = options.secure_connect_bundle
+        cluster = Cluster(
+            **({"cloud": {"secure_connect_bundle": bundle}} if bundle else {"contact_points": options.contacts}),
+            port=options.port,
+            auth_provider=auth.PlainTextAuthProvider(options.username, options.password) if options.username else None,
+            ssl_context=options.ssl_context,
+            connect_timeout=deadline.left(),
+            control_connection_timeout=deadline.left(),
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            reprepare_on_up=False,
+            **({} if bundle else {"protocol_version": 5}),  # to find out takes attempts, and warnings
+        )
+        try:
+            session = cluster.connect()
+        except BaseException:
+            self.abandon(cluster)
+            raise
+        session.use_client_timestamp = False
+        session._default_timeout = options.timeout  # of prepare(), to which the profile says nothing
+        self._silent = False
+        return session
+
+    def close(self, client: Any) -> None:
+        client.cluster.shutdown()
+
+    def abandon(self, client: Any) -> None:
+        # It waits for its threads, one of which may be waiting for a server.
+        cluster = getattr(client, "cluster", client)
+        threading.Thread(target=cluster.shutdown, name="praisonai-persistence-cassandra", daemon=True).start()
+
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
+        # Python may run a __del__ on any thread. On one of the client's own it would wait for what only that one does.
+        thread = threading.current_thread()
+        own = thread.name in _LOOPS or type(thread).__module__.startswith("cassandra")
+        if own or thread in client.cluster.executor._threads:
+            raise UnsupportedOperationError(
+                f"{self.where}: a call was made on a thread of Cassandra's client (from a __del__, a weak reference's "
+                f"callback, or a callback of the client), which would wait for itself; make it from another thread"
+            )
+        return contextlib.nullcontext(client)
+
+    def probe(self) -> Steps[None]:
+        name, prefix = self._options.keyspace, f"{self._prefix}."
+        seen = f"SELECT prefix, name, table_name, facts FROM \"{name}\".{REGISTRY} WHERE prefix = ? AND name = ''"
+        tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
+        if not (yield Ask(tables, [name, REGISTRY])).rows:
+            if self.must_exist:
+                raise StoreNotFoundError(f"there is no store yet: {self.where}, keyspace {name}")
+            yield from self._make(name)
+        for turn in range(20):
+            try:
+                found = (yield Ask(seen, [prefix])).rows
+                break
+            except BackendError:  # another process makes the table at this moment
+                if turn == 19:
+                    raise
+                yield Pause(0.1)
+        if not found:
+            if self.must_exist:
+                raise StoreNotFoundError(f"there is no store {self._prefix!r} yet: {self.where}, keyspace {name}")
+            yield Ask(f"INSERT INTO \"{name}\".{REGISTRY} (prefix, name) VALUES (?, '')", [prefix])
+
+    def _make(self, name: str) -> Steps[None]:
+        """Make the keyspace and the registry."""
+        replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {self._options.replicas}}}"
+        known = yield Ask("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?", [name])
+        if not known.rows:
+            yield Ask(f'CREATE KEYSPACE IF NOT EXISTS "{name}" WITH replication = {replication}')
+        yield Ask(
+            f'CREATE TABLE IF NOT EXISTS "{name}".{REGISTRY} (prefix text, name text, table_name text, facts text, '
+            f"PRIMARY KEY ((prefix), name))"
+        )
+
+    # -------------------------------------------------------------------------------------------------------- requests
+
+    def perform(self, on: Any, request: Ask | Each) -> Any:
+        """See [Driver.perform][]."""
+        if isinstance(request, Each):
+            return self._each(on, request)
+        statement: Any = request.cql
+        if request.values is not None:
+            statement = self._statement(on, request.cql).bind(request.values)
+            # Cassandra ranks no more than fits into one page; and it warns of any other level.
+            statement.fetch_size = None if request.nearest else request.page
+            if request.nearest:
+                from cassandra import ConsistencyLevel
+
+                statement.consistency_level = ConsistencyLevel.LOCAL_ONE
+        answer = on.execute(statement, paging_state=request.state)
+        return Page(list(answer.current_rows), answer.paging_state)
+
+    def _each(self, on: Any, request: Each) -> list[Any]:
+        statement = self._statement(on, request.cql)
+        sent = [on.execute_async(statement.bind(values)) for values in request.rows]
+        found: list[Any] = []
+        failure: Exception | None = None
+        for future in sent:  # all of them, so that nothing is under way any more when this one ends
+            try:
+                found.append(future.result().one())
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return found
+
+    def _statement(self, on: Any, cql: str) -> Any:
+        prepared = self._prepared.setdefault(on, {})
+        if cql not in prepared:
+            if len(prepared) >= _REMEMBERED:
+                prepared.clear()
+            prepared[cql] = on.prepare(cql)
+        return prepared[cql]
+
+    # ---------------------------------------------------------------------------------------------------------- errors
+
+    def spoiled(self, client: Any) -> bool:
+        # The client itself waits longer and longer before it tries a node again that was away.
+        return self._silent
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        found = self._meaning(error)
+        self._silent = self._silent or isinstance(found, ConnectionFailedError)
+        return found
+
+    def _meaning(self, error: Exception) -> PersistenceError:
+        import cassandra
+        from cassandra import cluster, connection, protocol
+
+        where, kind = self.where, type(error).__name__
+        inside = list(error.errors.values()) if isinstance(error, cluster.NoHostAvailable) else []
+        refused = (cassandra.AuthenticationFailed, cassandra.Unauthorized)
+        if any(isinstance(one, refused) for one in [error, *inside]):
+            return ConnectionFailedError(
+                f"{where} does not let this client in: check username and password, and what "
+                f"the account may do in the keyspace {self._options.keyspace}"
+            )
+        if isinstance(error, (cassandra.OperationTimedOut, cassandra.WriteTimeout, protocol.WriteFailureMessage)) or (
+            kind in {"CASWriteUnknown", "WriteFailure"}
+        ):
+            return ConnectionFailedError(
+                f"{where} did not answer in time ({kind}). A write may have been done, in part too, or still be done: "
+                f"it is safe to repeat; an insert then finds what it has written itself, an upsert does not mind"
+            )
+        if any(isinstance(one, protocol.ServerError) for one in inside):  # it did answer
+            return BackendError(f"{where} failed: ServerError")
+        gone = (cassandra.Timeout, cassandra.Unavailable, cluster.NoHostAvailable, connection.ConnectionException)
+        if isinstance(error, (*gone, protocol.OverloadedErrorMessage, protocol.IsBootstrappingErrorMessage, OSError)):
+            return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
+        text = str(error)
+        if isinstance(error, cassandra.InvalidRequest):
+            if "does not exist" in text or "unconfigured table" in text:
+                return GoneError(f"{where} has no such collection")
+            if "ndefined column" in text or "Unknown identifier" in text:
+                return SchemaError(
+                    f"{where} has tables in the keyspace {self._options.keyspace} that were not made by "
+                    f"this store: choose another keyspace"
+                )
+        if isinstance(error, (protocol.SyntaxException, protocol.ConfigurationException)) or "vector" in text.lower():
+            return UnsupportedOperationError(
+                f"{where} does not know storage-attached indexes, or vectors of this dimension: it takes Cassandra 5.0 "
+                f"or Astra, and with vector_index up to 8,192 dimensions"
+            )
+        return BackendError(f"{where} failed: {kind}")

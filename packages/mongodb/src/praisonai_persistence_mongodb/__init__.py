@@ -1,0 +1,79 @@
+"""State and conversations of AI agents in MongoDB."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from praisonai_persistence.drivers import OptionsStore
+from praisonai_persistence.payload import check_prefix
+from praisonai_persistence.stores import (
+    AsyncStepConversationStore,
+    AsyncStepStateStore,
+    StepConversationStore,
+    StepStateStore,
+)
+from praisonai_persistence_mongodb._driver import MongoDriver, MongoOptions
+from praisonai_persistence_mongodb.conversation import MongoConversationSteps
+from praisonai_persistence_mongodb.state import MongoStateSteps
+
+__all__ = [
+    "AsyncMongoDBConversationStore",
+    "AsyncMongoDBStateStore",
+    "MongoDBConversationStore",
+    "MongoDBStateStore",
+    "MongoOptions",
+]
+
+_EXPIRY = {"keys": [("_expires", 1)], "name": "expiry", "expireAfterSeconds": 60}
+"""The server deletes a minute late: readers go by their own clocks, which may be behind."""
+
+_USERS = {"keys": [("user_id", 1)], "name": "users"}
+
+
+class _Store(OptionsStore):
+    options_class = MongoOptions
+    backend: ClassVar[str] = "mongodb"
+    _collection: ClassVar[str]
+    _indexes: ClassVar[list[dict[str, Any]]]
+
+    def _driver(self, options: MongoOptions) -> MongoDriver:
+        name = check_prefix(options.table_prefix) + (options.collection or self._collection)
+        return MongoDriver(options, name, self._indexes, asynchronous=self._asynchronous)
+
+
+class _StateStore(_Store):
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    _collection = "state"
+    _indexes: ClassVar[list[dict[str, Any]]] = [_EXPIRY]
+
+    def _make(self, options: MongoOptions) -> tuple[MongoStateSteps, MongoDriver]:
+        return MongoStateSteps(), self._driver(options)
+
+
+class MongoDBStateStore(_StateStore, StepStateStore):
+    """State in MongoDB."""
+
+
+class AsyncMongoDBStateStore(_StateStore, AsyncStepStateStore):
+    """State in MongoDB, for async callers, by PyMongo's async client."""
+
+    _asynchronous = True
+
+
+class _ConversationStore(_Store):
+    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    _collection = "conversations"
+    _indexes: ClassVar[list[dict[str, Any]]] = [_USERS]
+
+    def _make(self, options: MongoOptions) -> tuple[MongoConversationSteps, MongoDriver]:
+        return MongoConversationSteps(), self._driver(options)
+
+
+class MongoDBConversationStore(_ConversationStore, StepConversationStore):
+    """Conversations in MongoDB."""
+
+
+class AsyncMongoDBConversationStore(_ConversationStore, AsyncStepConversationStore):
+    """Conversations in MongoDB, for async callers, by PyMongo's async client."""
+
+    _asynchronous = True

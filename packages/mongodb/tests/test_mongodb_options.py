@@ -1,0 +1,84 @@
+"""What the stores in MongoDB are given; nothing is connected."""
+
+from __future__ import annotations
+
+import pytest
+
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.stores.document_state import new_document
+from praisonai_persistence_mongodb import MongoDBStateStore, MongoOptions
+from praisonai_persistence_mongodb._engine import field_name, fields_of, key_range
+
+SECRET = "s3cret"
+
+
+def test_the_place_is_localhost_by_default():
+    options = MongoOptions()
+    assert options.uri == "mongodb://localhost:27017/"
+    assert options.database == "praisonai"
+
+
+def test_a_replica_set_keeps_its_hosts_and_parameters():
+    options = MongoOptions(f"mongodb://me:{SECRET}@one:1,two:2/agents?replicaSet=rs0&timeout=7&socketTimeoutMS=9000")
+    assert options.uri == f"mongodb://me:{SECRET}@one:1,two:2/agents?replicaSet=rs0"
+    assert options.database == "agents"
+    assert options.timeout == 7
+    assert SECRET not in options.where + repr(options)
+
+
+def test_the_names_of_our_schemes_are_not_the_clients():
+    assert MongoOptions("motor://db/x").uri == "mongodb://db/x?"
+    assert MongoOptions("mongodb+srv://cluster.example.net/x").uri == "mongodb+srv://cluster.example.net/x?"
+
+
+def test_the_clients_timeouts_are_ours():
+    options = MongoOptions("mongodb://db/?connectTimeoutMS=2000&socketTimeoutMS=3000")
+    assert (options.connect_timeout, options.timeout) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["unknown=1", "readPreference=secondary", "w=0", "tls=perhaps", f"authMechanismProperties={SECRET}"],
+)
+def test_parameters_that_cannot_be_are_refused(parameters):
+    with pytest.raises(ConfigurationError) as caught:
+        MongoDBStateStore(f"mongodb://me:{SECRET}@db/x?{parameters}")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("database", ["a.b", "a b", "x" * 64, "$a"])
+def test_names_that_no_database_has_are_refused(database):
+    with pytest.raises(ConfigurationError, match="database must have"):
+        MongoDBStateStore(database=database)
+
+
+def test_a_name_behind_srv_has_no_port():
+    with pytest.raises(ConfigurationError, match="no port"):
+        MongoDBStateStore("mongodb+srv://cluster.example.net:27017/x")
+
+
+def test_names_of_fields_are_told_apart():
+    names = ["", "a.b", "a%2eb", "$a", "%", "0", "a\0b", "_id"]
+    written = [field_name(name) for name in names]
+    assert len(set(written)) == len(names)
+    assert not any(set(name) & set(".$\0") or not name for name in written)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_number"),
+    [("1", True), (str(2**63 - 1), True), (str(-(2**63)), True), (str(2**63), False), ("-0", False), ("1.0", False)],
+)
+def test_whole_numbers_of_64_bits_are_stored_as_numbers(text, is_number):
+    assert ("_n" in fields_of(new_document("key", "value", text, None))) is is_number
+
+
+def test_the_server_expires_what_is_in_no_batch_and_has_no_parts():
+    document = new_document("key", "value", '"text"', 1_000.5)
+    assert int(fields_of(document)["_expires"]) == 1_000_500
+    assert "_expires" not in fields_of({**document, "owner": "somebody"})
+    assert "_expires" not in fields_of({**document, "pending": "batch"})
+
+
+def test_a_range_of_keys_ends_with_the_prefix():
+    assert key_range("state/keys/a", "state/keys/") == {"$gte": "state/keys/a", "$lt": "state/keys/b"}
+    assert key_range("state/keys/a", "state/keys/ab") == {"$gt": "state/keys/ab", "$lt": "state/keys/b"}

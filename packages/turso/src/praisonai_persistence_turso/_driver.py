@@ -1,0 +1,314 @@
+"""What the stores in Turso can be given, and how its clients are opened and closed."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, option
+from praisonai_persistence.drivers.folders import make_folder
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
+from praisonai_persistence.steps import run, run_async
+from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
+from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence_sql import Migrations
+
+__all__ = ["TursoOptions", "make_driver"]
+
+_FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
+_CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
+_LOST = frozenset(
+    {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
+)
+
+
+class TursoOptions(Options):
+    """What the stores in Turso can be given."""
+
+    title = "Turso"
+    schemes = ("turso", "async_turso", "libsql", "https", "http")
+    servers = folders = True
+    default_port = 443
+    password_is = "auth_token"  # noqa: S105 - the name of an option
+    hint = "; a token is written turso://:TOKEN@host"
+
+    auth_token = option(None, "text", "of the database; in a URL `turso://:TOKEN@host`", server=True, secret=True)
+    tls = option(True, "flag", "use TLS; a URL `http://host` does not", url=True, server=True)
+    create_schema = option(True, "flag", "create the tables if they are missing; if not, they must be there")
+    connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
+    timeout = option(30.0, "seconds", "seconds in which a server has to answer a request", url=True)
+    lock_timeout = option(60.0, "seconds", "seconds to wait for other writers of a local file")
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        if "sync_url" in given:
+            raise ConfigurationError("there are no embedded replicas: give the url of the server, or a path")
+        plain = url is not None and url.startswith("http://")
+        if plain:
+            if given.get("tls"):
+                raise ConfigurationError("tls=True contradicts a URL with http://; write libsql:// or https://")
+            given["tls"] = False
+        super().__init__(url, **given)
+
+
+def make_driver(options: TursoOptions, migrations: Migrations, *, asynchronous: bool) -> Driver:
+    """Return the driver for a server or for a file."""
+    if options.path is None:
+        return _ServerDriver(options, migrations, asynchronous=asynchronous)
+    return _FileDriver(options, migrations)
+
+
+class _TursoDriver(Driver):
+    """What both have in common: the first connection of a store sees to its tables.
+
+    Args:
+        options: of the store.
+        migrations: of its tables.
+    """
+
+    def __init__(self, options: TursoOptions, migrations: Migrations) -> None:
+        self._options = options
+        self._migrations = migrations
+        self.where = options.where
+        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
+
+    def probe(self) -> Steps[None]:
+        migrations = self._migrations
+        version = yield from migrations.current()
+        if self.must_exist and version == 0:
+            raise (yield from migrations.absent())
+        if version > migrations.latest:
+            raise migrations.newer(version)
+        if version < migrations.latest:
+            if self.must_exist:
+                raise migrations.older(version)
+            if not self._options.create_schema:
+                raise migrations.missing(version)
+            yield from migrations.upgrade()
+
+
+class _ServerDriver(_TursoDriver):
+    """A libSQL server: httpx's client, sync or async, of which each operation uses a stream of its own."""
+
+    imports = ("httpx",)
+    packages = ("httpx", "httpcore", "h11", "anyio")
+
+    def __init__(self, options: TursoOptions, migrations: Migrations, *, asynchronous: bool) -> None:
+        super().__init__(options, migrations)
+        self.asynchronous = asynchronous
+        self._errors = HttpErrors(self.where, "check its auth_token")
+        self._crowded = 0.0  # until then
+
+    def open(self, deadline: Deadline) -> Any:
+        import httpx
+
+        options = self._options
+        token = {"Authorization": f"Bearer {options.auth_token}"} if options.auth_token else {}
+        host = f"[{options.host}]" if ":" in str(options.host) else options.host
+        kind = httpx.AsyncClient if self.asynchronous else httpx.Client
+        return kind(
+            base_url=f"{'https' if options.tls else 'http'}://{host}:{options.port}",
+            headers={**token, "Content-Type": "application/json"},
+            timeout=httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=options.timeout),
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0),
+        )
+
+    def close(self, client: Any) -> Any:
+        return http.close(client) if self.asynchronous else client.close()
+
+    def abandon(self, client: Any) -> None:
+        if self.asynchronous:
+            http.hang_up(client)
+
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
+        return self._stream_async(client, write) if self.asynchronous else self._stream(client, write)
+
+    def perform(self, on: Any, request: Any) -> Any:
+        return on(request)
+
+    def _new(self, write: bool) -> Stream:
+        return Stream(write=write, hold=write and time.monotonic() < self._crowded)
+
+    @contextmanager
+    def _stream(self, client: Any, write: bool) -> Iterator[Any]:
+        stream, ask = self._new(write), partial(_ask, client)
+        try:
+            yield lambda request: run(stream.perform(request), ask)
+        except BaseException:
+            with suppress(Exception):
+                run(stream.end(commit=False), partial(_ask, client, timeout=_FAREWELL))
+            raise
+        run(stream.end(commit=True), ask)
+
+    @asynccontextmanager
+    async def _stream_async(self, client: Any, write: bool) -> AsyncIterator[Any]:
+        stream, ask = self._new(write), partial(_ask_async, client)
+        try:
+            yield lambda request: run_async(stream.perform(request), ask)
+        except BaseException:
+            with suppress(Exception):
+                await run_async(stream.end(commit=False), partial(_ask_async, client, timeout=_FAREWELL))
+            raise
+        await run_async(stream.end(commit=True), ask)
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        import httpx
+
+        if isinstance(error, httpx.HTTPStatusError):
+            return self._errors.error(error.response.status_code, error)
+        if isinstance(error, httpx.TransportError):
+            return self._errors.silent(error)
+        if isinstance(error, HranaError):
+            if error.code in _LOST:
+                return ConnectionFailedError(f"{self.where} ended the transaction ({error.code}); nothing was written")
+            if error.code == "RESPONSE_TOO_LARGE":
+                return SerializationError(f"{self.where} does not answer as much as this at once: ask for less")
+            return BackendError(f"{self.where} failed: {error.code}")
+        return None
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        # What the server undid is done once more: it does not commit on a stream that has ended. A request that it may
+        # have done is not, nor is it asked again where it was silent.
+        import httpx
+
+        cause = error.__cause__
+        if isinstance(cause, HranaError):
+            if cause.code == "CHANGED":
+                self._crowded = time.monotonic() + _CROWDED
+            return cause.code in _LOST
+        return isinstance(cause, httpx.ConnectError) or (
+            not write and isinstance(cause, (httpx.RemoteProtocolError, httpx.ReadError))
+        )
+
+
+def _ask(client: Any, body: Any, **options: Any) -> Any:
+    path, content = encode(body)
+    answer = client.post(path, content=content, **options)
+    answer.raise_for_status()
+    return decode(answer.content)
+
+
+async def _ask_async(client: Any, body: Any, **options: Any) -> Any:
+    path, content = encode(body)
+    answer = await client.post(path, content=content, **options)
+    answer.raise_for_status()
+    return decode(answer.content)
+
+
+class _FileDriver(_TursoDriver):
+    """A local file: libSQL itself, one connection for all stores of the process on this file.
+
+    Its client holds the interpreter's lock while it works, and while it would wait for another process; so it does not
+    wait, and is asked again.
+    """
+
+    imports = ("libsql",)
+    packages = ("libsql",)
+    turns = "all"
+
+    def __init__(self, options: TursoOptions, migrations: Migrations) -> None:
+        super().__init__(options, migrations)
+        self.place = self.path = options.path
+
+    def open(self, deadline: Deadline) -> Any:
+        import libsql
+
+        path = str(self.path)
+        make_folder(os.path.dirname(path))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _remove_log(path)
+            client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+                self._patiently(client, f"PRAGMA {pragma}")
+        except ConnectionFailedError:
+            raise
+        except (OSError, ValueError, libsql.Error) as error:
+            raise ConnectionFailedError(
+                f"{self.where} cannot be opened: it may be damaged, or not to be written"
+            ) from error
+        _logs[path] = _identify(path), _identify(path + "-wal")
+        return client
+
+    def close(self, client: Any) -> None:
+        client.close()
+
+    @contextmanager
+    def begin(self, client: Any, *, write: bool) -> Iterator[Any]:
+        if client.in_transaction:  # of a caller who was interrupted
+            client.rollback()
+        if write:
+            self._patiently(client, "BEGIN IMMEDIATE")
+        try:
+            yield client
+        except BaseException:
+            if client.in_transaction:
+                client.rollback()
+            raise
+        if client.in_transaction:
+            client.commit()
+
+    def _patiently(self, client: Any, sql: str) -> None:
+        """Do a statement that may have to wait for another process."""
+        end = time.monotonic() + self._options.lock_timeout
+        while True:
+            try:
+                client.execute(sql).fetchall()
+                return
+            except ValueError as error:
+                if "locked" not in str(error):
+                    raise
+                if time.monotonic() > end:
+                    raise ConnectionFailedError(f"{self.where} is busy: another process writes to it") from error
+            time.sleep(0.005)
+
+    def perform(self, on: Any, request: Any) -> Any:
+        kind = type(request)
+        if kind is Fetch:
+            return on.execute(request.sql, tuple(request.parameters)).fetchall()
+        if kind is Execute:
+            return on.execute(request.sql, tuple(request.parameters)).rowcount
+        if kind is ExecuteMany:
+            for parameters in request.parameters:
+                on.execute(request.sql, tuple(parameters))
+        elif kind is Transaction:
+            for sql, parameters in request.statements:
+                rows = on.execute(sql, tuple(parameters)).fetchall()
+            return rows
+        elif kind is Snapshot and not on.in_transaction:
+            on.execute("BEGIN")
+        return None
+
+
+_logs: dict[str, tuple[Any, Any]] = {}
+"""The file of each path, and its write-ahead log, as they were opened last."""
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove_log(path: str) -> None:
+    """Remove the write-ahead log of an earlier file that stands beside another one, such as a backup.
+
+    libSQL takes a log for that of the file beside it, and would write parts of the old file over the new one.
+    """
+    file, log = _logs.get(path, (None, None))
+    if file is not None and log is not None and _identify(path) != file and _identify(path + "-wal") == log:
+        for name in (path + "-wal", path + "-shm"):
+            with suppress(OSError):
+                os.remove(name)

@@ -1,0 +1,289 @@
+"""Turso against the conformance kit: a libSQL server, and a local file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from engines import json_request
+from lifecycles import Embedded, Networked
+
+from praisonai_persistence import ConversationMessage, ConversationSession
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SchemaError, StoreNotFoundError
+from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence_turso import (
+    AsyncTursoConversationStore,
+    TursoConversationStore,
+    TursoStateStore,
+)
+
+MODULE = "praisonai_persistence_turso"
+
+
+def _spec(kind: str, **options: object) -> StoreSpec:
+    name = f"Turso{kind.capitalize()}Store"
+    return StoreSpec(kind, sync=f"{MODULE}:{name}", async_=f"{MODULE}:Async{name}", options=options)
+
+
+class OnServer(Networked):
+    backend = "turso (server)"
+    kind: str
+
+    @pytest.fixture
+    def spec(self, turso) -> Iterator[StoreSpec]:
+        with turso.space() as options:
+            yield _spec(self.kind, **options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        return _spec(self.kind, url="turso://127.0.0.1:9?tls=false", timeout=2)
+
+    @pytest.fixture
+    def server(self, turso):
+        return turso
+
+
+class InFile(Embedded):
+    backend = "turso (file)"
+    kind: str
+
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        return _spec(self.kind, path=str(tmp_path / "folder" / "agent.db"))
+
+    @pytest.fixture
+    def unreachable_spec(self, tmp_path: Path) -> StoreSpec:
+        in_the_way = tmp_path / "file"
+        in_the_way.write_text("not a folder")
+        return _spec(self.kind, path=str(in_the_way / "agent.db"))
+
+
+class TestTursoConversation(OnServer, ConversationStoreSuite):
+    kind = "conversation"
+
+
+class TestTursoState(OnServer, StateStoreSuite):
+    kind = "state"
+
+
+class TestTursoFileConversation(InFile, ConversationStoreSuite):
+    kind = "conversation"
+
+
+class TestTursoFileState(InFile, StateStoreSuite):
+    kind = "state"
+
+
+# ------------------------------------------------------------------------------------------------ what the kit leaves
+
+
+@pytest.fixture
+def options(turso) -> Iterator[dict[str, str]]:
+    with turso.space() as options:
+        yield options
+
+
+def test_requests_of_a_call(options, monkeypatch):
+    """Those of the table in the README."""
+    sent = []
+    post = httpx.Client.post
+
+    def counting(client, *arguments, **named):
+        sent.append(arguments)
+        return post(client, *arguments, **named)
+
+    monkeypatch.setattr(httpx.Client, "post", counting)
+
+    def requests_of(call, *arguments, **named) -> int:
+        sent.clear()
+        call(*arguments, **named)
+        return len(sent)
+
+    messages = [ConversationMessage(id=str(number), role="user", content="text") for number in range(20)]
+    with TursoConversationStore(**options) as store:
+        store.connect()
+        assert requests_of(store.create_session, ConversationSession("s")) == 2
+        assert requests_of(store.add_message, "s", ConversationMessage(role="user", content="text")) == 1
+        assert requests_of(store.add_messages, "s", messages) == 4
+        assert requests_of(store.get_session, "s") == 1
+        assert requests_of(store.get_messages, "s", limit=50) == 1
+        assert requests_of(store.count_messages, "s") == 1
+        assert requests_of(store.update_session, ConversationSession("s", user_id="u")) == 3
+        assert requests_of(store.delete_messages, "s", ["0"]) == 5
+        assert requests_of(store.list_sessions) == 1
+    with TursoStateStore(**options) as state:
+        state.connect()
+        assert requests_of(state.set, "key", 1) == 1
+        assert requests_of(state.set, "key", 1, ttl=60) == 4
+        assert requests_of(state.incr, "key") == 3
+        assert requests_of(state.get, "key") == 1
+
+
+WRITES = (
+    lambda store: store.update_session(ConversationSession("s", user_id="u"), expected_version=1),
+    lambda store: store.upsert_session(ConversationSession("s", user_id="v")),
+    lambda store: store.add_messages("s", [ConversationMessage(id=x, role="user", content=x) for x in "abc"]),
+    lambda store: store.delete_messages("s", ["a"]),
+    lambda store: store.fork_session("s", None, "fork"),
+    lambda store: store.delete_session("fork"),
+)
+STATE_WRITES = (
+    lambda store: store.set("key", 1, ttl=100),
+    lambda store: store.incr("key"),
+    lambda store: store.compare_and_set("key", 2, 3),
+    lambda store: store.set_many({"a": 1, "b": 2}),
+    lambda store: store.delete_many(["a", "b"]),
+    lambda store: store.hset("hash", "field", 1),
+    lambda store: store.hdel("hash", "field"),
+)
+
+
+def test_nobody_waits_for_a_writer_between_its_requests(options, monkeypatch):
+    """So none that dies keeps the others waiting."""
+    post = httpx.Client.post
+    asked = []
+
+    def looking(client, *arguments, **named):
+        answer = post(client, *arguments, **named)
+        requests = [{"type": "execute", "stmt": {"sql": sql}} for sql in ("BEGIN IMMEDIATE", "ROLLBACK")]
+        began = time.monotonic()
+        found = json_request(options["url"], "POST /v3/pipeline", {}, {"requests": [*requests, {"type": "close"}]})
+        assert [result["type"] for result in found["results"]] == ["ok"] * 3
+        asked.append(time.monotonic() - began)
+        return answer
+
+    with TursoConversationStore(**options) as store, TursoStateStore(**options) as state:
+        store.create_session(ConversationSession("s"))
+        state.get("key")
+        monkeypatch.setattr(httpx.Client, "post", looking)
+        for write in WRITES:
+            write(store)
+        for write in STATE_WRITES:
+            write(state)
+    assert len(asked) > 25
+    assert max(asked) < 4, "the server gives the lock of a writer that went away to others after 5 seconds"
+
+
+def test_a_write_that_another_one_overtook_is_done_once_more(options, monkeypatch):
+    post = httpx.Client.post
+    left = [1, 2]  # writes of the other: after the first request of the one below, and after the second
+
+    def overtaken(client, *arguments, **named):
+        answer = post(client, *arguments, **named)
+        if left:
+            left.pop()
+            with monkeypatch.context() as plain:
+                plain.setattr(httpx.Client, "post", post)
+                other.incr("key")
+        return answer
+
+    with TursoStateStore(**options) as store, TursoStateStore(**options) as other:
+        store.set("key", 1)
+        other.get("key")
+        monkeypatch.setattr(httpx.Client, "post", overtaken)
+        assert store.incr("key") == 4
+        assert store.get("key") == 4
+
+
+def test_stores_that_were_idle_go_on(options):
+    """A server ends a stream after 10 seconds without a request."""
+
+    async def idle() -> list[int]:
+        async with AsyncTursoConversationStore(**options) as store:
+            with TursoConversationStore(**options) as other:
+                other.create_session(ConversationSession("s"))
+                await store.add_message("s", ConversationMessage(role="user", content="before"))
+                await asyncio.sleep(13)
+                await store.add_message("s", ConversationMessage(role="user", content="after"))
+                other.add_message("s", ConversationMessage(role="user", content="after"))
+                other.upsert_session(ConversationSession("s", user_id="u"))
+                return [message.seq for message in await store.get_messages("s")]
+
+    assert asyncio.run(idle()) == [1, 2, 3]
+
+
+def test_one_write_of_more_than_a_request_takes(options):
+    """It keeps the lock, so it is whole, and its requests stay small."""
+    messages = [ConversationMessage(id=str(n), role="user", content=str(n % 10) * 3_000) for n in range(2_500)]
+    with TursoConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        assert [message.seq for message in store.add_messages("s", messages)] == list(range(1, 2_501))
+        assert store.delete_messages("s", [message.id for message in messages[1_000:]]) == 1_500
+        assert store.count_messages("s") == 1_000
+
+
+def test_more_than_the_server_answers_at_once(options):
+    texts = [letter * 4_000_000 for letter in "abcd"]
+    messages = [ConversationMessage(id=text[0], role="user", content=text) for text in texts]
+    with TursoConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        for message in messages:
+            store.add_message("s", message)
+        assert [message.content == text for message, text in zip(store.get_messages("s"), texts, strict=True)] == [
+            True
+        ] * 4
+        store.fork_session("s", 3, "fork")
+
+    async def read() -> list[str]:
+        async with AsyncTursoConversationStore(**options) as store:
+            return [message.content for message in await store.get_messages("fork")]
+
+    assert asyncio.run(read()) == texts[:3]
+
+
+def test_a_transaction_that_somebody_left_open_ends(options):
+    """After 5 seconds, by the server."""
+    statement = {"type": "execute", "stmt": {"sql": "BEGIN IMMEDIATE"}}
+    with TursoStateStore(**options) as store:
+        store.set("key", 1)
+        json_request(options["url"], "POST /v3/pipeline", {}, {"requests": [statement]})
+        assert store.incr("key") == 2
+        assert store.get("key") == 2
+
+
+def test_a_token_that_is_wrong_or_missing(turso_locked):
+    token = turso_locked.url.partition("//:")[2].partition("@")[0]
+    with turso_locked.space() as options:
+        with TursoStateStore(**options) as store:
+            store.set("key", 1)
+            assert store.get("key") == 1
+        bare = options["url"].replace(f":{token}@", "")
+        for wrong in ({"url": bare}, {"url": bare, "auth_token": token[:-8] + "AAAAAAAA"}):
+            with TursoStateStore(**wrong) as store, pytest.raises(ConnectionFailedError, match="auth_token") as caught:
+                store.get("key")
+            assert token[:20] not in str(caught.value)
+
+
+def test_tables_that_may_not_be_made(options):
+    with TursoStateStore(**options, create_schema=False) as store, pytest.raises(SchemaError, match="create_schema"):
+        store.get("key")
+    store = TursoConversationStore(**options)
+    store.expect_existing()
+    with store, pytest.raises(StoreNotFoundError):
+        store.list_sessions()
+
+
+def test_forms_of_a_url():
+    assert TursoStateStore("http://127.0.0.1:9").backend == "turso"
+    with pytest.raises(ConfigurationError, match="tls"):
+        TursoStateStore("http://127.0.0.1:9", tls=True)
+    with pytest.raises(ConfigurationError, match="server"):
+        TursoStateStore("turso:///agent.db", auth_token="x")
+    with pytest.raises(ConfigurationError, match="replicas"):
+        TursoStateStore("turso:///agent.db", sync_url="http://127.0.0.1:9")
+
+
+def test_a_file_is_a_database_of_sqlite(tmp_path):
+    path = tmp_path / "agent.db"
+    with TursoConversationStore(path=path) as store:
+        store.create_session(ConversationSession("s"))
+        store.add_message("s", ConversationMessage(role="user", content="text"))
+    assert path.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT content FROM praison_messages").fetchall() == [("text",)]
+    connection.close()
