@@ -284,8 +284,58 @@ def turso(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
+def firestore(engines: Any, times: int) -> Iterator[Work]:
+    """The vendor's emulator of Firestore."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.firestore import Client  # type: ignore[import-untyped]
+
+    from praisonai_persistence import ConversationMessage, ConversationSession
+    from praisonai_persistence_firestore import FirestoreConversationStore, FirestoreStateStore
+
+    server = engines.engine("firestore")
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with (
+        server.space() as options,
+        FirestoreStateStore(**options) as store,
+        FirestoreConversationStore(**options) as conversations,
+    ):
+        client = Client("bench", AnonymousCredentials())  # type: ignore[no-untyped-call]
+        client._emulator_host = server.address
+        bare = client.collection("bare")
+        for key in ("key", *values):
+            bare.document(key).set({"text": json.dumps(VALUE)})
+        store.set_many(values)
+        conversations.create_session(ConversationSession("session"))
+        few = max(2, times // 20)
+
+        def read_many() -> list[Any]:
+            found = client.get_all([bare.document(key) for key in values])
+            return [json.loads(snapshot.get("text")) for snapshot in found]
+
+        yield {
+            "set": (
+                lambda: store.set("key", VALUE),
+                lambda: bare.document("key").set({"text": json.dumps(VALUE)}),
+                times,
+            ),
+            "get": (
+                lambda: store.get("key-1"),
+                lambda: json.loads(bare.document("key-1").get().get("text")),
+                times,
+            ),
+            f"get_many of {MANY}": (lambda: store.get_many(list(values)), read_many, few),
+            "add_message": (
+                lambda: conversations.add_message("session", ConversationMessage(content=json.dumps(VALUE))),
+                lambda: bare.document(uuid.uuid4().hex).create({"text": json.dumps(VALUE)}),
+                times // 3,
+            ),
+        }
+
+
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "dynamodb": dynamodb,
+    "firestore": firestore,
     "gcs": gcs,
     "mongodb": mongodb,
     "turso": turso,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._engine import Engine, json_request
+from ._engine import Engine
 from ._servers import Local
 
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
