@@ -51,9 +51,7 @@ class FirestoreOptions(Options):
         "the JSON file of a service account; by default the application default credentials are used",
         url=True,
     )
-    emulator_host = option(
-        None, "text", f"`host:port` of an emulator, as the variable `{_EMULATOR}` names it", url=True
-    )
+    emulator_host = option(None, "text", f"`host:port` of an emulator, as the variable `{_EMULATOR}` has it", url=True)
     client = option(None, "object", "a `google.cloud.firestore.Client` of yours; it stays open")
     connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered, retries included", url=True)

@@ -31,8 +31,8 @@ _MARK = "k."  # before every key, for ids like __x__ are the service's own
 class FirestoreEngine(DocumentEngine):
     """A document has three fields: ``text``; ``fields``, a map of the others; and ``expires``, for the service's TTL.
 
-    Its id is the key, with ``.`` for ``/``, which sorts in the same place. ``write`` is another text with each write, as
-    a write that changes nothing would leave the version as it is.
+    Its id is the key, with ``.`` for ``/``, which sorts in the same place. ``write`` is another text with each write,
+    because a write that changes nothing would leave the version as it is.
 
     Args:
         collection: of all documents.
