@@ -116,7 +116,7 @@ class FirestoreDriver(Driver):
 
     def open(self, deadline: Deadline) -> Any:
         from google.auth.credentials import AnonymousCredentials
-        from google.cloud.firestore import Client
+        from google.cloud.firestore import Client  # type: ignore[import-untyped]
 
         options = self._options
         self._silent = False

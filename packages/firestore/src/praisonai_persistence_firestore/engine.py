@@ -99,7 +99,7 @@ class FirestoreEngine(DocumentEngine):
         self, prefix: str, start_after: str, limit: int, fields: list[str] | None
     ) -> Steps[Sequence[tuple[str, Stored | None]]]:
         def query(client: Any) -> list[Any]:
-            from google.cloud.firestore import FieldFilter
+            from google.cloud.firestore import FieldFilter  # type: ignore[import-untyped]
 
             after = (">", start_after) if start_after >= prefix else (">=", prefix)
             wanted = client.collection(self._collection)
