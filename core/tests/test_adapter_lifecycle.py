@@ -235,12 +235,14 @@ def test_an_interrupted_call_over_the_bridge_is_waited_for_until_its_deadline(mo
             except asyncio.CancelledError:
                 continue
 
-    class Answer(bridge.concurrent.futures.Future):
-        def result(self, timeout=None):
+    class Interrupted(bridge.Latch):
+        def wait(self, timeout=None):
+            if timeout is not None:
+                return super().wait(timeout)
             begun.wait(10)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(bridge.concurrent.futures, "Future", Answer)
+    monkeypatch.setattr(bridge, "Latch", Interrupted)
 
     def call():
         with pytest.raises(KeyboardInterrupt):

@@ -404,6 +404,45 @@ def test_an_interrupt_calls_off_what_it_waits_for():
     assert (ended.returncode, ended.stdout.split("\n")) == (0, ["waiting", "called off", "interrupted", "goes on", ""])
 
 
+def test_another_call_at_every_place_of_a_call():
+    """As a signal handler makes one: also at the places of the standard library that the call comes through."""
+    done = python(
+        """
+        import faulthandler, sys
+        from praisonai_persistence.bridge import run_sync
+
+        async def work():
+            pass
+
+        faulthandler.dump_traceback_later(20, exit=True)
+        places = 0
+
+        def call_at(place):
+            seen = 0
+
+            def trace(frame, event, argument):
+                nonlocal seen
+                if seen == place:
+                    sys.settrace(None)
+                    run_sync(work)
+                seen += 1
+                return trace
+
+            sys.settrace(trace)
+            run_sync(work)
+            sys.settrace(None)
+            return seen > place
+
+        run_sync(work)
+        while call_at(places):
+            places += 1
+        print(places)
+        """
+    )
+    assert not done.stderr
+    assert int(done.stdout) > 20
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_an_interrupt_while_the_call_is_handed_over(monkeypatch, begun):
     loop = _bridge._running()

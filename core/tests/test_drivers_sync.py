@@ -799,6 +799,18 @@ def closes(client):
     return not client.open
 
 
+def test_a_runner_that_was_dropped_in_a_cycle_has_its_client_closed(toy):
+    """Python calls back no weak reference that is garbage together with what it refers to."""
+    closed = threading.Event()
+    toy.close = lambda client: closed.set()
+    around = [DriverRunner(toy)]
+    around[0].run(ask)
+    around.append(around)
+    del around
+    gc.collect()
+    assert closed.wait(LIMIT)
+
+
 @pytest.mark.parametrize("place", [None, "here"])
 def test_a_runner_that_was_dropped_has_its_client_closed(toy, place):
     toy.place = place
@@ -876,3 +888,43 @@ def test_the_end_of_a_process_closes_what_is_open():
     refused = "the toy is not opened any more: the process is about to end"
     assert ran.stdout.splitlines() == ["open", "close", "open", "works", "close", refused]
     assert ran.stderr == ""
+
+
+def test_what_is_raised_into_translate_from_outside_reaches_the_caller(toy):
+    limit = Limit()
+
+    def translate(error):
+        raise limit
+
+    def fail():
+        raise OSError("lost")
+
+    toy.translate = translate
+    runner = DriverRunner(toy)
+    with pytest.raises(Limit) as raised:
+        runner.run(ask, fail)
+    assert raised.value is limit
+    assert runner.run(ask) is None
+    assert len(toy.clients) == 2, "the state of the first one is not known"
+
+
+@pytest.mark.parametrize(("lost", "clients"), [("keep", 1), ("reopen", 2)])
+@pytest.mark.parametrize("place", ["a request", "begin()"])
+def test_a_client_that_has_lost_its_server_is_replaced_where_the_driver_says_so(toy, lost, clients, place):
+    toy.lost = lost
+    toy.translate = lambda error: ConnectionFailedError("gone") if isinstance(error, OSError) else None
+    begin = toy.begin
+
+    def fail(*_given, **_named):
+        raise OSError("lost")
+
+    runner = DriverRunner(toy)
+    runner.run(ask)
+    toy.begin = fail if place == "begin()" else begin
+    with pytest.raises(ConnectionFailedError):
+        runner.run(ask, fail)
+    toy.begin = begin
+    with pytest.raises(BackendError):  # another failure changes nothing
+        runner.run(ask, lambda: {}[0])
+    runner.run(ask)
+    assert len(toy.clients) == clients

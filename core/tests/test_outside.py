@@ -107,3 +107,17 @@ def test_what_code_of_another_package_raised_where_that_counts():
     error = caught(lambda: fail(ValueError()))
     assert outsider(error, (HERE,), located=True) is None
     assert outsider(error, ("redis",), located=True) is error
+
+
+def test_what_c_code_lost_and_python_made_a_system_error_of():
+    """As PyMongo's encoder does with an exception that is raised in what it calls."""
+    limit = Limit()
+
+    def lose():
+        try:
+            raise limit
+        except Limit as lost:
+            raise SystemError("a function returned a result with an exception set") from lost
+
+    assert outsider(caught(lose), (HERE,)) is limit
+    assert outsider(caught(lambda: fail(SystemError("of its own"))), (HERE,)) is None

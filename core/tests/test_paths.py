@@ -21,6 +21,8 @@ def test_text_bytes_and_paths_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert local_path(given) == str(tmp_path / "b.db")
     for given in ("~/b.db", Path("~/b.db")):
         assert local_path(given) == str(tmp_path / "home" / "b.db")
+    for given in ("./sqlite:a.db", "agent:1.db", ":memory"):
+        assert local_path(given) == str(tmp_path / given)
     assert local_path("~not-a-home") == str(tmp_path / "~not-a-home")
 
 
@@ -33,6 +35,9 @@ def test_text_bytes_and_paths_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("\ud800", "folder holds a character that"),
         (5, "folder must be a path: text or an os.PathLike, not int"),
         (None, "folder must be a path: text or an os.PathLike, not NoneType"),
+        ("sqlite:agent.db", "folder is the path of a file or folder, and begins as a URL does: leave sqlite: out"),
+        ("json://agent", "or write ./json: for a file"),
+        ("s3://s3cret@agent", "leave s3: out"),
         ("~nobody-has-this-name/a", "folder begins with '~nobody-has-this-name', and that home directory is not known"),
     ],
 )

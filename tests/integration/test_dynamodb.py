@@ -142,8 +142,8 @@ def test_a_busy_table_is_asked_again(dynamodb, options, refuse):
 
 
 def test_a_table_that_stays_busy_is_given_up_in_time(options, refuse):
-    with DynamoDBStateStore(**options, timeout=1) as store:
-        store.set("a", 1)
+    with DynamoDBStateStore(**options) as patient, DynamoDBStateStore(**options, timeout=1) as store:
+        patient.set("a", 1)
         refuse("ThrottlingException")
         for call in (
             lambda: store.get("a"),
@@ -156,7 +156,7 @@ def test_a_table_that_stays_busy_is_given_up_in_time(options, refuse):
                 call()
             assert time.monotonic() - begin < 2.5
         refuse("", 0)
-        assert store.get("a") == 1
+        assert patient.get("a") == 1
 
 
 def test_what_a_batch_did_not_answer_is_asked_again(dynamodb, options):

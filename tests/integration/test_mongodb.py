@@ -51,7 +51,7 @@ class _Server(Networked):
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
-        return StoreSpec(self.kind, **self.stores, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 2})
+        return StoreSpec(self.kind, **self.stores, options={"url": "mongodb://127.0.0.1:9", "connect_timeout": 1})
 
     @pytest.fixture
     def server(self, _engine):

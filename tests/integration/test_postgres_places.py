@@ -245,7 +245,7 @@ def test_knowledge_in_sql_ascii(database):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "MULE_INTERNAL"])
 def test_encodings_that_lack_characters_are_refused_with_the_way_out(database, encoding):
     url, way = database(encoding), f"{encoding}.*ENCODING 'UTF8' TEMPLATE template0"
     for kind in (PostgresConversationStore, PostgresStateStore, PgvectorKnowledgeStore):
@@ -259,6 +259,11 @@ def test_encodings_that_lack_characters_are_refused_with_the_way_out(database, e
 
         with pytest.raises(SchemaError, match=way):
             asyncio.run(main())
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP"])  # from MULE_INTERNAL no pool of one's own can be made
+def test_they_are_refused_behind_a_pool_that_is_handed_in(database, encoding):
+    url, way = database(encoding), f"{encoding}.*ENCODING 'UTF8' TEMPLATE template0"
     with (
         psycopg_pool.ConnectionPool(url, min_size=1, max_size=1) as pool,
         PostgresStateStore(pool=pool) as store,

@@ -32,6 +32,7 @@ __all__ = [
     "check_time",
     "check_ttl",
     "is_seconds",
+    "nearest",
     "next_updated_at",
     "plain",
 ]
@@ -49,6 +50,13 @@ SECONDS = "a number of seconds above 0, at most 10**9"
 def is_seconds(value: Any) -> bool:
     """Whether a value can be the limit of a time: more cannot be waited for on every system."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 10**9
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that was probably meant, if there is one like it."""
+    from difflib import get_close_matches  # for who has made a mistake: it takes long to import
+
+    return next(iter(get_close_matches(name, list(names), 1)), None)
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})

@@ -33,8 +33,4 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
         from praisonai_persistence import _custom_methods
 
         steps = getattr(_custom_methods, f"{kind}_{name}")(function)
-        around: Any = _custom_methods.driven(steps, asynchronous=asynchronous)
-        for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
-            setattr(around, attribute, getattr(function, attribute))
-        around.__wrapped__ = function
-        setattr(cls, name, around)
+        setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=function))

@@ -31,13 +31,17 @@ __all__ = [
 ]
 
 
-def driven(method: Callable[..., Steps[Any]], *, asynchronous: bool) -> Callable[..., Any]:
+def driven(
+    method: Callable[..., Steps[Any]], *, asynchronous: bool, around: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Return a method that does what a generator method says.
 
     Args:
         method: yields results of the store's methods, and is sent each one back: as it is, or awaited.
         asynchronous: whether the results, and so the method itself, are to be awaited.
+        around: the method whose place it takes, and whose name and documentation it gets; None: those of ``method``.
     """
+    shown = around or method
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return run(method(self, *args, **kwargs), _same)
@@ -47,8 +51,8 @@ def driven(method: Callable[..., Steps[Any]], *, asynchronous: bool) -> Callable
 
     made: Any = acall if asynchronous else call
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(made, attribute, getattr(method, attribute))
-    made.__wrapped__ = method
+        setattr(made, attribute, getattr(shown, attribute))
+    made.__wrapped__ = shown
     return made  # type: ignore[no-any-return]
 
 

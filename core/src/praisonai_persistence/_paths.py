@@ -21,8 +21,8 @@ def local_path(value: Any, option: str = "path") -> str:
         option: what the caller calls it; stands in the errors.
 
     Raises:
-        ConfigurationError: it is no path, is empty, holds NUL or a character that no file name has, begins with ``~/``
-            where no home directory is known, or is relative where the current directory is gone.
+        ConfigurationError: it is no path, is a URL, is empty, holds NUL or a character that no file name has, begins
+            with ``~/`` where no home directory is known, or is relative where the current directory is gone.
     """
     place = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(place, bytes):
@@ -37,6 +37,12 @@ def local_path(value: Any, option: str = "path") -> str:
         os.fsencode(place)
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{option} holds a character that this system's file names cannot have") from error
+    scheme, colon, rest = place.partition(":")
+    if colon and (rest.startswith("//") or _is_scheme(scheme)):
+        raise ConfigurationError(
+            f"{option} is the path of a file or folder, and begins as a URL does: leave {scheme}: out, give url= "
+            f"instead, or write ./{scheme}: for a file of that name"
+        )
     if place[0] == "~":
         found = os.path.expanduser(place)
         if found == place and os.path.dirname(place):  # a name that only begins with ~ is a name
@@ -51,6 +57,12 @@ def local_path(value: Any, option: str = "path") -> str:
         raise ConfigurationError(
             f"{option} is relative, and there is no current directory any more: give an absolute path"
         ) from error
+
+
+def _is_scheme(name: str) -> bool:
+    from praisonai_persistence._known import KNOWN
+
+    return name == "file" or any(name in known for known in KNOWN.values())
 
 
 def make_private(folder: str) -> None:

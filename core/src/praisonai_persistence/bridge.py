@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from praisonai_persistence._closing import AsyncClosing
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._latch import Latch
 from praisonai_persistence._loops import drain
 from praisonai_persistence._store import AsyncStore, BaseStore, SyncStore
 from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
@@ -112,55 +112,69 @@ class _Loop:
             # An interrupt may come as soon as the call is handed over, before this line has ended.
             # A context of its own: what the call sets in it stays there, as in any task.
             loop.call_soon_threadsafe(call.begin, context=contextvars.copy_context())
-            return cast("T", call.answer.result())
-        except BaseException as error:
-            if call.answer.done() and call.answer.exception() is error:
-                raise
+            return cast("T", call.answer())
+        except BaseException:
             # An interrupted wait: KeyboardInterrupt, or a signal handler that raises. What was begun is called off and
             # waited for: afterwards it is done or not done, unless it does not end in the time that there is for that.
-            loop.call_soon_threadsafe(call.cancel)
-            concurrent.futures.wait([call.answer], GRACE)
+            if not call.ended.is_set():
+                loop.call_soon_threadsafe(call.cancel)
+                call.ended.wait(GRACE)
             raise
 
 
 class _Call:
-    """One call on its way over the bridge; ``answer`` is what the caller waits for."""
+    """One call on its way over the bridge."""
 
-    __slots__ = ("_args", "_function", "_kwargs", "_loop", "_task", "answer")
+    __slots__ = ("_args", "_error", "_function", "_kwargs", "_loop", "_result", "_task", "ended")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, function: Callable[..., Awaitable[Any]], args: Any, kwargs: Any
     ) -> None:
-        self.answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.ended = Latch()
+        self._error: BaseException | None = None
+        self._result: Any = None
         self._loop = loop
         self._function = function
         self._args = args
         self._kwargs = kwargs
         self._task: asyncio.Task[None] | None = None
 
+    def answer(self) -> Any:
+        """Wait for the end; return the result or raise the error."""
+        self.ended.wait()
+        try:
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._error = None  # its traceback holds the frame that holds this
+        return self._result
+
     def begin(self) -> None:
         """Start it; on the loop."""
         self._task = self._loop.create_task(self._run())
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._after)
 
     def cancel(self) -> None:
         """Call it off; on the loop, after ``begin`` or instead of it."""
         if self._task is None:
-            self.answer.set_exception(asyncio.CancelledError())
+            self._called_off()
         else:
             self._task.cancel()
 
     async def _run(self) -> None:
         try:
-            result = await self._function(*self._args, **self._kwargs)
+            self._result = await self._function(*self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001  it is the caller's; SystemExit would end the loop for all
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(result)
+            self._error = error
+        self.ended.set()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not self.answer.done():  # called off before its first step
-            self.answer.set_exception(asyncio.CancelledError())
+    def _after(self, task: asyncio.Task[None]) -> None:
+        if not self.ended.is_set():  # called off before its first step
+            self._called_off()
+
+    def _called_off(self) -> None:
+        self._error = asyncio.CancelledError()
+        self.ended.set()
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -361,8 +361,7 @@ class StoreRegistry(PraisonAINames):
         raise UnknownBackendError(self._unknown(name))
 
     def _unknown(self, name: str) -> str:
-        import difflib  # here, because it costs more than listing all backends
-
+        from praisonai_persistence._checks import nearest
         from praisonai_persistence._known import KNOWN
 
         available = self.list_registered()
@@ -374,8 +373,8 @@ class StoreRegistry(PraisonAINames):
                 f"{text}; {plain!r} is provided by {' and '.join(e.distribution or 'the program' for e in providers)}"
             )
         names = sorted({*available, *self.list_aliases(), *KNOWN.get(self.kind, {})})
-        near = difflib.get_close_matches(plain.lower(), names, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = nearest(plain.lower(), names)
+        hint = f" Did you mean {near!r}?" if near else ""
         return f"{text}.{hint} Installed: {', '.join(available) or 'none'}"
 
 
@@ -402,8 +401,9 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
     """Refuse options that the factory does not take; where its signature cannot be read, it decides itself."""
     if _surely_takes(factory, options):
         return
-    import difflib
     import inspect
+
+    from praisonai_persistence._checks import nearest
 
     try:
         signature = inspect.signature(factory)
@@ -413,14 +413,10 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
         signature.bind(**options)
     except TypeError as error:
         named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-        takes = ", ".join(name for name, parameter in signature.parameters.items() if parameter.kind in named)
-        near = [
-            f"; did you mean {match!r}?"
-            for name in options
-            if name not in signature.parameters
-            for match in difflib.get_close_matches(name, takes.split(", "), 1)
-        ]
-        raise ConfigurationError(f"{what}: {error}{''.join(near[:1])}; it takes: {takes or 'no options'}") from None
+        takes = [name for name, parameter in signature.parameters.items() if parameter.kind in named]
+        near = next(filter(None, (nearest(name, takes) for name in options if name not in takes)), None)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ConfigurationError(f"{what}: {error}; it takes: {', '.join(takes) or 'no options'}{hint}") from None
 
 
 def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:

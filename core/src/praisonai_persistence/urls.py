@@ -279,9 +279,9 @@ def check_parameters(
         if meant is not None and name in meant:
             hint = meant[name]
         else:
-            from difflib import get_close_matches
+            from praisonai_persistence._checks import nearest
 
-            near = get_close_matches(name.lower(), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else ""
+            near = nearest(name.lower(), names)
+            hint = f"did you mean {near!r}?" if near else ""
         told = f"a URL of {title} takes {', '.join(names) or 'no parameters'}, not {name!r}"
         raise ConfigurationError(f"{told}; {hint}" if hint else told)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "unpack"]
 
 DISTANCES = ("cosine", "dot", "euclidean")
-_REAL = frozenset({float, int, bool})
 
 
 def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: str = "embedding") -> array[float]:
@@ -46,7 +45,7 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
     if not packed:
         raise DimensionError(f"{what} is empty")
-    if not set(map(type, numbers)) <= _REAL and any(map(_is_complex, numbers)):
+    if not _are_plain(numbers) and any(map(_is_complex, set(map(type, numbers)))):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers, not of complex ones")
     if not math.isfinite(sum(packed)):  # finite 32-bit floats cannot overflow a double's sum
         raise InvalidValueError(f"{what} holds NaN, an infinity, or a number beyond 32-bit floats")
@@ -55,11 +54,19 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
     return packed
 
 
-def _is_complex(number: Any) -> bool:
-    """Whether it is a complex number of numpy, which a conversion makes real with no more than a warning."""
+def _are_plain(numbers: list[Any]) -> bool:
+    """Whether all are Python's own numbers, floats among them: to add them up is the fastest way to know."""
+    try:
+        return type(sum(numbers)) is float
+    except TypeError:  # as of Decimals and floats
+        return False
+
+
+def _is_complex(kind: type[Any]) -> bool:
+    """Whether its numbers are complex, which a conversion makes real with no more than a warning of numpy's."""
     from numbers import Complex, Real
 
-    return isinstance(number, Complex) and not isinstance(number, Real)
+    return issubclass(kind, Complex) and not issubclass(kind, Real)
 
 
 def _listed(embedding: Any, what: str) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import os
+import shutil
 import signal
 import time
 import urllib.request
@@ -42,6 +44,8 @@ class Engine(ABC):
     programs: ClassVar[tuple[str, ...]] = ()
     """Where the server program may be; wildcards, the last match counts."""
     system_user: ClassVar[str] = "nobody"
+    in_memory: ClassVar[bool] = False
+    """Whether a local server has its folder in memory, where there is room: for those that sync each write."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     container_environment: ClassVar[dict[str, str]] = {}
     container_command: ClassVar[list[str]] = []
@@ -65,7 +69,9 @@ class Engine(ABC):
     @classmethod
     def place(cls) -> str | None:
         """Where a local server has its folder; None: where temporary files are."""
-        return None
+        memory = "/dev/shm"
+        roomy = cls.in_memory and os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31
+        return memory if roomy else None
 
     @classmethod
     def initialise(cls, local: Local) -> None:

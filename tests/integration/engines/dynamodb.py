@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -25,16 +24,12 @@ class DynamoDB(Engine):
     name = "dynamodb"
     programs = (str(Path(__file__).parents[1] / "dynamodb_server.py"),)
     question = "ListTables"
+    in_memory = True
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
         os.environ.update(_LOGIN)  # the SDK finds its credentials itself
         return f"http://{host}:{port}"
-
-    @classmethod
-    def place(cls) -> str | None:
-        memory = "/dev/shm"
-        return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31 else None
 
     @classmethod
     def program(cls, name: str | None = None) -> str | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
-import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -22,15 +20,11 @@ class GCS(Engine):
     name = "gcs"
     programs = (str(Path(__file__).parents[1] / "gcs_server.py"),)
     question = "GET /storage/v1/b"
+    in_memory = True  # an object is a file that is synced
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
         return f"http://{host}:{port}"
-
-    @classmethod
-    def place(cls) -> str | None:
-        memory = "/dev/shm"  # an object is a file that is synced
-        return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31 else None
 
     @classmethod
     def program(cls, name: str | None = None) -> str | None:

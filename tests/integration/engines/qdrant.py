@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,16 +24,11 @@ class Qdrant(CollectionsEngine):
     container_environment: ClassVar[dict[str, str]] = {"QDRANT__SERVICE__API_KEY": PASSWORD}
     collections = "/collections"
     question = "GET /collections"
+    in_memory = True  # a collection is some twenty synced files, of 4 ms each, and the suite makes some thousand
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
         return f"qdrant://:{PASSWORD}@{host}:{port}"
-
-    @classmethod
-    def place(cls) -> str | None:
-        # A collection is some twenty synced files, and the suite makes some thousand: in memory that takes 4 ms each.
-        memory = "/dev/shm"
-        return memory if os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31 else None
 
     @classmethod
     def program(cls, name: str | None = None) -> str | None:

@@ -14,6 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
+from praisonai_persistence._checks import nearest
 from praisonai_persistence._custom_methods import driven
 from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, Backend, backend_of
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
@@ -114,13 +115,11 @@ def _bound(row: Backend, args: tuple[Any, ...], kwargs: Mapping[str, Any], optio
         if name in given:
             raise TypeError(f"{row.store}() got {name!r} by position and by name")
         if name not in options and name not in names:
-            from difflib import get_close_matches
-
             known = [*names, *(option for option in options if option not in names)]
-            near = get_close_matches(name, known, 1)
+            near = nearest(name, known)
             raise TypeError(
                 f"{row.store}() has no argument {name!r}; "
-                + (f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}")
+                + (f"did you mean {near!r}?" if near else f"it takes {', '.join(known)}")
             )
         given[name] = value
     return {name: value for name, value in given.items() if value is not None}

@@ -84,6 +84,9 @@ class Driver(Single):
     interrupts: Literal["reopen", "keep"] = "reopen"
     """What happens to the client when an exception from outside interrupts an operation: it is replaced (``reopen``),
     or kept, because the data are in its memory (``keep``)."""
+    lost: Literal["keep", "reopen"] = "keep"
+    """What happens to a sync client when a call fails with ``ConnectionFailedError``: it is kept, because it connects
+    again by itself, or replaced (``reopen``), because it would go on with a connection that is dead."""
     turns: Literal["none", "writes", "all"] = "none"
     """Which operations of the stores that share a client run one after the other."""
     lock_file: str | None = None
@@ -264,8 +267,10 @@ def ours(driver: Driver, error: Exception, hook: str = "") -> PersistenceError:
         return error
     try:
         translated = driver.translate(error)
-    except Exception:  # noqa: BLE001 - a hook that fails must not hide what happened
-        translated = None
+    except Exception as failure:
+        if from_outside(driver, failure):
+            raise
+        translated = None  # a hook that fails must not hide what happened
     if isinstance(translated, PersistenceError):
         return translated
     where = f"{hook} of {type(driver).__name__}, " if hook else ""

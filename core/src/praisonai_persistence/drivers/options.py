@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence._checks import SECONDS, is_seconds
+from praisonai_persistence._checks import SECONDS, is_seconds, nearest
 from praisonai_persistence._closing import Single
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
@@ -209,10 +209,8 @@ class Options(Single):
 
     @classmethod
     def _unknown(cls, name: str) -> TypeError:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, ["url", *cls.names()], 1)
-        meant = f"; did you mean {near[0]!r}?" if near else f": {', '.join(cls.names())}"
+        near = nearest(name, ["url", *cls.names()])
+        meant = f"; did you mean {near!r}?" if near else f": {', '.join(cls.names())}"
         return TypeError(f"{cls.title} has no option {name!r}{meant}")
 
     # ------------------------------------------------------------------------------------------------------------ place

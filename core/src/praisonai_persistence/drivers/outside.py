@@ -52,7 +52,9 @@ def outsider(error: BaseException, packages: Collection[str], *, located: bool =
         if located and frames and not _is_inside(frames[-1], packages):
             return found
         expired = isinstance(found, asyncio.TimeoutError)
-        found, hidden = found.__cause__ or found.__context__, True
+        # C code that does not look whether what it called has failed: Python puts a SystemError in the failure's place.
+        lost = isinstance(found, SystemError) and found.__cause__ is not None
+        found, hidden = found.__cause__ or found.__context__, hidden or not lost
     return None
 
 

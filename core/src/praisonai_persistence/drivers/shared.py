@@ -166,12 +166,15 @@ class Slot:
     def join(self, runner: object) -> None:
         """Make a runner a user of the client, until it leaves or is dropped."""
         ident = id(runner)
+        _slots_with_users.add(self)
         if ident not in self._users:
             self._users[ident] = weakref.ref(runner, lambda _: self._dropped(ident))
 
     def _dropped(self, ident: int) -> None:
         """Have the client closed without waiting: the garbage collector calls this, in the middle of anything."""
         self._users.pop(ident, None)
+        if not self._users:
+            _slots_with_users.discard(self)
         lock: Any = self.lock
         if self.busy():
             return  # this thread opens or closes it
@@ -286,6 +289,8 @@ class Slot:
             for each in (*self._retired, *([] if held is None else [held])):
                 each.wait(runner)
             self._users.pop(id(runner), None)
+            if not self._users:
+                _slots_with_users.discard(self)
             if not self.in_use():
                 if held is not None:
                     self._end(driver, held)
@@ -359,6 +364,9 @@ def _end_all() -> None:
 
 
 _slots_in_use: weakref.WeakSet[Slot] = weakref.WeakSet()
+_slots_with_users: set[Slot] = set()
+"""Kept until their runners have left, or were dropped. A slot that became garbage together with its runner, as part of
+one cycle, would not be told: Python does not call back what is garbage itself, and the client would not be closed."""
 atexit.register(_end_all)
 _slots: dict[tuple[type, Hashable], Slot] = {}
 _finding = threading.RLock()

@@ -167,8 +167,8 @@ class DriverRunner(Runner):
                         raise ours(driver, error) from error  # type: ignore[arg-type]
 
                 return run(operation(*args, **kwargs), ask)
-        except PersistenceError:
-            self._look_at(held)
+        except PersistenceError as error:
+            self._look_at(held, error)
             raise
         except Outside:
             held.broken = self._reopens
@@ -178,13 +178,16 @@ class DriverRunner(Runner):
             if raised is not None:
                 held.broken = self._reopens
                 raise Outside(raised) from None
-            self._look_at(held)
-            raise ours(driver, error, hook) from error  # type: ignore[arg-type]
+            failure = ours(driver, error, hook)  # type: ignore[arg-type]
+            self._look_at(held, failure)
+            raise failure from error
 
-    def _look_at(self, held: Held) -> None:
+    def _look_at(self, held: Held, failure: PersistenceError) -> None:
         """See whether the client can go on after a failure."""
+        driver = self._driver
         try:
-            held.broken = held.broken or self._driver.spoiled(held.client)
+            lost = driver.lost == "reopen" and isinstance(failure, ConnectionFailedError)
+            held.broken = held.broken or lost or driver.spoiled(held.client)
         except Exception as failed:
             if from_outside(self._driver, failed):
                 raise

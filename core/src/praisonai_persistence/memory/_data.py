@@ -25,7 +25,8 @@ class Data:
 
     A call in the middle of a change of the same thread (from a ``__del__``, say) has the lock, too. So a change is made
     ready aside, beginning with a new object as ``turn``; if ``turn`` is still that object then, the change is put in by
-    one step, between which and the comparison nothing can come; if not, it starts again.
+    one step, else it starts again. The comparison and the step stand in one line, with no call of Python code and none
+    of C code in between, so that nothing comes between them: no signal, no collector, no trace function.
     """
 
     def __init__(self) -> None:

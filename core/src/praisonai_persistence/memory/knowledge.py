@@ -95,8 +95,8 @@ class MemoryKnowledgeSteps(KnowledgeSteps):
                     if not replace and row.id in target.rows:
                         raise DocumentExistsError(f"document {row.id!r} exists already; nothing was written")
                 stored, new = target.rows, {row.id: row for row in rows}
-                if data.turn is turn:
-                    stored |= new
+                mine = data.turn is turn and stored.update(new) is None
+                if mine:
                     return
         raise overtaken()
 
@@ -147,8 +147,8 @@ class MemoryKnowledgeSteps(KnowledgeSteps):
                 named = list(rows) if ids is None else [item for item in ids if item in rows]
                 gone = {item for item in named if selected(rows[item], filters)}
                 left = {item: row for item, row in list(rows.items()) if item not in gone} if gone else rows
-                if data.turn is turn:
-                    target.rows = left
+                mine, target.rows = (True, left) if data.turn is turn else (False, target.rows)
+                if mine:
                     return done(len(gone))
         raise overtaken()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -38,10 +39,9 @@ _GONE = Entry("", -inf)
 class Entries(dict[str, Entry]):
     def live(self, key: str, now: float) -> Entry | None:
         """Return the entry unless it has ended; one that has is removed."""
-        # No call in here, so that nothing comes between looking and removing.
-        entry = self[key] if key in self else None  # noqa: SIM401
+        entry = self.get(key)
         if entry is not None and entry.ends is not None and entry.ends <= now:
-            del self[key]
+            self.pop(key, None) if self.get(key) is entry else None  # in one line: see Data
             return None
         return entry
 
@@ -86,8 +86,8 @@ class MemoryStateSteps(StateSteps):
             for _ in ATTEMPTS:
                 data.turn = turn = object()
                 result, changed = work()
-                if data.turn is turn:
-                    entries |= changed
+                mine = data.turn is turn and entries.update(changed) is None
+                if mine:
                     return result
         raise overtaken()
 
@@ -98,9 +98,9 @@ class MemoryStateSteps(StateSteps):
             for _ in ATTEMPTS:
                 data.turn = turn = object()
                 entries.text(key, now)
-                entry = Entry(text, _ends(ttl, now))
-                if data.turn is turn:
-                    entries[key] = entry
+                changed = {key: Entry(text, _ends(ttl, now))}
+                mine = data.turn is turn and entries.update(changed) is None
+                if mine:
                     return done(None)
         raise overtaken()
 
@@ -160,12 +160,13 @@ class MemoryStateSteps(StateSteps):
             for _ in ATTEMPTS:
                 data.turn = turn = object()
                 fields = entries.fields(key, now)
-                new = Entry({field: text}) if fields is None else None
-                if data.turn is turn:
-                    if fields is not None:
-                        fields[field] = text
-                    elif new is not None:
-                        entries[key] = new
+                put_in = (
+                    partial(entries.update, {key: Entry({field: text})})
+                    if fields is None
+                    else partial(fields.update, {field: text})
+                )
+                mine = data.turn is turn and put_in() is None
+                if mine:
                     return done(None)
         raise overtaken()
 
@@ -187,19 +188,16 @@ class MemoryStateSteps(StateSteps):
                     return done(0)
                 # One field is taken out in place, several by a copy without them: either is one step.
                 one = next(iter(gone)) if len(gone) == 1 else None
-                left = (
-                    stored
-                    if one is not None
-                    else {name: text for name, text in list(stored.items()) if name not in gone}
-                )
-                empty = len(stored) == len(gone)
-                if data.turn is turn:
-                    if empty:
-                        del entries[key]
-                    elif one is not None:
-                        del left[one]
-                    else:
-                        entries[key].value = left
+                take_out: Callable[[], Any]
+                if len(stored) == len(gone):
+                    take_out = partial(entries.pop, key, None)
+                elif one is not None:
+                    take_out = partial(stored.pop, one, None)
+                else:
+                    left = {name: text for name, text in list(stored.items()) if name not in gone}
+                    take_out = partial(setattr, entries.get(key), "value", left)
+                mine = data.turn is turn and (take_out(), True)[1]
+                if mine:
                     return done(len(gone))
         raise overtaken()
 
@@ -230,8 +228,8 @@ class MemoryStateSteps(StateSteps):
             if type(number) is not int:
                 raise WrongTypeError(f"key {key!r} holds a value that is no integer")
             number += by
-            ends = None if text is None else self._entries[key].ends
-            return number, {key: Entry(dumps(number), ends)}
+            entry = None if text is None else self._entries.get(key)
+            return number, {key: Entry(dumps(number), None if entry is None else entry.ends)}
 
         return done(self._change(work))
 
@@ -261,8 +259,8 @@ class MemoryStateSteps(StateSteps):
             for _ in ATTEMPTS:
                 data.turn = turn = object()
                 live = sum(1 for key in list(entries) if entries.live(key, now))
-                if data.turn is turn:
-                    entries.clear()
+                mine = data.turn is turn and (entries.clear(), True)[1]  # type: ignore[func-returns-value]
+                if mine:
                     return done(live)
         raise overtaken()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
 from praisonai_persistence._forks import renew_in_child
+from praisonai_persistence._latch import Latch
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class MirrorWriter:
 
     def _renew(self) -> None:
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
+        self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, session_id: str, messages: Sequence[Message]) -> None:
@@ -115,7 +117,8 @@ class MirrorWriter:
             return
         with self._starting:
             if self._thread is None:
-                self._thread = _started(self._queue, self._mirror)
+                # A signal handler that comes in between starts one, too: they take turns.
+                self._thread = _started(self._queue, self._turn, self._mirror)
                 weakref.finalize(self, self._queue.put, None).atexit = False
         self._queue.put((session_id, _records(session_id, messages)))
 
@@ -131,7 +134,7 @@ class MirrorWriter:
         thread = self._thread
         if thread is None:
             return True
-        done = threading.Event()
+        done = Latch()
         self._queue.put(done)
         end = None if timeout is None else time.monotonic() + timeout
         while thread.is_alive():  # it ends when this is closed
@@ -159,18 +162,23 @@ def _records(session_id: str, messages: Sequence[Message]) -> list[dict[str, Any
     return records
 
 
-def _started(queue: SimpleQueue[Any], mirror: Any) -> threading.Thread:
-    thread = threading.Thread(target=_work, args=(queue, mirror), name="praisonai-session-mirror", daemon=True)
+def _started(queue: SimpleQueue[Any], turn: threading.Lock, mirror: Any) -> threading.Thread:
+    thread = threading.Thread(target=_work, args=(queue, turn, mirror), name="praisonai-session-mirror", daemon=True)
     thread.start()
     return thread
 
 
-def _work(queue: SimpleQueue[Any], mirror: Any) -> None:
-    while (item := queue.get()) is not None:
-        if isinstance(item, threading.Event):
-            item.set()
-        else:
-            _append(mirror, *item)
+def _work(queue: SimpleQueue[Any], turn: threading.Lock, mirror: Any) -> None:
+    while True:
+        with turn:
+            item = queue.get()
+            if item is None:
+                queue.put(None)  # for another thread on this queue
+                return
+            if isinstance(item, Latch):
+                item.set()
+            else:
+                _append(mirror, *item)
 
 
 def _append(mirror: Any, session_id: str, records: list[dict[str, Any]]) -> None:

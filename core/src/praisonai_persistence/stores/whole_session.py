@@ -97,8 +97,9 @@ class WholeSession:
             old, last_seq, messages, count, by_id = head
             stored = _updated(old, row, expected_version, now)
             new = stored, last_seq, messages, count, by_id
-            if self._head is head:  # no other call comes between this and the assignment
-                self._head = new
+            # In one line, so that no other call comes in between, not even of a trace function.
+            mine, self._head = (True, new) if self._head is head else (False, self._head)
+            if mine:
                 return stored
         raise overtaken()
 
@@ -124,8 +125,8 @@ class WholeSession:
             session = session._replace(updated_at=next_updated_at(session.updated_at, now))
             new = session, last_seq, messages, count + len(added), by_id
             messages.extend(added.values())
-            if self._head is head:
-                self._head = new
+            mine, self._head = (True, new) if self._head is head else (False, self._head)
+            if mine:
                 by_id.update(added)
                 return stored
         raise overtaken()
@@ -148,8 +149,8 @@ class WholeSession:
             left = [row for row in messages[:count] if row.id not in gone]
             session = session._replace(updated_at=next_updated_at(session.updated_at, now))
             new = session, last_seq, left, len(left), {row.id: row for row in left}
-            if self._head is head:
-                self._head = new
+            mine, self._head = (True, new) if self._head is head else (False, self._head)
+            if mine:
                 return len(gone)
         raise overtaken()
 
@@ -171,8 +172,8 @@ class WholeSession:
                     by_id[message.id] = message._replace(seq=last_seq)
             left = list(by_id.values())
             new = stored, last_seq, left, len(left), by_id
-            if self._head is head:
-                self._head = new
+            mine, self._head = (True, new) if self._head is head else (False, self._head)
+            if mine:
                 return stored
         raise overtaken()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
 import weakref
@@ -22,7 +21,6 @@ from praisonai_persistence.stores.vector_errors import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
@@ -129,6 +127,7 @@ class CassandraDriver(Driver):
 
     imports = ("cassandra.cluster", "cassandra.auth", "cassandra.policies")
     packages = ("cassandra",)
+    lost = "reopen"  # the client itself waits longer and longer before it tries a node again that was away
 
     def __init__(self, options: CassandraOptions, prefix: str) -> None:
         self._options = options
@@ -136,7 +135,6 @@ class CassandraDriver(Driver):
         self.where = options.where
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._prepared: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
-        self._silent = False
 
     def open(self, deadline: Deadline) -> Any:
         from cassandra import ConsistencyLevel, auth, policies
@@ -175,7 +173,7 @@ class CassandraDriver(Driver):
             raise
         session.use_client_timestamp = False
         session._default_timeout = options.timeout  # of prepare(), to which the profile says nothing
-        self._silent = False
+        self._prepared[session] = {}
         return session
 
     def close(self, client: Any) -> None:
@@ -186,16 +184,11 @@ class CassandraDriver(Driver):
         cluster = getattr(client, "cluster", client)
         threading.Thread(target=cluster.shutdown, name="praisonai-persistence-cassandra", daemon=True).start()
 
-    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
-        # Python may run a __del__ on any thread. On one of the client's own it would wait for what only that one does.
+    def is_own_thread(self) -> bool:
+        # On one of these, a call would wait for what only this thread does.
         thread = threading.current_thread()
         own = thread.name in _LOOPS or type(thread).__module__.startswith("cassandra")
-        if own or thread in client.cluster.executor._threads:
-            raise UnsupportedOperationError(
-                f"{self.where}: a call was made on a thread of Cassandra's client (from a __del__, a weak reference's "
-                f"callback, or a callback of the client), which would wait for itself; make it from another thread"
-            )
-        return contextlib.nullcontext(client)
+        return own or any(thread in session.cluster.executor._threads for session in list(self._prepared))
 
     def probe(self) -> Steps[None]:
         name, prefix = self._options.keyspace, f"{self._prefix}."
@@ -262,7 +255,7 @@ class CassandraDriver(Driver):
         return found
 
     def _statement(self, on: Any, cql: str) -> Any:
-        prepared = self._prepared.setdefault(on, {})
+        prepared = self._prepared[on]
         if cql not in prepared:
             if len(prepared) >= _REMEMBERED:
                 prepared.clear()
@@ -271,16 +264,7 @@ class CassandraDriver(Driver):
 
     # ---------------------------------------------------------------------------------------------------------- errors
 
-    def spoiled(self, client: Any) -> bool:
-        # The client itself waits longer and longer before it tries a node again that was away.
-        return self._silent
-
-    def translate(self, error: Exception) -> PersistenceError | None:
-        found = self._meaning(error)
-        self._silent = self._silent or isinstance(found, ConnectionFailedError)
-        return found
-
-    def _meaning(self, error: Exception) -> PersistenceError:
+    def translate(self, error: Exception) -> PersistenceError:
         import cassandra
         from cassandra import cluster, connection, protocol
 
@@ -311,7 +295,8 @@ class CassandraDriver(Driver):
             if "ndefined column" in text or "Unknown identifier" in text:
                 return SchemaError(
                     f"{where} has tables in the keyspace {self._options.keyspace} that were not made by "
-                    f"this store: choose another keyspace"
+                    f"this store: choose another keyspace, and try it with "
+                    f"'praisonai-persistence doctor --knowledge-url cassandra://HOST/KEYSPACE'"
                 )
         if isinstance(error, (protocol.SyntaxException, protocol.ConfigurationException)) or "vector" in text.lower():
             return UnsupportedOperationError(

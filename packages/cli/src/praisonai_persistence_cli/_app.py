@@ -72,10 +72,10 @@ def check_command(name: str, commands: Collection[str], group: str) -> None:
     """
     if name.startswith("-") or name in commands:
         return
-    from difflib import get_close_matches
+    from praisonai_persistence._checks import nearest
 
-    near = get_close_matches(name, commands, n=1)
-    hint = f". Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, commands)
+    hint = f". Did you mean {near!r}?" if near else ""
     if group and name in _COMMANDS:
         hint = f": {name!r} is a command of its own"
     elif group and not near:

@@ -16,6 +16,7 @@ from praisonai_persistence.payload import check_prefix
 from praisonai_persistence_cli._app import Failed, complain, hide
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, prefix_option, url_options
 from praisonai_persistence_cli._output import document, line, table
+from praisonai_persistence_cli._reading import message_pages
 from praisonai_persistence_cli._schema import about, named, schema_of, state_of, usable
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = ["doctor_command"]
 
 SCRATCH = "praison_doctor_"
 _SAMPLE = 100  # sessions, keys or collections that are read of what is there
-_PAGE = 500  # messages that are read at a time
 _PREFIXES = ("table_prefix", "prefix", "namespace", "collection_prefix")
 """What backends call the option that separates stores."""
 
@@ -321,20 +321,15 @@ def _absent_is_fine(call: Callable[[], str | None]) -> str | None:
 
 
 def _read_sessions(store: ConversationStore, end: float) -> str:
-    """Read sessions with their messages, the latest first, until the time is over; say whether that was all."""
+    """Read sessions with their messages, the latest session first, until the time is over; say whether it was."""
     sessions, messages = 0, 0
     for session in store.list_sessions(limit=_SAMPLE):
-        before: int | None = None
-        while before is None or before > 1:
+        for page in message_pages(store, session.session_id):
+            messages += len(page)
             if time.monotonic() > end:
                 return f"{sessions} sessions with {messages} messages read, in which the time was over"
-            page = store.get_messages(session.session_id, limit=_PAGE, before_seq=before)
-            messages += len(page)
-            if len(page) < _PAGE:
-                break
-            before = page[0].seq
         sessions += 1
-    most = f"; more than {_SAMPLE} are not read" if sessions == _SAMPLE else ""
+    most = f"; no more than {_SAMPLE} sessions are" if sessions == _SAMPLE else ""
     return f"{sessions} sessions with {messages} messages read{most}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
 from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -21,6 +23,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
+from praisonai_persistence_mongodb._engine import Bulk
 from praisonai_persistence_mongodb._letting_go import close, close_unconnected, forget_sessions, hold, let_go, take_end
 
 if TYPE_CHECKING:
@@ -262,7 +265,9 @@ class MongoDriver(Driver):
         if self.asynchronous:
             return self._perform(on, request)
         # The deadline ends with its context: an interrupt leaves none behind.
-        return contextvars.copy_context().run(self._request, on, request)
+        call = functools.partial(contextvars.copy_context().run, self._request, on, request)
+        # To write many documents, PyMongo's C code calls Python code, and loses what is raised there (L03).
+        return on_own_thread(call) if isinstance(request, Bulk) else call()
 
     def _request(self, on: Any, request: Any) -> Any:
         with self._timeout(self.timeout):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
 
-__all__ = ["MongoEngine", "fields_of", "key_of", "key_range", "new_version", "stored_document", "stored_value"]
+__all__ = ["Bulk", "MongoEngine", "fields_of", "key_of", "key_range", "new_version", "stored_document", "stored_value"]
 
 SMALL = 1_000_000
 """Characters of a hash whose fields the server changes one by one."""
@@ -33,6 +33,22 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _NUMBERS = range(-(2**63), 2**63)
 _LAST = 253_402_300_799
 """The last second of the year 9999, which is the last date that the server's tools can show."""
+
+
+class Bulk:
+    """A request: many writes at once, in any order.
+
+    Args:
+        writes: PyMongo's ``ReplaceOne`` and ``DeleteOne``.
+    """
+
+    __slots__ = ("writes",)
+
+    def __init__(self, writes: list[Any]) -> None:
+        self.writes = writes
+
+    def __call__(self, collection: Any) -> Any:
+        return collection.bulk_write(self.writes, ordered=False)
 
 
 _EMPTY = {"parts": "", "owner": "", "ends": None, "held": None, "pending": ""}
@@ -179,7 +195,7 @@ class MongoEngine(DocumentEngine):
             named = {"_id": key, "_v": versions[key] if version is None else version}
             writes.append(ReplaceOne(named, stored_document(key, document, versions[key]), upsert=version is None))
         try:
-            done = yield lambda collection: collection.bulk_write(writes, ordered=False)
+            done = yield Bulk(writes)
             if done.matched_count + done.upserted_count == len(writes):
                 return versions
         except MovedError:
@@ -197,7 +213,7 @@ class MongoEngine(DocumentEngine):
             yield lambda collection: collection.delete_many(wanted)
             return set()
         named = [{"_id": key} if version is None else {"_id": key, "_v": version} for key, version in versions.items()]
-        done = yield lambda collection: collection.bulk_write([DeleteOne(one) for one in named], ordered=False)
+        done = yield Bulk([DeleteOne(one) for one in named])
         if done.deleted_count == len(named):
             return set()
         left = {"_id": {"$in": [key for key, version in versions.items() if version is not None]}}

@@ -79,6 +79,9 @@ class WeaviateDriver(Driver):
 
     imports = ("weaviate",)
     forks = "refuse"  # gRPC does not survive one
+    lost = (
+        "reopen"  # gRPC goes on asking on a connection that is dead without a sign, for as long as TCP believes in it
+    )
     packages = ("weaviate", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "authlib")
 
     def __init__(self, options: WeaviateOptions, *, asynchronous: bool) -> None:
@@ -88,7 +91,6 @@ class WeaviateDriver(Driver):
         self.asynchronous = asynchronous and not hasattr(self.given, "__enter__") and self.given is not None
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(self.where, "check its API key")
-        self._silent = False
 
     def open(self, deadline: Deadline) -> Any:
         with warnings.catch_warnings():
@@ -122,7 +124,6 @@ class WeaviateDriver(Driver):
         except BaseException:
             client.close()  # or it warns that it was left open
             raise
-        self._silent = False
         return client
 
     def close(self, client: Any) -> Any:
@@ -134,16 +135,7 @@ class WeaviateDriver(Driver):
     def probe(self) -> Steps[None]:
         yield lambda client: client.get_meta()
 
-    def spoiled(self, client: Any) -> bool:
-        # gRPC goes on asking on a connection that is dead without a sign, for as long as TCP believes in it.
-        return self._silent
-
-    def translate(self, error: Exception) -> PersistenceError | None:
-        found = self._meaning(error)
-        self._silent = self._silent or isinstance(found, ConnectionFailedError)
-        return found
-
-    def _meaning(self, error: Exception) -> PersistenceError:
+    def translate(self, error: Exception) -> PersistenceError:
         import httpx
         from weaviate import exceptions
 
