@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import engines
 import pytest
 
@@ -140,6 +138,6 @@ def test_documents_say_when_the_service_may_delete_them(firestore, options):
     with FirestoreStateStore(**options) as store:
         store.set("a/é", 1, ttl=3600)
     path = f"/v1/projects/{project}/databases/(default)/documents/praisonai_state/k.praison_state.keys.a=2f=c3=a9"
-    fields = json.loads(firestore.execute(f"GET {path}")[0][0])["fields"]
+    fields = firestore.execute(f"GET {path}")[0][0]["fields"]
     assert fields["expires"]["timestampValue"] > "20"
     assert fields["fields"]["mapValue"]["fields"]["key"]["stringValue"] == "a/é"

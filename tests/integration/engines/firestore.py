@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import urllib.request
@@ -12,17 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._engine import Engine
-from ._servers import Local
+from ._engine import Engine, json_request
+from ._servers import Local, Server
 
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 
 
 class Firestore(Engine):
-    """The vendor's emulator, of the Google Cloud SDK; it keeps everything in memory."""
+    """The vendor's emulator, of the Google Cloud SDK. It keeps everything in memory; stopping saves it to files."""
 
     name = "firestore"
+    image = "google/cloud-sdk:528.0.0-emulators"
+    port = 8080
+    container_command = ["gcloud", "emulators", "firestore", "start", "--host-port=0.0.0.0:8080"]  # noqa: RUF012
+    programs = (f"java and {_JAR} of the Google Cloud SDK",)
     question = "GET /"
+    required = False
+
+    def __init__(self, server: Server) -> None:
+        self._projects: set[str] = set()
+        super().__init__(server)
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
@@ -43,12 +51,11 @@ class Firestore(Engine):
         return [*java, main, "start", "--host=127.0.0.1", f"--port={local.port}"]
 
     def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Make a request: a method and a path, and what to send as JSON; return the text of the answer."""
-        method, path = sql.split()
-        data = json.dumps(parameters[0]).encode() if parameters else None
-        made = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(made, timeout=30) as answer:
-            return [(answer.read().decode(),)]
+        """Make a request: a method and a path, and what to send as JSON; return what was answered, as JSON if it is."""
+        if sql == self.question:
+            with urllib.request.urlopen(self.url, timeout=30) as answer:
+                return [(answer.read().decode(),)]
+        return [(json_request(self.url, sql, {}, *parameters),)]
 
     @property
     def version(self) -> str:
@@ -62,10 +69,28 @@ class Firestore(Engine):
         """Its host and port."""
         return self.url.partition("//")[2]
 
+    def stop(self) -> None:
+        if self.restartable:
+            for project in self._projects:
+                self._save("export", project, "")
+        super().stop()
+
+    def start(self) -> None:
+        super().start()
+        for project in self._projects:
+            self._save("import", project, f"/{project}/{project}.overall_export_metadata")
+
+    def _save(self, what: str, project: str, file: str) -> None:
+        folder = f"{getattr(self._server, 'folder', '/tmp')}/data"  # noqa: S108 - of a container
+        sent = {"database": f"projects/{project}/databases/(default)", "export_directory": folder + file}
+        self.execute(f"POST /emulator/v1/projects/{project}:{what}", {**sent, "export_name": project} if not file else sent)
+
     @contextlib.contextmanager
     def space(self) -> Iterator[dict[str, Any]]:
         project = f"t{uuid.uuid4().hex[:20]}"
+        self._projects.add(project)
         try:
             yield {"url": f"firestore://{project}", "emulator_host": self.address}
         finally:
+            self._projects.remove(project)
             self.execute(f"DELETE /emulator/v1/projects/{project}/databases/(default)/documents")

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SerializationError
+from praisonai_persistence.errors import ConfigurationError, SerializationError
 from praisonai_persistence.stores import MovedError
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class FirestoreDriver(Driver):
     imports = ("google.cloud.firestore",)
     packages = ("google", "grpc", "proto")
     forks = "refuse"  # gRPC does not survive one
+    lost = "reopen"  # gRPC asks on on a connection that is dead without a sign, for as long as TCP believes in it
 
     def __init__(self, options: FirestoreOptions, engine: FirestoreEngine) -> None:
         self._options = options
@@ -109,7 +110,6 @@ class FirestoreDriver(Driver):
         self.where = options.where
         self.given = options.client
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
-        self._silent = False
         self._errors = HttpErrors(
             self.where, "check its credentials, and that they have the role Cloud Datastore User (roles/datastore.user)"
         )
@@ -119,7 +119,6 @@ class FirestoreDriver(Driver):
         from google.cloud.firestore import Client  # type: ignore[import-untyped]
 
         options = self._options
-        self._silent = False
         if options.emulator_host is not None:
             nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
             client = Client(options.project or "emulator", nobody, options.database)
@@ -150,19 +149,10 @@ class FirestoreDriver(Driver):
     def probe(self) -> Steps[None]:
         return self._engine.look(self.connect_timeout)
 
-    def spoiled(self, client: Any) -> bool:
-        # gRPC goes on asking on a connection that is dead without a sign, for as long as TCP believes in it.
-        return self._silent
-
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         return not write and _status(error.__cause__) in _AGAIN
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        found = self._meaning(error)
-        self._silent = self._silent or type(found) is ConnectionFailedError
-        return found
-
-    def _meaning(self, error: Exception) -> PersistenceError | None:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 
