@@ -288,7 +288,7 @@ def turso(engines: Any, times: int) -> Iterator[Work]:
 def firestore(engines: Any, times: int) -> Iterator[Work]:
     """The vendor's emulator of Firestore."""
     from google.auth.credentials import AnonymousCredentials
-    from google.cloud.firestore import Client  # type: ignore[import-untyped]
+    from google.cloud.firestore import Client
 
     from praisonai_persistence import ConversationMessage, ConversationSession
     from praisonai_persistence_firestore import FirestoreConversationStore, FirestoreStateStore

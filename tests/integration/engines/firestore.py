@@ -72,18 +72,23 @@ class Firestore(Engine):
     def stop(self) -> None:
         if self.restartable:
             for project in self._projects:
-                self._save("export", project, "")
+                self._move(f"{project}:export", self._folder, export_name=project)
         super().stop()
 
     def start(self) -> None:
         super().start()
         for project in self._projects:
-            self._save("import", project, f"/{project}/{project}.overall_export_metadata")
+            self._move(f"{project}:import", f"{self._folder}/{project}/{project}.overall_export_metadata")
 
-    def _save(self, what: str, project: str, file: str) -> None:
-        folder = f"{getattr(self._server, 'folder', '/tmp')}/data"  # noqa: S108 - of a container
-        sent = {"database": f"projects/{project}/databases/(default)", "export_directory": folder + file}
-        self.execute(f"POST /emulator/v1/projects/{project}:{what}", {**sent, "export_name": project} if not file else sent)
+    @property
+    def _folder(self) -> str:
+        return str(getattr(self._server, "folder", "/tmp")) + "/data"
+
+    def _move(self, what: str, folder: str, **others: str) -> None:
+        """Have the documents of a project written to files, or read from them."""
+        database = f"projects/{what.partition(':')[0]}/databases/(default)"
+        sent = {"database": database, "export_directory": folder, **others}
+        self.execute(f"POST /emulator/v1/projects/{what}", sent)
 
     @contextlib.contextmanager
     def space(self) -> Iterator[dict[str, Any]]:

@@ -57,11 +57,12 @@ class FirestoreOptions(Options):
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered, retries included", url=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
+        if url is None and given.get("project") is None and given.get("client") is None:
+            url = "firestore://"
         super().__init__(url, **given)
         if self.path is not None:
-            self.project, _, database = self.path.partition("/")
-            self.database = database or self.database
-            self.path = None
+            project, _, database = self.path.partition("/")
+            self.project, self.database, self.path = project or None, database or self.database, None
         if not self.database or "/" in self.database:
             raise ConfigurationError("database must be the id of a database, as in firestore://my-project/my-database")
         if self.collection is not None and not _COLLECTION.fullmatch(self.collection):
@@ -116,7 +117,7 @@ class FirestoreDriver(Driver):
 
     def open(self, deadline: Deadline) -> Any:
         from google.auth.credentials import AnonymousCredentials
-        from google.cloud.firestore import Client  # type: ignore[import-untyped]
+        from google.cloud.firestore import Client
 
         options = self._options
         if options.emulator_host is not None:
@@ -130,7 +131,7 @@ class FirestoreDriver(Driver):
 
         try:
             credentials = Credentials.from_service_account_file(options.credentials_path)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(
                 f"{self.where}: the file of credentials_path is not the key of a service account, or cannot be read "
                 f"({type(error).__name__})"
@@ -170,7 +171,10 @@ class FirestoreDriver(Driver):
         if not isinstance(error, GoogleAPICallError):
             return None
         status = _status(error)
-        if status == "NOT_FOUND" and "database" in str(error):
+        text = str(error)
+        if status == "FAILED_PRECONDITION" and "datastore mode" in text.lower():
+            return ConfigurationError(f"{self.where} is in Datastore mode; name one in native mode: database=...")
+        if status == "NOT_FOUND" and re.search("database .*does not exist", text):
             return ConfigurationError(
                 f"{self.where} does not exist in this project; make it with: gcloud firestore databases create "
                 f"--database='{self._options.database}' --location=LOCATION"
@@ -182,8 +186,10 @@ class FirestoreDriver(Driver):
                 f"{self.where} has had too many requests for now (a document takes about one write a second); try "
                 f"again later, or raise timeout"
             )
-        if status == "INVALID_ARGUMENT" and ("larger than" in str(error) or "maximum" in str(error)):
+        if status == "INVALID_ARGUMENT" and ("larger than" in text or "maximum" in text):
             return SerializationError(f"{self.where}: a document may have 1 MiB, with the names of its fields")
+        if status == "UNAVAILABLE" and "invalid_grant" in text:  # said when the client asked for a token
+            return self._errors.error(401, error)
         if status in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
             return self._errors.silent(error)
         return self._errors.error(status, error)

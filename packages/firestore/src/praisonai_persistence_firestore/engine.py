@@ -52,7 +52,7 @@ class FirestoreEngine(DocumentEngine):
     def look(self, seconds: float) -> Steps[None]:
         """Look whether the database is there, and lets us in."""
         how = {**self._how, "timeout": seconds}
-        yield lambda client: self._document(client, "look").get(["fields"], **how)
+        yield from self._ask(lambda client: self._document(client, "look").get(["fields"], **how), seconds)
 
     def read(self, key: str) -> Steps[Stored | None]:
         snapshot = yield from self._ask(lambda client: self._document(client, key).get(**self._how))
@@ -99,7 +99,7 @@ class FirestoreEngine(DocumentEngine):
         self, prefix: str, start_after: str, limit: int, fields: list[str] | None
     ) -> Steps[Sequence[tuple[str, Stored | None]]]:
         def query(client: Any) -> list[Any]:
-            from google.cloud.firestore import FieldFilter  # type: ignore[import-untyped]
+            from google.cloud.firestore import FieldFilter
 
             after = (">", start_after) if start_after >= prefix else (">=", prefix)
             wanted = client.collection(self._collection)
@@ -113,9 +113,9 @@ class FirestoreEngine(DocumentEngine):
 
     # -------------------------------------------------------------------------------------------------- the service
 
-    def _ask(self, request: Callable[[Any], T]) -> Steps[T]:
+    def _ask(self, request: Callable[[Any], T], seconds: float | None = None) -> Steps[T]:
         """Make a request; again after a while, if the service is too busy."""
-        pauses = Pauses(self._timeout)
+        pauses = Pauses(self._timeout if seconds is None else seconds)
         while True:
             try:
                 answer: T = yield request
