@@ -62,7 +62,8 @@ TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
-LOST = {"SIGKILL of the server": "the emulator keeps everything in memory"}
+MEMORY = "the emulator keeps everything in memory"
+LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
 
 BACKENDS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import engines
 import pytest
 
@@ -38,8 +40,10 @@ class OnFirestore:
 
     @pytest.fixture
     def spec_through(self, spec):
-        host, _, port = spec.options["emulator_host"].partition(":")
-        return Endpoint(host, int(port), lambda host, port: spec.with_options(emulator_host=f"{host}:{port}"))
+        server = urlsplit(spec.options["emulator_host"])
+        return Endpoint(
+            server.hostname, server.port, lambda host, port: spec.with_options(emulator_host=f"{host}:{port}")
+        )
 
 
 class TestFirestoreState(OnFirestore, StateStoreSuite):

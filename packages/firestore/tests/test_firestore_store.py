@@ -87,6 +87,7 @@ def test_where_the_documents_are(environment):
     )
     assert (FirestoreOptions().project, FirestoreOptions("firestore://p").database) == (None, "(default)")
     assert "h:1" in found.where
+    assert FirestoreOptions(emulator_host="http://h:1/").emulator_host == "h:1"
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
     assert FirestoreOptions("firestore://p").emulator_host == "127.0.0.1:9"
 

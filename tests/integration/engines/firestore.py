@@ -95,7 +95,7 @@ class Firestore(Engine):
         project = f"t{uuid.uuid4().hex[:20]}"
         self._projects.add(project)
         try:
-            yield {"url": f"firestore://{project}", "emulator_host": self.address}
+            yield {"url": f"firestore://{project}", "emulator_host": self.url}
         finally:
             self._projects.remove(project)
             self.execute(f"DELETE /emulator/v1/projects/{project}/databases/(default)/documents")

@@ -71,8 +71,11 @@ class FirestoreOptions(Options):
             )
         if self.client is None:
             self.emulator_host = self.emulator_host or os.environ.get(_EMULATOR) or None
-            if self.emulator_host is not None and not re.fullmatch(r"[^/@\s]+:\d{1,5}", self.emulator_host):
-                raise ConfigurationError("emulator_host must be host:port")
+            if self.emulator_host is not None:
+                found = re.fullmatch(r"(?:http://)?([^/@\s]+:\d{1,5})/?", self.emulator_host)
+                if found is None:
+                    raise ConfigurationError("emulator_host must be host:port")
+                self.emulator_host = found[1]
 
     @classmethod
     def forms(cls) -> str:
