@@ -106,7 +106,7 @@ class FirestoreDriver(Driver):
     imports = ("google.cloud.firestore",)
     packages = ("google", "grpc", "proto")
     forks = "refuse"  # gRPC does not survive one
-    lost = "reopen"  # gRPC asks on on a connection that is dead without a sign, for as long as TCP believes in it
+    lost = "reopen"  # gRPC keeps a connection that is dead without a sign, for as long as TCP believes in it
 
     def __init__(self, options: FirestoreOptions, engine: FirestoreEngine) -> None:
         self._options = options
