@@ -8,7 +8,8 @@ object's generation first. In MongoDB both have their writes acknowledged by the
 message by counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do:
 without gaps, harmless when it is repeated, in one transaction. In DynamoDB it is measured twice: as it would be written
 by hand, an unconditional write of a text; and with items that have the attributes of ours, written on the same
-condition, because the emulator takes longer for these.
+condition, because the emulator takes longer for these. In Firestore, too: an unconditional write, and as we do, by
+reading the document first and changing it on the condition that nobody else did.
 """
 
 from __future__ import annotations
@@ -284,8 +285,64 @@ def turso(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
+def firestore(engines: Any, times: int) -> Iterator[Work]:
+    """The vendor's emulator of Firestore."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.firestore import Client
+
+    from praisonai_persistence import ConversationMessage, ConversationSession
+    from praisonai_persistence_firestore import FirestoreConversationStore, FirestoreStateStore
+
+    server = engines.engine("firestore")
+    values = {f"key-{number}": VALUE for number in range(MANY)}
+    with (
+        server.space() as options,
+        FirestoreStateStore(**options) as store,
+        FirestoreConversationStore(**options) as conversations,
+    ):
+        client = Client("bench", AnonymousCredentials())  # type: ignore[no-untyped-call]
+        client._emulator_host = server.address
+        bare = client.collection("bare")
+        for key in ("key", *values):
+            bare.document(key).set({"text": json.dumps(VALUE)})
+        store.set_many(values)
+        conversations.create_session(ConversationSession("session"))
+        few = max(2, times // 20)
+
+        def read_many() -> list[Any]:
+            found = client.get_all([bare.document(key) for key in values])
+            return [json.loads(snapshot.get("text")) for snapshot in found]
+
+        def change() -> None:
+            found = bare.document("key").get()
+            unmoved = client.write_option(last_update_time=found.update_time)
+            bare.document("key").update({"text": json.dumps([VALUE, uuid.uuid4().hex])}, unmoved)
+
+        yield {
+            "set": (
+                lambda: store.set("key", VALUE),
+                lambda: bare.document("key").set({"text": json.dumps(VALUE)}),
+                times,
+            ),
+            "set, as ours": (lambda: store.set("key", VALUE), change, times),
+            "get": (
+                lambda: store.get("key-1"),
+                lambda: json.loads(bare.document("key-1").get().get("text")),
+                times,
+            ),
+            f"get_many of {MANY}": (lambda: store.get_many(list(values)), read_many, few),
+            "add_message": (
+                lambda: conversations.add_message("session", ConversationMessage(content=json.dumps(VALUE))),
+                lambda: bare.document(uuid.uuid4().hex).create({"text": json.dumps(VALUE)}),
+                times // 3,
+            ),
+        }
+
+
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "dynamodb": dynamodb,
+    "firestore": firestore,
     "gcs": gcs,
     "mongodb": mongodb,
     "turso": turso,

@@ -61,7 +61,9 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
-MONGODB = "praisonai_persistence_mongodb"
+MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
+MEMORY = "the emulator keeps everything in memory"
+LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
 
 BACKENDS = {
@@ -95,6 +97,8 @@ BACKENDS = {
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
+        Backend("firestore", "conversation", FIRESTORE, "FirestoreConversationStore", engine="firestore", spared=LOST),
+        Backend("firestore (state)", "state", FIRESTORE, "FirestoreStateStore", engine="firestore", spared=LOST),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
         Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb", spared=JAVA),

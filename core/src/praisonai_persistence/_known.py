@@ -9,6 +9,8 @@ __all__ = ["KNOWN"]
 
 KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     "conversation": {
+        "async_firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:AsyncFirestoreConversationStore"),
+        "firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:FirestoreConversationStore"),
         "async_json": ("praisonai-persistence-json", "praisonai_persistence_json:AsyncJSONConversationStore"),
         "json": ("praisonai-persistence-json", "praisonai_persistence_json:JSONConversationStore"),
         "async_mongodb": ("praisonai-persistence-mongodb", "praisonai_persistence_mongodb:AsyncMongoDBConversationStore"),
@@ -74,6 +76,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     "state": {
         "async_dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:AsyncDynamoDBStateStore"),
         "dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:DynamoDBStateStore"),
+        "async_firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:AsyncFirestoreStateStore"),
+        "firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:FirestoreStateStore"),
         "async_gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:AsyncGCSStateStore"),
         "gcs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),
         "gs": ("praisonai-persistence-gcs", "praisonai_persistence_gcs:GCSStateStore"),

@@ -46,6 +46,9 @@ class Engine(ABC):
     system_user: ClassVar[str] = "nobody"
     in_memory: ClassVar[bool] = False
     """Whether a local server has its folder in memory, where there is room: for those that sync each write."""
+    required: ClassVar[bool] = True
+    """Whether its tests fail without it where engines are required; False: they are skipped, because no registry of
+    packages has its program."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     container_environment: ClassVar[dict[str, str]] = {}
     container_command: ClassVar[list[str]] = []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.testing._compare import Comparison
 from praisonai_persistence.testing.corpus import (
     identical,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "BODIES",
@@ -21,6 +26,7 @@ __all__ = [
     "Session",
     "append",
     "assert_unchanged",
+    "clock_at",
     "full_message",
     "full_session",
     "ids_of",
@@ -37,9 +43,23 @@ CLOCKS = (253_402_000_000.0, NOW * 1000, 1e15)
 FAR_TIMES = (FAR_FUTURE, *CLOCKS, 1e300, -1e300, 5e-324)
 """Times that callers give a record."""
 EVERYTHING = 10_000
+_REAL_CLOCK = time.time
 
 Message = ConversationMessage
 Session = ConversationSession
+
+
+def clock_at(moment: float) -> Callable[[], float]:
+    """Return what stands for ``time.time`` on a machine whose clock says ``moment``.
+
+    gRPC is told the truth: it makes deadlines in Python by that clock, which its C code compares with the machine's.
+    """
+
+    def clock() -> float:
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        return _REAL_CLOCK() if caller.partition(".")[0] == "grpc" else moment
+
+    return clock
 
 
 def full_session(session_id: str = "s") -> ConversationSession:

@@ -23,6 +23,7 @@ from praisonai_persistence.testing.conversation._common import (
     Message,
     Session,
     assert_unchanged,
+    clock_at,
     full_session,
     ids_of,
     same_message,
@@ -268,7 +269,7 @@ class Values:
         for number, moment in enumerate((time.time() + 1_000, *CLOCKS)):
             session_id = str(number)
             with monkeypatch.context() as clock:
-                clock.setattr(time, "time", lambda moment=moment: moment)
+                clock.setattr(time, "time", clock_at(moment))
                 await store.create_session(Session(session_id, created_at=NOW, updated_at=moment))
                 moments = await self._each_write(store, session_id)
             for last in ("f", "g"):
