@@ -119,6 +119,11 @@ class FirestoreDriver(Driver):
         )
 
     def open(self, deadline: Deadline) -> Any:
+        client = self._client()
+        _connect(client)
+        return client
+
+    def _client(self) -> Any:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.firestore import Client
 
@@ -145,8 +150,7 @@ class FirestoreDriver(Driver):
         self.abandon(client)
 
     def abandon(self, client: Any) -> None:
-        # The client has no close(). This says nothing to the server, and does not wait. Without it, the next client
-        # would go on with the connection of this one, also where that is dead: gRPC shares them.
+        # The client has no close(). This says nothing to the server, and does not wait.
         if client._firestore_api_internal is not None:
             client._firestore_api_internal.transport.close()
 
@@ -196,6 +200,26 @@ class FirestoreDriver(Driver):
         if status in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
             return self._errors.silent(error)
         return self._errors.error(status, error)
+
+
+def _connect(client: Any) -> None:
+    """Give a client a connection of its own. By default gRPC shares them in a process, also one that is dead."""
+    import grpc  # type: ignore[import-untyped]
+    from google.cloud.firestore_v1.services.firestore import FirestoreClient
+    from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+
+    options = [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.keepalive_time_ms", 30_000),  # as the client has it
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+    ]
+    if client._emulator_host is not None:
+        channel = grpc.insecure_channel(client._emulator_host, options)
+    else:
+        channel = FirestoreGrpcTransport.create_channel(client._target, client._credentials, options=options)
+    client._transport = FirestoreGrpcTransport(host=client._target, channel=channel)
+    client._firestore_api_internal = FirestoreClient(transport=client._transport)
 
 
 def _status(error: BaseException | None) -> str | None:
