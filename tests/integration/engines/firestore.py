@@ -47,7 +47,7 @@ class Firestore(Engine):
     @classmethod
     def command(cls, local: Local) -> list[str]:
         main = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-        java = ["java", "-Duser.language=en", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", str(cls.program())]
+        java = ["java", "-Duser.language=en", "-Xmx2g", "-XX:TieredStopAtLevel=1", "-cp", str(cls.program())]
         return [*java, main, "start", "--host=127.0.0.1", f"--port={local.port}"]
 
     def execute(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
