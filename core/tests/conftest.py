@@ -136,6 +136,10 @@ def leftovers() -> Leftovers:
     return Leftovers()
 
 
+# Without a plugin that the suites of others bring, and that warns where it is not configured.
+_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers", "-rA")
+
+
 class KitRun:
     """Runs pytest on a module with conformance suites, in another process.
 
@@ -169,7 +173,7 @@ class Memory(ConversationStoreSuite):
         (self._folder / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
         (self._folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments],
+            [sys.executable, "-m", "pytest", *_OPTIONS, *arguments],
             cwd=self._folder,
             capture_output=True,
             text=True,

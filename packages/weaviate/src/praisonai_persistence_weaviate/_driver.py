@@ -72,6 +72,7 @@ class WeaviateDriver(Driver):
         import grpc  # type: ignore[import-untyped]
         import weaviate
         from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+        from weaviate.config import GrpcConfig
 
         options, seconds = self._options, self.timeout
         rest, by_grpc = (str(options.host), options.port), (options.grpc_host, options.grpc_port)
@@ -81,7 +82,11 @@ class WeaviateDriver(Driver):
             additional_headers=dict(options.additional_headers) or None,
             # The checks would ask the package index for a newer client as well. What they ask the server is asked here.
             skip_init_checks=True,
-            additional_config=AdditionalConfig(timeout=Timeout(init=seconds, query=seconds, insert=seconds)),
+            additional_config=AdditionalConfig(
+                timeout=Timeout(init=seconds, query=seconds, insert=seconds),
+                # Else clients share connections, also one that is dead.
+                grpc_config=GrpcConfig(channel_options=[("grpc.use_local_subchannel_pool", 1)]),
+            ),
         )
         try:
             client.connect()
