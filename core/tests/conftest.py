@@ -18,6 +18,7 @@ import praisonai_persistence
 from praisonai_persistence import get_default_registry
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are imported by their files, so this folder is on no path
+from mutants import running
 
 CORE = Path(praisonai_persistence.__file__).parent.parent
 
@@ -136,10 +137,6 @@ def leftovers() -> Leftovers:
     return Leftovers()
 
 
-# Without a plugin that the suites of others bring, and that warns where it is not configured.
-_OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers", "-rA")
-
-
 class KitRun:
     """Runs pytest on a module with conformance suites, in another process.
 
@@ -171,9 +168,9 @@ class Memory(ConversationStoreSuite):
         """Write the module and a ``conftest.py``, run pytest; return what it printed."""
         (self._folder / "test_it.py").write_text(self.module + textwrap.dedent(module), encoding="utf-8")
         (self._folder / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
-        (self._folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+        (self._folder / "pytest.ini").write_text(running.INI, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *_OPTIONS, *arguments],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments],
             cwd=self._folder,
             capture_output=True,
             text=True,

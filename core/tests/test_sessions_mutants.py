@@ -78,7 +78,7 @@ def run_mutants(folder: Path):
     """Run the suite on all mutants; name of the class, then ``passed``, ``failed``, ``broken``, ``printed``."""
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_mutants.py").write_text(TESTS, encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(running.INI, encoding="utf-8")
     report = folder / "report.json"
     path = os.pathsep.join([str(Path(__file__).parent), *running.PATH])
     done = subprocess.run(

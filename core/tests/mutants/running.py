@@ -12,6 +12,12 @@ from pathlib import Path
 
 TESTS_FOLDER = Path(__file__).parent.parent
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=short", "--no-header")
+# pytest-asyncio, which the suites of others bring, warns where it is not configured.
+INI = """[pytest]
+filterwarnings =
+    error
+    ignore:The configuration option "asyncio_default:pytest.PytestDeprecationWarning
+"""
 PATH = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
 
 CONFTEST = """
@@ -165,7 +171,7 @@ def run(kind: str, folder: Path, *, module: str = "", suite: str = "", tier: str
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     tests = TESTS.format(suite=suite, kind=kind, module=module or kind)
     (folder / "test_mutants.py").write_text(tests, encoding="utf-8")
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    (folder / "pytest.ini").write_text(INI, encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, f"--conformance-tier={tier}", "."],

@@ -103,7 +103,7 @@ def translate(state: str | None, message: str, where: str, *, connection_error: 
         connection_error: the driver's own word for a connection that broke.
     """
     if "MULE_INTERNAL" in message:  # the server cannot change it to UTF8, so it takes no connection
-        return SchemaError(_lacking("MULE_INTERNAL", where))
+        return _lacking("MULE_INTERNAL", where)
     hint = _POOLER if refuses_settings(message) or "bind message supplies" in message else _HINTS.get(state or "")
     text = f"PostgreSQL at {where}: {message.strip()}" + (f"; {hint}" if hint else "")
     refused = state in {"28000", "28P01", "3D000", "53300", "57P03"}
@@ -125,7 +125,7 @@ def check_encoding(server: str | None, client: str | None, where: str) -> None:
         ConfigurationError: the connection, which somebody handed in, does not.
     """
     if server is not None and server not in {"UTF8", "SQL_ASCII"}:  # the latter stores bytes as they come
-        raise SchemaError(_lacking(server, where))
+        raise _lacking(server, where)
     if client is not None and client.upper().replace("-", "") not in {"UTF8", "UNICODE"}:
         raise ConfigurationError(
             f"the connection that was handed in has the client_encoding {client}: give UTF8 where it is made "
@@ -133,8 +133,8 @@ def check_encoding(server: str | None, client: str | None, where: str) -> None:
         )
 
 
-def _lacking(encoding: str, where: str) -> str:
-    return (
+def _lacking(encoding: str, where: str) -> SchemaError:
+    return SchemaError(
         f"PostgreSQL at {where} has the encoding {encoding}, which lacks most characters: use a database in UTF8 "
         "(CREATE DATABASE agents ENCODING 'UTF8' TEMPLATE template0)"
     )
