@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.steps import Pause
@@ -33,6 +33,15 @@ class Pauses:
     def __init__(self, seconds: float, first: float = _FIRST) -> None:
         self._end = time.monotonic() + seconds
         self._longest = first
+
+    def ask(self, request: Any) -> Steps[Any]:
+        """Make a request, and return its answer; again after a wait, as long as the service is too busy."""
+        while True:
+            try:
+                return (yield request)
+            except ThrottledError as error:
+                busy = error
+            yield from self.wait(busy)
 
     def wait(self, busy: ThrottledError) -> Steps[None]:
         """Wait; raise ``busy`` if the time is over by then."""

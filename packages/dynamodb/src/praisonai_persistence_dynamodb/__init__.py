@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import AsyncStepStateStore, StepStateStore
 from praisonai_persistence_dynamodb._driver import DynamoDBDriver, DynamoDBOptions
 from praisonai_persistence_dynamodb.engine import DynamoDBEngine
@@ -20,7 +19,7 @@ class _Store(OptionsStore):
     capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: DynamoDBOptions) -> tuple[DynamoDBStateSteps, DynamoDBDriver]:
-        space = f"{check_prefix(options.table_prefix)}state"
+        space = f"{options.table_prefix}state"
         engine = DynamoDBEngine(options.table_name, options.where, options.timeout, f"{space}/keys/")
         driver = DynamoDBDriver(options, engine, asynchronous=self._asynchronous)
         return DynamoDBStateSteps(engine, space), driver

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import (
     AsyncStepConversationStore,
     AsyncStepStateStore,
@@ -33,7 +32,7 @@ class _Store(OptionsStore):
     def _parts(self, options: FirestoreOptions, kind: str) -> tuple[FirestoreEngine, str, FirestoreDriver]:
         engine = FirestoreEngine(options.collection or f"praisonai_{kind}", options.timeout)
         driver = FirestoreDriver(options, engine)
-        return engine, f"{check_prefix(options.table_prefix)}{kind}", driver
+        return engine, f"{options.table_prefix}{kind}", driver
 
 
 class _StateStore(_Store):

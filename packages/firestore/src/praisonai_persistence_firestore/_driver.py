@@ -109,11 +109,9 @@ class FirestoreDriver(Driver):
     lost = "reopen"  # gRPC keeps a connection that is dead without a sign, for as long as TCP believes in it
 
     def __init__(self, options: FirestoreOptions, engine: FirestoreEngine) -> None:
+        super().__init__(options)
         self._options = options
         self._engine = engine
-        self.where = options.where
-        self.given = options.client
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(
             self.where, "check its credentials, and that they have the role Cloud Datastore User (roles/datastore.user)"
         )

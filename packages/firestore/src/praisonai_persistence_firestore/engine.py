@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from praisonai_persistence.drivers import Pauses, ThrottledError
+from praisonai_persistence.drivers import Pauses
 from praisonai_persistence.errors import BackendError
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import expiry_of, new_token
@@ -115,14 +115,8 @@ class FirestoreEngine(DocumentEngine):
 
     def _ask(self, request: Callable[[Any], T], seconds: float | None = None) -> Steps[T]:
         """Make a request; again after a while, if the service is too busy."""
-        pauses = Pauses(self._timeout if seconds is None else seconds)
-        while True:
-            try:
-                answer: T = yield request
-                return answer
-            except ThrottledError as error:
-                busy = error
-            yield from pauses.wait(busy)
+        answer: T = yield from Pauses(self._timeout if seconds is None else seconds).ask(request)
+        return answer
 
     def _commit(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[dict[str, Any]]:
         """Write and delete documents, all or none; return the new versions."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import AsyncStepStateStore, DocumentStateSteps, StepStateStore
 from praisonai_persistence_gcs._driver import GCSDriver, GCSOptions
 from praisonai_persistence_gcs.engine import GCSEngine
@@ -19,7 +18,7 @@ class _Store(OptionsStore):
     capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: GCSOptions) -> tuple[DocumentStateSteps, GCSDriver]:
-        space = f"{options.prefix}{check_prefix(options.table_prefix)}state"
+        space = f"{options.prefix}{options.table_prefix}state"
         engine = GCSEngine(options.bucket_name, len(options.prefix), options.connect_timeout, options.timeout)
         return DocumentStateSteps(engine, space), GCSDriver(options, engine.look(space))
 

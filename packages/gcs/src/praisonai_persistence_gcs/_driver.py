@@ -145,11 +145,9 @@ class GCSDriver(Driver):
     packages = ("google", "requests", "urllib3")
 
     def __init__(self, options: GCSOptions, look: Callable[[], Steps[None]]) -> None:
+        super().__init__(options)
         self._options = options
         self._look = look
-        self.where = options.where
-        self.given = options.client
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._errors = HttpErrors(
             self.where, "check its credentials, and that they have the role Storage Object User on the bucket"
         )

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from praisonai_persistence.drivers import Pauses, ThrottledError
+from praisonai_persistence.drivers import Pauses
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence_gcs._driver import MissingError, busy, is_refusal, is_throttled
@@ -128,14 +128,8 @@ class GCSEngine(DocumentEngine):
 
     def _ask(self, request: Callable[[Any], T]) -> Steps[T]:
         """Make a request; again after a while, if the service is too busy."""
-        pauses = Pauses(self._timeout, first=0.5)
-        while True:
-            try:
-                answer: T = yield request
-                return answer
-            except ThrottledError as error:
-                busy = error
-            yield from pauses.wait(busy)
+        answer: T = yield from Pauses(self._timeout, first=0.5).ask(request)
+        return answer
 
     def _together(self, calls: Mapping[str, Callable[[Any], T]]) -> Steps[dict[str, T]]:
         """Make requests at the same time; return the answers, without those of objects that have moved or are gone."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import (
     AsyncStepConversationStore,
     AsyncStepStateStore,
@@ -37,7 +36,7 @@ class _Store(OptionsStore):
     _indexes: ClassVar[list[dict[str, Any]]]
 
     def _driver(self, options: MongoOptions) -> MongoDriver:
-        name = check_prefix(options.table_prefix) + (options.collection or self._collection)
+        name = options.table_prefix + (options.collection or self._collection)
         return MongoDriver(options, name, self._indexes, asynchronous=self._asynchronous)
 
 

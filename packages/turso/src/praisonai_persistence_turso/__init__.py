@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.payload import check_prefix
 from praisonai_persistence.stores import (
     AsyncStepStateStore,
     StepConversationStore,
@@ -39,7 +38,7 @@ class _Store(OptionsStore):
     def _make(self, options: TursoOptions) -> tuple[Any, Driver]:
         if options.path is None:
             self.max_message_bytes = self.max_value_bytes = _ROW
-        steps = self._make_steps(check_prefix(options.table_prefix))
+        steps = self._make_steps(options.table_prefix)
         return steps, make_driver(options, steps.migrations, asynchronous=self._asynchronous)
 
     def _make_steps(self, prefix: str) -> Any:
