@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 
 from praisonai_persistence.testing import (
@@ -55,8 +58,8 @@ def test_the_quick_tier_counts_what_it_leaves_out(run, workers):
     if workers:
         pytest.importorskip("xdist")
     output = run("class TestIt(Memory): pass", *CHOICE, *workers, "--conformance-tier=quick")
-    assert "2 passed" in output
-    assert f"conformance tier quick: 4 {NOTICE} (--conformance-tier=full runs them)" in output
+    assert "1 passed" in output
+    assert f"conformance tier quick: 5 {NOTICE} (--conformance-tier=full runs them)" in output
 
 
 def test_the_environment_counts_where_the_option_is_not_given(run):
@@ -70,8 +73,8 @@ def test_the_environment_counts_where_the_option_is_not_given(run):
 def test_some_files_may_run_in_full(run, tmp_path):
     (tmp_path / "test_other.py").write_text(f"{run.module}\nclass TestOther(Memory): pass\n", encoding="utf-8")
     output = run("class TestIt(Memory): pass", *CHOICE, "--conformance-tier=quick", "--conformance-full=test_other.py")
-    assert f"4 {NOTICE}" in output
-    assert "8 passed" in output
+    assert f"5 {NOTICE}" in output
+    assert "7 passed" in output
     assert "test_other.py::TestOther::test_model_agrees_with_the_reference[sync]" in output
     refused = run("class TestIt(Memory): pass", "--conformance-tier=quick", "--conformance-full=test_absent.py")
     assert "--conformance-full: there is no" in refused
@@ -94,7 +97,7 @@ def test_a_subclass_moves_no_test_to_another_tier(run):
         *CHOICE,
         "--conformance-tier=quick",
     )
-    assert "2 passed" in output
+    assert "1 passed" in output
     output = run(
         """
         class TestMoved(Memory):
@@ -106,7 +109,24 @@ def test_a_subclass_moves_no_test_to_another_tier(run):
         *CHOICE,
         "--conformance-tier=quick",
     )
-    assert "2 xfailed" in output
+    assert "1 xfailed" in output
+
+
+def test_the_quick_tier_runs_a_test_in_one_mode_and_the_lifecycle_in_both(run):
+    asked = ["class TestIt(Memory): pass", "-rA", "-k", "c05 or c06 or c07 or l01 or l06", "--conformance-tier=quick"]
+    output = run(*asked)
+    ran = re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", output)
+    modes = Counter(name for name, _ in ran)
+    assert {count for name, count in modes.items() if name.startswith("test_l")} == {2}
+    assert {count for name, count in modes.items() if name.startswith("test_c")} == {1}
+    assert {mode for name, mode in ran if name.startswith("test_c")} == {"sync", "async"}
+    assert re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", run(*asked)) == ran
+
+
+def test_a_mode_that_is_alone_runs(run):
+    output = run("class TestIt(Memory): pass", "-k", "c06 and async and not reference", "--conformance-tier=quick")
+    assert "passed" in output
+    assert NOTICE not in output
 
 
 def test_a_class_is_no_test():

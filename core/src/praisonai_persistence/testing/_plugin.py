@@ -151,6 +151,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for other in rest if needed else ():
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
+    doubled = tiers.leaves_to_the_other_mode(
+        [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_lifecycle(item)]
+    )
+    later += doubled
+    rest = [item for item in rest if item not in doubled]
     tiers.note(config, len(later), len(gone))
     if gone or later:
         config.hook.pytest_deselected(items=[*gone, *later])

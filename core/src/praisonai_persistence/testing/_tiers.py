@@ -3,11 +3,16 @@
 ``quick`` is every clause, without what takes long: random walks, killed processes, values at the size limits, products
 of all operators with all operands. ``full`` is everything, and the default. The tests that are part of ``full`` alone
 are marked where they are defined, with [full_only][]; a subclass cannot move one.
+
+One test is one body for the sync and the async store, and so is what a backend does; what differs between the two modes
+is how its client lives. So ``quick`` runs the tests of the lifecycle in both modes, and each other test of a suite in
+one of them: about half of them each.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +98,26 @@ class Tiers:
         name = item.originalname
         said = [name in vars(suite)["_full_tests"] for suite in suites if hasattr(suite, name)]
         return all(said or [getattr(item.function, "_full_only", False)])
+
+    def leaves_to_the_other_mode(self, items: list[pytest.Function]) -> set[pytest.Function]:
+        """Return those tests of suites, without the lifecycle's, that run in the other mode only.
+
+        Which mode that is depends on the name of the test and its parameters, so it is the same in every run.
+
+        Args:
+            items: tests of suites that run, in either mode.
+        """
+        found: dict[tuple[object, ...], dict[str, pytest.Function]] = {}
+        for item in items:
+            if self.tier_of(item) == "quick" and "mode" in getattr(item, "fixturenames", ()):
+                others = sorted((name, at) for name, at in item.callspec.indices.items() if name != "mode")
+                modes = found.setdefault((item.path, item.cls, item.originalname, *others), {})
+                modes[str(item.callspec.params["mode"])] = item
+        return {
+            modes[("sync", "async")[zlib.crc32(repr(test[2:]).encode()) % 2]]
+            for test, modes in found.items()
+            if len(modes) == 2
+        }
 
     def note(self, config: pytest.Config, left_out: int, inapplicable: int) -> None:
         """Count what was left out, and what cannot apply; a worker of xdist tells the process that prints."""
