@@ -13,7 +13,7 @@ import pytest
 
 from praisonai_persistence.errors import ConfigurationError, StoreClosedError
 from praisonai_persistence.memory import MemoryConversationStore
-from praisonai_persistence.sessions import HierarchicalSessionStore, SessionMirrorProtocol, StoreBackedSessionStore
+from praisonai_persistence.sessions import SessionMirrorProtocol, StoreBackedSessionStore
 
 
 class Mirror:
@@ -61,7 +61,8 @@ def make(request, tmp_path):
 
     def made(mirror):
         if request.param == "files":
-            return HierarchicalSessionStore(tmp_path, mirror=mirror)
+            files = pytest.importorskip("praisonai_persistence_json.sessions")
+            return files.HierarchicalSessionStore(tmp_path, mirror=mirror)
         return StoreBackedSessionStore(MemoryConversationStore(), mirror=mirror)
 
     return made

@@ -10,7 +10,6 @@ from praisonai_persistence.errors import ConfigurationError, InvalidValueError
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.sessions import (
     CheckpointQueryProtocol,
-    HierarchicalSessionStore,
     RuntimeStateMirroringProtocol,
     SearchableSessionStoreProtocol,
     SessionData,
@@ -24,12 +23,19 @@ from praisonai_persistence.sessions import (
 )
 
 
+@pytest.fixture
+def files():
+    """The module of the session stores on files: a package of its own."""
+    return pytest.importorskip("praisonai_persistence_json.sessions")
+
+
 @pytest.fixture(params=["files", "search", "plain"])
 def searched(request, tmp_path):
     """A session store on files, on a store with full-text search, and on one without."""
     if request.param == "files":
-        yield HierarchicalSessionStore(tmp_path)
+        yield request.getfixturevalue("files").HierarchicalSessionStore(tmp_path)
     elif request.param == "search":
+        pytest.importorskip("praisonai_persistence_sqlite")
         with StoreBackedSessionStore.open(f"sqlite:///{tmp_path}/x.db") as store:
             yield store
     else:
@@ -110,7 +116,7 @@ def test_a_session_is_a_document_again(searched):
     assert "children_ids" not in fresh
 
 
-def test_the_store_with_a_hierarchy(tmp_path, monkeypatch):
+def test_the_store_with_a_hierarchy(files, tmp_path, monkeypatch):
     monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path))
     found = get_hierarchical_session_store()
     found.create_session("s", title="t")
@@ -123,18 +129,18 @@ def test_the_store_with_a_hierarchy(tmp_path, monkeypatch):
         set_default_session_store(None)
 
 
-def test_what_is_kept_may_stand_in_the_environment(tmp_path, monkeypatch):
+def test_what_is_kept_may_stand_in_the_environment(files, tmp_path, monkeypatch):
     monkeypatch.setenv("PRAISONAI_SESSION_RETENTION", "keep_all")
     monkeypatch.setenv("PRAISONAI_SESSION_ACTIVE_WINDOW", "2")
-    store = HierarchicalSessionStore(tmp_path)
+    store = files.HierarchicalSessionStore(tmp_path)
     assert (store.retention, store.active_window) == ("keep_all", 2)
-    given = HierarchicalSessionStore(tmp_path, retention="truncate", active_window=3)
+    given = files.HierarchicalSessionStore(tmp_path, retention="truncate", active_window=3)
     assert (given.retention, given.active_window) == ("truncate", 3)
     for name, value in (("RETENTION", "all"), ("ACTIVE_WINDOW", "-1")):
         with monkeypatch.context() as patch:
             patch.setenv(f"PRAISONAI_SESSION_{name}", value)
             with pytest.raises(ConfigurationError):
-                HierarchicalSessionStore(tmp_path)
+                files.HierarchicalSessionStore(tmp_path)
 
 
 def test_searches_look_at_the_text_of_parts(searched):
