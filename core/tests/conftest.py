@@ -23,6 +23,12 @@ from mutants import running
 CORE = Path(praisonai_persistence.__file__).parent.parent
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs_packages"):
+        for name in mark.args:
+            pytest.importorskip(f"praisonai_persistence_{name}")
+
+
 class Site:
     """A folder of installed distributions, as pip leaves them: modules, and a ``*.dist-info`` for each."""
 

@@ -59,6 +59,7 @@ def test_every_path_of_praisonai_leads_here(program):
     ]
 
 
+@pytest.mark.needs_packages("json")
 @pytest.mark.parametrize("imported_before", [False, True])
 def test_of_an_installed_praisonai_only_these_are_replaced(program, tmp_path, imported_before):
     code = f"""
@@ -116,6 +117,7 @@ AGENTS = {
 }
 
 
+@pytest.mark.needs_packages("json")
 @pytest.mark.parametrize("imported_before", [False, True])
 def test_session_stores_of_agents(program, imported_before):
     code = f"""

@@ -207,6 +207,7 @@ for one in prefixes:
     assert program(code) == ["LanceDBKnowledgeStore", "RedisStateStore"]
 
 
+@pytest.mark.needs_packages("sqlite")
 def test_default_places_and_further_methods(program):
     code = (
         START
@@ -457,6 +458,7 @@ print(json.dumps([session.get_messages()[0].content, "ended_at" in session.get_s
     ]
 
 
+@pytest.mark.needs_packages("sqlite")
 def test_migrations_of_a_program(program):
     code = (
         START

@@ -192,6 +192,7 @@ def test_dicts_and_files(tmp_path: Path) -> None:
         PersistenceConfig.from_yaml(tmp_path / "none")
 
 
+@pytest.mark.needs_packages("sqlite")
 def test_stores_that_are_named(tmp_path: Path) -> None:
     named = PersistenceConfig(
         state_store="memory",
@@ -224,6 +225,7 @@ def test_whose_session_an_orchestrator_starts() -> None:
         assert orchestrator.get_session("t").user_id == "v"
 
 
+@pytest.mark.needs_packages("sqlite")
 def test_what_is_wrong_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert PersistenceConfig().validate()
     assert PersistenceConfig("sqlite:///x.db", state_store="memory", knowledge_store="memory").validate()
