@@ -96,7 +96,8 @@ def check_pyproject(dist: repo.Dist) -> Iterator[str]:
 def check_entry_points(dist: repo.Dist) -> Iterator[str]:
     """Groups, names and values of entry points; every alias belongs to a canonical entry of the same distribution."""
     file = f"{dist.folder}/pyproject.toml"
-    known = {f"praisonai.{kind}_stores{suffix}" for kind in repo.KINDS for suffix in ("", ".aliases")}
+    groups = ("stores", "stores.aliases", "layouts.praisonai")
+    known = {f"praisonai.{kind}_{group}" for kind in repo.KINDS for group in groups}
     for group, entries in dist.entry_points.items():
         if group.startswith("praisonai.") and group not in known:
             yield f"{file}: entry-point group {group} is unknown; groups are {sorted(known)}"

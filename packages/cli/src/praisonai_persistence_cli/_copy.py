@@ -30,6 +30,8 @@ _UNITS = {
     "state": ("keys", "keys"),
     "knowledge": ("collections", "documents"),
 }
+LAYOUT_KINDS = ("knowledge", "state")
+"""What can be copied from another layout."""
 _MOST = 20  # conflicts that are named one by one
 
 
@@ -38,6 +40,11 @@ _MOST = 20  # conflicts that are named one by one
 @url_option("--to", "target", "The store to write.", required=True)
 @click.option(
     "--kind", type=click.Choice([*KINDS, "all"]), default="conversation", show_default=True, help="What to copy."
+)
+@click.option(
+    "--from-layout",
+    type=click.Choice(["praisonai"]),
+    help="The source is what PraisonAI itself wrote: its documents, or its state in Redis.",
 )
 @click.option("--from-prefix", metavar="TEXT", help="table_prefix of the source. [default: the backend's]")
 @click.option("--to-prefix", metavar="TEXT", help="table_prefix of the target. [default: the backend's]")
@@ -51,6 +58,7 @@ def copy_command(
     source: str,
     target: str,
     kind: str,
+    from_layout: str | None,
     from_prefix: str | None,
     to_prefix: str | None,
     session_id: tuple[str, ...],
@@ -70,12 +78,17 @@ def copy_command(
     With --kind all, kinds that are not in the source are left out; so are those that the target's backend does not
     have, with the exit code 1 if the source has anything of them.
     """
-    if (source, from_prefix) == (target, to_prefix):
+    if (source, from_prefix, from_layout) == (target, to_prefix, None):
         raise click.UsageError("--from and --to name the same store")
+    if from_layout is not None and kind not in LAYOUT_KINDS:
+        raise click.UsageError(
+            f"--from-layout is for --kind {' and --kind '.join(LAYOUT_KINDS)}; PraisonAI's tables of conversations are "
+            f"taken over where they are: 'migrate --adopt'"
+        )
     selection = selection_of(session_id, user_id, agent_id, since)
     check_kind(selection, kind)
     kinds = KINDS if kind == "all" else (kind,)
-    ways = [(Target(one, source, from_prefix), Target(one, target, to_prefix)) for one in kinds]
+    ways = [(Target(one, source, from_prefix, layout=from_layout), Target(one, target, to_prefix)) for one in kinds]
     left_out = _left_out(ways) if kind == "all" else {}
     ways = [way for way in ways if way[0].kind not in left_out]
     for way in ways:  # a kind that a backend does not have is found out before anything is copied

@@ -8,7 +8,12 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from praisonai_persistence.errors import CollectionExistsError, DocumentExistsError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    CollectionExistsError,
+    DocumentExistsError,
+    InvalidIdentifierError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence_cli._copying import AT_ONCE, Outcome, Plan, batches, in_threads
 from praisonai_persistence_cli._reading import Total, canonical
 
@@ -32,10 +37,15 @@ _TOLERANCE = 1e-4  # of the parts of an embedding that an engine keeps in its ow
 def copy_knowledge(source: KnowledgeStore, target: KnowledgeStore, plan: Plan) -> Outcome:
     """Copy all collections with their documents."""
     outcome = Outcome()
-    names = source.list_collections()
-    plan.progress.expect(units=len(names), items=sum(map(source.count, names)))
-    for name in names:
-        _copy_collection(source, target, source.get_collection(name), plan, outcome)
+    infos = []
+    for name in source.list_collections():
+        try:
+            infos.append(source.get_collection(name))
+        except UnsupportedOperationError as error:  # of another program, and nothing that a store could have
+            outcome.conflicts.append(str(error))
+    plan.progress.expect(units=len(infos), items=sum(source.count(info.name) for info in infos))
+    for info in infos:
+        _copy_collection(source, target, info, plan, outcome)
         plan.progress.add(units=1)
     return outcome
 
@@ -65,7 +75,7 @@ def put_collection(
     """
     try:
         target.create_collection(info.name, info.dimension, info.distance, info.metadata)
-    except CollectionExistsError as error:
+    except (CollectionExistsError, InvalidIdentifierError) as error:
         outcome.conflicts.append(f"collection {info.name!r}: {error}")
         return
     lock = threading.Lock()
@@ -84,11 +94,14 @@ def put_collection(
 def document_ids(store: KnowledgeStore, info: CollectionInfo) -> list[str]:
     """Return the ids of all documents of a collection, sorted.
 
-    The contract has no listing of documents, so one search without a limit finds them.
+    The contract has no listing of documents, so one search without a limit finds them, unless the store lists them.
 
     Raises:
         UnsupportedOperationError: the search of the engine is approximate, and does not find all of them.
     """
+    listing: Callable[[str], list[str]] | None = getattr(store, "document_ids", None)
+    if listing is not None:
+        return listing(info.name)
     count = store.count(info.name)
     query = [1.0] + [0.0] * (info.dimension - 1)
     ids = sorted(document.id for document in store.search(info.name, query, limit=count)) if count else []

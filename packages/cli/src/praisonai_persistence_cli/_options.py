@@ -219,12 +219,14 @@ class Target(NamedTuple):
         url: with its secrets.
         prefix: the ``table_prefix``, or None for the backend's own.
         default: the path of the default store, if it is that; nobody named it.
+        layout: of another program that wrote what is there; only read.
     """
 
     kind: str
     url: str
     prefix: str | None = None
     default: str | None = None
+    layout: str | None = None
 
     @property
     def shown(self) -> str:
@@ -247,6 +249,10 @@ class Target(NamedTuple):
             self._look_for_default(make=not options.get("must_exist"))
         if self.prefix is not None:
             options.setdefault("table_prefix", self.prefix)
+        if self.layout is not None:
+            from praisonai_persistence.stores.foreign import layout_registry
+
+            options["registry"] = layout_registry(self.layout, self.kind)
         openers: dict[str, Callable[..., Any]] = {
             "conversation": registry.open_conversation_store,
             "knowledge": registry.open_knowledge_store,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_lancedb._driver import Database, LanceOptions
 
-__all__ = ["LanceSteps"]
+__all__ = ["LanceSteps", "where"]
 
 T = TypeVar("T")
 
@@ -89,7 +89,8 @@ def _ordered(number: float) -> str:
     return f"{bits ^ (0xFFFFFFFFFFFFFFFF if bits >> 63 else 1 << 63):016x}"
 
 
-def _where(ids: Sequence[str] | None, expression: str | None) -> str | None:
+def where(ids: Sequence[str] | None, expression: str | None) -> str | None:
+    """Return the SQL that chooses documents by their ids (None: any) and an expression; None: all."""
     if ids is None:
         return expression
     chosen = f"id IN ({', '.join(map(_literal, ids))})"
@@ -236,18 +237,18 @@ class LanceSteps(VectorSteps[Table, str]):
         return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return _candidates((yield from self._read(opened, _RESULT, _where(ids, None))))
+        return _candidates((yield from self._read(opened, _RESULT, where(ids, None))))
 
     def _scan(
         self, opened: Table, ids: Sequence[str] | None, expression: str | None
     ) -> Steps[Sequence[tuple[str, str | None]]]:
-        found = yield from self._read(opened, ["id", "metadata"], _where(ids, expression))
+        found = yield from self._read(opened, ["id", "metadata"], where(ids, expression))
         return list(zip(found.column("id").to_pylist(), found.column("metadata").to_pylist(), strict=True))
 
-    def _read(self, opened: Table, columns: list[str], where: str | None) -> Steps[pa.Table]:
+    def _read(self, opened: Table, columns: list[str], chosen: str | None) -> Steps[pa.Table]:
         async def read(_: Database) -> pa.Table:
             found = opened.lance.query().select(columns).limit(_MOST)
-            return await (found if where is None else found.where(where)).to_arrow()
+            return await (found if chosen is None else found.where(chosen)).to_arrow()
 
         return (yield read)
 
@@ -255,8 +256,8 @@ class LanceSteps(VectorSteps[Table, str]):
         return int((yield lambda _: opened.lance.count_rows(expression)))
 
     def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
-        where = _where(ids, expression) or "true"
-        done = yield from self._write_to(opened, lambda: opened.lance.delete(where))
+        chosen = where(ids, expression) or "true"
+        done = yield from self._write_to(opened, lambda: opened.lance.delete(chosen))
         return int(done.num_deleted_rows)
 
     # ------------------------------------------------------------------------------------------------ beyond the usual

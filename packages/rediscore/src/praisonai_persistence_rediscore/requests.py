@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,20 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Command", "RawCommand", "Script", "text", "without_arguments"]
+__all__ = ["Command", "RawCommand", "Script", "starting_with", "text", "without_arguments"]
 
 _ARGUMENTS = ", with args beginning with"
+_SPECIAL = re.compile(r"[*?\[\]\\]")
 
 
 def text(value: bytes | str) -> str:
     """Return an answer as text, whether the client decodes or not."""
     return value if isinstance(value, str) else value.decode()
+
+
+def starting_with(head: str) -> str:
+    """Return the pattern of all keys that start with a text."""
+    return _SPECIAL.sub(r"\\\g<0>", head) + "*"
 
 
 def without_arguments(message: str) -> str:

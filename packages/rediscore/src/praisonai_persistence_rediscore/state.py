@@ -6,7 +6,6 @@ slot: a whole store lies in one, so calls that name many keys stay one command t
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import WrongTypeError
@@ -14,7 +13,7 @@ from praisonai_persistence.payload import check_prefix, dumps, equal, loads
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores import StateSteps
 from praisonai_persistence.stores.state import PAGE
-from praisonai_persistence_rediscore.requests import Command, Script, text
+from praisonai_persistence_rediscore.requests import Command, Script, starting_with, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +44,6 @@ _INTEGERS = range(-(2**63), 2**63)
 """What the server's own arithmetic takes."""
 _LONGEST = 9 * 10**18
 """Milliseconds; what the server still can add to its clock."""
-_SPECIAL = re.compile(r"[*?\[\]\\]")
 
 
 def _milliseconds(ttl: float) -> int:
@@ -99,7 +97,7 @@ class CommandStateSteps(StateSteps):
 
     @reads
     def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
-        pattern = _SPECIAL.sub(r"\\\g<0>", self._head + prefix) + "*"
+        pattern = starting_with(self._head + prefix)
         start: tuple[str | None, Any, set[str]] = cursor or (None, 0, set())
         node, position, seen = start
         node, position, found = yield from self._page(pattern, node, position)

@@ -1,0 +1,170 @@
+"""Stores that read what another program wrote, in that program's own layout, and change nothing.
+
+They are found by entry points, in the groups that [layout_registry][] names: with that registry, a URL that opens a
+store of a backend opens what the other program has in the same place.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence import _entry_points
+from praisonai_persistence.drivers import OptionsStore
+from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError, UnsupportedOperationError
+from praisonai_persistence.filters import parse
+from praisonai_persistence.registry import StoreRegistry, get_default_registry
+from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.stores.knowledge import KnowledgeSteps, StepKnowledgeStore
+from praisonai_persistence.stores.state import StateSteps
+from praisonai_persistence.stores.vector_errors import GoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from praisonai_persistence.filters import Filter
+    from praisonai_persistence.knowledge import CollectionInfo
+    from praisonai_persistence.records import KnowledgeDocument
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.vector_engine import Collection
+
+__all__ = [
+    "ForeignKnowledgeSteps",
+    "ForeignKnowledgeStore",
+    "ForeignStateSteps",
+    "UnprefixedStore",
+    "layout_registry",
+]
+
+
+def layout_registry(layout: str, kind: str) -> StoreRegistry:
+    """Return the readers of a layout: the entry-point group ``praisonai.<kind>_layouts.<layout>``, by backend.
+
+    They have the names and aliases of the backends of the same distributions.
+
+    Args:
+        layout: whose: ``praisonai``.
+        kind: ``knowledge`` or ``state``.
+    """
+    readers = StoreRegistry(kind)
+    aliases = get_default_registry(kind).list_aliases()
+    for point in _entry_points.select(f"praisonai.{kind}_layouts.{layout}"):
+        others = [alias for alias, name in aliases.items() if name == point.name]
+        readers.register(point.name, partial(_make, point.value), aliases=others)
+    return readers
+
+
+def _make(reference: str, **options: Any) -> Any:
+    return _entry_points.load(reference)(**options)
+
+
+@writes
+def _refused(*_: Any) -> Steps[None]:
+    yield from ()
+    raise UnsupportedOperationError("another program's data are only read here: copy them into a store first")
+
+
+_refuse: Any = _refused  # stands for operations that return anything
+
+
+class ForeignKnowledgeSteps(KnowledgeSteps):
+    """Documents of another program.
+
+    Searches and filters are refused.
+    """
+
+    @abstractmethod
+    def _names(self) -> Steps[Sequence[str]]:
+        """Return the names of the other program's collections, in any order."""
+
+    @abstractmethod
+    def _open(self, name: str) -> Steps[Collection | None]:
+        """Return a collection; None, or ``GoneError``, where there is none of this name."""
+
+    @abstractmethod
+    def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
+        """Return the ids of all its documents."""
+
+    @abstractmethod
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
+        """Return the documents that there are of these ids, which are all different, with their embeddings."""
+
+    def _need(self, name: str) -> Steps[Collection]:
+        try:
+            opened = yield from self._open(name)
+        except GoneError:
+            opened = None
+        if opened is None:
+            raise CollectionNotFoundError(f"there is no collection {name!r}")
+        return opened
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        return sorted((yield from self._names()))
+
+    @reads
+    def get_collection(self, name: str) -> Steps[CollectionInfo]:
+        return (yield from self._need(name)).info
+
+    @reads
+    def document_ids(self, name: str) -> Steps[list[str]]:
+        """Return the ids of all documents of a collection, sorted."""
+        return sorted((yield from self._ids((yield from self._need(name)))))
+
+    @reads
+    def get(self, collection: str, ids: Sequence[str]) -> Steps[list[KnowledgeDocument]]:
+        documents = yield from self._documents((yield from self._need(collection)), list(dict.fromkeys(ids)))
+        found = {document.id: document for document in documents}
+        return [found[item] for item in ids if item in found]
+
+    @reads
+    def count(self, collection: str, filters: Filter | None) -> Steps[int]:
+        if filters is not None:
+            yield from _refuse()
+        return len((yield from self.document_ids(collection)))
+
+    create_collection = delete_collection = insert = upsert = search = delete = _refuse
+
+
+class ForeignKnowledgeStore(StepKnowledgeStore):
+    """A knowledge store of [ForeignKnowledgeSteps][]. A collection may have any name here."""
+
+    capabilities: frozenset[str] = frozenset()
+    _steps: ForeignKnowledgeSteps
+
+    def get_collection(self, name: str) -> CollectionInfo:
+        return self._runner.run(self._steps.get_collection, name)
+
+    def get(self, collection: str, ids: Sequence[str]) -> list[KnowledgeDocument]:
+        return self._runner.run(self._steps.get, collection, ids)
+
+    def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
+        return self._runner.run(self._steps.count, collection, parse(filters))
+
+    def document_ids(self, collection: str) -> list[str]:
+        """Return the ids of all documents of a collection, sorted.
+
+        Raises:
+            CollectionNotFoundError: there is no such collection.
+        """
+        return self._runner.run(self._steps.document_ids, collection)
+
+
+class UnprefixedStore(OptionsStore, ForeignKnowledgeStore):
+    """One of a backend with ``Options``, where the other program's collections have no prefix.
+
+    Raises:
+        ConfigurationError: a prefix is given, and what [OptionsStore][] raises.
+    """
+
+    def __init__(self, url: str | None = None, **options: Any) -> None:
+        if "table_prefix" in options:
+            raise ConfigurationError("collections in this layout have no prefix: leave table_prefix out")
+        super().__init__(url, **options)
+
+
+class ForeignStateSteps(StateSteps):
+    """State keys of another program: what reads is the engine's, what writes is refused."""
+
+    set = delete = expire = hset = hdel = set_if_absent = compare_and_set = incr = set_many = clear = _refuse
