@@ -82,7 +82,7 @@ def run_mutants(folder: Path):
     report = folder / "report.json"
     path = os.pathsep.join([str(Path(__file__).parent), *running.PATH])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--no-header", "."],
+        [sys.executable, "-m", "pytest", *running.OPTIONS, "."],
         cwd=folder,
         env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": path},
         capture_output=True,

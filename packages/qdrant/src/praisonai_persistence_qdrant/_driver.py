@@ -78,6 +78,8 @@ class QdrantDriver(Driver):
         return kind(
             **options.arguments("host", "port", "grpc_port", "prefer_grpc", "https", "api_key"),
             timeout=max(1, round(options.timeout)),
+            # Otherwise gRPC has one connection for all clients of the process, and waits with it when it was lost.
+            grpc_options={"grpc.use_local_subchannel_pool": 1},
             check_compatibility=False,  # it would ask the server before anybody wants something of it
         )
 
