@@ -60,8 +60,8 @@ class FieldCompiler(Compiler[E]):
         """Return what selects the documents that lack the field, or where it holds none of the tokens."""
 
     @abstractmethod
-    def holds(self, name: str, item: str) -> E:
-        """Return what selects the documents whose field is a list with the token."""
+    def holds(self, name: str, items: Sequence[str]) -> E:
+        """Return what selects the documents whose field is a list with one of the tokens, which are one or more."""
 
     @abstractmethod
     def exists(self, name: str, *, wanted: bool) -> E:
@@ -86,7 +86,7 @@ class FieldCompiler(Compiler[E]):
                 return Compiled(self.exists(f"v{name}", wanted=True), exact=False)
             return Compiled(self.one_of(f"v{name}", tokens))
         if operator == "$contains":
-            return Compiled(self.holds(f"i{name}", token(key, value, item=True)))
+            return Compiled(self.holds(f"i{name}", [token(key, value, item=True)]))
         if operator == "$exists":
             return Compiled(self.exists(f"v{name}", wanted=value))
         if isinstance(value, str):

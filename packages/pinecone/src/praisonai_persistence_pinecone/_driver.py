@@ -99,8 +99,11 @@ class Clients:
         return found
 
     def delete(self, host: str, body: dict[str, Any]) -> Any:
-        """Delete vectors, and return the answer with its headers, which the client's own method drops."""
-        return self.index(host)._http.post("/vectors/delete", json=body)
+        """Delete vectors, and return what headers say, which the client's own method drops."""
+        from pinecone._internal.adapters.vectors_adapter import extract_response_info as read
+
+        asked = self.index(host)._http.post("/vectors/delete", json=body)
+        return _awaited(asked, read) if self._asynchronous else read(asked)
 
     def https(self) -> list[Any]:
         """Return the clients of HTTP, of ``httpx``."""
@@ -215,6 +218,10 @@ class PineconeDriver(Driver):
         if isinstance(error, errors.PineconeValueError) and "api key" in said:
             return ConfigurationError(f"{where}: the API key has characters that cannot be sent")
         return self._errors.error(getattr(error, "status_code", None), error)
+
+
+async def _awaited(answer: Any, read: Callable[[Any], Any]) -> Any:
+    return read(await answer)
 
 
 async def _close_all(client: Any) -> None:

@@ -24,8 +24,8 @@ class FilterCompiler(FieldCompiler[dict[str, Any]]):
     def none_of(self, name: str, tokens: Sequence[str]) -> dict[str, Any]:
         return {"$or": [self.exists(name, wanted=False), {name: {"$nin": list(tokens)}}]}
 
-    def holds(self, name: str, item: str) -> dict[str, Any]:
-        return {name: {"$in": [item]}}
+    def holds(self, name: str, items: Sequence[str]) -> dict[str, Any]:
+        return {name: {"$in": list(items)}}
 
     def exists(self, name: str, *, wanted: bool) -> dict[str, Any]:
         return {name: {"$exists": wanted}}

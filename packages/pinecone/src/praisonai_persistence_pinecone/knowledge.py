@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import threading
 import uuid
-from array import array
-from hashlib import blake2b
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    ConnectionFailedError,
-    DocumentExistsError,
-    SerializationError,
-)
+from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.knowledge import CollectionInfo
-from praisonai_persistence.payload import dumps, loads
-from praisonai_persistence.steps import Pause, reads
-from praisonai_persistence.stores import vector_documents as documents
-from praisonai_persistence.stores.claimed import ClaimedSteps
-from praisonai_persistence.stores.fields import copies
-from praisonai_persistence.stores.knowledge import DocumentRow
-from praisonai_persistence.stores.projection import bounded_query, product_distance, ranked, ranked_vectors
-from praisonai_persistence.stores.ranking import Candidate
+from praisonai_persistence.steps import reads
+from praisonai_persistence.stores.namespaced import NamespacedSteps, Record
+from praisonai_persistence.stores.projection import product_distance
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
 from praisonai_persistence_pinecone._filters import FilterCompiler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_pinecone._driver import PineconeOptions
@@ -37,12 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["PineconeSteps"]
 
 _METRICS = {"dot": "dotproduct", "euclidean": "euclidean"}
-_STEP = 128  # dimensions of indexes that this store makes are multiples of it, so that few indexes do
+_STEP = 128  # dimensions of the indexes that this store makes are multiples of it, so that few of them do
 _MOST_DIMENSION = 20_000
-_METADATA = 40_960  # bytes of one record's
 _ANSWER = 4_000_000  # bytes of one answer
-_CLAIMED = 1_000  # ids in one record of a claim
-_TINY = 1e-30  # in place of zeros only, which Pinecone refuses; products with it are nothing in 32-bit floats
 
 
 class _Place(NamedTuple):
@@ -59,7 +44,7 @@ class _Index(NamedTuple):
     metric: str
 
 
-class PineconeSteps(ClaimedSteps[Collection, dict[str, Any]]):
+class PineconeSteps(NamespacedSteps[dict[str, Any]]):
     """Knowledge in Pinecone.
 
     A write gets a number (LSN) in its namespace, and a query says up to which number it has seen the writes. So each
@@ -70,15 +55,13 @@ class PineconeSteps(ClaimedSteps[Collection, dict[str, Any]]):
         options: of the store.
     """
 
-    most_ids = 1_000
-    most_rows = 1_000
-    most_bytes = 2_000_000
-    most_matches = 10_000
-    """How many matches a query returns."""
+    most_bytes = 1_900_000
+    most_metadata = 40_960
 
     def __init__(self, options: PineconeOptions) -> None:
         super().__init__(FilterCompiler(), options.timeout)
         self._options = options
+        self._only = options.index_name or options.index_host
         self._space = f"{options.namespace}{options.table_prefix}"
         self._indexes: dict[str, _Index] = {}
         self._written: dict[_Place, int] = {}
@@ -95,22 +78,20 @@ class PineconeSteps(ClaimedSteps[Collection, dict[str, Any]]):
 
     def _index(self, dimension: int, metric: str, *, make: bool) -> Steps[_Index | None]:
         """Return the index for vectors; None if there is none, unless it is to be made."""
-        options = self._options
-        name = options.index_name or f"praisonai-{dimension}-{metric}"
-        if options.index_host is not None:
-            name = options.index_host
-        if name not in self._indexes:
-            found = yield from (self._hosted(name) if options.index_host is not None else self._named(name))
+        name = self._only or f"praisonai-{dimension}-{metric}"
+        found = self._indexes.get(name)
+        if found is None:
+            found = yield from (self._hosted(name) if self._options.index_host else self._named(name))
             if found is None and make:
-                found = yield from self._made(name, dimension, metric)
-            if found is None:
-                return None
-            self._indexes[name] = found
-        return self._indexes[name]
+                yield from self._make_index(name, dimension, metric)
+                found = yield from self._named(name)
+            if found is not None:
+                self._indexes[name] = found
+        return found
 
     def _hosted(self, host: str) -> Steps[_Index]:
         stats = yield from self._ask(lambda clients: clients.index(host).describe_index_stats())
-        return _Index(host, int(stats.dimension), str(stats.metric or ""))
+        return _Index(host, int(stats.dimension), str(stats.metric))
 
     def _named(self, name: str) -> Steps[_Index | None]:
         """Return an index as soon as it is ready; None if there is none."""
@@ -120,200 +101,110 @@ class PineconeSteps(ClaimedSteps[Collection, dict[str, Any]]):
                 found = yield from self._ask(lambda clients: clients.control.indexes.describe(name))
             except GoneError:
                 return None
-            fields = found.schema.fields
-            if "_values" not in fields:
+            field, state = found.schema.fields.get("_values"), found.status.state
+            if field is None:
                 raise ConfigurationError(f"the index {name!r} is none of dense vectors: give another index_name")
             if found.status.ready:
-                return _Index(found.host, fields["_values"].dimension, fields["_values"].metric)
-            state = found.status.state
+                return _Index(found.host, field.dimension, field.metric)
             if state in {"InitializationFailed", "Terminating", "Disabled"}:
                 raise BackendError(f"the index {name!r} cannot be used, its state is {state}: see Pinecone's console")
-            yield from end.wait(ThrottledError(f"the index {name!r} is not ready; try again later or raise index_timeout"))
+            yield from end.wait(
+                ThrottledError(f"the index {name!r} is not ready: try again later, or raise index_timeout")
+            )
 
-    def _made(self, name: str, dimension: int, metric: str) -> Steps[_Index | None]:
+    def _make_index(self, name: str, dimension: int, metric: str) -> Steps[None]:
         options = self._options
         where = {"deployment_type": "managed", "cloud": options.cloud, "region": options.region}
         if options.environment is not None:
             where = {"deployment_type": "pod", "environment": options.environment, "pod_type": options.pod_type}
-        fields = {"_values": {"type": "dense_vector", "dimension": dimension, "metric": metric}}
-        try:
+        schema = {"fields": {"_values": {"type": "dense_vector", "dimension": dimension, "metric": metric}}}
+        with suppress(TakenError):  # somebody else was first
             yield from self._ask(
-                lambda clients: clients.control.indexes.create(
-                    name=name, schema={"fields": fields}, deployment=where, timeout=-1
-                )
+                lambda clients: clients.control.indexes.create(name=name, schema=schema, deployment=where, timeout=-1)
             )
-        except TakenError:
-            pass  # somebody else was first
-        return (yield from self._named(name))
-
-    def _fitting(self, info: CollectionInfo) -> Steps[_Index]:
-        """Return the index for a collection, which may have to be made."""
-        metric = _METRICS[product_distance(info.distance)]
-        if info.dimension > _MOST_DIMENSION:
-            raise ConfigurationError(f"Pinecone's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}")
-        own = self._options.index_name is None and self._options.index_host is None
-        wanted = -(-info.dimension // _STEP) * _STEP if own else info.dimension
-        found = yield from self._index(wanted, metric, make=True)
-        if found is None or found.dimension != wanted or found.metric != metric:
-            has = "is gone" if found is None else f"has the dimension {found.dimension} and the metric {found.metric}"
-            raise ConfigurationError(
-                f"the index {has}, and this collection needs {wanted} and {metric}: give another index_name, or none, so "
-                f"that indexes that fit are made"
-            )
-        return found
 
     # ----------------------------------------------------------------------------------------------------- collections
-
-    def _catalog(self, first: _Index | None = None) -> Steps[Collection | None]:
-        """Return the namespace whose documents are the collections; None if there is no index yet."""
-        if first is None or (self._options.index_name is None and self._options.index_host is None):
-            first = yield from self._index(_STEP, "dotproduct", make=first is not None)
-        if first is None:
-            return None
-        info = CollectionInfo("", 1, "dot", None)
-        return Collection(info, _Place(first.host, f"{self._space}collections", first.dimension))
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
         self._indexes.clear()
-        catalog = yield from self._catalog()
-        found = [] if catalog is None else (yield from self._walk(catalog, None, None))
-        return sorted(match.metadata["id"] for match in found)
+        return (yield from super().list_collections())
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
-        if fresh:
+        if fresh:  # somebody may have deleted an index, and made it anew
             self._indexes.clear()
-        catalog = yield from self._catalog()
-        found = [] if catalog is None else (yield from self._walk(catalog, [name], None))
-        if not found:
+        return (yield from super()._find(name, fresh=fresh))
+
+    def _catalog(self) -> Steps[Collection | None]:
+        index = yield from self._index(_STEP, "dotproduct", make=False)
+        if index is None:
             return None
-        facts = loads(found[0].metadata["content"])
-        return Collection(documents.collection_info(name, facts), _Place(*facts["place"]))
+        place = _Place(index.host, f"{self._space}collections", index.dimension)
+        return Collection(CollectionInfo("", 1, "dot", None), place)
 
-    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        index = yield from self._fitting(info)
-        catalog = yield from self._catalog(index)
-        assert catalog is not None  # it was to be made
-        # The name of a namespace is never used again, so that a writer that comes late writes to none of a new one.
-        place = _Place(index.host, f"{self._space}c-{uuid.uuid4().hex}", index.dimension)
-        facts = dumps({**documents.collection_facts(info, metadata), "place": list(place)})
-        try:
-            yield from self._add(catalog, [DocumentRow(info.name, facts, array("f", [1.0]), None, None, 0.0)])
-        except DocumentExistsError:
-            raise TakenError("somebody else was first") from None
+    def _new_place(self, info: CollectionInfo) -> Steps[list[Any]]:
+        metric = _METRICS[product_distance(info.distance)]
+        if info.dimension > _MOST_DIMENSION:
+            raise ConfigurationError(f"Pinecone's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}")
+        wanted = info.dimension if self._only else -(-info.dimension // _STEP) * _STEP
+        found = yield from self._index(wanted, metric, make=True)
+        if found is None or (found.dimension, found.metric) != (wanted, metric):
+            has = "is gone" if found is None else f"has the dimension {found.dimension} and the metric {found.metric}"
+            raise ConfigurationError(
+                f"the index {self._only!r} {has}, and this collection needs {wanted} and {metric}: give another "
+                f"index_name, or none, so that indexes that fit are made"
+            )
+        if not self._only:
+            yield from self._index(_STEP, "dotproduct", make=True)
+        return [found.host, f"{self._space}c-{uuid.uuid4().hex}", found.dimension]
 
-    def _drop(self, opened: Collection) -> Steps[None]:
-        catalog = yield from self._catalog()
-        if catalog is None or not (yield from self._remove(catalog, [opened.info.name], None)):
-            raise GoneError("somebody else was first")
+    def _open_place(self, info: CollectionInfo, place: list[Any]) -> Collection:
+        return Collection(info, _Place(*place))
+
+    def _drop_place(self, opened: Collection) -> Steps[None]:
         host, namespace, _ = opened.engine
-        try:
+        with suppress(GoneError):  # nothing has been written to it
             if self._options.environment is None:
                 yield from self._ask(lambda clients: clients.index(host).delete_namespace(name=namespace))
-            else:
+            else:  # pods have no such request
                 yield from self._ask(lambda clients: clients.delete(host, {"deleteAll": True, "namespace": namespace}))
-        except GoneError:
-            pass  # nothing has been written to it
 
-    # ---------------------------------------------------------------------------------------------------------- claims
+    # --------------------------------------------------------------------------------------------------------- records
 
-    def _claim(self, opened: Collection, claim: str, ids: Sequence[str]) -> Steps[None]:
-        values = _filled([_TINY], opened)
+    def _upsert(self, opened: Collection, records: Sequence[Record]) -> Steps[None]:
+        host, namespace, size = opened.engine
         made = [
-            {"id": f"c-{claim}-{part}", "values": values, "metadata": {"claim": claim, "claims": list(map(_key, some))}}
-            for part, some in enumerate(documents.pages(ids, _CLAIMED))
+            {"id": record.id, "values": _filled(record.vector, size), "metadata": record.metadata} for record in records
         ]
-        for some in documents.pages(made, 20):
-            yield from self._upsert(opened, some)
-
-    def _claims(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        chosen = {"claims": {"$in": [_key(id_) for id_ in ids]}}
-        found = yield from self._query(opened, chosen, self.most_matches)
-        return sorted({match.id[2:34] for match in found})
-
-    def _withdraw(self, opened: Collection, claim: str) -> Steps[None]:
-        yield from self._delete(opened, {"filter": {"claim": {"$eq": claim}}})
-
-    # ------------------------------------------------------------------------------------------------------- documents
-
-    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        # Of two upserts the last one wins, whole: there is nothing to claim.
-        for some in self._portions(opened, rows):
-            yield from self._store(opened, some)
-        yield from self._settle(opened)
-
-    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from super()._add(opened, rows)
-        yield from self._settle(opened)
-
-    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterable[Sequence[Any]]:
-        """Return records in place of rows, after all of them were made: what is too large is refused before."""
-        found: list[list[Any]] = [[]]
-        total = 0
-        vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
-        for row, vector in zip(rows, vectors, strict=True):
-            given = vector if any(vector) else array("f", [_TINY])
-            facts = {name: value for name, value in documents.document_facts(row, given).items() if value is not None}
-            metadata = {"key": _key(row.id), "id": row.id, "content": row.content, **facts, **copies(row.metadata)}
-            size = len(dumps(metadata).encode())
-            if size > _METADATA:
-                raise SerializationError(
-                    f"document {row.id!r} has {size} bytes with what filters need of its metadata; Pinecone takes "
-                    f"{_METADATA}: split its content, or give it fewer metadata"
-                )
-            size += 26 * opened.engine.size + 100
-            if found[-1] and (total + size > self.most_bytes or len(found[-1]) == self.most_rows):
-                found.append([])
-                total = 0
-            total += size
-            found[-1].append({"id": f"d-{metadata['key']}", "values": _filled(given, opened), "metadata": metadata})
-        return found
-
-    def _store(self, opened: Collection, rows: Sequence[Any]) -> Steps[None]:
-        yield from self._upsert(opened, rows)
-
-    def _upsert(self, opened: Collection, made: Sequence[Any]) -> Steps[None]:
-        host, namespace, _ = opened.engine
         answer = yield from self._ask(lambda clients: clients.index(host).upsert(vectors=made, namespace=namespace))
         self._note(opened, answer.response_info.lsn_committed)
 
-    def _delete(self, opened: Collection, what: dict[str, Any]) -> Steps[None]:
+    def _delete(self, opened: Collection, ids: Sequence[str]) -> Steps[None]:
         host, namespace, _ = opened.engine
-        answer = yield from self._ask(lambda clients: clients.delete(host, {**what, "namespace": namespace}))
-        number = answer.headers.get("x-pinecone-request-lsn") or answer.headers.get("x-pinecone-lsn-committed")
-        self._note(opened, int(number) if number else None)
+        answer = yield from self._ask(lambda clients: clients.delete(host, {"ids": ids, "namespace": namespace}))
+        self._note(opened, answer.lsn_committed)
 
     def _note(self, opened: Collection, number: int | None) -> None:
+        """Remember a write, of which pods give no number."""
         if number is not None:
             with self._lock:
                 self._written[opened.engine] = max(number, self._written.get(opened.engine, 0))
 
     def _settle(self, opened: Collection) -> Steps[None]:
-        """Wait until everybody sees what was written, if that is wanted."""
         if self._options.freshness == "all":
-            yield from self._query(opened, None, 1)
+            yield from self._query(opened, self._base(None), 1)
 
     def _query(
         self,
         opened: Collection,
-        chosen: dict[str, Any] | None,
+        chosen: dict[str, Any],
         limit: int,
         vector: list[float] | None = None,
         *,
         whole: bool = False,
-    ) -> Steps[list[Any]]:
-        """Return the nearest records that a filter selects, which have seen what this store has written.
-
-        Args:
-            opened: the collection.
-            chosen: the filter.
-            limit: how many at most.
-            vector: which they are near to; None: any.
-            whole: with their values and metadata.
-        """
-        host, namespace, _ = opened.engine
-        near = _filled(vector or [1.0], opened)
-        end = Pauses(self._options.freshness_timeout)
+    ) -> Steps[list[Record]]:
+        host, namespace, size = opened.engine
+        near, end = _filled(vector or [1.0], size), Pauses(self._options.freshness_timeout, 0.02)
         while True:
             found = yield from self._ask(
                 lambda clients: clients.index(host).query(
@@ -327,120 +218,32 @@ class PineconeSteps(ClaimedSteps[Collection, dict[str, Any]]):
             )
             written = self._written.get(opened.engine)
             if written is None or found.response_info.is_reconciled(written):
-                return list(found.matches)
+                return [Record(match.id, match.values or (), match.metadata or {}) for match in found.matches]
             yield from end.wait(
                 ThrottledError(
-                    f"what was written is stored, but not visible within {self._options.freshness_timeout:g} seconds; "
+                    f"what was written is stored, but not visible within {self._options.freshness_timeout:g} seconds: "
                     f"raise freshness_timeout"
                 )
             )
 
-    def _page(self, opened: Collection) -> int:
-        """How many whole records an answer has room for."""
-        return max(1, _ANSWER // (_METADATA + 1_000 + 26 * int(opened.engine.size)))
+    def _whole(self, opened: Collection) -> int:
+        return max(1, _ANSWER // (self.most_metadata + 1_000 + 26 * int(opened.engine.size)))
 
-    def _walk(self, opened: Collection, ids: Sequence[str] | None, expression: dict[str, Any] | None) -> Steps[list[Any]]:
-        """Return all documents of a filter, whole."""
-        size = self._page(opened)
-        if ids is None:
-            chosen = _where(None, expression)
-            found = yield from self._query(opened, chosen, size, whole=True)
-            if len(found) < size:
-                return found
-            matches = yield from self._query(opened, chosen, self.most_matches)
-            if len(matches) == self.most_matches:
-                return (yield from self._all(opened, chosen))
-            keys = [match.id[2:] for match in matches]
-        else:
-            keys = [_key(id_) for id_ in ids]
-        return (yield from self._read(opened, keys, expression))
-
-    def _read(self, opened: Collection, keys: Sequence[str], expression: dict[str, Any] | None) -> Steps[list[Any]]:
-        found: list[Any] = []
-        for some in documents.pages(keys, self._page(opened)):
-            found += yield from self._query(opened, _where(some, expression), len(some), whole=True)
-        return found
-
-    def _all(self, opened: Collection, chosen: dict[str, Any]) -> Steps[list[Any]]:
-        """Return more documents than a query does. What was written last may be missing."""
-        (host, namespace, _), size, token = opened.engine, self._page(opened), None
-        found: list[Any] = []
+    def _all(self, opened: Collection, chosen: dict[str, Any]) -> Steps[list[Record]]:
+        (host, namespace, _), token = opened.engine, None
+        found: list[Record] = []
         while True:
             page = yield from self._ask(
                 lambda clients, token=token: clients.index(host).fetch_by_metadata(
-                    filter=chosen, namespace=namespace, limit=size, pagination_token=token
+                    filter=chosen, namespace=namespace, limit=self._whole(opened), pagination_token=token
                 )
             )
-            found += page.vectors.values()
+            found += [Record(one.id, one.values, one.metadata or {}) for one in page.vectors.values()]
             token = page.pagination.next if page.pagination else None
             if not token:
                 return found
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: dict[str, Any] | None
-    ) -> Steps[Sequence[Candidate]]:
-        chosen, size = _where(None, expression), self._page(opened)
-        near = bounded_query(opened.info.distance, query) if any(query) else [_TINY]
-        if limit <= size:
-            best = yield from self._query(opened, chosen, limit, near, whole=True)
-        elif limit <= self.most_matches:
-            keys = [match.id[2:] for match in (yield from self._query(opened, chosen, limit, near))]
-            found = {match.id[2:]: match for match in (yield from self._read(opened, keys, expression))}
-            best = [found[key] for key in keys if key in found]
-        else:
-            items = [_candidate(opened, match) for match in (yield from self._walk(opened, None, expression))]
-            return ranked(opened.info.distance, query, items, ranked_vectors(
-                opened.info.distance, [item.embedding for item in items]
-            ) if items else [])[:limit]
-        return [_candidate(opened, match) for match in best]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        return [_candidate(opened, match) for match in (yield from self._walk(opened, ids, None))]
-
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: dict[str, Any] | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
-        found = yield from self._walk(opened, ids, expression)
-        return [(match.metadata["id"], match.metadata.get("metadata")) for match in found]
-
-    def _count(self, opened: Collection, expression: dict[str, Any] | None) -> Steps[int]:
-        chosen = _where(None, expression)
-        found = len((yield from self._query(opened, chosen, self.most_matches)))
-        return found if found < self.most_matches else len((yield from self._all(opened, chosen)))
-
-    def _remove(
-        self, opened: Collection, ids: Sequence[str] | None, expression: dict[str, Any] | None
-    ) -> Steps[int]:
-        chosen, gone = _where(None if ids is None else [_key(id_) for id_ in ids], expression), 0
-        while True:
-            matches = yield from self._query(opened, chosen, self.most_matches)
-            for some in documents.pages(matches, self.most_rows):
-                yield from self._delete(opened, {"ids": [match.id for match in some]})
-            gone += len(matches)
-            if len(matches) < self.most_matches:
-                break
-        if gone:
-            yield from self._settle(opened)
-        return gone
-
-
-def _key(id: str) -> str:  # noqa: A002
-    """Return what stands for an id, which may be any text: Pinecone's are ASCII."""
-    return blake2b(id.encode(), digest_size=16).hexdigest()
-
-
-def _where(keys: Sequence[str] | None, expression: dict[str, Any] | None) -> dict[str, Any]:
-    chosen = {"key": {"$exists": True}} if keys is None else {"key": {"$in": list(keys)}}
-    return chosen if expression is None else {"$and": [chosen, expression]}
-
-
-def _filled(vector: Sequence[float], opened: Collection) -> list[float]:
+def _filled(vector: Sequence[float], size: int) -> list[float]:
     """Return a vector with zeros up to the dimension of the index, which change no rank."""
-    return [*vector, *[0.0] * (opened.engine.size - len(vector))]
-
-
-def _candidate(opened: Collection, match: Any) -> Candidate:
-    found = match.metadata
-    return documents.document_candidate(
-        found["id"], found["content"], found, lambda: array("f", match.values[: opened.info.dimension])
-    )
+    return [*vector, *[0.0] * (size - len(vector))]
