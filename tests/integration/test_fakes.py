@@ -165,7 +165,8 @@ class TestPinecone:
     def test_the_size_of_a_result(self, ask, index):
         for start in range(0, 120, 40):
             vectors = [
-                {"id": str(number), "values": [1, 2], "metadata": {"a": "x" * 40_000}} for number in range(start, start + 40)
+                {"id": str(number), "values": [1, 2], "metadata": {"a": "x" * 40_000}}
+                for number in range(start, start + 40)
             ]
             self.upsert(ask, index, *vectors)
         assert len(self.found(ask, index)) == 100
@@ -183,7 +184,13 @@ class TestPinecone:
             ask("DELETE /indexes/facts-e")
 
     def test_filters(self, ask, index):
-        records = {"n1": {"n": 1, "t": "x"}, "n2": {"n": 2.5, "t": ["x", "y"]}, "b": {"n": True}, "t": {"n": "1"}, "o": {}}
+        records = {
+            "n1": {"n": 1, "t": "x"},
+            "n2": {"n": 2.5, "t": ["x", "y"]},
+            "b": {"n": True},
+            "t": {"n": "1"},
+            "o": {},
+        }
         for key, metadata in records.items():
             self.upsert(ask, index, {"id": key, "values": [1, 2], "metadata": metadata})
         for chosen, wanted in (
@@ -221,8 +228,12 @@ class TestPinecone:
             assert self.found(ask, index, filter=wrong)[0] == 400, wrong
 
     def test_fetches_and_pages(self, ask, index):
-        self.upsert(ask, index, *({"id": f"{number:03}", "values": [1, 2], "metadata": {"a": 1}} for number in range(150)))
-        found = ask(f"GET {index}/vectors/fetch?" + urlencode({"ids": ["001", "none"], "namespace": "n"}, doseq=True))[1]
+        self.upsert(
+            ask, index, *({"id": f"{number:03}", "values": [1, 2], "metadata": {"a": 1}} for number in range(150))
+        )
+        found = ask(f"GET {index}/vectors/fetch?" + urlencode({"ids": ["001", "none"], "namespace": "n"}, doseq=True))[
+            1
+        ]
         assert found["vectors"] == {"001": {"id": "001", "values": [1.0, 2.0], "metadata": {"a": 1}}}
         assert ask(f"GET {index}/vectors/fetch?namespace=n")[0] == 400
         assert ask(f"GET {index}/vectors/fetch?" + urlencode({"ids": ["x"] * 1_001}, doseq=True))[0] == 400
@@ -230,7 +241,9 @@ class TestPinecone:
         token = urlencode({"paginationToken": first["pagination"]["next"]})
         second = ask(f"GET {index}/vectors/list?namespace=n&{token}")[1]
         assert [len(first["vectors"]), len(second["vectors"]), "pagination" in second] == [100, 50, False]
-        assert [item["id"] for item in ask(f"GET {index}/vectors/list?namespace=n&prefix=00&limit=2")[1]["vectors"]] == [
+        assert [
+            item["id"] for item in ask(f"GET {index}/vectors/list?namespace=n&prefix=00&limit=2")[1]["vectors"]
+        ] == [
             "000",
             "001",
         ]
@@ -262,7 +275,11 @@ class TestPinecone:
         assert ask(f"GET {index}/namespaces/n")[1]["record_count"] == "1"
         assert [ask(f"{method} {index}/namespaces/n")[0] for method in ("DELETE", "GET", "DELETE")] == [200, 404, 404]
         stats = ask(f"POST {index}/describe_index_stats", {})[1]
-        assert (stats["dimension"], stats["metric"], stats["namespaces"]) == (2, "dotproduct", {"made": {"vectorCount": 0}})
+        assert (stats["dimension"], stats["metric"], stats["namespaces"]) == (
+            2,
+            "dotproduct",
+            {"made": {"vectorCount": 0}},
+        )
         assert ask(f"POST {index}/describe_index_stats", {"filter": {"a": 1}})[0] == 400
 
     def test_pods_have_no_namespaces_to_name_no_lists_and_no_numbers_of_writes(self, ask):

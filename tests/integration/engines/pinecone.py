@@ -30,7 +30,9 @@ class Pinecone(FakeEngine):
 
         parts = urlsplit(self.url)
         scheme = "http" if "https=false" in parts.query else "https"
-        with pinecone.Pinecone(unquote(parts.password or ""), host=f"{scheme}://{parts.netloc.partition('@')[2]}") as client:
+        with pinecone.Pinecone(
+            unquote(parts.password or ""), host=f"{scheme}://{parts.netloc.partition('@')[2]}"
+        ) as client:
             yield client
 
     @contextlib.contextmanager

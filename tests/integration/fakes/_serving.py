@@ -1,4 +1,4 @@
-"""What the fakes of services have in common: requests and answers in JSON, a log that outlives them, and orders of tests.
+"""What the fakes of services have in common: requests and answers in JSON, a log that outlives them, orders of tests.
 
 A fake is a program. Its log has a line for each write, so that what was acknowledged is there after a restart. Tests
 give orders with ``POST /_fake/ORDER``, whose answer is JSON: see [Fake.order][].

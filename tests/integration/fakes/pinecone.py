@@ -1,7 +1,7 @@
-"""Pinecone for tests: control plane and data plane of the API 2026-07, as ``pinecone.md`` says that they are documented.
+"""Pinecone for tests: control plane and data plane of the API 2026-07, as ``pinecone.md`` says they are documented.
 
-It is exact, and in one process. ``--delay`` seconds pass until a query sees a write; fetches, listings and counts see it
-after half of them.
+It is exact, and in one process. ``--delay`` seconds pass until a query sees a write; fetches, listings and counts see
+it after half of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from _serving import Answer, Delayed, Fake, Refusal, Request, check_fields, main
 
-_REGIONS = {("aws", "us-east-1"), ("aws", "us-west-2"), ("aws", "eu-west-1"), ("gcp", "us-central1"), ("azure", "eastus2")}
+_REGIONS = {
+    ("aws", "us-east-1"),
+    ("aws", "us-west-2"),
+    ("aws", "eu-west-1"),
+    ("gcp", "us-central1"),
+    ("azure", "eastus2"),
+}
 _METRICS = {"cosine", "dotproduct", "euclidean"}
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 413: 11, 429: 8, 503: 14}
 _NAMES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
@@ -75,7 +81,9 @@ class Pinecone(Fake):
         if name == "records":  # of a namespace, as they were written
             index, namespace = value
             found = self.indexes[index].namespaces.get(namespace)
-            return {} if found is None else {key: record["metadata"] for key, record in found.fetched.catch_up().items()}
+            return (
+                {} if found is None else {key: record["metadata"] for key, record in found.fetched.catch_up().items()}
+            )
         return super().order(name, value)
 
     # ------------------------------------------------------------------------------------------------------------ both
@@ -358,7 +366,10 @@ class Pinecone(Fake):
     def _namespaces(self, index: Index, request: Request, path: tuple[str, ...]) -> Answer:
         if len(path) == 1 and request.method == "GET":
             _check_parameters(request, {"limit", "paginationToken", "prefix"})
-            after, prefix = _place(request.query.get("paginationToken", [None])[0]), request.query.get("prefix", [""])[0]
+            after, prefix = (
+                _place(request.query.get("paginationToken", [None])[0]),
+                request.query.get("prefix", [""])[0],
+            )
             names = [name for name in sorted(index.namespaces) if name > after and name.startswith(prefix)]
             limit = _limit(request)
             page = [self._space(index, name) for name in names[:limit]]
@@ -437,10 +448,14 @@ def check_metadata(metadata: dict[str, Any]) -> None:
             raise Refusal(400, f"metadata number of field '{field}' is not finite")
     size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
     if size > MOST_METADATA:
-        raise Refusal(400, f"Metadata size is {size} bytes, which exceeds the limit of {MOST_METADATA} bytes per vector")
+        raise Refusal(
+            400, f"Metadata size is {size} bytes, which exceeds the limit of {MOST_METADATA} bytes per vector"
+        )
 
 
-def _ranked(metric: str, query: Any, found: list[tuple[str, dict[str, Any]]]) -> list[tuple[float, str, dict[str, Any]]]:
+def _ranked(
+    metric: str, query: Any, found: list[tuple[str, dict[str, Any]]]
+) -> list[tuple[float, str, dict[str, Any]]]:
     if not found:
         return []
     matrix = np.stack([record["values"] for _, record in found]).astype(np.float64)

@@ -7,7 +7,7 @@ from array import array
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from praisonai_persistence.errors import DocumentExistsError, SerializationError
+from praisonai_persistence.errors import BackendError, DocumentExistsError, SerializationError
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, loads
@@ -160,7 +160,8 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         place = yield from self._new_place(info)
         catalog = yield from self._catalog()
-        assert catalog is not None  # there is one now
+        if catalog is None:
+            raise BackendError("the index that was made a moment ago is not there")
         facts = dumps({**documents.collection_facts(info, metadata), "place": place})
         try:
             yield from self._add(catalog, [DocumentRow(info.name, facts, array("f", [1.0]), None, None, 0.0)])
@@ -227,7 +228,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
             metadata = {**own, "loose": True}
             if (size := _size(metadata)) > self.most_metadata:
                 raise SerializationError(
-                    f"document {row.id!r} has {size} bytes of text; the service takes {self.most_metadata} with a vector: "
+                    f"document {row.id!r} has {size} bytes of text; the service takes {self.most_metadata}: "
                     f"split its content"
                 )
         return Record(f"d-{own['key']}", vector.tolist(), metadata), size + 26 * len(vector) + 100

@@ -120,7 +120,7 @@ LARGE_TEXTS: list[str] = [
 
 
 def large_texts(limit: int | None, copies: int = 1) -> list[str]:
-    """Return those of ``LARGE_TEXTS`` that a store takes; else one of its size, which is the first part of the first one.
+    """Return those of ``LARGE_TEXTS`` that a store takes; else as much of the first one as it takes.
 
     Args:
         limit: bytes that the store declares; None: none.

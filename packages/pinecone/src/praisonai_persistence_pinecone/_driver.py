@@ -43,7 +43,10 @@ class PineconeOptions(ApiKeyOptions):
     environment = option(None, "text", "of pods, for indexes that are made of these", url=True)
     pod_type = option("p1.x1", "text", "of these pods", url=True)
     freshness = option(
-        "all", ("all", "own"), "who sees a write as soon as it returns: all stores, or only the one that wrote", url=True
+        "all",
+        ("all", "own"),
+        "who sees a write as soon as it returns: all stores, or the one that wrote",
+        url=True,
     )
     freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be visible", url=True)
     index_timeout = option(300.0, "seconds", "seconds within which a new index has to be ready", url=True)
@@ -207,8 +210,8 @@ class PineconeDriver(Driver):
             return ConnectionFailedError(f"{where} wants to be paid first: see its console")
         if isinstance(error, errors.ForbiddenError) and "max" in said:
             return BackendError(
-                f"{where} has as many indexes as its plan allows: delete one, raise the plan, or give the index_name of "
-                f"one that is there"
+                f"{where} has as many indexes as its plan allows: delete one, raise the plan, or give the "
+                f"index_name of one that is there"
             )
         if isinstance(error, errors.NotFoundError) and "region" in said:
             options = self._options
