@@ -83,8 +83,10 @@ class Clients:
         kind: Any = pinecone.AsyncPinecone if asynchronous else pinecone.Pinecone
         self._kind: Any = pinecone.AsyncIndex if asynchronous else pinecone.Index
         self.opened_by = os.getpid()
+        # Certificates take long to load, so that is left out where they are not needed.
+        self._common = {"api_key": options.api_key, "timeout": options.timeout, "ssl_verify": options.https}
         self._indexes: dict[str, Any] = {}
-        self.control = kind(options.api_key, host=self._url(f"{options.host}:{options.port}"), timeout=options.timeout)
+        self.control = kind(host=self._url(f"{options.host}:{options.port}"), **self._common)
         self._calm(self.control)
 
     def _url(self, host: str) -> str:
@@ -95,8 +97,7 @@ class Clients:
         """Return the client of an index."""
         found = self._indexes.get(host)
         if found is None:
-            options = self._options
-            made = self._kind(host=self._url(host), api_key=options.api_key, timeout=options.timeout)
+            made = self._kind(host=self._url(host), **self._common)
             self._calm(made)
             found = self._indexes.setdefault(host, made)
         return found

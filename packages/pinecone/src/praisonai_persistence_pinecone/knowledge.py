@@ -55,6 +55,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
         options: of the store.
     """
 
+    spare = 2  # an answer has some 20 bytes for each number of a vector
     most_bytes = 1_900_000
     most_metadata = 40_960
 
