@@ -17,7 +17,7 @@ engine's score and order as they are, and does without locks.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra is measured where
 it is asked for; its server is found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container).
-So is Pinecone, on a fake unless ``PERSISTENCE_PINECONE_URL`` is set: there both sides wait for the fake most of the time.
+So is Pinecone, on a fake unless ``PERSISTENCE_PINECONE_URL`` is set: both sides wait for the fake most of the time.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
 
     def _claim(self, opened: Collection, claim: str, ids: Sequence[str]) -> Steps[None]:
         parts = documents.pages([_key(key) for key in ids], _CLAIMED)
-        made = [Record(f"c-{claim}-{n}", [_TINY], {"claims": some}) for n, some in enumerate(parts)]
+        made = [Record(f"c-{claim}-{n}", [_TINY], {"claim": claim, "claims": some}) for n, some in enumerate(parts)]
         for some in documents.pages(made, 20):
             yield from self._upsert(opened, some)
 
@@ -188,11 +188,9 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         return sorted({record.id[2:34] for record in found})
 
     def _withdraw(self, opened: Collection, claim: str) -> Steps[None]:
-        chosen, found = self._filters.exists("claims", wanted=True), [""] * self.most_matches
-        while len(found) == self.most_matches:
-            found = [record.id for record in (yield from self._query(opened, chosen, self.most_matches))]
-            for some in documents.pages([key for key in found if key[2:34] == claim], self.most_rows):
-                yield from self._delete(opened, some)
+        found = yield from self._query(opened, self._filters.one_of("claim", [claim]), self.most_matches)
+        for some in documents.pages([record.id for record in found], self.most_rows):
+            yield from self._delete(opened, some)
 
     # ---------------------------------------------------------------------------------------------------------- writes
 

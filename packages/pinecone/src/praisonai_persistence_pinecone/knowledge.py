@@ -164,6 +164,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
 
     def _drop_place(self, opened: Collection) -> Steps[None]:
         host, namespace, _ = opened.engine
+        self._written.pop(opened.engine, None)
         with suppress(GoneError):  # nothing has been written to it
             if self._options.environment is None:
                 yield from self._ask(lambda clients: clients.index(host).delete_namespace(name=namespace))
