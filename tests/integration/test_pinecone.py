@@ -338,7 +338,9 @@ class TestDocuments:
                 return len(fake.order("asked"))
 
             assert {
-                "insert": requests_of(lambda: store.insert("docs", [make(str(number), n=1) for number in range(10)])),
+                "insert": requests_of(
+                    lambda: store.insert("docs", [make(str(number), (number, 1.0), n=1) for number in range(10)])
+                ),
                 "upsert": requests_of(lambda: store.upsert("docs", [make("a", n=2)])),
                 "search": requests_of(lambda: store.search("docs", [1.0, 0.0])),
                 "search with a filter": requests_of(lambda: store.search("docs", [1.0, 0.0], filters={"n": 1})),
