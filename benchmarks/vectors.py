@@ -17,6 +17,7 @@ engine's score and order as they are, and does without locks.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra is measured where
 it is asked for; its server is found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container).
+So is Pinecone, on a fake unless ``PERSISTENCE_PINECONE_URL`` is set: both sides wait for the fake most of the time.
 """
 
 from __future__ import annotations
@@ -308,6 +309,51 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
         yield mine, Program(upsert, search)
 
 
+@contextlib.contextmanager
+def pinecone(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or Pinecone itself, whose URL is in the environment; neither side waits until a write is visible."""
+    from praisonai_persistence_pinecone import PineconeKnowledgeStore
+
+    server = _servers().engine("pinecone")
+    if server.restartable:
+        server.order("delay", 0)
+    with server.space() as options, PineconeKnowledgeStore(**options, freshness="own") as store:
+        mine = ours(store)
+        with server.index("praisonai-384-dotproduct") as index:
+            namespace = f"{options['namespace']}bare"
+
+            def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+                for start in range(0, len(batch), 100):
+                    index.upsert(
+                        vectors=[
+                            {
+                                "id": item.id,
+                                "values": item.embedding,
+                                "metadata": {
+                                    "content": item.content,
+                                    "metadata": json.dumps(item.metadata),
+                                    "created_at": item.created_at,
+                                    "group": (item.metadata or {})["group"],
+                                },
+                            }
+                            for item in batch[start : start + 100]
+                        ],
+                        namespace=namespace,
+                    )
+
+            def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+                found = index.query(
+                    vector=query, top_k=TOP, namespace=namespace, filter={"group": group}, include_metadata=True
+                )
+                return [document(match.id, match.metadata, match.score) for match in found.matches]
+
+            def document(key: str, stored: Any, score: float) -> KnowledgeDocument:
+                metadata = json.loads(stored["metadata"])
+                return KnowledgeDocument(key, stored["content"], None, metadata, None, stored["created_at"], score)
+
+            yield mine, Program(upsert, search)
+
+
 def _servers() -> Any:
     """The servers of the integration tests."""
     folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
@@ -318,7 +364,7 @@ def _servers() -> Any:
 
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
-SERVERS: dict[str, Engine] = {"cassandra": cassandra}
+SERVERS: dict[str, Engine] = {"cassandra": cassandra, "pinecone": pinecone}
 """Measured where they are asked for."""
 MOST = 1.25
 """The largest ratio of times that is aimed at, for each kind of work."""

@@ -47,6 +47,7 @@ print(json.dumps("resolved"))
 
 NEEDED = {
     "GCSStateStore": {"bucket_name": "agents"},
+    "PineconeKnowledgeStore": {"api_key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
     "WeaviateKnowledgeStore": {"url": "http://localhost:8080"},
 }
@@ -348,8 +349,8 @@ PRAISONAI = {
     "praisonai/persistence/hooks/__init__.py": "from ..orchestrator import PersistenceOrchestrator\nmine = 'hooks'\n",
     "praisonai/persistence/migrations/__init__.py": "mine = 'migrations'\n",
     "praisonai/persistence/knowledge/__init__.py": "",
-    "praisonai/persistence/knowledge/pinecone.py": (
-        "from .base import KnowledgeStore\nclass PineconeKnowledgeStore(KnowledgeStore): pass\n"
+    "praisonai/persistence/knowledge/couchbase.py": (
+        "from .base import KnowledgeStore\nclass CouchbaseKnowledgeStore(KnowledgeStore): pass\n"
     ),
 }
 
@@ -363,9 +364,9 @@ from praisonai.persistence import hooks, migrations
 from praisonai.persistence._valkey_client import mine
 print(json.dumps([mine, hooks.mine, migrations.mine]))
 assert hooks.PersistenceOrchestrator is praisonai_persistence.PersistenceOrchestrator
-from praisonai.persistence.knowledge.pinecone import PineconeKnowledgeStore
-from praisonai.persistence.knowledge import PineconeKnowledgeStore as Same
-assert issubclass(Same, praisonai_persistence.KnowledgeStore) and Same is PineconeKnowledgeStore
+from praisonai.persistence.knowledge.couchbase import CouchbaseKnowledgeStore
+from praisonai.persistence.knowledge import CouchbaseKnowledgeStore as Same
+assert issubclass(Same, praisonai_persistence.KnowledgeStore) and Same is CouchbaseKnowledgeStore
 praisonai_persistence.compat.install()
 from praisonai.persistence.hooks import mine
 assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
@@ -376,13 +377,13 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.pinecone", "knowledge.langchain_adapter", "conversation.supabase", "_valkey_client"],
+    ["knowledge.couchbase", "knowledge.langchain_adapter", "conversation.supabase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (
         START
         + f"""
-own = "from praisonai.persistence.knowledge import PineconeKnowledgeStore"
+own = "from praisonai.persistence.knowledge import CouchbaseKnowledgeStore"
 for statement in ("import praisonai.persistence.{name}", own):
     try:
         exec(statement)

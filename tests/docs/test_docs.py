@@ -205,7 +205,9 @@ def test_timeouts_are_those_of_the_packages():
     head, rows = rows[start], rows[start + 2 :]
     rows = rows[: next((place for place, row in enumerate(rows) if not row[0].startswith("[")), len(rows))]
     names = [row[0].strip("[").split("]")[0] for row in rows]
-    servers = "cassandra chroma dynamodb firestore gcs mongodb mysql pgvector postgres qdrant redis turso upstash"
+    servers = (
+        "cassandra chroma dynamodb firestore gcs mongodb mysql pgvector pinecone postgres qdrant redis turso upstash"
+    )
     assert names == [*servers.split(), "weaviate"]
     for row in rows:
         document = row[0].partition("(")[2].partition("#")[0]

@@ -57,6 +57,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "pgvector": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:PgvectorKnowledgeStore"),
         "postgres": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:PgvectorKnowledgeStore"),
         "postgresql": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:PgvectorKnowledgeStore"),
+        "async_pinecone": ("praisonai-persistence-pinecone", "praisonai_persistence_pinecone:AsyncPineconeKnowledgeStore"),
+        "pinecone": ("praisonai-persistence-pinecone", "praisonai_persistence_pinecone:PineconeKnowledgeStore"),
         "async_qdrant": ("praisonai-persistence-qdrant", "praisonai_persistence_qdrant:AsyncQdrantKnowledgeStore"),
         "qdrant": ("praisonai-persistence-qdrant", "praisonai_persistence_qdrant:QdrantKnowledgeStore"),
         "async_redis": ("praisonai-persistence-redis", "praisonai_persistence_redis:AsyncRedisKnowledgeStore"),

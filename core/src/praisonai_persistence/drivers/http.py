@@ -157,4 +157,5 @@ def _end(transports: list[Any]) -> None:
     from praisonai_persistence import _loops
 
     for transport in transports:
-        _loops.on_its_loop(transport._loop, partial(_loops.hang_up, transport))
+        if transport._loop is not None:  # else it is closed already
+            _loops.on_its_loop(transport._loop, partial(_loops.hang_up, transport))

@@ -38,6 +38,7 @@ __all__ = [
     "TokenCompiler",
     "bounded_query",
     "field",
+    "nearest_double",
     "product_distance",
     "project",
     "project_rows",
@@ -146,7 +147,7 @@ def _number(value: float) -> str:
     return hex(int(value))  # has no limit of digits, and one spelling for 1, 1.0, and for 0 and -0.0
 
 
-def _nearest(number: float) -> float:
+def nearest_double(number: float) -> float:
     """Return the nearest double, or one of the largest; of zeros the positive one."""
     return float(max(-_LARGEST, min(_LARGEST, number))) + 0.0
 
@@ -169,7 +170,7 @@ def project(metadata: str | None) -> Projection:
             items += [_token(f"i{place}{part}") for part in dict.fromkeys(parts)]
         elif kind is int or kind is float:
             canonical = _number(value)
-            numbers[name] = _nearest(value)
+            numbers[name] = nearest_double(value)
         else:
             canonical = _canonical(value)
         values.append(_token(f"v{place}{canonical}"))
@@ -257,7 +258,7 @@ class TokenCompiler(Compiler[E]):
             return Compiled(self.has_key(_names(key)[1]), exact=False)
         # The next double: an engine may have read the stored one from JSON, and missed it by one.
         upper = part.operator in {"$lt", "$lte"}
-        number = math.nextafter(_nearest(value), math.inf if upper else -math.inf)
+        number = math.nextafter(nearest_double(value), math.inf if upper else -math.inf)
         return Compiled(self.bound(field(key), number, upper=upper), exact=False)
 
 

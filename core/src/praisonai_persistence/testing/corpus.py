@@ -120,7 +120,7 @@ LARGE_TEXTS: list[str] = [
 
 
 def large_texts(limit: int | None, copies: int = 1) -> list[str]:
-    """Return those of ``LARGE_TEXTS`` that a store takes; the first one always.
+    """Return those of ``LARGE_TEXTS`` that a store takes; else as much of the first one as it takes.
 
     Args:
         limit: bytes that the store declares; None: none.
@@ -128,7 +128,8 @@ def large_texts(limit: int | None, copies: int = 1) -> list[str]:
     """
     if limit is None:
         return LARGE_TEXTS
-    return [text for text in LARGE_TEXTS if text is LARGE_TEXTS[0] or copies * len(text.encode()) + 10_000 < limit]
+    fitting = [text for text in LARGE_TEXTS if copies * len(text.encode()) + 10_000 < limit]
+    return fitting or [LARGE_TEXTS[0][: max(limit // 2, limit - 10_000) // copies]]
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON

@@ -75,7 +75,8 @@ class Sharing:
         """10 MB, or what the store declares; more is refused."""
         limit: int | None = getattr(docs, "max_document_bytes", None)
         size = 10_000_000 if limit is None else min(10_000_000, limit - 1_000)
-        content = "x" * (size - 100_000) + "\u00fc" * 49_000
+        wide = min(49_000, size // 4)
+        content = "x" * (size - 2 * wide - 2_000) + "\u00fc" * wide
         await docs.upsert("docs", [make("a", content=content)])
         assert (await docs.get("docs", ["a"]))[0].content == content
         await docs.upsert("docs", [make("a", content="small")])
