@@ -15,8 +15,9 @@ newest version, looks at every vector and uses no index. What the hand-written p
 for: it checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the
 engine's score and order as they are, and does without locks.
 
-Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra is measured where
-it is asked for; its server is found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container).
+Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra and Milvus are
+measured where they are asked for; their servers are found as the integration tests find theirs
+(``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server).
 """
 
 from __future__ import annotations
@@ -308,6 +309,60 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
         yield mine, Program(upsert, search)
 
 
+@contextlib.contextmanager
+def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
+    from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
+
+    from praisonai_persistence_milvus import MilvusKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_servers().engine("milvus").space())["url"]
+        store = stack.enter_context(MilvusKnowledgeStore(url))
+        place = urlsplit(url)
+        client = stack.enter_context(contextlib.closing(MilvusClient(f"http://{place.hostname}:{place.port}")))
+        fields = [
+            FieldSchema("id", DataType.VARCHAR, is_primary=True, max_length=255),
+            FieldSchema("vector", DataType.FLOAT_VECTOR, dim=DIMENSION),
+            *(FieldSchema(name, DataType.VARCHAR, max_length=65_535) for name in ("content", "metadata")),
+            FieldSchema("content_hash", DataType.VARCHAR, max_length=64),
+            FieldSchema("created_at", DataType.DOUBLE),
+            FieldSchema("group", DataType.INT64),
+        ]
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+        schema = CollectionSchema(fields)
+        client.create_collection("bare", schema=schema, index_params=index, consistency_level="Strong")
+        names = ["id", "content", "metadata", "content_hash", "created_at"]
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            rows = [
+                {
+                    "id": item.id,
+                    "vector": item.embedding,
+                    "content": item.content,
+                    "metadata": json.dumps(item.metadata),
+                    "content_hash": item.content_hash or "",
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                }
+                for item in batch
+            ]
+            client.upsert("bare", rows)
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = client.search(
+                "bare", [query], filter=f"group == {group}", limit=TOP, output_fields=names
+            )
+            return [document(hit["entity"], hit["distance"]) for hit in found[0]]
+
+        def document(row: Any, score: float) -> KnowledgeDocument:
+            key, content, metadata, content_hash, created_at = (row[name] for name in names)
+            return KnowledgeDocument(key, content, None, json.loads(metadata), content_hash or None, created_at, score)
+
+        yield ours(store), Program(upsert, search)
+
+
 def _servers() -> Any:
     """The servers of the integration tests."""
     folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
@@ -318,7 +373,7 @@ def _servers() -> Any:
 
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
-SERVERS: dict[str, Engine] = {"cassandra": cassandra}
+SERVERS: dict[str, Engine] = {"cassandra": cassandra, "milvus": milvus}
 """Measured where they are asked for."""
 MOST = 1.25
 """The largest ratio of times that is aimed at, for each kind of work."""

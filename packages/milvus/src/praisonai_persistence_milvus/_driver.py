@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, client_option, option
 from praisonai_persistence.drivers.folders import make_folder
+from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -166,7 +167,7 @@ class MilvusDriver(Driver):
             ) from error
         try:
             client = self._connected(f"http://127.0.0.1:{port}", deadline)
-            client.lite = server, engine
+            client.lite = server, engine, identity(path)
         except BaseException:
             server.stop(None)
             engine.close()
@@ -176,9 +177,12 @@ class MilvusDriver(Driver):
     def close(self, client: Any) -> Any:
         client.close()
         if hasattr(client, "lite"):
-            server, engine = client.lite
+            server, engine, opened = client.lite
             server.stop(5).wait()
-            engine.close()
+            if identity(self.path) == opened:
+                engine.close()
+            else:
+                _leave(engine)
 
     def abandon(self, client: Any) -> None:
         client.close()  # which says nothing to the server, and does not wait
@@ -245,6 +249,21 @@ class MilvusDriver(Driver):
 
 
 CAPACITY = "a document's metadata may have up to 4,096 keys (2,048 that hold text) and items of lists in Milvus"
+
+
+def _leave(engine: Any) -> None:
+    """Close the files of Milvus Lite, which by itself would write what it has in its memory into its folder.
+
+    What stands there now is another one, or nothing.
+    """
+    for collection in list(engine._collections.values()):
+        collection._bg_closed = True
+        collection._bg_executor.shutdown(wait=True)
+        for sink in (collection._wal._data_sink, collection._wal._delta_sink):
+            if sink is not None:
+                sink.close()
+    engine._collections.clear()
+    engine._release_lock()
 
 
 def _give_up(error: Exception) -> bool:
