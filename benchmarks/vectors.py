@@ -351,9 +351,7 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
             client.upsert("bare", rows)
 
         def search(query: list[float], group: int) -> list[KnowledgeDocument]:
-            found = client.search(
-                "bare", [query], filter=f"group == {group}", limit=TOP, output_fields=names
-            )
+            found = client.search("bare", [query], filter=f"group == {group}", limit=TOP, output_fields=names)
             return [document(hit["entity"], hit["distance"]) for hit in found[0]]
 
         def document(row: Any, score: float) -> KnowledgeDocument:

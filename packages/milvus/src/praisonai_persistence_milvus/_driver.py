@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, client_option, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.drivers.shared import identity
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    ConnectionFailedError,
-    SerializationError,
-    UnsupportedOperationError,
-)
-from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,16 +18,16 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.urls import StoreURL
 
-__all__ = ["CAPACITY", "Ask", "Expression", "MilvusDriver", "MilvusOptions"]
+__all__ = ["Ask", "Expression", "MilvusDriver", "MilvusOptions"]
 
-_READS = frozenset({"query", "search"})
-_GONE = frozenset({100, 101, 103, 200})  # no such collection, one that is not loaded, or not fully, no such partition
-_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-# A field that only the collection has that was opened; another one has its name now.
-_NO_FIELD = re.compile(r"\b(id|vector)_[0-9a-f]{32}\b.*(not found|not exist)|(unknown field|not in schema|unexpected f)")
-_PLAIN = re.compile(r"[0-9a-f-]*")
+_GONE = frozenset({100, 101, 103})  # there is no such collection, or it is not loaded, or not fully
+# Names a field that only the collection had that was opened. Another one has its name now.
+_NO_FIELD = re.compile(
+    r"\b(id|vector)_[0-9a-f]{32}\b.*(not found|not exist|not in schema)|unknown field|(unexpected|missed an) field"
+)
+_NO_DATABASE = re.compile("database.*not (exist|found)")
+_PLAIN = re.compile("[0-9a-f-]*")
 
 
 class MilvusOptions(Options):
@@ -46,48 +39,36 @@ class MilvusOptions(Options):
     default_host = "localhost"
     default_port = 19530
     clients = ("client",)
-    user_is = "user"
-    password_is = "token"  # noqa: S105 - the name of an option
-    path_is = "db_name"
-    hint = "; a token is written milvus://:TOKEN@host"
+    user_is, password_is, path_is = "user", "token", "db_name"
 
-    token = option(None, "text", "an API key, or `user:password`", server=True, secret=True)
-    user = option(None, "text", "who logs in; `token` is then the password", server=True)
-    db_name = option("default", "text", "the database, which has to exist; in a URL `milvus://host/DB`", server=True)
+    token = option(None, "text", "an API key, or `user:password`; in a URL `//:TOKEN@`", server=True, secret=True)
+    user = option(None, "text", "who logs in; `token` is then the password; in a URL `//USER:PASSWORD@`", server=True)
+    db_name = option("default", "text", "the database, which has to exist; in a URL the path", server=True)
     secure = option(None, "flag", "use TLS; by default for https://", url=True, server=True)
     connect_timeout = option(10.0, "seconds", "seconds to connect in")
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered")
     client = client_option("a `MilvusClient`", "AsyncMilvusClient")
     consistency_level = option(
-        "Strong", ("Strong", "Session", "Bounded", "Eventually"), "of reads; with another one they may be stale", url=True
+        "Strong", ("Strong", "Session", "Bounded", "Eventually"), "of reads: only `Strong` sees all writes", url=True
     )
     index_type = option("FLAT", ("FLAT", "HNSW"), "of new collections: `FLAT` compares every vector", url=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        if self.secure is None:
-            self.secure = (url or "").lower().startswith("https://")
-        if (url or "").lower().startswith("https://") and given.get("port") is None and not _names_port(url):
+        tls = url is not None and url.lower().startswith("https://")
+        self.secure = tls if self.secure is None else self.secure
+        if tls and given.get("port") is None and f":{self.port}" not in str(url):
             self.port = 443
         if self.user is not None:
             self.token = f"{self.user}:{self.token or ''}"
 
-    def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
-        return super()._of_server(parsed)
-
-
-def _names_port(url: str | None) -> bool:
-    from praisonai_persistence.urls import parse_url
-
-    return parse_url(url or "").port is not None
-
 
 class Expression(NamedTuple):
-    """A filter, with ``{}`` where values stand.
+    """A filter in Milvus's language.
 
     Attributes:
-        text: in Milvus's language; no value of a caller is in it.
-        values: tokens and keys made by the store, or lists of them.
+        text: has ``{}`` where values stand, and none of a caller's.
+        values: tokens and keys that the store has made, or lists of them.
     """
 
     text: str
@@ -95,11 +76,15 @@ class Expression(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A request: a method of the client, the collection, and further arguments; a ``filter`` is an [Expression][]."""
+    """A request: a method of the client, the collection, and more arguments; a ``filter`` is an [Expression][]."""
 
     method: str
     collection: str | None = None
     arguments: Mapping[str, Any] = {}
+
+
+IS_LITE = Ask("is_lite")
+"""Whether it is Milvus Lite, which lacks some things; the driver knows."""
 
 
 class MilvusDriver(Driver):
@@ -124,54 +109,44 @@ class MilvusDriver(Driver):
         if options.path is not None:
             self.place = self.path = options.path
             self.turns = "writes"
-            self.imports = (*self.imports, "milvus_lite.adapter.grpc.server")  # type: ignore[misc]
-        self._errors = HttpErrors(self.where, "check its token")
+        self._errors = HttpErrors(self.where, "check its token", taken=["already exist", "duplicate"])
 
     def open(self, deadline: Deadline) -> Any:
-        # The client logs each error with its text, which may hold what was to be stored.
+        # Both log errors with their texts, which may hold what was to be stored.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         options = self._options
-        if options.path is not None:
-            return self._open_lite(options.path, deadline)
-        host = f"[{options.host}]" if ":" in str(options.host) else options.host
-        scheme = "https" if options.secure else "http"
-        return self._connected(f"{scheme}://{host}:{options.port}", deadline)
-
-    def _connected(self, uri: str, deadline: Deadline) -> Any:
-        from pymilvus import MilvusClient
-
-        client = MilvusClient(
-            uri,
-            token=self._options.token or "",
-            db_name=self._options.db_name,
-            timeout=deadline.left(),
-            dedicated=True,
-            # Else clients share connections, also one that is dead.
-            grpc_options={"grpc.use_local_subchannel_pool": 1},
-        )
-        client._handler._on_rpc_error = _give_up
-        return client
-
-    def _open_lite(self, path: str, deadline: Deadline) -> Any:
+        if self.path is None:
+            host = f"[{options.host}]" if ":" in str(options.host) else options.host
+            return self._connected(f"{'https' if options.secure else 'http'}://{host}:{options.port}", deadline)
         from milvus_lite.adapter.grpc.server import start_server_in_thread
         from milvus_lite.exceptions import DataDirLockedError
 
-        logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)  # as above
-        make_folder(path)
+        logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+        make_folder(self.path)
         try:
             # One request at a time: the engine does not stand writers at the same time.
-            server, engine, port = start_server_in_thread(path, max_workers=1)
+            server, engine, port = start_server_in_thread(self.path, max_workers=1)
         except DataDirLockedError as error:
             raise ConnectionFailedError(
                 f"{self.where} is in use by another process, and it serves one only; for more, start a server"
             ) from error
         try:
             client = self._connected(f"http://127.0.0.1:{port}", deadline)
-            client.lite = server, engine, identity(path)
         except BaseException:
             server.stop(None)
             engine.close()
             raise
+        client.lite = server, engine, identity(self.path)
+        return client
+
+    def _connected(self, uri: str, deadline: Deadline) -> Any:
+        from pymilvus import MilvusClient
+
+        login = {"token": self._options.token or "", "db_name": self._options.db_name}
+        # Else clients share connections, also one that is dead.
+        own: dict[str, Any] = {"dedicated": True, "grpc_options": {"grpc.use_local_subchannel_pool": 1}}
+        client = MilvusClient(uri, **login, timeout=deadline.left(), **own)
+        client._handler._on_rpc_error = _give_up
         return client
 
     def close(self, client: Any) -> Any:
@@ -179,24 +154,21 @@ class MilvusDriver(Driver):
         if hasattr(client, "lite"):
             server, engine, opened = client.lite
             server.stop(5).wait()
-            if identity(self.path) == opened:
-                engine.close()
-            else:
-                _leave(engine)
+            if identity(self.path) != opened:
+                _forget(engine)
+            engine.close()
 
     def abandon(self, client: Any) -> None:
         client.close()  # which says nothing to the server, and does not wait
 
     def probe(self) -> Steps[None]:
-        version = yield Ask("get_server_version")
-        self._lite = str(version).startswith("milvus_lite")
+        self._lite = str((yield Ask("get_server_version"))).startswith("milvus_lite")
         yield Ask("list_collections")  # are we let in, and is there such a database?
 
     def perform(self, on: Any, request: Any) -> Any:
-        method, collection, arguments = request
-        if method == "is_lite":
+        if request is IS_LITE:
             return self._lite
-        more = {**arguments, "timeout": self.timeout}
+        more = {"timeout": self.timeout, **request.arguments}
         if "filter" in more:
             text, values = more["filter"]
             if self._lite:  # which has no templates
@@ -204,76 +176,46 @@ class MilvusDriver(Driver):
             else:
                 more["filter"] = text.format(*(f"{{p{number}}}" for number in range(len(values))))
                 more["filter_params"] = {f"p{number}": value for number, value in enumerate(values)}
-        if method in _READS:
+        if request.method in {"query", "search"}:
             more.setdefault("consistency_level", self._options.consistency_level)
-        return getattr(on, method)(*([] if collection is None else [collection]), **more)
+        place = [] if request.collection is None else [request.collection]
+        return getattr(on, request.method)(*place, **more)
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        import grpc  # type: ignore[import-untyped]
-        from pymilvus.exceptions import MilvusException
-
-        if isinstance(error, grpc.RpcError):
-            return self._of_grpc(error.code().name, error)
-        if not isinstance(error, MilvusException):
-            return None
-        if isinstance(error.__cause__, grpc.RpcError):
-            return self._of_grpc(error.__cause__.code().name, error)
-        text = error.message or ""
-        if error.code in _GONE or _NO_FIELD.search(text):
-            return GoneError(f"{self.where} has no such collection")
-        if "already exist" in text or "duplicate" in text or "already has an index" in text:
-            return TakenError(f"{self.where} has it already")
-        if error.code == 2 and "connect" in text:
-            return self._errors.silent(error)
-        if "database" in text and ("not exist" in text or "not found" in text):
-            return ConfigurationError(f"{self.where} has no database {self._options.db_name!r}: create it, or db_name=")
-        if "auth" in text and "fail" in text:
-            return self._errors.error(401, error)
-        if "exceeds max_capacity" in text or "array length" in text:
-            return SerializationError(CAPACITY)
-        if error.code == 8:
+        # The client raises its own for those of gRPC, or those themselves.
+        code, text, where = getattr(error, "code", None), str(error), self.where
+        if code in _GONE or _NO_FIELD.search(text):
+            return self._errors.error(404, error)
+        if _NO_DATABASE.search(text):
+            return ConfigurationError(f"{where} has no database {self._options.db_name!r}: create it, or give db_name=")
+        if code == 8:
             return self._errors.error(429, error)
-        return BackendError(f"{self.where} failed: {type(error).__name__} {int(error.code)}")
-
-    def _of_grpc(self, code: str, error: Exception) -> PersistenceError:
-        if code == "DEADLINE_EXCEEDED":
+        if "DEADLINE_EXCEEDED" in text or "Retry timeout" in text:
             return ConnectionFailedError(
-                f"{self.where} does not answer within {self.timeout:g} seconds; a write may have been done all the "
-                f"same, and can be repeated"
+                f"{where} has not answered in time; a write may have been done all the same, and can be repeated"
             )
-        if code == "RESOURCE_EXHAUSTED":
-            return SerializationError(f"{self.where} does not take or send as much in one request: smaller documents")
-        if code == "UNIMPLEMENTED":
-            return UnsupportedOperationError(f"{self.where} cannot do this: it needs Milvus 2.5 or later")
-        return self._errors.error(401 if code in _REFUSED else code, error)
+        if "UNIMPLEMENTED" in text:
+            return UnsupportedOperationError(f"{where} cannot do this: it has to be Milvus 2.5 or later")
+        return self._errors.read(error)
 
 
-CAPACITY = "a document's metadata may have up to 4,096 keys (2,048 that hold text) and items of lists in Milvus"
-
-
-def _leave(engine: Any) -> None:
-    """Close the files of Milvus Lite, which by itself would write what it has in its memory into its folder.
-
-    What stands there now is another one, or nothing.
-    """
+def _forget(engine: Any) -> None:
+    """Have Milvus Lite forget what it has in its memory, which it would write into the folder that stands there now."""
     for collection in list(engine._collections.values()):
-        collection._bg_closed = True
         collection._bg_executor.shutdown(wait=True)
         for sink in (collection._wal._data_sink, collection._wal._delta_sink):
             if sink is not None:
                 sink.close()
     engine._collections.clear()
-    engine._release_lock()
 
 
 def _give_up(error: Exception) -> bool:
-    """Stand in for what the client does about a lost connection, for which it would take more than the timeout."""
+    """Stand in for what the client does about a lost connection, which would take longer than the timeout."""
     raise error
 
 
 def _literal(value: str | list[str]) -> str:
-    """Write a value of an expression as a literal: texts of hexadecimal digits and hyphens, and no others."""
-    texts = [value] if isinstance(value, str) else value
-    if not all(map(_PLAIN.fullmatch, texts)):
-        raise ValueError("a value that this module did not make")
+    """Return a value of an expression as a literal: texts of hexadecimal digits and hyphens, and no others."""
+    if not all(map(_PLAIN.fullmatch, [value] if isinstance(value, str) else value)):
+        raise ValueError("a value that this package has not made")
     return json.dumps(value)
