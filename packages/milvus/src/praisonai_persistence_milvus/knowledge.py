@@ -39,6 +39,7 @@ _LISTS = "values", "items", "keys"
 _PAGE = 1_000
 _MOST = 16_384  # results of a search
 _ITEMS = 4_096  # of an array
+_TOKENS = 1_985  # in a text, of 32 letters each, with spaces
 _PIECE = 16_383  # characters, of up to four bytes: a text has up to 65,535 bytes
 _ENCODED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
 """Names stay what they are where the case of letters is lost, as in the folders of Milvus Lite."""
@@ -48,20 +49,18 @@ _key = documents.derived_uuids(uuid.UUID("5b0f7a4e-58a1-5d0b-9d3e-3c1f1c2b7a90")
 
 
 class FilterCompiler(projection.TokenCompiler[Expression]):
-    """To Milvus's expressions."""
+    """To Milvus's expressions, with tokens as literals: patterns cannot be bound. They are hexadecimal digits."""
 
-    most_parts = 1_000
+    most_parts = 64  # Milvus looks through the tokens of all documents for each
 
     def has(self, tokens: Sequence[str]) -> Expression:
-        if len(tokens) == 1:
-            return Expression("array_contains(values, {})", (tokens[0],))
-        return Expression("array_contains_any(values, {})", (list(tokens),))
+        return _any([_like("values", token) for token in tokens])
 
     def has_item(self, item: str) -> Expression:
-        return Expression("array_contains(items, {})", (item,))
+        return _like("items", item)
 
     def has_key(self, key: str) -> Expression:
-        return Expression("array_contains(keys, {})", (key,))
+        return _like("keys", key)
 
     def bound(self, name: str, number: float, *, upper: bool) -> Expression:
         return self.has_key(name)  # numbers are compared afterwards
@@ -70,19 +69,27 @@ class FilterCompiler(projection.TokenCompiler[Expression]):
         return joined(parts, lambda some: _combined(" and ", some))
 
     def any_of(self, parts: Sequence[Expression]) -> Expression:
-        return joined(parts, lambda some: _combined(" or ", some))
+        return _any(parts)
 
     def negate(self, part: Expression) -> Expression:
         return Expression(f"not ({part.text})", part.values)
 
     def nothing(self) -> Expression:
-        return self.has_key("0")  # no token is as short
+        return Expression('keys == "0"')
 
 
 def _combined(word: str, parts: Sequence[Expression]) -> Expression:
     return Expression(
         word.join([f"({part.text})" for part in parts]), tuple(value for part in parts for value in part.values)
     )
+
+
+def _any(parts: Sequence[Expression]) -> Expression:
+    return joined(parts, lambda some: _combined(" or ", some))
+
+
+def _like(name: str, token: str) -> Expression:
+    return Expression(f'{name} like "%{token}%"')
 
 
 class MilvusSteps(ClaimedSteps[Collection, Expression]):
@@ -139,8 +146,8 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         fields = [
             milvus.FieldSchema(f"id_{mark}", text, is_primary=True, max_length=64),
             milvus.FieldSchema(f"vector_{mark}", milvus.DataType.FLOAT_VECTOR, dim=facts["dimension"]),
+            *(milvus.FieldSchema(name, text, max_length=65_535) for name in _LISTS),
             *(milvus.FieldSchema(name, **texts, max_length=65_535) for name in ("content", "facts")),
-            *(milvus.FieldSchema(name, **texts, max_length=64) for name in _LISTS),
         ]
         schema = milvus.CollectionSchema(fields, description=said)
         more = {"properties": {_FACTS: said}} if (yield IS_LITE) else {}
@@ -154,9 +161,6 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         graph = {"params": {"M": 16, "efConstruction": 200}} if self._options.index_type == "HNSW" else {}
         indexes = milvus.MilvusClient.prepare_index_params()
         indexes.add_index(f"vector_{mark}", self._options.index_type, metric_type=_metric(distance), **graph)
-        if not (yield IS_LITE):  # it has no indexes of arrays
-            for name in _LISTS:
-                indexes.add_index(name, "INVERTED")
         with suppress(TakenError):
             yield Ask("create_index", own, {"index_params": indexes})
         yield Ask("load_collection", own)
@@ -168,12 +172,10 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _alone(self, opened: Collection, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
         for row in rows:
-            if len(row.metadata or "") > _ITEMS:  # as JSON, each key and item has two characters or more
-                found = projection.project(row.metadata)
-                if max(map(len, found[:3])) > _ITEMS:
-                    raise SerializationError(
-                        f"metadata may have up to {_ITEMS:,} keys (those that hold text count twice) and items of lists"
-                    )
+            # As JSON, each key and item has two characters or more.
+            if len(row.metadata or "") > _TOKENS and max(map(len, projection.project(row.metadata)[:3])) > _TOKENS:
+                limits = f"{_TOKENS:,} keys (those that hold text count twice), and as many items of lists"
+                raise SerializationError(f"metadata of a document in Milvus may have up to {limits}")
         if self._options.path is None:
             yield from super()._alone(opened, rows, new=new)
             return
@@ -182,11 +184,11 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _claim(self, opened: Collection, claim: str, ids: Sequence[str]) -> Steps[None]:
         parts = enumerate(documents.pages(_claimed(opened, ids), _ITEMS))
-        rows = [_row(_CLAIMS, f"{claim}-{number}", [0.0], values=some) for number, some in parts]
+        rows = [_row(_CLAIMS, f"{claim}-{number}", [0.0], some) for number, some in parts]
         yield from self._on_claims("upsert", data=rows)
 
     def _claims(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        key, chosen = f"id_{_CLAIMS}", Expression("array_contains_any(values, {})", (_claimed(opened, ids),))
+        key, chosen = f"id_{_CLAIMS}", Expression("array_contains_any(facts, {})", (_claimed(opened, ids),))
         found = yield from self._on_claims("query", filter=chosen, output_fields=[key], consistency_level="Strong")
         return [row[key].partition("-")[0] for row in found]
 
@@ -227,10 +229,12 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
         made = []
-        for row, vector, (values, items, keys, _) in projection.project_rows(opened.info.distance, rows):
+        for row, vector, projected in projection.project_rows(opened.info.distance, rows):
             facts = [row.id, *_pieces(documents.encoded_facts(row, vector))]
-            lists = {"content": _pieces(row.content), "facts": facts, "values": values, "items": items, "keys": keys}
-            made.append(_row(opened.engine, _key(row.id), vector.tolist(), **lists))
+            tokens = {name: " ".join(some) for name, some in zip(_LISTS, projected, strict=False)}
+            made.append(
+                _row(opened.engine, _key(row.id), vector.tolist(), facts, content=_pieces(row.content), **tokens)
+            )
         yield self._ask("upsert", opened, data=made)
 
     def _rank(
@@ -287,7 +291,8 @@ def _facts(described: Any) -> dict[str, Any] | None:
 
 
 def _claimed(opened: Collection, ids: Sequence[str]) -> list[str]:
-    return [_key(f"{opened.engine}{key}") for key in ids]
+    """Return what stands for ids in claims. Where two ids have the same, their writers wait for each other."""
+    return [_key(f"{opened.engine}{key}")[:8] for key in ids]
 
 
 def _where(
@@ -304,9 +309,9 @@ def _pieces(text: str) -> list[str]:
     return [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
 
 
-def _row(mark: str, key: str, vector: list[float], **lists: list[str]) -> dict[str, Any]:
-    empty: dict[str, list[str]] = {name: [] for name in ("content", "facts", *_LISTS)}
-    return {f"id_{mark}": key, f"vector_{mark}": vector, **empty, **lists}
+def _row(mark: str, key: str, vector: list[float], facts: list[str], **more: Any) -> dict[str, Any]:
+    row = {f"id_{mark}": key, f"vector_{mark}": vector, "facts": facts}
+    return {**row, "content": [], **dict.fromkeys(_LISTS, ""), **more}
 
 
 def _said(row: Any) -> dict[str, Any]:
