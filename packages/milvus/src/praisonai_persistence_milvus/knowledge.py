@@ -7,6 +7,7 @@ import re
 import string
 import uuid
 from array import array
+from base64 import b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ _LISTS = "values", "items", "keys"
 _PAGE = 1_000
 _MOST = 16_384  # results of a search
 _ITEMS = 4_096  # of an array
-_TOKENS = 1_985  # in a text, of 32 letters each, with spaces
+_TOKENS = 2_849  # in a text, of 22 letters each, with spaces
 _PIECE = 16_383  # characters, of up to four bytes: a text has up to 65,535 bytes
 _ENCODED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
 """Names stay what they are where the case of letters is lost, as in the folders of Milvus Lite."""
@@ -49,7 +50,7 @@ _key = documents.derived_uuids(uuid.UUID("5b0f7a4e-58a1-5d0b-9d3e-3c1f1c2b7a90")
 
 
 class FilterCompiler(projection.TokenCompiler[Expression]):
-    """To Milvus's expressions, with tokens as literals: patterns cannot be bound. They are hexadecimal digits."""
+    """To Milvus's expressions, with tokens as literals, because patterns cannot be bound."""
 
     most_parts = 64  # Milvus looks through the tokens of all documents for each
 
@@ -89,7 +90,12 @@ def _any(parts: Sequence[Expression]) -> Expression:
 
 
 def _like(name: str, token: str) -> Expression:
-    return Expression(f'{name} like "%{token}%"')
+    return Expression(f'{name} like "%{_short(token)}%"')
+
+
+def _short(token: str) -> str:
+    """Write a token's 128 bits in letters, digits, ``+`` and ``/``, none of which means anything in a pattern."""
+    return b64encode(bytes.fromhex(token))[:22].decode()
 
 
 class MilvusSteps(ClaimedSteps[Collection, Expression]):
@@ -231,7 +237,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         made = []
         for row, vector, projected in projection.project_rows(opened.info.distance, rows):
             facts = [row.id, *_pieces(documents.encoded_facts(row, vector))]
-            tokens = {name: " ".join(some) for name, some in zip(_LISTS, projected, strict=False)}
+            tokens = {name: " ".join(map(_short, some)) for name, some in zip(_LISTS, projected, strict=False)}
             made.append(
                 _row(opened.engine, _key(row.id), vector.tolist(), facts, content=_pieces(row.content), **tokens)
             )
