@@ -118,8 +118,8 @@ class MilvusDriver(Driver):
         if self.path is None:
             host = f"[{options.host}]" if ":" in str(options.host) else options.host
             return self._connected(f"{'https' if options.secure else 'http'}://{host}:{options.port}", deadline)
-        from milvus_lite.adapter.grpc.server import start_server_in_thread
-        from milvus_lite.exceptions import DataDirLockedError
+        from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
+        from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
 
         logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
         make_folder(self.path)
@@ -140,7 +140,7 @@ class MilvusDriver(Driver):
         return client
 
     def _connected(self, uri: str, deadline: Deadline) -> Any:
-        from pymilvus import MilvusClient
+        from pymilvus import MilvusClient  # type: ignore[import-untyped]
 
         login = {"token": self._options.token or "", "db_name": self._options.db_name}
         # Else clients share connections, also one that is dead.
