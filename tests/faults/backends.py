@@ -61,6 +61,7 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
+MILVUS = "praisonai_persistence_milvus"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
 MEMORY = "the emulator keeps everything in memory"
 LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
@@ -111,5 +112,7 @@ BACKENDS = {
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
         Backend("cassandra", "knowledge", CASSANDRA, "CassandraKnowledgeStore", engine="cassandra"),
+        Backend("milvus", "knowledge", MILVUS, "MilvusKnowledgeStore", engine="milvus", options={"timeout": 5}),
+        Backend("milvus (lite)", "knowledge", MILVUS, "MilvusKnowledgeStore", path="milvus.db", processes=1),
     )
 }

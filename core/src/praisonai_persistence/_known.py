@@ -52,6 +52,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "chromadb": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
         "async_lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:AsyncLanceDBKnowledgeStore"),
         "lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:LanceDBKnowledgeStore"),
+        "async_milvus": ("praisonai-persistence-milvus", "praisonai_persistence_milvus:AsyncMilvusKnowledgeStore"),
+        "milvus": ("praisonai-persistence-milvus", "praisonai_persistence_milvus:MilvusKnowledgeStore"),
         "async_pgvector": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:AsyncPgvectorKnowledgeStore"),
         "asyncpg": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:AsyncPgvectorKnowledgeStore"),
         "pgvector": ("praisonai-persistence-pgvector", "praisonai_persistence_pgvector:PgvectorKnowledgeStore"),

@@ -1,0 +1,389 @@
+"""The contestants of ``vectors.py``: our stores, and hand-written programs on the bare clients."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from praisonai_persistence import KnowledgeDocument
+
+DIMENSION, BATCH, TOP, GROUPS = 384, 500, 10, 10
+CONTENT = "A sentence of a document that somebody may want to find again. " * 5
+
+
+class Program(NamedTuple):
+    """One contestant, on an empty collection.
+
+    Attributes:
+        upsert: writes a batch.
+        search: returns the best ten of a group, without their embeddings.
+    """
+
+    upsert: Callable[[Sequence[KnowledgeDocument]], Any]
+    search: Callable[[list[float], int], list[KnowledgeDocument]]
+
+
+def ours(store: Any) -> Program:
+    """A store of this project."""
+    store.create_collection("docs", DIMENSION)
+    return Program(
+        lambda batch: store.upsert("docs", batch),
+        lambda query, group: store.search("docs", query, TOP, {"group": group}),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the bare programs
+
+
+@contextlib.contextmanager
+def qdrant(_: Path) -> Iterator[tuple[Program, Program]]:
+    """The local mode, in memory."""
+    from qdrant_client import QdrantClient, models
+
+    from praisonai_persistence_qdrant import QdrantKnowledgeStore
+
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "docs", vectors_config=models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
+    )
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        points = [
+            models.PointStruct(
+                id=str(uuid.uuid5(uuid.NAMESPACE_OID, item.id)),
+                vector=item.embedding or [],
+                payload={
+                    "id": item.id,
+                    "content": item.content,
+                    "metadata": json.dumps(item.metadata),
+                    "content_hash": item.content_hash,
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                },
+            )
+            for item in batch
+        ]
+        client.upsert("docs", points)
+
+    def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+        chosen = models.Filter(must=[models.FieldCondition(key="group", match=models.MatchValue(value=group))])
+        found = client.query_points("docs", query=query, query_filter=chosen, limit=TOP, with_payload=True)
+        return [document(point.payload or {}, point.score) for point in found.points]
+
+    def document(payload: dict[str, Any], score: float) -> KnowledgeDocument:
+        return KnowledgeDocument(
+            payload["id"],
+            payload["content"],
+            None,
+            json.loads(payload["metadata"]),
+            payload["content_hash"],
+            payload["created_at"],
+            score,
+        )
+
+    with contextlib.closing(client), QdrantKnowledgeStore("qdrant://") as store:
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
+def lancedb(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """A folder."""
+    import lancedb as lance
+    import numpy as np
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    from praisonai_persistence_lancedb import LanceDBKnowledgeStore
+
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("vector", pa.list_(pa.float32(), DIMENSION)),
+            pa.field("content", pa.string()),
+            pa.field("metadata", pa.string()),
+            pa.field("content_hash", pa.string()),
+            pa.field("created_at", pa.float64()),
+            pa.field("group", pa.int64()),
+        ]
+    )
+    connection: Any = lance.connect(str(folder / "bare"), read_consistency_interval=timedelta(0))
+    table: Any = connection.create_table("docs", schema=schema)
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        numbers = np.array([item.embedding for item in batch], dtype=np.float32)
+        rows = pa.table(
+            [
+                pa.array([item.id for item in batch]),
+                pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), DIMENSION),
+                pa.array([item.content for item in batch]),
+                pa.array([json.dumps(item.metadata) for item in batch]),
+                pa.array([item.content_hash for item in batch], pa.string()),
+                pa.array([item.created_at for item in batch]),
+                pa.array([(item.metadata or {})["group"] for item in batch]),
+            ],
+            schema=schema,
+        )
+        table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+        found = table.search(query).distance_type("cosine").where(f"`group` = {group}", prefilter=True).limit(TOP)
+        rows = found.select(["id", "content", "metadata", "content_hash", "created_at", "_distance"]).to_list()
+        return [
+            KnowledgeDocument(
+                row["id"],
+                row["content"],
+                None,
+                json.loads(row["metadata"]),
+                row["content_hash"],
+                row["created_at"],
+                1 - row["_distance"],
+            )
+            for row in rows
+        ]
+
+    with LanceDBKnowledgeStore(path=folder / "ours") as store:
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
+def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """Embedded, in a folder."""
+    import chromadb
+    from chromadb.config import Settings
+
+    from praisonai_persistence_chroma import ChromaKnowledgeStore
+
+    client: Any = chromadb.PersistentClient(str(folder / "bare"), Settings(anonymized_telemetry=False))
+    # As wide as ours: with Chroma's own width (100) a search does not look at every vector.
+    index = {"space": "cosine", "ef_search": 1_001}
+    collection = client.create_collection("docs", embedding_function=None, configuration={"hnsw": index})
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        collection.upsert(
+            ids=[item.id for item in batch],
+            embeddings=[item.embedding for item in batch],
+            documents=[item.content for item in batch],
+            metadatas=[
+                {
+                    "metadata": json.dumps(item.metadata),
+                    "content_hash": item.content_hash or "",
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                }
+                for item in batch
+            ],
+        )
+
+    def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+        include = ["documents", "metadatas", "distances"]
+        found = collection.query(query_embeddings=[query], n_results=TOP, where={"group": group}, include=include)
+        columns = [found[name][0] for name in ("ids", "documents", "metadatas", "distances")]
+        return [
+            KnowledgeDocument(
+                key,
+                content,
+                None,
+                json.loads(entry["metadata"]),
+                entry["content_hash"] or None,
+                entry["created_at"],
+                1 - distance,
+            )
+            for key, content, entry, distance in zip(*columns, strict=True)
+        ]
+
+    with contextlib.closing(client), ChromaKnowledgeStore(path=folder / "ours") as store:
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
+def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server. Neither side has an index of vectors; the bare program has one of the group, and compares as many."""
+    import numpy as np
+    from cassandra import ConsistencyLevel
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+    from cassandra.concurrent import execute_concurrent_with_args
+    from cassandra.policies import RoundRobinPolicy, TokenAwarePolicy
+    from cassandra.query import tuple_factory
+
+    from praisonai_persistence_cassandra import CassandraKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_servers().engine("cassandra").space())["url"]
+        store = stack.enter_context(CassandraKnowledgeStore(url))
+        mine = ours(store)  # makes the keyspace
+        place = urlsplit(url)
+        profile = ExecutionProfile(
+            TokenAwarePolicy(RoundRobinPolicy()),
+            consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+            row_factory=tuple_factory,
+            request_timeout=30,
+        )
+        cluster = stack.enter_context(
+            Cluster(
+                [place.hostname],
+                port=place.port,
+                protocol_version=5,
+                execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            )
+        )
+        session = cluster.connect(place.path[1:])
+        session.default_fetch_size = 500
+        session.execute(
+            "CREATE TABLE bare (id text PRIMARY KEY, content text, metadata text, content_hash text, "
+            "created_at double, embedding blob, grp int)"
+        )
+        session.execute("CREATE CUSTOM INDEX ON bare (grp) USING 'StorageAttachedIndex'")
+        insert = session.prepare(
+            "INSERT INTO bare (id, content, metadata, content_hash, created_at, embedding, grp) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        choose = session.prepare("SELECT id, embedding FROM bare WHERE grp = ?")
+        read = session.prepare("SELECT id, content, metadata, content_hash, created_at FROM bare WHERE id IN ?")
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            numbers = np.array([item.embedding for item in batch], dtype="<f4")
+            rows = [
+                (
+                    item.id,
+                    item.content,
+                    json.dumps(item.metadata),
+                    item.content_hash,
+                    item.created_at,
+                    vector.tobytes(),
+                    (item.metadata or {})["group"],
+                )
+                for item, vector in zip(batch, numbers, strict=True)
+            ]
+            execute_concurrent_with_args(session, insert, rows, concurrency=128)
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            keys, vectors = zip(*session.execute(choose, [group]), strict=True)
+            matrix = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(keys), -1)
+            scores = matrix @ np.array(query, dtype=np.float32)  # all are unit vectors
+            best = [int(number) for number in np.argsort(-scores, kind="stable")[:TOP]]
+            found = {row[0]: row for row in session.execute(read, [[keys[number] for number in best]])}
+            return [document(found[keys[number]], float(scores[number])) for number in best]
+
+        def document(row: Any, score: float) -> KnowledgeDocument:
+            key, content, metadata, content_hash, created_at = row
+            return KnowledgeDocument(key, content, None, json.loads(metadata), content_hash, created_at, score)
+
+        yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
+def pinecone(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or Pinecone itself, whose URL is in the environment; neither side waits until a write is visible."""
+    from praisonai_persistence_pinecone import PineconeKnowledgeStore
+
+    server = _servers().engine("pinecone")
+    if server.restartable:
+        server.order("delay", 0)
+    with server.space() as options, PineconeKnowledgeStore(**options, freshness="own") as store:
+        mine = ours(store)
+        with server.index("praisonai-384-dotproduct") as index:
+            namespace = f"{options['namespace']}bare"
+
+            def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+                for start in range(0, len(batch), 100):
+                    index.upsert(
+                        vectors=[
+                            {
+                                "id": item.id,
+                                "values": item.embedding,
+                                "metadata": {
+                                    "content": item.content,
+                                    "metadata": json.dumps(item.metadata),
+                                    "created_at": item.created_at,
+                                    "group": (item.metadata or {})["group"],
+                                },
+                            }
+                            for item in batch[start : start + 100]
+                        ],
+                        namespace=namespace,
+                    )
+
+            def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+                found = index.query(
+                    vector=query, top_k=TOP, namespace=namespace, filter={"group": group}, include_metadata=True
+                )
+                return [document(match.id, match.metadata, match.score) for match in found.matches]
+
+            def document(key: str, stored: Any, score: float) -> KnowledgeDocument:
+                metadata = json.loads(stored["metadata"])
+                return KnowledgeDocument(key, stored["content"], None, metadata, None, stored["created_at"], score)
+
+            yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
+def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
+    from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
+
+    from praisonai_persistence_milvus import MilvusKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_servers().engine("milvus").space())["url"]
+        store = stack.enter_context(MilvusKnowledgeStore(url))
+        place = urlsplit(url)
+        client = stack.enter_context(contextlib.closing(MilvusClient(f"http://{place.hostname}:{place.port}")))
+        fields = [
+            FieldSchema("id", DataType.VARCHAR, is_primary=True, max_length=255),
+            FieldSchema("vector", DataType.FLOAT_VECTOR, dim=DIMENSION),
+            *(FieldSchema(name, DataType.VARCHAR, max_length=65_535) for name in ("content", "metadata")),
+            FieldSchema("content_hash", DataType.VARCHAR, max_length=64),
+            FieldSchema("created_at", DataType.DOUBLE),
+            FieldSchema("group", DataType.INT64),
+        ]
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+        schema = CollectionSchema(fields)
+        client.create_collection("bare", schema=schema, index_params=index, consistency_level="Strong")
+        names = ["id", "content", "metadata", "content_hash", "created_at"]
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            rows = [
+                {
+                    "id": item.id,
+                    "vector": item.embedding,
+                    "content": item.content,
+                    "metadata": json.dumps(item.metadata),
+                    "content_hash": item.content_hash or "",
+                    "created_at": item.created_at,
+                    "group": (item.metadata or {})["group"],
+                }
+                for item in batch
+            ]
+            client.upsert("bare", rows)
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = client.search("bare", [query], filter=f"group == {group}", limit=TOP, output_fields=names)
+            return [document(hit["entity"], hit["distance"]) for hit in found[0]]
+
+        def document(row: Any, score: float) -> KnowledgeDocument:
+            key, content, metadata, content_hash, created_at = (row[name] for name in names)
+            return KnowledgeDocument(key, content, None, json.loads(metadata), content_hash or None, created_at, score)
+
+        yield ours(store), Program(upsert, search)
+
+
+def _servers() -> Any:
+    """The servers of the integration tests."""
+    folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("engines")
+
+
+Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
+ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
+SERVERS: dict[str, Engine] = {"cassandra": cassandra, "milvus": milvus, "pinecone": pinecone}
+"""Measured where they are asked for."""

@@ -1,0 +1,182 @@
+"""Addresses, expressions and texts, for which no engine is needed."""
+
+from __future__ import annotations
+
+import re
+import types
+
+import pytest
+
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.filters import parse
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+from praisonai_persistence_milvus import AsyncMilvusKnowledgeStore, MilvusKnowledgeStore, MilvusOptions
+from praisonai_persistence_milvus._driver import Ask, Expression, MilvusDriver
+from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _pieces
+
+KEY = "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, ("localhost", 19530, False, None, "default")),
+        ({"url": "milvus://db/agents"}, ("db", 19530, False, None, "agents")),
+        ({"url": "milvus://:k3y@db:1953"}, ("db", 1953, False, "k3y", "default")),
+        ({"url": "milvus://root:Mi%40lvus@db"}, ("db", 19530, False, "root:Mi@lvus", "default")),
+        ({"url": "http://db.example:19530"}, ("db.example", 19530, False, None, "default")),
+        ({"url": "https://in01.example", "token": "k"}, ("in01.example", 443, True, "k", "default")),
+        ({"url": "https://in01.example:19530"}, ("in01.example", 19530, True, None, "default")),
+        ({"host": "db", "secure": True, "db_name": "a"}, ("db", 19530, True, None, "a")),
+        ({"host": "db", "port": 19530, "token": None, "db_name": "default"}, ("db", 19530, False, None, "default")),
+    ],
+)
+def test_addresses(given, wanted):
+    found = MilvusOptions(**given)
+    assert (found.host, found.port, found.secure, found.token, found.db_name) == wanted
+
+
+def test_a_folder_takes_nothing_of_a_server(tmp_path):
+    assert MilvusOptions(f"milvus:///{tmp_path}/x.db").path == str(tmp_path / "x.db")
+    with pytest.raises(ConfigurationError, match="token"):
+        MilvusOptions(path=str(tmp_path), token="secret")
+    with pytest.raises(ConfigurationError, match="memory"):
+        MilvusOptions(path=":memory:")
+
+
+@pytest.mark.parametrize("given", [{"consistency_level": "Sometimes"}, {"index_type": "IVF"}, {"secure": "yes"}])
+def test_what_cannot_be_is_refused(given):
+    with pytest.raises(ConfigurationError, match=next(iter(given))):
+        MilvusOptions("milvus://db", **given)
+
+
+def test_the_login_is_not_shown():
+    store = MilvusKnowledgeStore("milvus://root:s3cret@db")
+    assert "s3cret" not in repr(store) + repr(MilvusOptions("milvus://root:s3cret@db"))
+
+
+def test_stores_in_one_folder_are_not_shared_with_other_processes(tmp_path):
+    assert "shared" in MilvusKnowledgeStore("milvus://db").capabilities
+    assert "shared" not in AsyncMilvusKnowledgeStore(path=str(tmp_path)).capabilities
+
+
+class Client:
+    """Takes any request, and keeps it."""
+
+    def query(self, *place, **arguments):
+        self.asked = place, arguments
+        return []
+
+
+@pytest.fixture
+def driver():
+    return MilvusDriver(MilvusOptions("milvus://db", timeout=7), asynchronous=False)
+
+
+def asked(driver, lite, expression):
+    client = Client()
+    steps = driver.probe()
+    next(steps)
+    steps.send("milvus_lite-3.2.2" if lite else "2.6.4")
+    driver.perform(client, Ask("query", "docs", {"filter": expression}))
+    place, arguments = client.asked
+    assert place == ("docs",)
+    assert (arguments["timeout"], arguments["consistency_level"]) == (7, "Strong")
+    return arguments["filter"], arguments.get("filter_params")
+
+
+def test_servers_are_given_bound_values(driver):
+    expression = Expression("(id in {}) and (id > {})", (["a0", "b1"], "c"))
+    wanted = "(id in {p0}) and (id > {p1})", {"p0": ["a0", "b1"], "p1": "c"}
+    assert asked(driver, False, expression) == wanted
+
+
+def test_milvus_lite_is_given_literals_of_what_the_store_made(driver):
+    expression = Expression("(id in {}) and (id > {})", (["a0", "b1"], "c"))
+    assert asked(driver, True, expression) == ('(id in ["a0", "b1"]) and (id > "c")', None)
+    with pytest.raises(ValueError, match="not made"):
+        asked(driver, True, Expression("id == {}", ('" or id != "',)))
+
+
+def test_no_value_of_a_caller_gets_into_an_expression():
+    hostile = '%" or keys != "'
+    tree = parse({hostile: {"$in": [hostile, 1]}, "$not": {hostile: {"$contains": hostile}}, "a": {"$exists": False}})
+    compiled = FilterCompiler().compile(tree)
+    assert compiled.exact
+    text = compiled.expression.text
+    assert hostile not in text
+    assert re.fullmatch("[() andort]*", re.sub('(values|items|keys) like "%[A-Za-z0-9+/]{22}%"', "", text))
+
+
+def test_texts_are_cut_at_what_milvus_takes():
+    text = "\N{GRINNING FACE}" * 40_000 + "a"
+    pieces = _pieces(text)
+    assert "".join(pieces) == text
+    assert max(len(piece.encode()) for piece in pieces) <= 65_535
+    assert _pieces("") == []
+
+
+def test_names_are_told_apart_where_the_case_of_letters_is_lost():
+    steps = MilvusSteps(MilvusOptions("milvus://db"))
+    names = ["docs", "Docs", "do-cs", "do_cs", "d_Ocs", "do__cs", "_docs"]
+    assert len({(steps._prefix + name.translate(_encoded())).lower() for name in names}) == len(names)
+    listing = steps.list_collections()
+    next(listing)
+    with pytest.raises(StopIteration) as listed:
+        listing.send([steps._prefix + name.translate(_encoded()) for name in names] + ["others", steps._claiming])
+    assert listed.value.value == sorted(names)
+
+
+def _encoded():
+    from praisonai_persistence_milvus.knowledge import _ENCODED
+
+    return _ENCODED
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "wanted"),
+    [
+        (100, "collection not found[database=default][collection=docs]", GoneError),
+        (101, "collection not loaded", GoneError),
+        (1100, f"cannot parse expression: id_{KEY} > x, error: field id_{KEY} not exist", GoneError),
+        (1, f"Attempt to insert an unexpected field `id_{KEY}` to collection", GoneError),
+        (1, "create duplicate collection with different parameters", TakenError),
+        (800, "database not found[database=agents]", ConfigurationError),
+        (8, "request is rejected by the limiter", ConnectionFailedError),
+        (1, "Received UNIMPLEMENTED from server.", UnsupportedOperationError),
+    ],
+)
+def test_errors_of_servers_are_told_apart(driver, code, text, wanted):
+    exceptions = pytest.importorskip("pymilvus.exceptions")
+    found = driver.translate(exceptions.MilvusException(code, text))
+    assert type(found) is wanted
+    assert KEY not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("DEADLINE_EXCEEDED", "can be repeated"),
+        ("UNAVAILABLE", "does not answer"),
+        ("UNAUTHENTICATED", "check its token"),
+        ("PERMISSION_DENIED", "check its token"),
+    ],
+)
+def test_errors_of_grpc_are_told_apart(driver, status, says):
+    grpc = pytest.importorskip("grpc")
+    exceptions = pytest.importorskip("pymilvus.exceptions")
+
+    class RpcError(grpc.RpcError):
+        def code(self):
+            return types.SimpleNamespace(name=status)
+
+        def __str__(self):
+            return f"StatusCode.{status}"
+
+    error = exceptions.MilvusException(2, "Fail connecting to server")
+    if status != "DEADLINE_EXCEEDED":
+        error.__cause__ = RpcError()
+    for one in (RpcError(), error) if error.__cause__ else (RpcError(),):
+        found = driver.translate(one)
+        assert type(found) is ConnectionFailedError
+        assert says in str(found)
