@@ -215,7 +215,7 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
     from praisonai_persistence_cassandra import CassandraKnowledgeStore
 
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_servers().engine("cassandra").space())["url"]
+        url = stack.enter_context(servers().engine("cassandra").space())["url"]
         store = stack.enter_context(CassandraKnowledgeStore(url))
         mine = ours(store)  # makes the keyspace
         place = urlsplit(url)
@@ -283,7 +283,7 @@ def pinecone(_: Path) -> Iterator[tuple[Program, Program]]:
     """A fake, or Pinecone itself, whose URL is in the environment; neither side waits until a write is visible."""
     from praisonai_persistence_pinecone import PineconeKnowledgeStore
 
-    server = _servers().engine("pinecone")
+    server = servers().engine("pinecone")
     if server.restartable:
         server.order("delay", 0)
     with server.space() as options, PineconeKnowledgeStore(**options, freshness="own") as store:
@@ -331,7 +331,7 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
     from praisonai_persistence_milvus import MilvusKnowledgeStore
 
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_servers().engine("milvus").space())["url"]
+        url = stack.enter_context(servers().engine("milvus").space())["url"]
         store = stack.enter_context(MilvusKnowledgeStore(url))
         place = urlsplit(url)
         client = stack.enter_context(contextlib.closing(MilvusClient(f"http://{place.hostname}:{place.port}")))
@@ -375,7 +375,7 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
         yield ours(store), Program(upsert, search)
 
 
-def _servers() -> Any:
+def servers() -> Any:
     """The servers of the integration tests."""
     folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
     if folder not in sys.path:

@@ -35,15 +35,13 @@ from pathlib import Path
 
 import measuring
 from measuring import Report
-from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, SERVERS, Engine
+from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, SERVERS, Engine, servers
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import norm
 
 MOST = 1.25
 """The largest ratio of times that is aimed at, for each kind of work."""
-
-# ------------------------------------------------------------------------------------------------------- measuring
 
 
 def documents(number: int) -> list[KnowledgeDocument]:
@@ -137,7 +135,7 @@ def main() -> int:
             measure(every[name], report, name, arguments)
     finally:
         if SERVERS.keys() & arguments.engines:
-            _servers().shut_down()
+            servers().shut_down()
     return 1 if arguments.check and report.missed else 0
 
 
