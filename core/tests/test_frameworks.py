@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,8 +12,33 @@ from typing import Any
 import pytest
 
 from praisonai_persistence import ConversationMessage, KnowledgeDocument
-from praisonai_persistence.errors import ConfigurationError, DimensionError, StoreClosedError
-from praisonai_persistence.frameworks import Call, append, both, function_call, need_store, put, read_call
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    DimensionError,
+    FilterError,
+    StoreClosedError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.frameworks import (
+    Call,
+    NoCopies,
+    all_documents,
+    append,
+    ask,
+    both,
+    function_call,
+    has,
+    named,
+    nearest_of,
+    need_store,
+    put,
+    read_call,
+    remove_all,
+    remove_at,
+    replace,
+    session_ids,
+)
 from praisonai_persistence.memory import (
     AsyncMemoryConversationStore,
     AsyncMemoryKnowledgeStore,
@@ -131,6 +158,97 @@ def test_put_creates_the_collection(mode: str, cls: Any) -> None:
         return info.dimension, info.distance, (yield Call(store, "count", ("c",)))
 
     assert run(read, mode) == (2, "dot", 2)
+
+
+@modes
+@pytest.mark.parametrize("cls", [MemoryConversationStore, AsyncMemoryConversationStore])
+def test_messages_are_replaced_and_removed(mode: str, cls: Any) -> None:
+    store = cls()
+
+    def give(texts: str) -> Any:
+        messages = [ConversationMessage(content=text) for text in texts]
+        yield from replace(store, "s", messages, lambda old, place: old.content == texts[place], user_id="ada")
+        return (yield Call(store, "get_messages", ("s",)))
+
+    first = run(give, mode, "abc")
+    assert [message.content for message in first] == list("abc")
+    assert run(give, mode, "abc") == first
+    more = run(give, mode, "abxyz")
+    assert more[:2] == first[:2]
+    assert [message.content for message in more] == list("abxyz")
+    assert run(remove_at, mode, store, "s", 1).content == "b"
+    assert run(remove_at, mode, store, "s", -1).content == "z"
+    assert run(remove_at, mode, store, "s", 3) is None
+    assert run(remove_at, mode, store, "s", -4) is None
+    assert run(remove_at, mode, store, "unknown", 0) is None
+    assert [message.content for message in run(remove_all, mode, store, "s")] == list("axy")
+    assert run(remove_all, mode, store, "s") == []
+    assert run(remove_all, mode, store, "unknown") is None
+    assert run(session_ids, mode, store, user_id="ada") == ["s"]
+    assert run(session_ids, mode, store, user_id="grace") == []
+
+
+def test_each_message_is_removed_by_one_caller() -> None:
+    store = MemoryConversationStore()
+    run(append, "sync", store, "s", [ConversationMessage(content=f"{number}") for number in range(100)])
+    with ThreadPoolExecutor(8) as pool:
+        gone = list(pool.map(lambda number: run(remove_at, "sync", store, "s", -(number % 2)).content, range(100)))
+    assert len(set(gone)) == 100
+    assert run(remove_at, "sync", store, "s", 0) is None
+
+
+@modes
+@pytest.mark.parametrize("cls", [MemoryKnowledgeStore, AsyncMemoryKnowledgeStore])
+def test_documents_are_found_by_id_and_filter(mode: str, cls: Any) -> None:
+    store = cls()
+    place = (store, "c")
+    assert run(ask, mode, *place, "count") is None
+    assert run(all_documents, mode, *place, None) == []
+    assert run(named, mode, *place, ["a"], None) == []
+    assert run(nearest_of, mode, *place, ["a"], [1.0], None, 3) == []
+    documents = [KnowledgeDocument(f"{number}", "", [float(number), 1.0], {"n": number}) for number in range(5)]
+    run(put, mode, *place, documents, "euclidean")
+    odd = {"n": {"$in": [1, 3]}}
+
+    def ids(found: list[KnowledgeDocument]) -> str:
+        return "".join(document.id for document in found)
+
+    assert ids(run(all_documents, mode, *place, None)) == "01234"
+    assert ids(run(all_documents, mode, *place, odd)) == "13"
+    assert ids(run(named, mode, *place, ["3", "x", "1", "2", "3"], odd)) == "31"
+    assert ids(run(nearest_of, mode, *place, list("43210"), [2.0, 1.0], None, 3)) == "213"
+    assert ids(run(nearest_of, mode, *place, list("40"), [2.0, 1.0], {"n": {"$gt": 0}}, 3)) == "4"
+    searched = run(ask, mode, *place, "search", [2.0, 1.0], 5)
+    scores = [document.score for document in run(nearest_of, mode, *place, list("43210"), [2.0, 1.0], None, 5)]
+    assert scores == [document.score for document in searched]
+    with pytest.raises(DimensionError):
+        run(nearest_of, mode, *place, ["1"], [1.0], None, 3)
+    with pytest.raises(FilterError):
+        run(named, mode, *place, ["1"], {"$near": 1})
+
+
+def test_an_index_that_does_not_find_all_documents_is_said() -> None:
+    class Approximate(MemoryKnowledgeStore):
+        def search(self, *args: Any, **kwargs: Any) -> list[KnowledgeDocument]:
+            return super().search(*args, **kwargs)[1:]
+
+    store = Approximate()
+    run(put, "sync", store, "c", [KnowledgeDocument(f"{number}", "", [1.0]) for number in range(3)], "dot")
+    with pytest.raises(BackendError, match="2 of 3"):
+        run(all_documents, "sync", store, "c", None)
+
+
+def test_an_object_with_an_open_store_is_not_copied() -> None:
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(UnsupportedOperationError, match="open the store again"):
+            copied(NoCopies())
+
+
+def test_whether_json_has_everything_that_other_json_has() -> None:
+    assert has({"a": 1, "b": [{"c": 2, "more": 3}]}, {"a": 1.0, "b": [{"c": 2}]})
+    for stored in ({"b": 1}, {"a": 2}, {"a": [1]}, {"a": {"x": 1}}, [1]):
+        assert not has({"a": 1}, stored)
+    assert not has([1], [1, 2])
 
 
 def test_a_store_of_the_kind_is_needed() -> None:

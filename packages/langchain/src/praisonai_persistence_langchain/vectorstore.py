@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +10,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError, FilterError, InvalidValueError
+from praisonai_persistence.errors import ConfigurationError, FilterError, InvalidValueError
 from praisonai_persistence.filters import parse
-from praisonai_persistence.frameworks import Call, Calls, both, need_store, put
+from praisonai_persistence.frameworks import Call, Calls, ask, both, need_store, put
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.vectors import DISTANCES
@@ -108,18 +107,15 @@ class PersistentVectorStore(VectorStore):
     def _delete(self, ids: Sequence[str] | None = None, *, filter: Any = None) -> Calls[bool]:  # noqa: A002
         """Remove documents by id and ``filter``; without either, all of the collection."""
         _check(filter)
-        with contextlib.suppress(CollectionNotFoundError):
-            if ids is None and filter is None:
-                yield Call(self.store, "clear_collection", (self.collection,))
-            else:
-                yield Call(self.store, "delete", (self.collection, ids, filter))
+        if ids is None and filter is None:
+            yield from ask(self.store, self.collection, "clear_collection")
+        else:
+            yield from ask(self.store, self.collection, "delete", ids, filter)
         return True
 
     def _get(self, ids: Sequence[str], /) -> Calls[list[KnowledgeDocument]]:
         """Return documents in the order asked; unknown ids are skipped."""
-        with contextlib.suppress(CollectionNotFoundError):
-            return (yield Call(self.store, "get", (self.collection, list(ids))))  # type: ignore[no-any-return]
-        return []
+        return ask(self.store, self.collection, "get", list(ids), nothing=[])
 
     def _search(
         self,
@@ -134,11 +130,9 @@ class PersistentVectorStore(VectorStore):
         _check(filter)
         if isinstance(query, str):
             query = yield Call(self._embedding, "embed_query", (query,), amethod="aembed_query")
-        arguments = (self.collection, list(query), k, filter, score_threshold)
-        with contextlib.suppress(CollectionNotFoundError):  # nothing has been added
-            wanted = {"with_embeddings": True} if with_embeddings else {}
-            return (yield Call(self.store, "search", arguments, wanted))  # type: ignore[no-any-return]
-        return []
+        wanted = {"with_embeddings": True} if with_embeddings else {}
+        arguments = (list(query), k, filter, score_threshold)
+        return (yield from ask(self.store, self.collection, "search", *arguments, nothing=[], **wanted))  # type: ignore[no-any-return]
 
     def _by_vector(self, embedding: Sequence[float], k: int = 4, **chosen: Any) -> Calls[list[KnowledgeDocument]]:
         """Return the documents nearest to a vector, best first."""

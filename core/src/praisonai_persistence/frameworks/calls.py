@@ -1,29 +1,20 @@
-"""What adapters to agent frameworks share: a store of this project as a framework's own kind of store.
+"""Operations written once, as generators of the calls they make, for sync and async callers.
 
-An operation is written once, as a generator of the calls that it makes. [both][] makes the sync and the async method of
-it, each over sync and async stores: a sync store works on threads for an async caller, an async store on the bridge's
-event loop for a sync one.
+[both][] makes the sync and the async method of an operation, each over sync and async stores: a sync store works on
+threads for an async caller, an async store on the bridge's event loop for a sync one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, NoReturn, SupportsIndex, TypeVar
 
 from praisonai_persistence._store import AsyncStore, SyncStore
 from praisonai_persistence.bridge import Threads, run_sync
-from praisonai_persistence.errors import (
-    CollectionNotFoundError,
-    ConfigurationError,
-    SessionExistsError,
-    SessionNotFoundError,
-)
-from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
+from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
 
-__all__ = ["Call", "Calls", "append", "both", "function_call", "later", "need_store", "now", "put", "read_call"]
+__all__ = ["Call", "Calls", "NoCopies", "both", "later", "need_store", "now"]
 
 T = TypeVar("T")
 
@@ -125,61 +116,10 @@ def need_store(store: Any, kind: str) -> Any:
     return store
 
 
-def append(
-    store: Any,
-    session_id: str,
-    messages: Sequence[ConversationMessage],
-    *,
-    user_id: str | None = None,
-    agent_id: str | None = None,
-) -> Calls[None]:
-    """Append messages in one step; a session that is not there is created first, for that user and agent."""
-    if not messages:
-        return
-    add = Call(store, "add_messages", (session_id, messages))
-    try:
-        yield add
-    except SessionNotFoundError:
-        with contextlib.suppress(SessionExistsError):  # another writer was first
-            yield Call(store, "create_session", (ConversationSession(session_id, user_id=user_id, agent_id=agent_id),))
-        yield add
+class NoCopies:
+    """For objects of a framework that hold an open store, and that it would pickle without the store."""
 
-
-def put(store: Any, collection: str, documents: Sequence[KnowledgeDocument], distance: str) -> Calls[list[str]]:
-    """Add or replace documents, one or more; a collection that is not there is created with their dimension first."""
-    write = Call(store, "upsert", (collection, documents))
-    try:
-        return (yield write)  # type: ignore[no-any-return]
-    except CollectionNotFoundError:
-        dimension = len(documents[0].embedding or ())
-        yield Call(store, "create_collection", (collection, dimension, distance))
-        return (yield write)  # type: ignore[no-any-return]
-
-
-def function_call(id: str | None, name: str | None, arguments: Any) -> dict[str, Any]:  # noqa: A002
-    """Return a tool call as models' interfaces have it, and so every reader of a conversation.
-
-    Args:
-        id: of the call.
-        name: the tool's.
-        arguments: a JSON object, or the text that a model gave instead.
-    """
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False, default=str)
-    return {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
-
-
-def read_call(call: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any] | str]:
-    """Return id, name and arguments of a stored tool call, whoever wrote it; text if they are no JSON object."""
-    function = call.get("function")
-    inner: dict[str, Any] = function if isinstance(function, dict) else call
-    arguments: Any = next((inner[key] for key in ("arguments", "args") if inner.get(key) is not None), {})
-    parsed = arguments
-    if isinstance(arguments, str):
-        try:
-            parsed = json.loads(arguments or "{}")
-        except ValueError:
-            parsed = None
-    if not isinstance(parsed, dict):
-        parsed = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    id_, name = call.get("id"), inner.get("name")
-    return id_ if isinstance(id_, str) else None, name if isinstance(name, str) else None, parsed
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise UnsupportedOperationError(
+            f"a {type(self).__name__} cannot be pickled or copied: open the store again where it is needed"
+        )
