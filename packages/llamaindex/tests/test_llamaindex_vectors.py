@@ -57,7 +57,13 @@ STORES = {
     "async sqlite": lambda path: AsyncSQLiteKnowledgeStore(path=path / "k.db"),
 }
 ASYNC = {"add": "async_add"}
-PLACES = {"east": [1.0, 0.0], "north": [0.0, 1.0], "west": [-1.0, 0.0], "nearly east": [0.875, 0.125], "far": [3.0, 0.0]}
+PLACES = {
+    "east": [1.0, 0.0],
+    "north": [0.0, 1.0],
+    "west": [-1.0, 0.0],
+    "nearly east": [0.875, 0.125],
+    "far": [3.0, 0.0],
+}
 METADATA = [
     {"n": 0, "side": "e", "tags": ["a", "b"], "null": None, "$odd": 1},
     {"n": 1, "side": "n", "tags": [], "flag": True, "empty": ""},

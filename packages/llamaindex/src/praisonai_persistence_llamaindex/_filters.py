@@ -13,16 +13,8 @@ from praisonai_persistence_llamaindex._nodes import SOURCE
 
 __all__ = ["to_filter"]
 
-_OPERATORS = {
-    FilterOperator.EQ: "$eq",
-    FilterOperator.NE: "$ne",
-    FilterOperator.GT: "$gt",
-    FilterOperator.GTE: "$gte",
-    FilterOperator.LT: "$lt",
-    FilterOperator.LTE: "$lte",
-    FilterOperator.IN: "$in",
-    FilterOperator.NIN: "$nin",
-    FilterOperator.CONTAINS: "$contains",
+_OPERATORS = {"==": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"} | {
+    name: f"${name}" for name in ("in", "nin", "contains")
 }
 _SOURCES = {"doc_id", "document_id", "ref_doc_id"}
 """What LlamaIndex's own stores call the source document in metadata."""
@@ -67,6 +59,7 @@ def _condition(item: MetadataFilter) -> dict[str, Any]:
         return {key: {_OPERATORS[operator]: value}}
     if operator in {FilterOperator.ANY, FilterOperator.ALL} and isinstance(value, list) and value:
         return {"$or" if operator is FilterOperator.ANY else "$and": [{key: {"$contains": one}} for one in value]}
-    if operator in _OPERATORS or operator in {FilterOperator.ANY, FilterOperator.ALL}:
-        raise FilterError(f"the operator {operator.name} needs a value; what is not there is found by IS_EMPTY")
-    raise FilterError(f"the operator {getattr(operator, 'name', operator)} cannot be evaluated by the stores")
+    raise FilterError(
+        f"the operator {operator.name} cannot be evaluated exactly with the value that it has; "
+        "TEXT_MATCH is no operator of the stores, and what is not there is found by IS_EMPTY"
+    )

@@ -13,9 +13,9 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRol
 from llama_index.core.bridge.pydantic import PrivateAttr
 
 from praisonai_persistence.errors import InvalidValueError
-from praisonai_persistence.frameworks import function_call, read_call
+from praisonai_persistence.frameworks import function_call, has, read_call
 from praisonai_persistence.records import ConversationMessage
-from praisonai_persistence_llamaindex._whole import dumped, has
+from praisonai_persistence_llamaindex._nodes import dumped
 
 __all__ = ["from_record", "to_record"]
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
+from llama_index.core.schema import BaseNode, MediaResource, NodeRelationship, RelatedNodeInfo, TextNode
 
 from praisonai_persistence.errors import InvalidValueError, SerializationError
+from praisonai_persistence.frameworks import has
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence_llamaindex._whole import dumped, has
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SOURCE", "from_document", "to_document"]
+__all__ = ["SOURCE", "dumped", "from_document", "to_document"]
 
 SOURCE = "ref_doc_id"
 """The key of the id of the document that a node is from."""
@@ -108,3 +108,19 @@ def _subclasses(cls: type[BaseNode]) -> Iterator[type[BaseNode]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
+
+
+def dumped(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Return all fields as JSON, also the data of media, which LlamaIndex leaves out.
+
+    Raises:
+        SerializationError: a field holds what is not JSON.
+    """
+    try:
+        data = model.model_dump(mode="json", exclude=exclude)
+    except (TypeError, ValueError) as error:
+        raise SerializationError(f"a {type(model).__name__} holds what is not JSON") from error
+    for name, value in model:
+        if isinstance(value, MediaResource) and value.data and name in data:
+            data[name]["data"] = value.data.decode()
+    return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,21 +16,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from praisonai_persistence.errors import (
-    BackendError,
-    CollectionNotFoundError,
-    InvalidValueError,
-    UnsupportedOperationError,
-)
-from praisonai_persistence.filters import matches, parse
-from praisonai_persistence.frameworks import Call, Calls, both, need_store, put
+from praisonai_persistence.errors import InvalidValueError, UnsupportedOperationError
+from praisonai_persistence.frameworks import Calls, NoCopies, both, documents, need_store
 from praisonai_persistence.knowledge import AsyncKnowledgeStore, Distance, KnowledgeStore
 from praisonai_persistence.payload import check_identifier
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.vectors import DISTANCES, check_dimension, pack, scorer
+from praisonai_persistence.vectors import DISTANCES
 from praisonai_persistence_llamaindex._filters import to_filter
 from praisonai_persistence_llamaindex._nodes import SOURCE, from_document, to_document
-from praisonai_persistence_llamaindex._whole import NoCopies
 
 __all__ = ["PersistentVectorStore"]
 
@@ -50,8 +41,7 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
 
     stores_text: bool = True
     is_embedding_query: bool = True
-    _store: Any = PrivateAttr()
-    _collection: str = PrivateAttr()
+    _place: tuple[Any, str] = PrivateAttr()
     _distance: str = PrivateAttr()
 
     def __init__(
@@ -64,8 +54,7 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
         super().__init__()
         if distance not in DISTANCES:
             raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")
-        self._store = need_store(store, "knowledge")
-        self._collection = check_identifier(collection, "collection")
+        self._place = need_store(store, "knowledge"), check_identifier(collection, "collection")
         self._distance = distance
 
     @classmethod
@@ -76,58 +65,38 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
     @property
     def client(self) -> Any:
         """The knowledge store."""
-        return self._store
-
-    def _call(self, method: str, *args: Any, **kwargs: Any) -> Calls[Any]:
-        return (yield Call(self._store, method, (self._collection, *args), kwargs))
+        return self._place[0]
 
     def _add(self, nodes: Sequence[BaseNode]) -> Calls[list[str]]:
         """Add or replace nodes, all or none where the engine can; return their ids."""
-        documents = [to_document(node) for node in nodes]
-        return (yield from put(self._store, self._collection, documents, self._distance)) if documents else []
+        made = [to_document(node) for node in nodes]
+        return (yield from documents.put(*self._place, made, self._distance)) if made else []
 
     def _delete(self, ref_doc_id: str) -> Calls[None]:
         """Remove the nodes of a source document."""
-        with contextlib.suppress(CollectionNotFoundError):
-            yield from self._call("delete", None, {SOURCE: ref_doc_id})
+        yield from documents.ask(*self._place, "delete", None, {SOURCE: ref_doc_id})
 
     def _delete_nodes(
         self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None
     ) -> Calls[None]:
         """Remove nodes by id and filter; without either it is refused: there is ``clear``."""
-        chosen = to_filter(filters)
-        with contextlib.suppress(CollectionNotFoundError):
-            yield from self._call("delete", node_ids, chosen)
+        yield from documents.ask(*self._place, "delete", node_ids, to_filter(filters))
 
     def _clear(self) -> Calls[None]:
         """Remove all nodes."""
-        with contextlib.suppress(CollectionNotFoundError):
-            yield from self._call("clear_collection")
+        yield from documents.ask(*self._place, "clear_collection")
 
     def _get_nodes(
         self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None
     ) -> Calls[list[BaseNode]]:
         """Return nodes with their embeddings, by id and filter; without ids in the order of their ids."""
         chosen = to_filter(filters)
-        try:
-            if node_ids is not None:
-                found = yield from self._by_id(node_ids, chosen)
-            else:
-                info = yield from self._call("get_collection")
-                count = yield from self._call("count", chosen)
-                query = [1.0] + [0.0] * (info.dimension - 1)
-                found = yield from self._call("search", query, count, chosen, with_embeddings=True)
-                if len(found) < count:
-                    raise BackendError(f"the engine found {len(found)} of {count} nodes: its index is approximate")
-                found.sort(key=lambda document: document.id)
-        except CollectionNotFoundError:  # nothing has been added
-            return []
-        return [from_document(document) for document in found]
-
-    def _by_id(self, ids: Sequence[str], chosen: dict[str, Any] | None) -> Calls[list[KnowledgeDocument]]:
-        tree = parse(chosen)
-        found = yield from self._call("get", list(dict.fromkeys(ids)))
-        return [document for document in found if matches(tree, document.metadata)]
+        reading = (
+            documents.all_documents(*self._place, chosen)
+            if node_ids is None
+            else documents.named(*self._place, node_ids, chosen)
+        )
+        return [from_document(document) for document in (yield from reading)]
 
     def _query(
         self,
@@ -156,40 +125,23 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
         if query.doc_ids is not None:
             parts.append({SOURCE: {"$in": list(query.doc_ids)}})
         chosen = {"$and": parts} if parts else None
-        k = query.similarity_top_k
+        k, embedding = query.similarity_top_k, list(query.query_embedding)
         limit = max(20, round(k * mmr_prefetch_factor)) if diverse else k
-        try:
-            if query.node_ids:  # retrievers give an empty list where no nodes are named
-                found = yield from self._nearest_of(query.node_ids, query.query_embedding, chosen, limit)
-            else:
-                embedding = list(query.query_embedding)
-                found = yield from self._call("search", embedding, limit, chosen, with_embeddings=diverse)
-        except CollectionNotFoundError:  # nothing has been added
-            found = []
+        if query.node_ids:  # retrievers give an empty list where no nodes are named
+            found = yield from documents.nearest_of(*self._place, query.node_ids, embedding, chosen, limit)
+        else:
+            more = {"nothing": [], "with_embeddings": diverse}
+            found = yield from documents.ask(*self._place, "search", embedding, limit, chosen, **more)
         scores = [document.score or 0.0 for document in found]
         if diverse:
             threshold = query.mmr_threshold if mmr_threshold is None else mmr_threshold
             vectors = [document.embedding for document in found]
-            scores, places = get_top_k_mmr_embeddings(
-                list(query.query_embedding), vectors, similarity_top_k=k, mmr_threshold=threshold
-            )
-            found, scores = [found[place] for place in places], [float(score) for score in scores]
+            best, places = get_top_k_mmr_embeddings(embedding, vectors, similarity_top_k=k, mmr_threshold=threshold)
+            scores, found = [float(score) for score in best], [found[place] for place in places]
         for document in found:
             document.embedding = None
         nodes = [from_document(document) for document in found]
         return VectorStoreQueryResult(nodes, scores, [node.node_id for node in nodes])
-
-    def _nearest_of(
-        self, ids: Sequence[str], embedding: Sequence[float], chosen: dict[str, Any] | None, limit: int
-    ) -> Calls[list[KnowledgeDocument]]:
-        """Search among documents that are named."""
-        info = yield from self._call("get_collection")
-        check_dimension(len(embedding), info.dimension, "query_embedding")
-        found = yield from self._by_id(ids, chosen)
-        score = scorer(info.distance, pack(embedding, what="query_embedding"))
-        for document in found:
-            document.score = score(document.embedding or ())
-        return sorted(found, key=lambda document: (-(document.score or 0.0), document.id))[:limit]
 
     add, async_add = both(_add)
     delete, adelete = both(_delete)
