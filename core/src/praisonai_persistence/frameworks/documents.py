@@ -75,4 +75,4 @@ def all_documents(store: Any, collection: str, filters: Any) -> Calls[list[Knowl
     found = yield from ask(store, collection, "search", query, count, filters, nothing=[], with_embeddings=True)
     if len(found) < count:
         raise BackendError(f"the engine found {len(found)} of {count} documents: its index is approximate")
-    return sorted(found, key=lambda document: document.id)  # type: ignore[no-any-return]
+    return sorted(found, key=lambda document: document.id)

@@ -70,9 +70,10 @@ def to_record(message: ChatMessage) -> ConversationMessage:
 
 def from_record(record: ConversationMessage) -> ChatMessage:
     """Return the message of a record, whoever wrote it."""
-    if record.metadata is record.tool_calls is None and record.role in _SIMPLE and type(record.content) is str:
+    simple = record.metadata is None and record.tool_calls is None and record.role in _SIMPLE
+    if simple and type(record.content) is str:
         role: Any = record.role  # most messages: the short way
-        return ChatMessage(role=role, blocks=[{"block_type": "text", "text": record.content}])  # type: ignore[list-item]
+        return ChatMessage(role=role, blocks=[{"block_type": "text", "text": record.content}])
     message = _plain(record)
     kept = (record.metadata or {}).get(_KEY)
     if not isinstance(kept, dict):

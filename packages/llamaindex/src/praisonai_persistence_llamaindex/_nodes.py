@@ -62,7 +62,7 @@ def to_document(node: BaseNode) -> KnowledgeDocument:
 def from_document(document: KnowledgeDocument) -> BaseNode:
     """Return the node of a document, whoever wrote it."""
     metadata = dict(document.metadata or {})
-    basic = {"id_": document.id, "embedding": document.embedding}
+    basic: dict[str, Any] = {"id_": document.id, "embedding": document.embedding}
     own = metadata.get(_KEY)
     if not isinstance(own, dict) or not isinstance(own.get("data"), dict):
         return TextNode(**basic, text=document.content, metadata=metadata)
@@ -104,7 +104,7 @@ def _class(name: Any) -> type[BaseNode] | None:
     return next((cls for cls in _subclasses(BaseNode) if _name(cls) == name), None)
 
 
-def _subclasses(cls: type[BaseNode]) -> Iterator[type[BaseNode]]:
+def _subclasses(cls: Any) -> Iterator[type[BaseNode]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)

@@ -36,7 +36,7 @@ class PersistentKVStore(BaseKVStore):
         self._store = need_store(store, "state")
         self._prefix = prefix
 
-    def _key(self, collection: str, key: str = "") -> str:
+    def _key(self, collection: Any, key: Any = "") -> str:
         if not isinstance(collection, str) or not isinstance(key, str):
             raise InvalidValueError("collections and keys must be text")
         return f"{self._prefix}{collection.replace('%', '%25').replace('/', '%2F')}/{key}"

@@ -51,7 +51,7 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
         collection: str = "llamaindex",
         distance: Distance = "cosine",
     ) -> None:
-        super().__init__()
+        super().__init__(stores_text=True)
         if distance not in DISTANCES:
             raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")
         self._place = need_store(store, "knowledge"), check_identifier(collection, "collection")
@@ -130,12 +130,14 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
         if query.node_ids:  # retrievers give an empty list where no nodes are named
             found = yield from documents.nearest_of(*self._place, query.node_ids, embedding, chosen, limit)
         else:
-            more = {"nothing": [], "with_embeddings": diverse}
-            found = yield from documents.ask(*self._place, "search", embedding, limit, chosen, **more)
+            searching = documents.ask(
+                *self._place, "search", embedding, limit, chosen, nothing=[], with_embeddings=diverse
+            )
+            found = yield from searching
         scores = [document.score or 0.0 for document in found]
         if diverse:
             threshold = query.mmr_threshold if mmr_threshold is None else mmr_threshold
-            vectors = [document.embedding for document in found]
+            vectors = [document.embedding or [] for document in found]
             best, places = get_top_k_mmr_embeddings(embedding, vectors, similarity_top_k=k, mmr_threshold=threshold)
             scores, found = [float(score) for score in best], [found[place] for place in places]
         for document in found:
