@@ -67,6 +67,11 @@ class PersistentVectorStore(NoCopies, BasePydanticVectorStore):
         """The knowledge store."""
         return self._place[0]
 
+    @property
+    def distance(self) -> str:
+        """That of a collection that is created here."""
+        return self._distance
+
     def _add(self, nodes: Sequence[BaseNode]) -> Calls[list[str]]:
         """Add or replace nodes, all or none where the engine can; return their ids."""
         made = [to_document(node) for node in nodes]
