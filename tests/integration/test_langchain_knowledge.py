@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
-from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_core.vectorstores import InMemoryVectorStore
 
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
-STORES = {
-    "sync": "praisonai_persistence_langchain:LangChainKnowledgeStore",
-    "async_": "praisonai_persistence_langchain:AsyncLangChainKnowledgeStore",
-}
+STORES = {"sync": "wrapping:langchain", "async_": "wrapping:async_langchain"}
 
 
 class TestLangChain(KnowledgeStoreSuite):
@@ -19,5 +16,4 @@ class TestLangChain(KnowledgeStoreSuite):
 
     @pytest.fixture
     def spec(self) -> StoreSpec:
-        vectors = InMemoryVectorStore(DeterministicFakeEmbedding(size=4))
-        return StoreSpec("knowledge", **STORES, options={"vectorstore": vectors})
+        return StoreSpec("knowledge", **STORES, options={"name": uuid.uuid4().hex})

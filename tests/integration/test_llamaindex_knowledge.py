@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
-from llama_index.core.vector_stores.simple import SimpleVectorStore
 
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
-STORES = {
-    "sync": "praisonai_persistence_llamaindex:LlamaIndexKnowledgeStore",
-    "async_": "praisonai_persistence_llamaindex:AsyncLlamaIndexKnowledgeStore",
-}
+STORES = {"sync": "wrapping:llamaindex", "async_": "wrapping:async_llamaindex"}
 
 
-class TestSimpleVectorStore(KnowledgeStoreSuite):
+class TestLlamaIndex(KnowledgeStoreSuite):
     backend = "llamaindex"
 
     @pytest.fixture
     def spec(self) -> StoreSpec:
-        return StoreSpec("knowledge", **STORES, options={"vector_store": SimpleVectorStore()})
+        return StoreSpec("knowledge", **STORES, options={"name": uuid.uuid4().hex})

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from praisonai_persistence.bridge import as_sync
 from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     CollectionNotFoundError,
     ConfigurationError,
@@ -146,7 +147,11 @@ class Joined(NamedTuple):
         written = False
         try:
             pairs = list(zip(entries, documents, strict=True))
-            self.wrapped.add([replace(document, id=entry) for entry, document in pairs])
+            # A vector of zeros has no direction: engines that rank by cosine refuse it, or rank others wrongly then.
+            zeros = self.wrapped.distance == "cosine"
+            handed = [pair for pair in pairs if not zeros or any(pair[1].embedding or ())]
+            if handed:
+                self.wrapped.add([replace(document, id=entry) for entry, document in handed])
             kept = [replace(document, content_hash=_marked(entry, document)) for entry, document in pairs]
             if new:
                 self.sidecar.insert(name, kept)
@@ -193,7 +198,7 @@ class Joined(NamedTuple):
                     exact=search.filters is None,
                 )
                 best = run(asked, lambda request: request)
-                # By cosine, engines differ about vectors of zeros, whose score is 0.
+                # By cosine, the wrapped store has no vectors of zeros, whose score is 0.
                 full = len(best) == search.limit and (best[-1].score or 0.0) > 2 * TOLERANCE
                 if full or info.distance != "cosine":
                     return best
@@ -371,9 +376,6 @@ class WrappedDriver(Driver):
         sidecar: a knowledge store, which stays open, or the URL of one; None: in memory, beside ``owner``.
         prefix: separates stores, where the sidecar is not a store of the caller's.
         packages: names of the packages whose exceptions are the vector store's.
-
-    Raises:
-        ConfigurationError: ``sidecar`` is none.
     """
 
     turns = "all"
@@ -391,10 +393,6 @@ class WrappedDriver(Driver):
         packages: tuple[str, ...],
     ) -> None:
         super().__init__()
-        if sidecar is not None and not isinstance(sidecar, (str, KnowledgeStore, AsyncKnowledgeStore)):
-            raise ConfigurationError(
-                f"sidecar must be a knowledge store or the URL of one, not {type(sidecar).__name__}"
-            )
         self.where = where
         self.place = None if owner is None else id(owner)
         self._make, self._wrap, self._owner = make, wrap, owner
@@ -413,6 +411,9 @@ class WrappedDriver(Driver):
             if key not in client.sidecars:
                 client.sidecars[key] = self._open_sidecar()
         return contextlib.nullcontext(Joined(client.wrapped, client.sidecars[key]))
+
+    def perform(self, on: Joined, request: Callable[[Joined], Any]) -> Any:
+        return on_own_thread(lambda: request(on))  # what is raised into a framework's code may leave it half done
 
     def _open_sidecar(self) -> KnowledgeStore:
         if self._sidecar is None:
@@ -459,13 +460,18 @@ class WrappedOptions(Options):
         if self.owner is None and not (isinstance(cls, type) and issubclass(cls, self.base)):
             raise ConfigurationError(f"{names[1]} must be a class derived from {self.base.__name__}")
         self.cls: type[Any] = cls if self.owner is None else type(self.owner)
+        if self.sidecar is not None and not isinstance(self.sidecar, (str, KnowledgeStore, AsyncKnowledgeStore)):
+            raise ConfigurationError(
+                f"sidecar must be a knowledge store or the URL of one, not {type(self.sidecar).__name__}"
+            )
         in_memory = issubclass(self.cls, self.volatile)
         if self.sidecar is None and (not in_memory or self.owner is None):
             raise ConfigurationError(
                 f"{self.cls.__name__} may outlive the process, and so must what it cannot keep: "
                 "give sidecar='sqlite:///FILE', or another knowledge store of this project"
             )
-        if in_memory and "durable" in getattr(self.sidecar, "capabilities", ()):
+        lasts = isinstance(self.sidecar, str) or "durable" in getattr(self.sidecar, "capabilities", ())
+        if in_memory and lasts:
             raise ConfigurationError(
                 f"{self.cls.__name__} is in memory, and its sidecar is not: after a restart it would have no document "
                 "that the sidecar has; leave the sidecar out, or use it alone"
