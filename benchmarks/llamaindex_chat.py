@@ -172,7 +172,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50, help="messages appended in each round")
     parser.add_argument("--length", type=int, default=1000, help="messages of a conversation that goes on")
     parser.add_argument("--folder", type=Path, default=Path("build"), help="on a disk, where the files are made")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if ours is behind in appending, or lost something")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if ours is behind in appending, or lost something"
+    )
     options = parser.parse_args()
     print(f"CPython {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} processors")
     print(f"llama-index-core {version('llama-index-core')}")

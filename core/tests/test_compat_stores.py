@@ -45,7 +45,19 @@ print(json.dumps("resolved"))
     assert program(code) == ["resolved"]
 
 
+class Code(str):
+    """What stands in a program as it is."""
+
+    __repr__ = str.__str__
+
+
 NEEDED = {
+    "LangChainKnowledgeStore": {
+        "vectorstore": Code("import_module('langchain_core.vectorstores').InMemoryVectorStore(None)")
+    },
+    "LlamaIndexKnowledgeStore": {
+        "vector_store": Code("import_module('llama_index.core.vector_stores.simple').SimpleVectorStore()")
+    },
     "GCSStateStore": {"bucket_name": "agents"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
     "WeaviateKnowledgeStore": {"url": "http://localhost:8080"},
@@ -375,7 +387,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.pinecone", "knowledge.langchain_adapter", "conversation.supabase", "_valkey_client"],
+    ["knowledge.pinecone", "knowledge.lightrag_adapter", "conversation.supabase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (
