@@ -17,7 +17,7 @@ import threading
 import uuid
 import weakref
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from praisonai_persistence.bridge import as_sync
@@ -98,7 +98,8 @@ class _IncompleteError(Exception):
     """The wrapped store does not have all documents."""
 
 
-class Joined(NamedTuple):
+@dataclass(frozen=True)
+class Joined:
     """The wrapped store and its sidecar: operations, one at a time."""
 
     wrapped: Wrapped
@@ -213,6 +214,7 @@ class Joined(NamedTuple):
         return [_unmarked(document) for document in found]
 
     def _candidates(self, name: str, query: Sequence[float], limit: int, total: int) -> Steps[list[Candidate]]:
+        yield from ()  # nothing is asked for
         wanted = min(limit, total)
         asked = wanted + _SPARE
         while True:
@@ -223,7 +225,6 @@ class Joined(NamedTuple):
             if len(entries) < asked:
                 raise _IncompleteError
             asked *= _GROWTH
-        yield
 
     def similar(self, text: str, limit: int, filters: Filter | None, name: str | None) -> list[KnowledgeDocument]:
         """Return the documents nearest to a text by the wrapped store's own embedding function, best first."""
@@ -419,7 +420,8 @@ class WrappedDriver(Driver):
         if self._sidecar is None:
             return _beside(self._owner, self._prefix)
         if not isinstance(self._sidecar, str):
-            return as_sync(self._sidecar)
+            sidecar: KnowledgeStore = as_sync(self._sidecar)
+            return sidecar
         from praisonai_persistence.opening import open_knowledge_store
 
         return open_knowledge_store(self._sidecar, "sync", table_prefix=self._prefix)
@@ -483,7 +485,7 @@ class WrappedOptions(Options):
             return capabilities
         if isinstance(self.sidecar, str):
             return capabilities - {"atomic_batch"}
-        return (capabilities & self.sidecar.capabilities) - {"prefix"}
+        return capabilities & frozenset(self.sidecar.capabilities) - {"prefix"}
 
     def driver(self, wrap: Callable[[Any], Wrapped]) -> WrappedDriver:
         """Return the driver of a store with these options."""

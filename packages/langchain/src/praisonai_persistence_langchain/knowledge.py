@@ -112,7 +112,7 @@ class LangChainKnowledgeStore(_Store, StepKnowledgeStore):
     ) -> list[KnowledgeDocument]:
         """Return the documents nearest to a text, ranked by LangChain's vector store; None: of all collections."""
         steps: Any = self._steps
-        return self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))  # type: ignore[no-any-return]
+        return self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))
 
 
 class AsyncLangChainKnowledgeStore(_Store, AsyncStepKnowledgeStore):
@@ -130,4 +130,4 @@ class AsyncLangChainKnowledgeStore(_Store, AsyncStepKnowledgeStore):
     ) -> list[KnowledgeDocument]:
         """See [LangChainKnowledgeStore.similarity_search][]."""
         steps: Any = self._steps
-        return await self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))  # type: ignore[no-any-return]
+        return await self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))
