@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from praisonai_persistence import KnowledgeDocument
-from praisonai_persistence.drivers import OptionsStore, option
+from praisonai_persistence.drivers import option
 from praisonai_persistence.errors import BackendError, ConfigurationError, FilterError
 from praisonai_persistence.filters import parse
 from praisonai_persistence.memory import MemoryKnowledgeStore
@@ -16,7 +16,7 @@ from praisonai_persistence.stores import StepKnowledgeStore
 from praisonai_persistence.stores.wrapped import (
     Wrapped,
     WrappedOptions,
-    WrappedSteps,
+    WrappedStore,
     _filter,
     plain_metadata,
     plain_text,
@@ -44,6 +44,9 @@ class ShelfOptions(WrappedOptions):
     shelf_cls = option(None, "object", "its class")
     shelf_kwargs = option(None, "object", "its arguments")
 
+    def wrap(self, store: Any) -> Wrapped:
+        return OnShelf(store)
+
 
 class OnShelf(Wrapped):
     """How it is used."""
@@ -69,14 +72,10 @@ class OnShelf(Wrapped):
         return [item for item, _ in ranked[:limit]]
 
 
-class ShelfStore(OptionsStore, StepKnowledgeStore):
+class ShelfStore(WrappedStore, StepKnowledgeStore):
     """Knowledge on a shelf."""
 
     options_class = ShelfOptions
-    capabilities = frozenset({"prefix", "atomic_batch"})
-
-    def _make(self, options: ShelfOptions) -> Any:
-        return WrappedSteps(), options.driver(OnShelf)
 
 
 def documents(text: str, *ids: str) -> list[KnowledgeDocument]:

@@ -21,26 +21,34 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from praisonai_persistence.bridge import as_sync
-from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers import Driver, Options, OptionsStore, option
 from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     CollectionNotFoundError,
     ConfigurationError,
     DocumentExistsError,
     InvalidIdentifierError,
+    InvalidValueError,
 )
-from praisonai_persistence.filters import And, Compare, Filter, Not, matches
+from praisonai_persistence.filters import And, Compare, Filter, Not, matches, parse
 from praisonai_persistence.frameworks import all_documents, now
 from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
 from praisonai_persistence.memory import MemoryKnowledgeStore
+from praisonai_persistence.payload import check_count
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.steps import reads, run, writes
-from praisonai_persistence.stores.knowledge import KnowledgeSteps, decode_document, encode_document
+from praisonai_persistence.stores.knowledge import (
+    AsyncStepKnowledgeStore,
+    KnowledgeSteps,
+    StepKnowledgeStore,
+    decode_document,
+    encode_document,
+)
 from praisonai_persistence.stores.ranking import TOLERANCE, Candidate, nearest
 from praisonai_persistence.vectors import check_dimension
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
@@ -48,7 +56,17 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow, Search
 
-__all__ = ["Wrapped", "WrappedDriver", "WrappedOptions", "WrappedSteps", "plain_metadata", "plain_text"]
+__all__ = [
+    "AsyncTextStore",
+    "TextStore",
+    "Wrapped",
+    "WrappedDriver",
+    "WrappedOptions",
+    "WrappedSteps",
+    "WrappedStore",
+    "plain_metadata",
+    "plain_text",
+]
 
 _IDS = "wrapped_ids"
 """The sidecar's collection of the wrapped store's ids, each with a collection and an id there."""
@@ -487,16 +505,70 @@ class WrappedOptions(Options):
             return capabilities - {"atomic_batch"}
         return capabilities & frozenset(self.sidecar.capabilities) - {"prefix"}
 
-    def driver(self, wrap: Callable[[Any], Wrapped]) -> WrappedDriver:
+    def wrap(self, store: Any) -> Wrapped:
+        """Return how a vector store is used."""
+        raise NotImplementedError
+
+    def driver(self) -> WrappedDriver:
         """Return the driver of a store with these options."""
         kwargs = dict(getattr(self, f"{self.instance}_kwargs") or {})
         packages = {cls.__module__.partition(".")[0] for cls in self.cls.__mro__} - {"builtins", "abc", "typing"}
         return WrappedDriver(
             f"the {self.cls.__name__}",
             lambda: self.cls(**kwargs) if self.owner is None else self.owner,
-            wrap,
+            self.wrap,
             self.owner,
             self.sidecar,
             self.table_prefix,
             (*sorted(packages), "numpy"),
         )
+
+
+class WrappedStore(OptionsStore):
+    """A store with [WrappedOptions][]; mixed in before the base of its kind."""
+
+    capabilities: frozenset[str] = frozenset({"prefix", "atomic_batch"})
+
+    def _make(self, options: WrappedOptions) -> tuple[WrappedSteps, WrappedDriver]:
+        self.capabilities = options.capabilities_of(self.capabilities)
+        return WrappedSteps(), options.driver()
+
+
+def _text(query_text: Any, limit: Any, filters: Any, collection: str | None) -> tuple[Any, ...]:
+    if not isinstance(query_text, str):
+        raise InvalidValueError(f"query_text must be text, not {type(query_text).__name__}")
+    return plain_text(query_text), check_count(limit, "limit"), parse(filters), collection
+
+
+class TextStore(WrappedStore, StepKnowledgeStore):
+    """A store whose wrapped store has ``similar``."""
+
+    def similarity_search(
+        self,
+        query_text: str,
+        limit: int = 5,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        collection: str | None = None,
+    ) -> list[KnowledgeDocument]:
+        """Return the documents nearest to a text, ranked by the wrapped store; None: of all collections."""
+        steps: Any = self._steps
+        return self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))
+
+
+class AsyncTextStore(WrappedStore, AsyncStepKnowledgeStore):
+    """[TextStore][] for async callers: operations run on threads."""
+
+    _asynchronous = True
+
+    async def similarity_search(
+        self,
+        query_text: str,
+        limit: int = 5,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        collection: str | None = None,
+    ) -> list[KnowledgeDocument]:
+        """See [TextStore.similarity_search][]."""
+        steps: Any = self._steps
+        return await self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from praisonai_persistence.drivers import OptionsStore, option
-from praisonai_persistence.errors import ConfigurationError, InvalidValueError
-from praisonai_persistence.filters import parse
-from praisonai_persistence.payload import check_count
-from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore, wrapped
+from praisonai_persistence.drivers import option
+from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.stores import wrapped
 from praisonai_persistence_langchain.vectorstore import PersistentVectorStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.records import KnowledgeDocument
 
@@ -47,6 +45,9 @@ class LangChainOptions(wrapped.WrappedOptions):
                 f"{self.cls.__name__} does not say what its scores are: give scores='similarity', if higher is "
                 "nearer, or scores='distance'"
             )
+
+    def wrap(self, store: VectorStore) -> _Wrapped:
+        return _Wrapped(store, self.scores)
 
 
 class _Wrapped(wrapped.Wrapped):
@@ -83,51 +84,15 @@ class _Wrapped(wrapped.Wrapped):
         return [(document.metadata.get(_KEY), float(value)) for document, value in found]
 
 
-class _Store(OptionsStore):
-    options_class = LangChainOptions
-    backend: ClassVar[str] = "langchain"
-    capabilities: frozenset[str] = frozenset({"prefix", "atomic_batch"})
-
-    def _make(self, options: LangChainOptions) -> tuple[wrapped.WrappedSteps, wrapped.WrappedDriver]:
-        self.capabilities = options.capabilities_of(self.capabilities)
-        return wrapped.WrappedSteps(), options.driver(lambda store: _Wrapped(store, options.scores))
-
-
-def _text(query_text: Any, limit: Any, filters: Any, collection: str | None) -> tuple[Any, ...]:
-    if not isinstance(query_text, str):
-        raise InvalidValueError(f"query_text must be text, not {type(query_text).__name__}")
-    return wrapped.plain_text(query_text), check_count(limit, "limit"), parse(filters), collection
-
-
-class LangChainKnowledgeStore(_Store, StepKnowledgeStore):
+class LangChainKnowledgeStore(wrapped.TextStore):
     """Knowledge in a vector store of LangChain, and in a sidecar."""
 
-    def similarity_search(
-        self,
-        query_text: str,
-        limit: int = 5,
-        filters: Mapping[str, Any] | None = None,
-        *,
-        collection: str | None = None,
-    ) -> list[KnowledgeDocument]:
-        """Return the documents nearest to a text, ranked by LangChain's vector store; None: of all collections."""
-        steps: Any = self._steps
-        return self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))
+    options_class = LangChainOptions
+    backend: ClassVar[str] = "langchain"
 
 
-class AsyncLangChainKnowledgeStore(_Store, AsyncStepKnowledgeStore):
+class AsyncLangChainKnowledgeStore(wrapped.AsyncTextStore):
     """[LangChainKnowledgeStore][] for async callers: operations run on threads."""
 
-    _asynchronous = True
-
-    async def similarity_search(
-        self,
-        query_text: str,
-        limit: int = 5,
-        filters: Mapping[str, Any] | None = None,
-        *,
-        collection: str | None = None,
-    ) -> list[KnowledgeDocument]:
-        """See [LangChainKnowledgeStore.similarity_search][]."""
-        steps: Any = self._steps
-        return await self._runner.run(steps.similar, *_text(query_text, limit, filters, collection))
+    options_class = LangChainOptions
+    backend: ClassVar[str] = "langchain"

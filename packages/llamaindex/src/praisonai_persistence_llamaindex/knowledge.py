@@ -8,7 +8,7 @@ from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.simple import SimpleVectorStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, VectorStoreQuery
 
-from praisonai_persistence.drivers import OptionsStore, option
+from praisonai_persistence.drivers import option
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore, wrapped
 from praisonai_persistence.vectors import DISTANCES
@@ -48,6 +48,9 @@ class LlamaIndexOptions(wrapped.WrappedOptions):
                 "'euclidean'"
             )
 
+    def wrap(self, store: BasePydanticVectorStore) -> _Wrapped:
+        return _Wrapped(store, self.distance)
+
 
 class _Wrapped(wrapped.Wrapped):
     def __init__(self, store: BasePydanticVectorStore, distance: str) -> None:
@@ -80,21 +83,16 @@ class _Wrapped(wrapped.Wrapped):
         return found.ids or [node.node_id for node in found.nodes or ()]
 
 
-class _Store(OptionsStore):
-    options_class = LlamaIndexOptions
-    backend: ClassVar[str] = "llamaindex"
-    capabilities: frozenset[str] = frozenset({"prefix", "atomic_batch"})
-
-    def _make(self, options: LlamaIndexOptions) -> tuple[wrapped.WrappedSteps, wrapped.WrappedDriver]:
-        self.capabilities = options.capabilities_of(self.capabilities)
-        return wrapped.WrappedSteps(), options.driver(lambda store: _Wrapped(store, options.distance))
-
-
-class LlamaIndexKnowledgeStore(_Store, StepKnowledgeStore):
+class LlamaIndexKnowledgeStore(wrapped.WrappedStore, StepKnowledgeStore):
     """Knowledge in a vector store of LlamaIndex, and in a sidecar."""
 
+    options_class = LlamaIndexOptions
+    backend: ClassVar[str] = "llamaindex"
 
-class AsyncLlamaIndexKnowledgeStore(_Store, AsyncStepKnowledgeStore):
+
+class AsyncLlamaIndexKnowledgeStore(wrapped.WrappedStore, AsyncStepKnowledgeStore):
     """[LlamaIndexKnowledgeStore][] for async callers: operations run on threads."""
 
+    options_class = LlamaIndexOptions
+    backend: ClassVar[str] = "llamaindex"
     _asynchronous = True
