@@ -110,12 +110,8 @@ def _foreign(record: ConversationMessage) -> BaseMessage:
         return SystemMessage(content, id=record.id)
     if record.role == "tool":
         name = (record.metadata or {}).get("tool_name")
-        return ToolMessage(
-            content,
-            tool_call_id=record.tool_call_id or record.id,
-            name=name if isinstance(name, str) else None,
-            id=record.id,
-        )
+        call_id = record.tool_call_id or record.id
+        return ToolMessage(content, tool_call_id=call_id, name=name if isinstance(name, str) else None, id=record.id)
     if record.role != "assistant":
         return ChatMessage(content=content, role=record.role, id=record.id)
     good: list[dict[str, Any]] = []
