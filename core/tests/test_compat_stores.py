@@ -45,7 +45,23 @@ print(json.dumps("resolved"))
     assert program(code) == ["resolved"]
 
 
+class Code:
+    """What stands in a program as it is."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
 NEEDED = {
+    "LangChainKnowledgeStore": {
+        "vectorstore": Code("import_module('langchain_core.vectorstores').InMemoryVectorStore(None)")
+    },
+    "LlamaIndexKnowledgeStore": {
+        "vector_store": Code("import_module('llama_index.core.vector_stores.simple').SimpleVectorStore()")
+    },
     "GCSStateStore": {"bucket_name": "agents"},
     "PineconeKnowledgeStore": {"api_key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
@@ -377,7 +393,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.couchbase", "knowledge.langchain_adapter", "conversation.supabase", "_valkey_client"],
+    ["knowledge.couchbase", "knowledge.lightrag_adapter", "conversation.supabase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (

@@ -25,6 +25,10 @@ SAID = {
 [('user', 'Where do cats sleep?'), ('assistant', 'Anywhere.')]
 ['Cats sleep all day.']
 """,
+    "llamaindex_memory": """\
+[('user', 'Where do cats sleep?'), ('assistant', 'text text')]
+['Cats sleep all day.']
+""",
     "quickstart_async": """\
 numbered without a gap: [1, 2, 3, 4, 5, 6, 7, 8, 9]
 ada's own order: ['ada says 0', 'ada says 1', 'ada says 2']

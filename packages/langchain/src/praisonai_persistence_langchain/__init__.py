@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from praisonai_persistence_langchain.history import PersistentChatMessageHistory
+from praisonai_persistence_langchain.knowledge import AsyncLangChainKnowledgeStore, LangChainKnowledgeStore
 from praisonai_persistence_langchain.vectorstore import PersistentVectorStore
 
-__all__ = ["PersistentChatMessageHistory", "PersistentVectorStore"]
+__all__ = [
+    "AsyncLangChainKnowledgeStore",
+    "LangChainKnowledgeStore",
+    "PersistentChatMessageHistory",
+    "PersistentVectorStore",
+]

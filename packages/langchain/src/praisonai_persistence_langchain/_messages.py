@@ -20,6 +20,7 @@ from langchain_core.messages import (
 )
 
 from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.frameworks import function_call, read_call
 from praisonai_persistence.records import ConversationMessage
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["from_record", "to_record"]
 
 _KEY = "langchain"
+_NO_CALL = "not a call with a JSON object as its arguments"
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (HumanMessage, "user"),
     (AIMessage, "assistant"),
@@ -50,7 +52,8 @@ def to_record(message: BaseMessage) -> ConversationMessage:
     record = ConversationMessage(role=_role(message), content=content, metadata=metadata)
     if isinstance(message, AIMessage):
         calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
-        record.tool_calls = [_call(call) for call in calls] or None
+        made = [function_call(call.get("id"), call.get("name"), call.get("args")) for call in calls]
+        record.tool_calls = made or None
     elif isinstance(message, ToolMessage):
         record.tool_call_id = message.tool_call_id
         if message.name:
@@ -98,13 +101,6 @@ def _subclasses(cls: type[BaseMessage]) -> Iterator[type[BaseMessage]]:
         yield from _subclasses(sub)
 
 
-def _call(call: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool call as models' interfaces have it, and so every reader of a conversation."""
-    args = call.get("args")
-    text = args if isinstance(args, str) else json.dumps(args or {}, ensure_ascii=False, default=str)
-    return {"id": call.get("id"), "type": "function", "function": {"name": call.get("name"), "arguments": text}}
-
-
 def _foreign(record: ConversationMessage) -> BaseMessage:
     """Return the message of a record that was written without LangChain."""
     content: Any = record.content if record.content is not None else ""
@@ -114,40 +110,17 @@ def _foreign(record: ConversationMessage) -> BaseMessage:
         return SystemMessage(content, id=record.id)
     if record.role == "tool":
         name = (record.metadata or {}).get("tool_name")
-        return ToolMessage(
-            content,
-            tool_call_id=record.tool_call_id or record.id,
-            name=name if isinstance(name, str) else None,
-            id=record.id,
-        )
+        call_id = record.tool_call_id or record.id
+        return ToolMessage(content, tool_call_id=call_id, name=name if isinstance(name, str) else None, id=record.id)
     if record.role != "assistant":
         return ChatMessage(content=content, role=record.role, id=record.id)
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
     for call in record.tool_calls or ():
-        _read_call(call, good, bad)
+        id_, name, args = read_call(call)
+        if isinstance(args, dict) and name is not None:
+            good.append({"name": name, "args": args, "id": id_})
+        else:
+            text = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False)
+            bad.append({"name": name, "args": text, "id": id_, "error": _NO_CALL})
     return AIMessage(content, tool_calls=good, invalid_tool_calls=bad, id=record.id)
-
-
-def _read_call(call: dict[str, Any], good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> None:
-    """Add a call to those that LangChain can call, or to those whose arguments no one can read."""
-    function = call.get("function")
-    inner: dict[str, Any] = function if isinstance(function, dict) else call
-    name = _text(inner.get("name"))
-    id_ = _text(call.get("id"))
-    args: Any = next((inner[key] for key in ("arguments", "args") if inner.get(key) is not None), {})
-    parsed = args
-    if isinstance(args, str):
-        try:
-            parsed = json.loads(args or "{}")
-        except ValueError:
-            parsed = None
-    if isinstance(parsed, dict) and name is not None:
-        good.append({"name": name, "args": parsed, "id": id_})
-    else:
-        text = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False)
-        bad.append({"name": name, "args": text, "id": id_, "error": "not a call with a JSON object as its arguments"})
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
 
-from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
-from praisonai_persistence.errors import ConfigurationError, SessionExistsError, SessionNotFoundError
+from praisonai_persistence.errors import SessionNotFoundError
+from praisonai_persistence.frameworks import Call, Calls, append, both, later, need_store, now
 from praisonai_persistence.payload import check_count
-from praisonai_persistence.records import ConversationSession
-from praisonai_persistence_langchain._calls import Call, Calls, both, later, now
 from praisonai_persistence_langchain._messages import from_record, to_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.messages import BaseMessage
+
+    from praisonai_persistence.conversation import AsyncConversationStore, ConversationStore
 
 __all__ = ["PersistentChatMessageHistory"]
 
@@ -45,12 +45,7 @@ class PersistentChatMessageHistory(BaseChatMessageHistory):
         agent_id: str | None = None,
         limit: int | None = None,
     ) -> None:
-        if not isinstance(store, (ConversationStore, AsyncConversationStore)):
-            raise ConfigurationError(
-                f"store must be a conversation store, not {type(store).__name__}: open one with "
-                "open_conversation_store(URL)"
-            )
-        self.store = store
+        self.store = need_store(store, "conversation")
         self.session_id = session_id
         self._user_id, self._agent_id = user_id, agent_id
         self._limit = None if limit is None else check_count(limit, "limit")
@@ -71,16 +66,7 @@ class PersistentChatMessageHistory(BaseChatMessageHistory):
     def _append(self, messages: Sequence[BaseMessage]) -> Calls[None]:
         """Append messages: all of them or none. What is not JSON in one is refused with ``SerializationError``."""
         records = [to_record(message) for message in messages]
-        if not records:
-            return
-        append = Call(self.store, "add_messages", (self.session_id, records))
-        try:
-            yield append
-        except SessionNotFoundError:
-            session = ConversationSession(self.session_id, user_id=self._user_id, agent_id=self._agent_id)
-            with contextlib.suppress(SessionExistsError):  # another writer was first
-                yield Call(self.store, "create_session", (session,))
-            yield append
+        return append(self.store, self.session_id, records, user_id=self._user_id, agent_id=self._agent_id)
 
     def _clear(self) -> Calls[None]:
         """Remove all messages; the session stays."""

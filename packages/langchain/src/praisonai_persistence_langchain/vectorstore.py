@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,20 +10,19 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError, FilterError, InvalidValueError
+from praisonai_persistence.errors import ConfigurationError, FilterError, InvalidValueError
 from praisonai_persistence.filters import parse
-from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
+from praisonai_persistence.frameworks import Call, Calls, ask, both, need_store, put
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.vectors import DISTANCES
-from praisonai_persistence_langchain._calls import Call, Calls, both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from typing_extensions import Self
 
-    from praisonai_persistence.knowledge import Distance
+    from praisonai_persistence.knowledge import AsyncKnowledgeStore, Distance, KnowledgeStore
 
 __all__ = ["PersistentVectorStore"]
 
@@ -66,10 +64,6 @@ class PersistentVectorStore(VectorStore):
         collection: str = "langchain",
         distance: Distance = "cosine",
     ) -> None:
-        if not isinstance(store, (KnowledgeStore, AsyncKnowledgeStore)):
-            raise ConfigurationError(
-                f"store must be a knowledge store, not {type(store).__name__}: open one with open_knowledge_store(URL)"
-            )
         if not isinstance(embedding, Embeddings):
             raise ConfigurationError(
                 f"embedding must be a langchain_core Embeddings, not {type(embedding).__name__}: the model that makes "
@@ -77,7 +71,7 @@ class PersistentVectorStore(VectorStore):
             )
         if distance not in DISTANCES:
             raise InvalidValueError(f"distance must be one of {', '.join(DISTANCES)}")
-        self.store = store
+        self.store = need_store(store, "knowledge")
         self.collection = check_identifier(collection, "collection")
         self._embedding = embedding
         self._distance = distance
@@ -101,36 +95,27 @@ class PersistentVectorStore(VectorStore):
                 raise InvalidValueError(f"{name} must be as many as the texts: {len(given)}, not {len(contents)}")
         if not contents:
             return []
-        vectors = yield Call(self._embedding, "embed_documents", (contents,))
+        vectors = yield Call(self._embedding, "embed_documents", (contents,), amethod="aembed_documents")
         documents = [
             KnowledgeDocument(content=content, embedding=list(vector), metadata=dict(metadata or {}))
             for content, vector, metadata in zip(contents, vectors, metadatas or [{}] * len(contents), strict=True)
         ]
         for document, id_ in zip(documents, ids or (), strict=False):
             document.id = document.id if id_ is None else id_
-        write = Call(self.store, "upsert", (self.collection, documents))
-        try:
-            return (yield write)  # type: ignore[no-any-return]
-        except CollectionNotFoundError:
-            dimension = len(documents[0].embedding or ())
-            yield Call(self.store, "create_collection", (self.collection, dimension, self._distance))
-            return (yield write)  # type: ignore[no-any-return]
+        return (yield from put(self.store, self.collection, documents, self._distance))
 
     def _delete(self, ids: Sequence[str] | None = None, *, filter: Any = None) -> Calls[bool]:  # noqa: A002
         """Remove documents by id and ``filter``; without either, all of the collection."""
         _check(filter)
-        with contextlib.suppress(CollectionNotFoundError):
-            if ids is None and filter is None:
-                yield Call(self.store, "clear_collection", (self.collection,))
-            else:
-                yield Call(self.store, "delete", (self.collection, ids, filter))
+        if ids is None and filter is None:
+            yield from ask(self.store, self.collection, "clear_collection")
+        else:
+            yield from ask(self.store, self.collection, "delete", ids, filter)
         return True
 
     def _get(self, ids: Sequence[str], /) -> Calls[list[KnowledgeDocument]]:
         """Return documents in the order asked; unknown ids are skipped."""
-        with contextlib.suppress(CollectionNotFoundError):
-            return (yield Call(self.store, "get", (self.collection, list(ids))))  # type: ignore[no-any-return]
-        return []
+        return ask(self.store, self.collection, "get", list(ids), nothing=[])
 
     def _search(
         self,
@@ -144,12 +129,10 @@ class PersistentVectorStore(VectorStore):
         """Return the documents nearest to a text or a vector, best first; a higher score is better."""
         _check(filter)
         if isinstance(query, str):
-            query = yield Call(self._embedding, "embed_query", (query,))
-        arguments = (self.collection, list(query), k, filter, score_threshold)
-        with contextlib.suppress(CollectionNotFoundError):  # nothing has been added
-            wanted = {"with_embeddings": True} if with_embeddings else {}
-            return (yield Call(self.store, "search", arguments, wanted))  # type: ignore[no-any-return]
-        return []
+            query = yield Call(self._embedding, "embed_query", (query,), amethod="aembed_query")
+        wanted = {"with_embeddings": True} if with_embeddings else {}
+        arguments = (list(query), k, filter, score_threshold)
+        return (yield from ask(self.store, self.collection, "search", *arguments, nothing=[], **wanted))  # type: ignore[no-any-return]
 
     def _by_vector(self, embedding: Sequence[float], k: int = 4, **chosen: Any) -> Calls[list[KnowledgeDocument]]:
         """Return the documents nearest to a vector, best first."""
@@ -160,7 +143,7 @@ class PersistentVectorStore(VectorStore):
     ) -> Calls[list[KnowledgeDocument]]:
         """Of the ``fetch_k`` documents nearest to a text or a vector, return ``k`` that differ from each other."""
         if isinstance(query, str):
-            query = yield Call(self._embedding, "embed_query", (query,))
+            query = yield Call(self._embedding, "embed_query", (query,), amethod="aembed_query")
         found = yield from self._search(query, max(k, fetch_k), **chosen, with_embeddings=True)
         vectors = [list(document.embedding or ()) for document in found]
         best = maximal_marginal_relevance(np.asarray(query, dtype=np.float64), vectors, lambda_mult, k)

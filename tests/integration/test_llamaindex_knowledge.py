@@ -1,0 +1,19 @@
+"""LlamaIndex's vector stores as knowledge stores, against the conformance kit."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+
+STORES = {"sync": "wrapping:llamaindex", "async_": "wrapping:async_llamaindex"}
+
+
+class TestLlamaIndex(KnowledgeStoreSuite):
+    backend = "llamaindex"
+
+    @pytest.fixture
+    def spec(self) -> StoreSpec:
+        return StoreSpec("knowledge", **STORES, options={"name": uuid.uuid4().hex})
