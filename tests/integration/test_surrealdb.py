@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lifecycles import Embedded
+from lifecycles import Embedded, Networked
 
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 
@@ -68,3 +69,42 @@ class TestKnowledgeFolder(_Folder, KnowledgeStoreSuite):
 class TestStateFolder(_Folder, StateStoreSuite):
     backend = "surrealdb (folder)"
     kind, stores = "state", STATE
+
+
+class _Server(Networked):
+    """A server, by WebSockets or by HTTP."""
+
+    kind: str
+    stores: dict[str, str]
+    transport = "ws"
+
+    @pytest.fixture
+    def spec(self, surrealdb) -> Iterator[StoreSpec]:
+        with surrealdb.space() as options:
+            yield StoreSpec(self.kind, **self.stores, options={**options, "transport": self.transport})
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        options = {"url": "ws://127.0.0.1:9/rpc", "connect_timeout": 1, "transport": self.transport}
+        return StoreSpec(self.kind, **self.stores, options=options)
+
+    @pytest.fixture
+    def server(self, surrealdb):
+        if not surrealdb.restartable:
+            pytest.skip("the server of the environment's URL is not ours to restart")
+        return surrealdb
+
+
+class TestConversationServer(_Server, ConversationStoreSuite):
+    backend = "surrealdb"
+    kind, stores = "conversation", CONVERSATION
+
+
+class TestStateHttp(_Server, StateStoreSuite):
+    backend = "surrealdb (HTTP)"
+    kind, stores, transport = "state", STATE, "http"
+
+
+class TestKnowledgeServer(_Server, KnowledgeStoreSuite):
+    backend = "surrealdb_vector"
+    kind, stores = "knowledge", KNOWLEDGE

@@ -175,7 +175,7 @@ class SurrealDriver(Driver):
             self.where,
             "check username and password (or access and variables, or token), auth_level, and that they may use "
             f"namespace {options.namespace!r} and database {options.database!r}",
-            "raise the server's limit (SURREAL_HTTP_MAX_RPC_BODY_SIZE), or use transport='ws'",
+            "raise its limit (SURREAL_HTTP_MAX_RPC_BODY_SIZE, SURREAL_WEBSOCKET_MAX_MESSAGE_SIZE), or send less at once",
         )
         if options.host is None:
             self.forks, self.turns = "refuse", "all"  # the engine does one query at a time
@@ -257,8 +257,10 @@ class SurrealDriver(Driver):
                     f"space, and may this process read, write and open more files?"
                 )
             return None
-        from praisonai_persistence_surrealdb._server import http_status, is_silent
+        from praisonai_persistence_surrealdb._server import http_status, is_silent, is_too_large
 
+        if is_too_large(error):
+            return self._errors.error(413, error)
         if is_silent(error):
             return self._errors.silent(error)
         status = http_status(error)
