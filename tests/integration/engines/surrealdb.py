@@ -41,7 +41,7 @@ class SurrealDB(Engine):
         from surrealdb import Surreal
 
         parts = urlsplit(self.url)
-        with Surreal(f"ws://{parts.hostname}:{parts.port}/rpc") as client:
+        with Surreal(f"http://{parts.hostname}:{parts.port}") as client:
             client.signin({"username": parts.username or "", "password": parts.password or ""})
             client.use(*(parameters or ("test", "test")))
             return [(client.query(sql),)]
@@ -51,7 +51,7 @@ class SurrealDB(Engine):
         from surrealdb import Surreal
 
         parts = urlsplit(self.url)
-        with Surreal(f"ws://{parts.hostname}:{parts.port}/rpc") as client:
+        with Surreal(f"http://{parts.hostname}:{parts.port}") as client:
             return client.version()
 
     def tables(self, prefix: str) -> list[str]:

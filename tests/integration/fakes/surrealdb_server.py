@@ -1,7 +1,7 @@
 """A server that speaks SurrealDB's RPC, over WebSockets and over HTTP, with the embedded engine behind it.
 
-There is no package of the server itself for every machine. What a query means, who may sign in, and every error text is
-the engine's own (SurrealDB 2.3, of the package ``surrealdb``). What is written here is the transport, and sessions: each
+There is no package of the server itself for every machine. What a query means, who may sign in, and every error text
+is the engine's own (SurrealDB 2.3, of the package ``surrealdb``). Written here are the transport and sessions: each
 connection has a namespace, a database and a token, as the documentation of the RPC protocol has it. Without a token
 nothing but ``version``, ``ping``, ``use``, ``signin`` and ``authenticate`` is done, as on a server with authentication.
 
@@ -66,7 +66,7 @@ class Front:
         try:
             with self._lock:
                 result = self._perform(session, asked["method"], list(asked.get("params") or []))
-        except Exception as error:  # noqa: BLE001 - of the engine, for the client
+        except Exception as error:
             failed = {"code": -32000, "message": str(error)}
             return encode({"id": asked.get("id"), "error": failed})
         return encode({"id": asked.get("id"), "result": result})
@@ -89,7 +89,12 @@ class Front:
             return found
         if session.token is None:
             raise RuntimeError(_DENIED)
-        if method == "query" and self._conflicts and "CREATE" in params[0] and next(self._writes) % self._conflicts == 0:
+        if (
+            method == "query"
+            and self._conflicts
+            and "CREATE" in params[0]
+            and next(self._writes) % self._conflicts == 0
+        ):
             return [{"status": "ERR", "result": _CONFLICT, "time": "0ns"}]
         self._become(session)
         return self._do(method, params)

@@ -35,7 +35,15 @@ __all__ = [
 _TRANSPORTS = ("ws", "wss", "http", "https")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
 _AGAIN = ("can be retried", "transaction conflict", "write conflict", "resource busy")
-_REFUSED = ("authentication", "not enough permissions", "not allowed", "iam error", "anonymous access", "expired")
+_REFUSED = (
+    "authentication",
+    "no record was returned",
+    "not enough permissions",
+    "not allowed",
+    "iam error",
+    "anonymous access",
+    "expired",
+)
 _FIRST_PAUSE = 0.005  # seconds at the most; a transaction that conflicts with another is over in a moment
 
 
@@ -55,9 +63,7 @@ class SurrealOptions(Options):
     transport = option("ws", _TRANSPORTS, "how a server is spoken to", url=True, server=True)
     username = option(None, "text", "whom to sign in as; in a URL `surrealdb://USER:PASSWORD@host`", server=True)
     password = option(None, "text", "their password", server=True, secret=True)
-    auth_level = option(
-        "root", ("root", "namespace", "database"), "where that user is defined", url=True, server=True
-    )
+    auth_level = option("root", ("root", "namespace", "database"), "where that user is defined", url=True, server=True)
     access = option(
         None, "text", "a record access method of the database to sign in with instead; see `variables`", server=True
     )
@@ -175,7 +181,7 @@ class SurrealDriver(Driver):
             self.where,
             "check username and password (or access and variables, or token), auth_level, and that they may use "
             f"namespace {options.namespace!r} and database {options.database!r}",
-            "raise its limit (SURREAL_HTTP_MAX_RPC_BODY_SIZE, SURREAL_WEBSOCKET_MAX_MESSAGE_SIZE), or send less at once",
+            "send less at once, or raise its SURREAL_HTTP_MAX_RPC_BODY_SIZE or SURREAL_WEBSOCKET_MAX_MESSAGE_SIZE",
         )
         if options.host is None:
             self.forks, self.turns = "refuse", "all"  # the engine does one query at a time
@@ -224,6 +230,11 @@ class SurrealDriver(Driver):
 
     def probe(self) -> Steps[None]:
         return prepare(self)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether whoever signs in may be one who sees no definitions."""
+        return self._options.access is not None or self._options.token is not None
 
     @property
     def make_place(self) -> str:

@@ -6,7 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses
-from praisonai_persistence.errors import BackendError, SchemaError, StoreNotFoundError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    PersistenceError,
+    SchemaError,
+    StoreNotFoundError,
+)
 
 if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
@@ -16,6 +22,7 @@ __all__ = ["Schema", "define_table", "prepare"]
 
 VERSION = 1
 _MARK = "praisonai-persistence"
+_GRANTED, _DENIED = "praisonai: granted", "praisonai: denied"
 
 
 class Schema(NamedTuple):
@@ -47,6 +54,7 @@ def prepare(driver: SurrealDriver) -> Steps[None]:
     schema = driver.schema
     found = yield from _tables(driver)
     if found is None:
+        yield from _check_rights(driver)
         return
     missing = [table for table in schema.tables if table not in found]
     for table in schema.tables:
@@ -67,6 +75,10 @@ def _tables(driver: SurrealDriver) -> Steps[dict[str, Any] | None]:
     look = Query("INFO FOR DB", {})
     try:
         return dict((yield from Pauses(driver.timeout).ask(look))["tables"])
+    except ConnectionFailedError:
+        if not driver.is_limited:
+            raise
+        return None
     except BackendError as error:
         text = str(error.__cause__).lower()
         if "does not exist" not in text and "not found" not in text:
@@ -75,6 +87,34 @@ def _tables(driver: SurrealDriver) -> Steps[dict[str, Any] | None]:
         raise StoreNotFoundError(f"there is no store yet: {driver.where}")
     yield Query(driver.make_place, {})
     return dict((yield from Pauses(driver.timeout).ask(look))["tables"])
+
+
+def _check_rights(driver: SurrealDriver) -> Steps[None]:
+    """See that a user of a record access may do everything in the tables.
+
+    SurrealDB does nothing, and says nothing, where the permissions of a table do not allow a statement.
+    """
+    from praisonai_persistence_surrealdb._driver import Query
+
+    for table in driver.schema.tables:
+        record = f"{table}:[['probe']]"  # no id of ours
+        text = (
+            f"{{ LET $made = (CREATE {record} RETURN VALUE id); LET $seen = (SELECT VALUE id FROM {record}); "
+            f"LET $kept = (UPDATE {record} SET probe = true RETURN VALUE id); "
+            f"LET $gone = (DELETE {record} RETURN BEFORE); "
+            f"IF [] IN [$made, $seen, $kept, $gone] {{ THROW '{_DENIED}' }}; THROW '{_GRANTED}' }}"  # undoes all
+        )
+        try:
+            yield Query(text, {})
+        except PersistenceError as error:
+            if _GRANTED in str(error.__cause__):
+                continue
+            allowed = define_table(table, driver.schema.kind).replace("IF NOT EXISTS", "OVERWRITE")
+            raise SchemaError(
+                f"{driver.where}: the permissions of the table {table} do not let this user create, select, update and "
+                f"delete records, or it is not there. An owner allows it by: {allowed} PERMISSIONS FOR select, create, "
+                f"update, delete WHERE $access = 'NAME'"
+            ) from error
 
 
 def _check(driver: SurrealDriver, table: str, definition: str) -> None:

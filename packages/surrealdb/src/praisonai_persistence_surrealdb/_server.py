@@ -13,6 +13,7 @@ import websockets
 from surrealdb.connections.blocking_http import BlockingHttpSurrealConnection
 from surrealdb.connections.blocking_ws import BlockingWsSurrealConnection
 from surrealdb.data.cbor import decode
+from surrealdb.errors import SurrealError
 from websockets.protocol import State
 from websockets.sync.client import connect
 
@@ -41,7 +42,7 @@ class _WebSocket(BlockingWsSurrealConnection):
         self.whole = False
         if self.socket is None:
             protocols = [websockets.Subprotocol("cbor")]
-            self.socket = connect(
+            opening = connect(
                 self.raw_url,
                 max_size=None,
                 subprotocols=protocols,
@@ -49,6 +50,7 @@ class _WebSocket(BlockingWsSurrealConnection):
                 open_timeout=self.seconds,
                 close_timeout=1,
             )
+            self.socket = opening.__enter__()  # as all versions of websockets have it; it is closed by `close`
         self.socket.send(message.WS_CBOR_DESCRIPTOR)
         received = self.socket.recv(timeout=self.seconds)
         answer: dict[str, Any] = decode(received if isinstance(received, bytes) else received.encode())
@@ -120,6 +122,7 @@ class Pool:
     def __init__(self, options: SurrealOptions) -> None:
         self._options = options
         self._idle: list[Any] = []
+        self._token = options.token
         first = self._connect()
         try:
             _check_version(options, first.version())
@@ -163,16 +166,29 @@ class Pool:
         options = self._options
         connection: Any = (_WebSocket if options.transport.startswith("ws") else _Http)(options)
         try:
-            if options.token is not None:
-                connection.authenticate(options.token)
-            elif options.sign_in is not None:
+            if not self._shows_token(connection) and options.sign_in is not None:
                 connection.signin(options.sign_in)
+                self._token = connection.token  # to check a password takes the server a tenth of a second
             connection.use(options.namespace, options.database)
         except BaseException:
             connection.hang_up()
             raise
         connection.seconds = options.timeout
         return connection
+
+    def _shows_token(self, connection: Any) -> bool:
+        """Whether a token lets a connection in; one of an earlier connection may have expired."""
+        if self._token is None:
+            return False
+        try:
+            connection.authenticate(self._token)
+        except SurrealError:
+            self._token = self._options.token
+            if self._token is not None:
+                raise
+            connection.token = None
+            return False
+        return True
 
 
 class _Loan:

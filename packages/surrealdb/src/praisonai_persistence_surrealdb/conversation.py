@@ -71,7 +71,7 @@ _DELETE = """{
     DELETE @session RETURN NONE;
     RETURN true
 }"""
-_KNOWN = f"""LET $known = (SELECT VALUE [{', '.join(f"message.{name}" for name in _NAMES)}] FROM $ids);
+_KNOWN = f"""LET $known = (SELECT VALUE [{", ".join(f"message.{name}" for name in _NAMES)}] FROM $ids);
     IF array::len($known) > 0 {{ RETURN $known }}"""
 # The messages of $rows have their place in the batch as seq.
 _WRITE = f"""LET $last = $old.last_seq ?? 0;
@@ -326,9 +326,7 @@ def _unstored(rows: Sequence[MessageRow], stored: dict[str, MessageRow]) -> dict
 
 def _numbered(rows: dict[str, MessageRow]) -> list[dict[str, Any]]:
     """Return rows as they are stored, each with its place among them as its seq."""
-    return [
-        dict(zip(_NAMES, (*row[:-1], number), strict=True)) for number, row in enumerate(rows.values(), 1)
-    ]
+    return [dict(zip(_NAMES, (*row[:-1], number), strict=True)) for number, row in enumerate(rows.values(), 1)]
 
 
 def _decode(session_id: str, found: Any, version: int | None) -> ConversationSession:

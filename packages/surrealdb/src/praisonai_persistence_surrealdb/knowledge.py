@@ -30,6 +30,7 @@ __all__ = ["EXACT", "SurrealVectorSteps"]
 
 EXACT = 10_000
 """In a collection of so many documents, or fewer, every vector is compared, also where there is an index."""
+_INDEX = "HNSW DIMENSION {} DIST EUCLIDEAN TYPE F32"  # of unit vectors, this is also the order of their cosines
 _ID = "record::id(id)[0]"
 _DOCUMENT = f"[{_ID}, content, embedding, metadata, content_hash, created_at]"
 
@@ -51,9 +52,9 @@ _PAGES: dict[What, tuple[str, int, Callable[[Any], Any]]] = {
 class SurrealVectorSteps(ScannedSteps[Collection]):
     """Knowledge in SurrealDB.
 
-    A collection's documents are in a table of a name of its own, so what is done on one that was deleted meanwhile never
-    touches another one. Their ranked vectors are in a second table, if it has an index of them: the engine takes longer
-    to read the numbers of a vector than all the rest.
+    The documents of a collection are in a table of a name of its own, so what is done on one that was deleted meanwhile
+    never touches another one. The vectors of an index are in a second table: the engine takes longer to read the
+    numbers of a vector than all the rest.
 
     Args:
         options: of the store.
@@ -98,7 +99,7 @@ class SurrealVectorSteps(ScannedSteps[Collection]):
         if _is_ranked(table):
             define += [
                 define_table(f"{table}V", "vectors"),
-                f"DEFINE INDEX ranked ON {table}V FIELDS ranked HNSW DIMENSION {info.dimension} DIST EUCLIDEAN TYPE F32",
+                f"DEFINE INDEX ranked ON {table}V FIELDS ranked {_INDEX.format(info.dimension)}",
             ]
         yield from self._ask("; ".join(define))
         text = (
@@ -129,7 +130,8 @@ class SurrealVectorSteps(ScannedSteps[Collection]):
             having = " AND ".join(f"tokens CONTAINS $token{number}" for number in range(len(tokens)))
             values = {f"token{number}": token for number, token in enumerate(tokens)}
             text = (
-                f"LET $found = (SELECT VALUE id FROM {table} WHERE {having}); LET $first = array::slice($found, 0, $n); "
+                f"LET $found = (SELECT VALUE id FROM {table} WHERE {having}); "
+                f"LET $first = array::slice($found, 0, $n); "
                 f"RETURN [(SELECT VALUE {value} FROM $first), array::slice($found, $n)]"
             )
             rows, rest = yield from self._on_table(opened, text, n=size, **values)
@@ -160,7 +162,9 @@ class SurrealVectorSteps(ScannedSteps[Collection]):
                 return (yield from self._current(opened, ids, None))
         return (yield from super()._rank(opened, query, limit, expression))
 
-    def _store(self, opened: Collection, rows: Sequence[DocumentRow], writer: str, *, new: bool) -> Steps[Sequence[bool]]:
+    def _store(
+        self, opened: Collection, rows: Sequence[DocumentRow], writer: str, *, new: bool
+    ) -> Steps[Sequence[bool]]:
         # All in one transaction, so a batch is all or none.
         table, ids = opened.engine, [row.id for row in rows]
         text = (
