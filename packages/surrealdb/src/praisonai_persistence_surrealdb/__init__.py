@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+_HTTP = 4_000_000
+"""Bytes: by default a server takes requests of 4 MiB over HTTP, and of 128 MiB over WebSockets."""
+
+
 class _Store(OptionsStore):
     options_class = SurrealOptions
     backend: ClassVar[str] = "surrealdb"
@@ -46,6 +50,8 @@ class _Store(OptionsStore):
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:
         if options.host is None:  # a folder is one process', and memory is one store's
             self.capabilities -= {"shared"} if options.path != ":memory:" else {"durable", "shared"}
+        elif options.transport.startswith("http"):
+            self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _HTTP
         steps = self.steps_class(options)
         return steps, SurrealDriver(options, steps.schema)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, Pauses, ThrottledError, option
 from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence_surrealdb._schema import prepare
 
 if TYPE_CHECKING:
@@ -259,6 +260,8 @@ class SurrealDriver(Driver):
         text = str(error).lower()
         if any(part in text for part in _AGAIN):
             return ThrottledError(f"{self.where}: other writers were faster for too long; try again, or raise timeout")
+        if "already exists" in text:
+            return TakenError(f"{self.where}: such a record exists already")
         if self._options.host is None:
             if self.path is not None and not os.path.isdir(self.path):
                 return ConnectionFailedError(f"{self.path} is no folder, or not there")

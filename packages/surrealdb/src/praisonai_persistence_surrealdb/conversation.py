@@ -21,6 +21,7 @@ from praisonai_persistence.payload import (
 )
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import ConversationSteps
+from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence_surrealdb._driver import ask
 from praisonai_persistence_surrealdb._schema import Schema
 
@@ -38,11 +39,11 @@ _MOST = 2**62  # above every seq and every number of sessions; SurrealDB's integ
 _GROWTH = 4  # of the range that is read, while too few of its messages are selected
 _SESSION = f"[{', '.join(SessionRow._fields)}]"
 _NAMES = ("message_id", *MessageRow._fields[1:])
-_MESSAGE = f"[{', '.join(_NAMES)}]"
 _FIELDS = ", ".join(f"{name} = $new.{name}" for name in _NAMES[:-1])
 
 # `@` stands before what depends on the prefix. All values are bound.
-_NOW = "math::max([$now, $old.updated_at + math::min([math::max([$old.updated_at, $least]), $most]) * $part])"
+_LEAST, _LARGEST, _PART = (f"{number!r}f" for number in UPDATED_AT_STEP)  # `f` is SurrealQL's mark of a float
+_NOW = f"math::max([$now, updated_at + math::min([math::max([updated_at, {_LEAST}]), {_LARGEST}]) * {_PART}])"
 _OLD = "LET $old = (SELECT * FROM ONLY @session)"
 _CHANGES = ", ".join(f"{name} = $row.{name}" for name in SessionRow._fields[1:6])
 _CHANGE = f"UPDATE @session SET {_CHANGES}, version = $old.version + 1, updated_at = {_NOW} RETURN NONE"
@@ -80,6 +81,14 @@ _WRITE = f"""LET $last = $old.last_seq ?? 0;
         CREATE @messages:[$sid, $seq] SET {_FIELDS}, seq = $seq RETURN NONE;
         CREATE @ids:[$sid, $new.message_id] SET message = @messages:[$sid, $seq] RETURN NONE
     }}"""
+# One message: fewer statements, which is most of the time that an append takes. It fails where the id is taken.
+_APPEND_ONE = f"""{{
+    LET $seq = (UPDATE @session SET last_seq += 1, messages += 1, updated_at = {_NOW} RETURN VALUE last_seq)[0];
+    IF $seq = NONE {{ RETURN NONE }};
+    CREATE @ids:[$sid, $message_id] SET message = @messages:[$sid, $seq] RETURN NONE;
+    CREATE @messages:[$sid, $seq] SET %s, seq = $seq RETURN NONE;
+    RETURN $seq
+}}"""
 _APPEND = f"""{{
     {_OLD};
     IF $old = NONE {{ RETURN NONE }};
@@ -89,11 +98,11 @@ _APPEND = f"""{{
         updated_at = {_NOW} RETURN NONE;
     RETURN $last
 }}"""
-_WINDOW = f"""{{
+_WINDOW = """{
     LET $end = $until ?? (SELECT VALUE last_seq FROM ONLY @session) ?? 0;
     LET $begin = math::max([$start, $end - $n + 1]);
-    RETURN [$end, (SELECT VALUE {_MESSAGE} FROM @messages:[$sid, $begin]..=[$sid, $end])]
-}}"""
+    RETURN [$end, (SELECT * OMIT id FROM @messages:[$sid, $begin]..=[$sid, $end])]
+}"""
 _COUNT = "SELECT VALUE messages FROM ONLY @session"
 _LESS = f"""UPDATE @session SET messages = $old.messages - $n, updated_at = {_NOW} RETURN NONE;
     RETURN $n"""
@@ -171,8 +180,6 @@ class SurrealConversationSteps(ConversationSteps):
             for name, meant in self._names.items():
                 text = text.replace(name, meant)
             self._texts[template] = text
-        if "now" in values:
-            values["least"], values["most"], values["part"] = UPDATED_AT_STEP
         return (yield from ask(self._seconds, text, sid=session_id, **values))
 
     def _records(self, session_id: str, ids: Sequence[str]) -> list[Any]:
@@ -222,7 +229,15 @@ class SurrealConversationSteps(ConversationSteps):
 
     @writes
     def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
-        return decode_message(session_id, (yield from self._append(session_id, [row], now))[0])
+        values = {name: value for name, value in zip(_NAMES[:-1], row, strict=False) if value is not None}
+        text = _APPEND_ONE % ", ".join(f"{name} = ${name}" for name in values)
+        try:
+            seq = yield from self._ask(text, session_id, now=now, **values)
+        except TakenError:
+            return decode_message(session_id, (yield from self._append(session_id, [row], now))[0])
+        if seq is None:
+            raise _missing(session_id)
+        return decode_message(session_id, row._replace(seq=seq))
 
     @writes
     def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
@@ -249,7 +264,7 @@ class SurrealConversationSteps(ConversationSteps):
         newest: list[MessageRow] = []
         while True:
             end, rows = yield from self._ask(_WINDOW, session_id, start=start, until=until, n=size)
-            newest += map(MessageRow._make, reversed(rows))
+            newest += (MessageRow._make(map(row.get, _NAMES)) for row in reversed(rows))
             picked = selection.pick(newest)
             if len(picked) == selection.limit or end - size < start:
                 return decode_messages(session_id, picked)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SurrealStateSteps"]
 
-_SWEEP = 20  # expired keys that a write with a time to live takes along, so that they never pile up
+_SWEPT = 20  # expired keys that a write with a time to live takes along, so that they never pile up
 _LAST = "\U0010ffff" * 257  # behind a prefix this comes after every key, which has up to 1,024 bytes
 
 # `@` stands before what depends on the prefix. All values are bound. Nothing scans where the same transaction has
@@ -35,17 +35,23 @@ _OLD = f"LET $old = (SELECT * FROM ONLY @key WHERE {_LIVE})"
 _RENEW = "IF $old = NONE { DELETE @every_field RETURN NONE }"  # an expired hash may have been there
 _PUT = "UPSERT @key CONTENT { value: $text, ends: $ends } RETURN NONE"
 _GONE = "FOR $gone IN $expired { LET $key = record::id($gone)[0]; DELETE @every_field RETURN NONE; DELETE $gone }"
-_SWEPT = f"""IF $ends != NONE {{
-        LET $expired = (SELECT VALUE id FROM @state WHERE ends > 0 AND ends <= $now LIMIT {_SWEEP});
-        {_GONE}
-    }}"""
+_SWEEP = f"""LET $expired = (SELECT VALUE id FROM @state WHERE ends > 0 AND ends <= $now LIMIT {_SWEPT});
+    {_GONE}"""
 _GET = f"SELECT VALUE [is_hash, value] FROM ONLY @key WHERE {_LIVE}"
+_SET_FOR_A_TIME = f"""{{
+    IF (SELECT VALUE is_hash FROM ONLY @key) {{ RETURN 'hash' }};
+    {_PUT};
+    {_SWEEP}
+}}"""
+_SET_FOR_EVER = f"""{{
+    IF (SELECT VALUE is_hash FROM ONLY @key) {{ RETURN 'hash' }};
+    {_PUT}
+}}"""
 _SET = f"""{{
     {_OLD};
     IF $old.is_hash {{ RETURN 'hash' }};
     {_RENEW};
-    {_PUT};
-    {_SWEPT}
+    {_PUT}
 }}"""
 _SET_IF_ABSENT = f"""{{
     {_OLD};
@@ -72,7 +78,7 @@ _SET_MANY = f"""{{
         DELETE @every_field RETURN NONE
     }};
     FOR $row IN $rows {{ LET $key = $row[0]; UPSERT @key CONTENT {{ value: $row[1], ends: $ends }} RETURN NONE }};
-    {_SWEPT}
+    IF $ends != NONE {{ {_SWEEP} }}
 }}"""
 _DELETE = f"""{{
     LET $expired = (SELECT VALUE id FROM $ids);
@@ -163,7 +169,11 @@ class SurrealStateSteps(StateSteps):
 
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
-        if (yield from self._ask(_SET, key, text=text, ends=_ends(ttl, now), now=now)) == "hash":
+        values = {"text": text, "ends": _ends(ttl, now), "now": now}
+        found = yield from self._ask(_SET_FOR_EVER if ttl is None else _SET_FOR_A_TIME, key, **values)
+        if found == "hash":  # which may have expired
+            found = yield from self._ask(_SET, key, **values)
+        if found == "hash":
             raise _is_hash(key)
 
     @writes
