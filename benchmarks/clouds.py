@@ -347,8 +347,8 @@ _SURREAL_APPEND = """{
     LET $there = (SELECT VALUE seq FROM ONLY theirs_ids:[$sid, $id]);
     IF $there != NONE { RETURN $there };
     LET $seq = $head.last_seq + 1;
-    CREATE theirs_messages:[$sid, $seq] SET id_of = $id, role = 'user', content = $content, created_at = $now, seq = $seq
-        RETURN NONE;
+    CREATE theirs_messages:[$sid, $seq] SET id_of = $id, role = 'user', content = $content, created_at = $now,
+        seq = $seq RETURN NONE;
     CREATE theirs_ids:[$sid, $id] SET seq = $seq RETURN NONE;
     UPDATE theirs_sessions:[$sid] SET last_seq = $seq, updated_at = math::max([$now, updated_at]) RETURN NONE;
     RETURN $seq
@@ -416,7 +416,7 @@ def _surreal(options: dict[str, Any], client: Any, times: int) -> Iterator[Work]
 
 
 @contextmanager
-def surrealdb(engines: Any, times: int) -> Iterator[Work]:
+def surrealdb(_: Any, times: int) -> Iterator[Work]:
     """SurrealDB, embedded, in folders; the bare client makes the same append, in one request."""
     import tempfile
 
@@ -435,11 +435,11 @@ def surrealdb_server(engines: Any, times: int) -> Iterator[Work]:
 
     server = engines.engine("surrealdb")
     parts = urlsplit(server.url)
-    with server.space() as options:
-        with BlockingWsSurrealConnection(f"ws://{parts.hostname}:{parts.port}/rpc") as client:
-            client.signin({"username": parts.username or "", "password": parts.password or ""})
-            client.use(options["namespace"], "theirs")
-            yield from _surreal(options, client, times)
+    there = f"ws://{parts.hostname}:{parts.port}/rpc"
+    with server.space() as options, BlockingWsSurrealConnection(there) as client:
+        client.signin({"username": parts.username or "", "password": parts.password or ""})
+        client.use(options["namespace"], "theirs")
+        yield from _surreal(options, client, times)
 
 
 BACKENDS: dict[str, Callable[[Any, int], Any]] = {

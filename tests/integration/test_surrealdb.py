@@ -129,7 +129,7 @@ class TestKnowledgeServer(_Server, KnowledgeStoreSuite):
     kind, stores = "knowledge", KNOWLEDGE
 
 
-# ------------------------------------------------------------------------------------------------------------- signing in
+# ---------------------------------------------------------------------------------------------------------- signing in
 
 
 @pytest.fixture
@@ -190,9 +190,11 @@ def test_a_record_access_and_its_token_work_where_the_tables_allow_it(surrealdb,
     with SurrealDBConversationStore(**given, token=token) as store:
         assert store.count_messages("s") == 1
         assert len(store.list_sessions()) == 1
-    with SurrealDBConversationStore(**given, access="people", variables={"name": "bob"}) as store:
-        with pytest.raises(ConnectionFailedError, match="access and variables"):
-            store.get_session("s")
+    with (
+        SurrealDBConversationStore(**given, access="people", variables={"name": "bob"}) as store,
+        pytest.raises(ConnectionFailedError, match="access and variables"),
+    ):
+        store.get_session("s")
 
 
 def test_a_place_that_is_not_there_is_not_made_where_it_must_exist(surrealdb, place) -> None:
@@ -202,7 +204,7 @@ def test_a_place_that_is_not_there_is_not_made_where_it_must_exist(surrealdb, pl
             store.get("key")
 
 
-# ---------------------------------------------------------------------------------------------------------------- servers
+# ------------------------------------------------------------------------------------------------------------- servers
 
 
 @contextmanager
@@ -228,9 +230,12 @@ def front(*given: str) -> Iterator[dict[str, Any]]:
 
 
 def test_a_server_that_is_too_old_is_refused() -> None:
-    with front("--version", "1.5.4") as options, SurrealDBStateStore(**options) as store:
-        with pytest.raises(UnsupportedOperationError, match=r"1\.5.*upgrade"):
-            store.get("key")
+    with (
+        front("--version", "1.5.4") as options,
+        SurrealDBStateStore(**options) as store,
+        pytest.raises(UnsupportedOperationError, match=r"1\.5.*upgrade"),
+    ):
+        store.get("key")
 
 
 def test_transactions_that_conflict_are_done_again() -> None:
@@ -244,9 +249,12 @@ def test_transactions_that_conflict_are_done_again() -> None:
 
 
 def test_a_conflict_that_does_not_end_is_an_error_within_the_timeout() -> None:
-    with front("--conflicts", "1") as options, SurrealDBConversationStore(**options, timeout=0.5) as store:
-        with pytest.raises(ConnectionFailedError, match="other writers"):
-            store.create_session(ConversationSession("s"))
+    with (
+        front("--conflicts", "1") as options,
+        SurrealDBConversationStore(**options, timeout=0.5) as store,
+        pytest.raises(ConnectionFailedError, match="other writers"),
+    ):
+        store.create_session(ConversationSession("s"))
 
 
 def test_a_request_that_is_too_large_for_the_server_says_what_to_raise(place) -> None:

@@ -203,10 +203,12 @@ def test_a_folder_of_something_else_is_a_typed_error(tmp_path):
         store.get("key")
 
 
-def test_memory_is_one_store_s_own():
+def test_memory_is_shared_by_the_stores_of_a_process_until_the_last_one_is_closed():
     with SurrealDBStateStore("mem://") as one, SurrealDBStateStore("mem://") as other:
         one.set("key", 1)
-        assert other.get("key") is None
+        assert other.get("key") == 1
+    with SurrealDBStateStore("mem://") as store:
+        assert store.get("key") is None
 
 
 # ------------------------------------------------------------------------------------------------------------- vectors
@@ -220,7 +222,7 @@ def test_an_index_finds_what_a_search_of_all_finds(monkeypatch, distance):
     documents = [KnowledgeDocument(f"d{i}", "", vector, {"even": i % 2 == 0}) for i, vector in enumerate(vectors)]
     with (
         SurrealDBVectorKnowledgeStore("mem://", index="hnsw") as indexed,
-        SurrealDBVectorKnowledgeStore("mem://") as exact,
+        SurrealDBVectorKnowledgeStore("mem://", database="other") as exact,
     ):
         for store in (indexed, exact):
             store.create_collection("docs", 8, distance)

@@ -48,7 +48,7 @@ class _Store(OptionsStore):
     steps_class: ClassVar[type[Any]]
 
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:
-        if options.host is None:  # a folder is one process', and memory is one store's
+        if options.host is None:  # a folder is one process'
             self.capabilities -= {"shared"} if options.path != ":memory:" else {"durable", "shared"}
         elif options.transport.startswith("http"):
             self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _HTTP

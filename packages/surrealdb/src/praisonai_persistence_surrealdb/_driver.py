@@ -186,8 +186,9 @@ class SurrealDriver(Driver):
         )
         if options.host is None:
             self.forks, self.turns = "refuse", "all"  # the engine does one query at a time
+            self.place = options.path
             if options.path != ":memory:":
-                self.place = self.path = options.path
+                self.path = options.path
 
     def exists(self) -> bool:
         return self.path is None or os.path.exists(os.path.join(self.path, "manifest"))
@@ -260,7 +261,7 @@ class SurrealDriver(Driver):
         text = str(error).lower()
         if any(part in text for part in _AGAIN):
             return ThrottledError(f"{self.where}: other writers were faster for too long; try again, or raise timeout")
-        if "already exists" in text:
+        if re.search("record .* already exists", text, re.DOTALL) or getattr(error, "kind", "") == "AlreadyExists":
             return TakenError(f"{self.where}: such a record exists already")
         if self._options.host is None:
             if self.path is not None and not os.path.isdir(self.path):
