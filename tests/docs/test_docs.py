@@ -205,8 +205,8 @@ def test_timeouts_are_those_of_the_packages():
     head, rows = rows[start], rows[start + 2 :]
     rows = rows[: next((place for place, row in enumerate(rows) if not row[0].startswith("[")), len(rows))]
     names = [row[0].strip("[").split("]")[0] for row in rows]
-    servers = "cassandra chroma dynamodb firestore gcs mongodb mysql pgvector postgres qdrant redis turso upstash"
-    assert names == [*servers.split(), "weaviate"]
+    servers = "cassandra chroma dynamodb firestore gcs mongodb mysql pgvector postgres qdrant redis surrealdb turso"
+    assert names == [*servers.split(), "upstash", "weaviate"]
     for row in rows:
         document = row[0].partition("(")[2].partition("#")[0]
         own = {cell[0].split("`")[1]: cell[1] for cell in cells(document) if cell[0].startswith("`")}
