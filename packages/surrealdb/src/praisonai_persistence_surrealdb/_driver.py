@@ -45,6 +45,7 @@ _REFUSED = (
     "anonymous access",
     "expired",
 )
+_BROKEN = ("datastore", "io error", "log error", "no space", "os error")
 _FIRST_PAUSE = 0.005  # seconds at the most; a transaction that conflicts with another is over in a moment
 
 
@@ -178,6 +179,7 @@ class SurrealDriver(Driver):
         self._options = options
         self.schema = schema
         self._key = options.namespace, options.database
+        self._broken = False
         self._errors = HttpErrors(
             self.where,
             "check username and password (or access and variables, or token), auth_level, and that they may use "
@@ -266,7 +268,8 @@ class SurrealDriver(Driver):
         if self._options.host is None:
             if self.path is not None and not os.path.isdir(self.path):
                 return ConnectionFailedError(f"{self.path} is no folder, or not there")
-            if "datastore" in text or "io error" in text:
+            if any(part in text for part in _BROKEN):
+                self._broken = True
                 return ConnectionFailedError(
                     f"{self.where} cannot be used ({type(error).__name__}): is it a folder of SurrealDB's, is there "
                     f"space, and may this process read, write and open more files?"
@@ -284,6 +287,12 @@ class SurrealDriver(Driver):
         if any(part in text for part in _REFUSED):
             return self._errors.error(401, error)
         return None
+
+    def spoiled(self, client: Any) -> bool:
+        # After a write that failed in the middle, the engine would write on behind what is torn, and find nothing of
+        # that when it opens the folder again. Opened anew, it removes the torn end first.
+        broken, self._broken = self._broken and self.path is not None, False
+        return broken
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         # A session that has expired did nothing; the next connection signs in anew.
