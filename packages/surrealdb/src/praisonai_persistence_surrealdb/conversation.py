@@ -39,7 +39,7 @@ _MOST = 2**62  # above every seq and every number of sessions; SurrealDB's integ
 _GROWTH = 4  # of the range that is read, while too few of its messages are selected
 _SESSION = f"[{', '.join(SessionRow._fields)}]"
 _NAMES = ("message_id", *MessageRow._fields[1:])
-_FIELDS = ", ".join(f"{name} = $new.{name}" for name in _NAMES[:-1])
+_FIELDS = ", ".join(f"{name}: $new.{name}" for name in _NAMES[:-1])
 
 # `@` stands before what depends on the prefix. All values are bound.
 _LEAST, _LARGEST, _PART = (f"{number!r}f" for number in UPDATED_AT_STEP)  # `f` is SurrealQL's mark of a float
@@ -72,16 +72,19 @@ _DELETE = """{
     DELETE @session RETURN NONE;
     RETURN true
 }"""
-_KNOWN = f"""LET $known = (SELECT VALUE [{", ".join(f"message.{name}" for name in _NAMES)}] FROM $ids);
+# On a full disk the engine may keep a part of a transaction, in the order of its keys: ids, messages, and last the
+# session. So the session decides what counts, and what is there beyond its last_seq is written over.
+_COUNTS = "message.seq <= $old.last_seq AND message.message_id = record::id(id)[1]"
+_KNOWN = f"""LET $known = (SELECT VALUE [{", ".join(f"message.{name}" for name in _NAMES)}] FROM $ids WHERE {_COUNTS});
     IF array::len($known) > 0 {{ RETURN $known }}"""
 # The messages of $rows have their place in the batch as seq.
 _WRITE = f"""LET $last = $old.last_seq ?? 0;
     FOR $new IN $rows {{
         LET $seq = $last + $new.seq;
-        CREATE @messages:[$sid, $seq] SET {_FIELDS}, seq = $seq RETURN NONE;
-        CREATE @ids:[$sid, $new.message_id] SET message = @messages:[$sid, $seq] RETURN NONE
+        UPSERT @messages:[$sid, $seq] CONTENT {{ {_FIELDS}, seq: $seq }} RETURN NONE;
+        UPSERT @ids:[$sid, $new.message_id] CONTENT {{ message: @messages:[$sid, $seq] }} RETURN NONE
     }}"""
-# One message: fewer statements, which is most of the time that an append takes. It fails where the id is taken.
+# One message: fewer statements, which take most of the time of an append. It fails where something is there already.
 _APPEND_ONE = f"""{{
     LET $seq = (UPDATE @session SET last_seq += 1, messages += 1, updated_at = {_NOW} RETURN VALUE last_seq)[0];
     IF $seq = NONE {{ RETURN NONE }};
@@ -116,7 +119,7 @@ _DELETE_ALL = f"""{{
 }}"""
 _DELETE_SOME = f"""{{
     {_OLD};
-    LET $gone = (SELECT VALUE message FROM $ids);
+    LET $gone = (SELECT VALUE message FROM $ids WHERE {_COUNTS});
     LET $n = array::len($gone);
     IF $n = 0 {{ RETURN 0 }};
     DELETE $gone RETURN NONE;
@@ -127,7 +130,8 @@ _FORK = f"""{{
     {_OLD};
     IF $old = NONE {{ RETURN 'missing' }};
     IF (SELECT VALUE id FROM ONLY @sessions:[$other]) != NONE {{ RETURN 'exists' }};
-    LET $copied = (SELECT * OMIT id FROM @messages:[$sid, 0]..=[$sid, $until]);
+    LET $end = math::min([$until, $old.last_seq]);
+    LET $copied = (SELECT * OMIT id FROM @messages:[$sid, 0]..=[$sid, $end]);
     FOR $new IN $copied {{
         CREATE @messages:[$other, $new.seq] CONTENT $new RETURN NONE;
         CREATE @ids:[$other, $new.message_id] SET message = @messages:[$other, $new.seq] RETURN NONE
@@ -142,7 +146,7 @@ _REWRITE = f"""{{
     {_OLD};
     IF ($old.version ?? 0) != $version {{ RETURN $old.version ?? 0 }};
     {_KNOWN};
-    LET $gone = (SELECT VALUE message FROM $removed);
+    LET $gone = (SELECT VALUE message FROM $removed WHERE {_COUNTS});
     DELETE $gone RETURN NONE;
     DELETE $removed RETURN NONE;
     {_WRITE};
