@@ -110,7 +110,9 @@ BACKENDS = {
         Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
         Backend("surrealdb", "conversation", SURREAL, "SurrealDBConversationStore", engine="surrealdb"),
         Backend("surrealdb (state)", "state", SURREAL, "SurrealDBStateStore", engine="surrealdb"),
-        Backend("surrealdb (local)", "conversation", SURREAL, "SurrealDBConversationStore", path="surreal", processes=1),
+        Backend(
+            "surrealdb (local)", "conversation", SURREAL, "SurrealDBConversationStore", path="surreal", processes=1
+        ),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),

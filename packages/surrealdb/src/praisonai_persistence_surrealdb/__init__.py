@@ -45,6 +45,7 @@ _HTTP = 4_000_000
 class _Store(OptionsStore):
     options_class = SurrealOptions
     backend: ClassVar[str] = "surrealdb"
+    capabilities: frozenset[str]
     steps_class: ClassVar[type[Any]]
 
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:

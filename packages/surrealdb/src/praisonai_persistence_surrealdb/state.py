@@ -170,7 +170,7 @@ class SurrealStateSteps(StateSteps):
 
     @reads
     def get(self, key: str, now: float) -> Steps[str | None]:
-        return (yield from self._read(key, now))
+        return (yield from self._read(key, now))  # type: ignore[no-any-return]
 
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
@@ -214,7 +214,7 @@ class SurrealStateSteps(StateSteps):
     @reads
     def hget(self, key: str, field: str, now: float) -> Steps[str | None]:
         there, is_hash, text = yield from self._ask(_HGET, key, field=field, now=now)
-        return _hash(key, text if there else None, there and not is_hash)
+        return _hash(key, text if there else None, there and not is_hash)  # type: ignore[no-any-return]
 
     @writes
     def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
