@@ -260,7 +260,8 @@ def test_a_conflict_that_does_not_end_is_an_error_within_the_timeout() -> None:
 def test_a_request_that_is_too_large_for_the_server_says_what_to_raise(place) -> None:
     with SurrealDBStateStore(**place, transport="http") as store:
         with pytest.raises(SerializationError, match="SURREAL_HTTP_MAX_RPC_BODY_SIZE"):
-            store.set("key", "x" * 5_000_000)
+            store.set_many({"key": "x" * 3_000_000, "other": "x" * 3_000_000})
+        assert store.get_many(["key", "other"]) == {}
         store.set("key", "x" * 1_000_000)
         assert len(store.get("key")) == 1_000_000
 
