@@ -62,6 +62,7 @@ TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
 MILVUS = "praisonai_persistence_milvus"
+SURREAL = "praisonai_persistence_surrealdb"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
 MEMORY = "the emulator keeps everything in memory"
 LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
@@ -108,6 +109,11 @@ BACKENDS = {
         Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
         Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
         Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),
+        Backend("surrealdb", "conversation", SURREAL, "SurrealDBConversationStore", engine="surrealdb"),
+        Backend("surrealdb (state)", "state", SURREAL, "SurrealDBStateStore", engine="surrealdb"),
+        Backend(
+            "surrealdb (local)", "conversation", SURREAL, "SurrealDBConversationStore", path="surreal", processes=1
+        ),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
