@@ -50,6 +50,7 @@ class TestChromaFolder(Embedded, KnowledgeStoreSuite):
         return StoreSpec("knowledge", **SYNC, options={"path": str(in_the_way / "knowledge")})
 
 
+@pytest.mark.quick_lifecycle
 class TestChromaMemory(KnowledgeStoreSuite):
     backend = "chroma (memory)"
     modes = ("async",)

@@ -53,6 +53,7 @@ class TestMilvusServer(Networked, KnowledgeStoreSuite):
         return milvus
 
 
+@pytest.mark.quick_lifecycle
 class TestMilvusLite(Embedded, KnowledgeStoreSuite):
     backend = "milvus (lite)"
 

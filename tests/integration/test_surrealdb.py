@@ -75,6 +75,7 @@ class TestConversationFolder(_Folder, ConversationStoreSuite):
     kind, stores = "conversation", CONVERSATION
 
 
+@pytest.mark.quick_lifecycle
 class TestConversationMemory(_Memory, ConversationStoreSuite):
     backend = "surrealdb (memory)"
     kind, stores = "conversation", CONVERSATION
@@ -119,11 +120,13 @@ class TestConversationServer(_Server, ConversationStoreSuite):
     kind, stores = "conversation", CONVERSATION
 
 
+@pytest.mark.quick_lifecycle
 class TestStateHttp(_Server, StateStoreSuite):
     backend = "surrealdb (HTTP)"
     kind, stores, transport = "state", STATE, "http"
 
 
+@pytest.mark.quick_lifecycle
 class TestKnowledgeServer(_Server, KnowledgeStoreSuite):
     backend = "surrealdb_vector"
     kind, stores = "knowledge", KNOWLEDGE

@@ -71,10 +71,12 @@ class TestTursoState(OnServer, StateStoreSuite):
     kind = "state"
 
 
+@pytest.mark.quick_lifecycle
 class TestTursoFileConversation(InFile, ConversationStoreSuite):
     kind = "conversation"
 
 
+@pytest.mark.quick_lifecycle
 class TestTursoFileState(InFile, StateStoreSuite):
     kind = "state"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from praisonai_persistence.testing._tiers import TIERS, Tiers, add_options
+from praisonai_persistence.testing._tiers import QUICK_LIFECYCLE, TIERS, Tiers, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the suites."""
     config.addinivalue_line("markers", "clause(*ids): the clauses of the contract that a test of the kit is about")
+    config.addinivalue_line(
+        "markers",
+        f"{QUICK_LIFECYCLE}: on a class of a suite: the quick tier runs the tests of the lifecycle only, since another "
+        "class runs the same operations on another place",
+    )
     config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
     config.stash[TIERS] = Tiers(config)
     config.pluginmanager.register(config.stash[TIERS])
@@ -151,11 +156,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for other in rest if needed else ():
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
-    doubled = tiers.leaves_to_the_other_mode(
+    elsewhere = tiers.leaves_to_others(
         [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_lifecycle(item)]
     )
-    later += doubled
-    rest = [item for item in rest if item not in doubled]
+    later += elsewhere
+    rest = [item for item in rest if item not in elsewhere]
     tiers.note(config, len(later), len(gone))
     if gone or later:
         config.hook.pytest_deselected(items=[*gone, *later])

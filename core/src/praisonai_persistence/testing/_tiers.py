@@ -6,7 +6,8 @@ are marked where they are defined, with [full_only][]; a subclass cannot move on
 
 One test is one body for the sync and the async store, and so is what a backend does; what differs between the two modes
 is how its client lives. So ``quick`` runs the tests of the lifecycle in both modes, and each other test of a suite in
-one of them: about half of them each.
+one of them: about half of them each. The same holds of a backend's places: a class with the mark ``quick_lifecycle``,
+whose operations another class runs on another place, runs the lifecycle only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["CUT_SHORT", "TIERS", "TIER_VARIABLE", "Tiers", "add_options", "full_only", "full_tests", "walks_all"]
+__all__ = [
+    "CUT_SHORT",
+    "QUICK_LIFECYCLE",
+    "TIERS",
+    "TIER_VARIABLE",
+    "Tiers",
+    "add_options",
+    "full_only",
+    "full_tests",
+    "walks_all",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +38,8 @@ TIER_VARIABLE = "PRAISONAI_CONFORMANCE_TIER"
 """The environment variable that counts where the option is not given."""
 CUT_SHORT = "walk cut short"
 """The property of a test that visited a part of the places that it was to visit."""
+QUICK_LIFECYCLE = "quick_lifecycle"
+"""The mark of a class of which the quick tier runs the tests of the lifecycle only."""
 _NAMES = ("quick", "full")
 _LEFT_OUT = "conformance_left_out"
 
@@ -99,21 +112,23 @@ class Tiers:
         said = [name in vars(suite)["_full_tests"] for suite in suites if hasattr(suite, name)]
         return all(said or [getattr(item.function, "_full_only", False)])
 
-    def leaves_to_the_other_mode(self, items: list[pytest.Function]) -> set[pytest.Function]:
-        """Return those tests of suites, without the lifecycle's, that run in the other mode only.
+    def leaves_to_others(self, items: list[pytest.Function]) -> set[pytest.Function]:
+        """Return those tests of suites, without the lifecycle's, that run in the other mode or in another class only.
 
         Which mode that is depends on the name of the test and its parameters, so it is the same in every run.
 
         Args:
             items: tests of suites that run, in either mode.
         """
+        quick = [item for item in items if self.tier_of(item) == "quick"]
+        elsewhere = {item for item in quick if item.get_closest_marker(QUICK_LIFECYCLE)}
         found: dict[tuple[object, ...], dict[str, pytest.Function]] = {}
-        for item in items:
-            if self.tier_of(item) == "quick" and "mode" in getattr(item, "fixturenames", ()):
+        for item in quick:
+            if item not in elsewhere and "mode" in getattr(item, "fixturenames", ()):
                 others = sorted((name, at) for name, at in item.callspec.indices.items() if name != "mode")
                 modes = found.setdefault((item.path, item.cls, item.originalname, *others), {})
                 modes[str(item.callspec.params["mode"])] = item
-        return {
+        return elsewhere | {
             modes[("sync", "async")[zlib.crc32(repr(test[2:]).encode()) % 2]]
             for test, modes in found.items()
             if len(modes) == 2
