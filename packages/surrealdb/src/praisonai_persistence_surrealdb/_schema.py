@@ -113,7 +113,7 @@ def _check_rights(driver: SurrealDriver) -> Steps[None]:
             raise SchemaError(
                 f"{driver.where}: the permissions of the table {table} do not let this user create, select, update and "
                 f"delete records, or it is not there. An owner allows it by: {allowed} PERMISSIONS FOR select, create, "
-                f"update, delete WHERE $access = 'NAME'"
+                f"update, delete WHERE $access = 'NAME'. Afterwards 'praisonai-persistence doctor' tries all of it"
             ) from error
 
 
@@ -121,7 +121,8 @@ def _check(driver: SurrealDriver, table: str, definition: str) -> None:
     mark = re.search(rf"COMMENT '{_MARK} (\w+) (\d+)'", definition)
     if mark is None:
         raise SchemaError(
-            f"{driver.where}: the table {table} was made by somebody else; give another table_prefix or database"
+            f"{driver.where}: the table {table} was made by somebody else; give another table_prefix or database, and "
+            f"try it with 'praisonai-persistence doctor'"
         )
     if int(mark[2]) > VERSION:
         raise SchemaError(
