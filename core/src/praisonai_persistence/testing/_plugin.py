@@ -157,7 +157,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
     elsewhere = tiers.leaves_to_others(
-        [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_lifecycle(item)]
+        [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_about_clients(item)]
     )
     later += elsewhere
     rest = [item for item in rest if item not in elsewhere]
@@ -187,6 +187,11 @@ def _place(item: pytest.Item) -> str | None:
 
 def _is_lifecycle(item: pytest.Item) -> bool:
     return (_place(item) or "").rpartition("/")[2].startswith("L")
+
+
+def _is_about_clients(item: pytest.Item) -> bool:
+    """Whether it is about how a client lives: the lifecycle without L12, which is about values."""
+    return _is_lifecycle(item) and not (_place(item) or "").endswith("/L12")
 
 
 def _defined(cls: type, name: str) -> Any:
