@@ -33,7 +33,6 @@ STORES = {
     "async memory": lambda path: AsyncMemoryConversationStore(),
     "async sqlite": lambda path: AsyncSQLiteConversationStore(path=path / "c.db"),
 }
-ASYNC = {"add_message": "async_add_message"}
 
 # A chat engine of LlamaIndex's own, whose model and tokenizer need no network.
 ENGINE = """
@@ -85,22 +84,6 @@ def store(request, tmp_path):
     closed = made.close()
     if closed is not None:
         asyncio.run(closed)
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request):
-    """Call a method by its sync name."""
-
-    def call(on, name, *args, **kwargs):
-        if request.param == "sync":
-            return getattr(on, name)(*args, **kwargs)
-
-        async def work():
-            return await getattr(on, ASYNC.get(name, f"a{name}"))(*args, **kwargs)
-
-        return asyncio.run(work())
-
-    return call
 
 
 def texts(messages):

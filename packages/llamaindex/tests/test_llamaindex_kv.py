@@ -39,22 +39,6 @@ def kv(request, tmp_path):
         asyncio.run(closed)
 
 
-@pytest.fixture(params=["sync", "async"])
-def call(request):
-    """Call a method by its sync name."""
-
-    def call(on, name, *args, **kwargs):
-        if request.param == "sync":
-            return getattr(on, name)(*args, **kwargs)
-
-        async def work():
-            return await getattr(on, f"a{name}")(*args, **kwargs)
-
-        return asyncio.run(work())
-
-    return call
-
-
 def test_calls(kv, call):
     assert call(kv, "get", "a") is None
     assert call(kv, "get_all") == {}

@@ -56,7 +56,6 @@ STORES = {
     "async memory": lambda path: AsyncMemoryKnowledgeStore(),
     "async sqlite": lambda path: AsyncSQLiteKnowledgeStore(path=path / "k.db"),
 }
-ASYNC = {"add": "async_add"}
 PLACES = {
     "east": [1.0, 0.0],
     "north": [0.0, 1.0],
@@ -80,22 +79,6 @@ def opened(request, tmp_path):
     closed = store.close()
     if closed is not None:
         asyncio.run(closed)
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request):
-    """Call a method by its sync name."""
-
-    def call(on, name, *args, **kwargs):
-        if request.param == "sync":
-            return getattr(on, name)(*args, **kwargs)
-
-        async def work():
-            return await getattr(on, ASYNC.get(name, f"a{name}"))(*args, **kwargs)
-
-        return asyncio.run(work())
-
-    return call
 
 
 def places():
