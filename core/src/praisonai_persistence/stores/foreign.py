@@ -35,6 +35,7 @@ __all__ = [
     "ForeignStateSteps",
     "UnprefixedStore",
     "layout_registry",
+    "refuse_prefix",
 ]
 
 
@@ -151,6 +152,16 @@ class ForeignKnowledgeStore(StepKnowledgeStore):
         return self._runner.run(self._steps.document_ids, collection)
 
 
+def refuse_prefix(options: Mapping[str, Any]) -> None:
+    """Refuse the option ``table_prefix``, where the other program's collections have no prefix.
+
+    Raises:
+        ConfigurationError: it is given.
+    """
+    if "table_prefix" in options:
+        raise ConfigurationError("collections in this layout have no prefix: leave table_prefix out")
+
+
 class UnprefixedStore(OptionsStore, ForeignKnowledgeStore):
     """One of a backend with ``Options``, where the other program's collections have no prefix.
 
@@ -159,8 +170,7 @@ class UnprefixedStore(OptionsStore, ForeignKnowledgeStore):
     """
 
     def __init__(self, url: str | None = None, **options: Any) -> None:
-        if "table_prefix" in options:
-            raise ConfigurationError("collections in this layout have no prefix: leave table_prefix out")
+        refuse_prefix(options)
         super().__init__(url, **options)
 
 

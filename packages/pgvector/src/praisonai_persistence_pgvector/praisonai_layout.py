@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, ForeignKnowledgeStore
+from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, ForeignKnowledgeStore, refuse_prefix
 from praisonai_persistence.stores.vector_engine import Collection
 from praisonai_persistence_pg import PostgresStore
 from praisonai_persistence_sql import Fetch
@@ -103,8 +102,7 @@ class PraisonAIKnowledgeStore(PostgresStore, ForeignKnowledgeStore):
     _make_steps = _Steps
 
     def __init__(self, url: str | None = None, *, schema: str = "public", **connection: Any) -> None:
-        if "table_prefix" in connection:
-            raise ConfigurationError("collections in this layout have no prefix: leave table_prefix out")
+        refuse_prefix(connection)
         super().__init__(url, schema=schema, **connection)
 
     def _assemble(self, steps: Any, pool: Any, *, retry_timeout: Any, **_: Any) -> None:
