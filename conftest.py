@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import pytest
@@ -24,3 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("slow"):
             full_only(item.function)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's sight: there are some million objects.
+
+    The tests of the lifecycle call `gc.collect`, which takes most of a second otherwise.
+    """
+    gc.collect()
+    gc.freeze()

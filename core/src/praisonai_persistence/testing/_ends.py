@@ -10,10 +10,13 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.bridge import as_async, as_sync
@@ -24,6 +27,8 @@ from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+
+    from praisonai_persistence.testing._forks import Start
 
 __all__ = ["ENDS", "USUAL", "found_at_the_ends"]
 
@@ -198,10 +203,13 @@ USUAL = ("left open", "its loop closed", "dropped")
 """The ends that every run tries."""
 
 
-def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str, ends: Sequence[str]) -> list[str]:
+def found_at_the_ends(
+    start: Start, spec: StoreSpec, unreachable: StoreSpec | None, mode: str, ends: Sequence[str]
+) -> list[str]:
     """End a process in each of these ways; all at the same time, where the store can be shared by processes.
 
     Args:
+        start: starts a process.
         spec: the store.
         unreachable: one whose place cannot be reached, where there is such a thing.
         mode: of the store.
@@ -217,7 +225,7 @@ def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str,
         for end in ends:
             if end not in ENDS[mode] or (unreachable is None and end == _FAILED):
                 continue
-            processes.append(_Process(spec, unreachable, mode, end))
+            processes.append(_Process(start, spec, unreachable, mode, end))
             if not together:
                 found += processes.pop().end()
         while processes:
@@ -231,39 +239,46 @@ def found_at_the_ends(spec: StoreSpec, unreachable: StoreSpec | None, mode: str,
 class _Process:
     """A process that comes to one of the ends."""
 
-    def __init__(self, spec: StoreSpec, unreachable: StoreSpec | None, mode: str, end: str) -> None:
+    def __init__(self, start: Start, spec: StoreSpec, unreachable: StoreSpec | None, mode: str, end: str) -> None:
         self._end = end
-        self._process = subprocess.Popen(
-            # What a driver thinks of its arguments (a key without TLS) is not about the end.
-            [sys.executable, "-W", "always::ResourceWarning", "-W", "ignore::UserWarning", "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in end()
+        self._process = start(_MODULE, self._errors)
         job = {"spec": spec.to_json(), "unreachable": unreachable and unreachable.to_json(), "mode": mode, "end": end}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({**job, "path": sys.path}) + "\n")
-        self._process.stdin.flush()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        with self._process.stdin as orders:
+            orders.write(json.dumps({**job, "path": sys.path}).encode() + b"\n")
 
     def end(self, seconds: float = _TIME) -> list[str]:
         """Wait for the end; return a text if there is something wrong with it."""
+        wrong = ""
         try:
-            _, said = self._process.communicate(timeout=seconds)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            _, said = self._process.communicate()
-            return [f"{self._end}: the process has not ended after {seconds:.0f} seconds, and printed:\n{said}"]
-        code = self._process.returncode
-        return [f"{self._end}: exit status {code}, printed:\n{said}"] if said or code else []
+            code = self._process.wait()
+            wrong = f"the process has not ended after {seconds:.0f} seconds"
+        with self._errors as errors:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        if not wrong and (said or code):
+            wrong = f"exit status {code}"
+        return [f"{self._end}: {wrong}, printed:\n{said}"] if wrong else []
 
 
-def _main() -> None:
+def main() -> None:
+    """Come to one of the ends."""
     job = json.loads(sys.stdin.readline())
     sys.path[:] = job["path"]
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    warnings.simplefilter("always", ResourceWarning)
+    warnings.simplefilter("ignore", UserWarning)  # what a driver thinks of its arguments (a key without TLS)
     unreachable = StoreSpec.from_json(job["unreachable"]) if job["unreachable"] else None
     ENDS[job["mode"]][job["end"]](StoreSpec.from_json(job["spec"]), unreachable)
 
 
 if __name__ == "__main__":
-    _main()
+    main()

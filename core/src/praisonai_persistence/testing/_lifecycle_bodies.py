@@ -28,8 +28,6 @@ __all__ = ["bounded", "forked", "forked_under_load", "look", "starved", "write"]
 WORKED, REFUSED, FAILED, HUNG = "worked", "refused", "failed", "hung"
 GROWTH = 10
 """How much longer four times the input may take: more than linear time does, less than quadratic time."""
-BIG_SIZE = 25_000
-"""How big the smaller input is: items, characters, levels."""
 LEAST = 0.1
 """Seconds below which a run says nothing about growth."""
 CHILD_LIMIT = 20

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from praisonai_persistence.testing._children import FORKS
+from praisonai_persistence.testing._forks import Forks
 from praisonai_persistence.testing._tiers import QUICK_LIFECYCLE, TIERS, Tiers, add_options
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
     config.stash[TIERS] = Tiers(config)
     config.pluginmanager.register(config.stash[TIERS])
+    config.stash[FORKS] = Forks()
+    config.add_cleanup(config.stash[FORKS].close)
     folder = config.getoption("--conformance-report")
     if folder and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Matrix(Path(folder)))

@@ -72,22 +72,18 @@ operation is refused (or does not work), then calls ``unsupported(part)``, and t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import queue
 import random
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import anyio.to_thread
 import pytest
 
+from praisonai_persistence.testing._children import FORKS, TIME_LIMIT, Child
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
+from praisonai_persistence.testing._forks import Start, start
 from praisonai_persistence.testing._tiers import TIERS, full_only, full_tests
 from praisonai_persistence.testing.spec import StoreSpec
 
@@ -125,9 +121,6 @@ Unsupported = Callable[[str], None]
 """``unsupported("search")``: this store does not declare the part, and its refusal was asserted."""
 ByTier = Callable[..., int]
 """``by_tier(quick=4, full=8)``: the number for the tier that the test runs in."""
-
-TIME_LIMIT = 60.0
-"""Seconds that a race, or the wait for a child, may take before it counts as a deadlock."""
 
 
 def declares(store: Any, capability: str) -> bool:
@@ -238,122 +231,6 @@ async def _race_tasks(body: Callable[[int], Coroutine[Any, Any, Any]], workers: 
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# ------------------------------------------------------------------------------------------------------------ children
-
-
-class Child:
-    """Another interpreter with a store of its own; see ``_child``.
-
-    Args:
-        spec: the store that it opens.
-        mode: ``sync`` or ``async``.
-        body: ``"module:function"``.
-        arguments: its keyword arguments; JSON.
-    """
-
-    def __init__(self, spec: StoreSpec, mode: str, body: str, arguments: dict[str, Any]) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in end()
-        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "praisonai_persistence.testing._child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.send({"spec": spec.to_json(), "mode": mode, "body": body, "arguments": arguments, "path": sys.path})
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.endswith(b"\n"):  # a killed child may leave half a line
-                self._messages.put(json.loads(line))
-        self._messages.put(None)
-
-    async def _next(self) -> dict[str, Any]:
-        try:
-            message = await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)
-        except queue.Empty:
-            if hasattr(signal, "SIGABRT"):
-                self._process.send_signal(signal.SIGABRT)  # it prints where its threads are, and ends
-            pytest.fail(
-                f"the child process said nothing for {TIME_LIMIT:.0f} seconds; it stood here:\n{self._stderr()}"
-            )
-        if message is None:
-            printed = self._stderr()
-            pytest.fail(f"the child process ended ({self._ended()}) before it was done:\n{printed}")
-        if "error" in message:
-            last = message["error"].strip().rpartition("\n")[2]
-            pytest.fail(f"the child process failed: {last}\n{message['error']}\n{self._stderr()}")
-        return message
-
-    def _stderr(self) -> str:
-        self._process.wait(TIME_LIMIT)
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")
-
-    def _ended(self) -> str:
-        code = self._process.wait(TIME_LIMIT)
-        return f"signal {-code}" if code < 0 else f"exit status {code}"
-
-    async def ready(self) -> None:
-        """Wait until the child has opened its store."""
-        message = await self._next()
-        assert "ready" in message, message
-
-    def go(self) -> None:
-        """Let the body start."""
-        self.send("go")
-
-    def send(self, value: Any) -> None:
-        """Give the body what its next ``parent.receive()`` returns."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(value).encode("ascii") + b"\n")
-        self._process.stdin.flush()
-
-    async def report(self) -> Any:
-        """Wait for the next ``parent.report(value)`` of the body."""
-        message = await self._next()
-        assert "report" in message, f"the body ended without another report: {message}"
-        return message["report"]
-
-    async def result(self) -> Any:
-        """Wait for the end of the body; return what it returned."""
-        while True:
-            message = await self._next()
-            if "result" in message:
-                await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
-                return message["result"]
-
-    async def kill_after(self, reports: int, delay: float = 0.0) -> list[Any]:
-        """Wait for so many reports, then so many seconds, then SIGKILL the child.
-
-        Returns:
-            Every report that left the child: the acknowledged ones. At least ``reports``.
-        """
-        acknowledged = [await self.report() for _ in range(reports)]
-        # The moment is the point here, not the wait: it falls at a random place of the child's work.
-        await anyio.sleep(delay)
-        self._process.kill()
-        await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
-        while (message := await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)) is not None:
-            if "report" not in message:
-                pytest.fail(f"the child process ended before it was killed: {message}\n{self._stderr()}")
-            acknowledged.append(message["report"])
-        return acknowledged
-
-    def end(self) -> None:
-        """Kill the child if it lives, and release what belongs to it."""
-        self._process.kill()
-        self._process.wait()
-        self._reader.join()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                with contextlib.suppress(OSError):  # what was written to a dead child cannot be flushed
-                    stream.close()
-
-
 # --------------------------------------------------------------------------------------------------------------- suite
 
 
@@ -451,13 +328,20 @@ class StoreSuite:
         return race
 
     @pytest.fixture
-    def spawn(self, spec: StoreSpec, mode: str) -> Iterator[Spawn]:
+    def start_child(self, request: pytest.FixtureRequest, spec: StoreSpec) -> Start:
+        """Start a process that runs a module: in the quick tier a fork of one that has loaded the driver."""
+        if request.config.stash[TIERS].tier_of(request.node) == "full":
+            return start
+        return partial(request.config.stash[FORKS].start, f"{spec.kind} {spec.sync} {spec.async_}")
+
+    @pytest.fixture
+    def spawn(self, spec: StoreSpec, mode: str, start_child: Start) -> Iterator[Spawn]:
         """Start child processes; see [Spawn][]. They are ready when the call returns, and wait for ``go()``."""
         children: list[Child] = []
         default = spec
 
         async def spawn(body: str, *, spec: StoreSpec | None = None, **arguments: Any) -> Child:
-            child = Child(spec or default, mode, body, arguments)
+            child = Child(spec or default, mode, body, arguments, start_child)
             children.append(child)
             await child.ready()
             return child

@@ -40,7 +40,8 @@ import pytest
 from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._ends import ENDS, USUAL, found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
-from praisonai_persistence.testing._lifecycle_bodies import BIG, BIG_SIZE, REFUSED, WORKED
+from praisonai_persistence.testing._forks import Start
+from praisonai_persistence.testing._lifecycle_bodies import BIG, REFUSED, WORKED
 from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
@@ -225,19 +226,19 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         await child.result()
 
     async def test_l02_a_process_that_ends_with_the_store_open_prints_nothing(
-        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, start_child: Start
     ) -> None:
         """No warning, no exception that was never retrieved, no error at the exit; and the process does end."""
-        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, USUAL)
+        found = await anyio.to_thread.run_sync(found_at_the_ends, start_child, spec, unreachable_spec, mode, USUAL)
         assert not found, "\n".join(found)
 
     @full_only
     async def test_l02_other_ends_of_a_process_print_nothing(
-        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str
+        self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, start_child: Start
     ) -> None:
         """With calls under way, behind the bridge, and when no connection was made."""
         others = [end for end in ENDS[mode] if end not in USUAL]
-        found = await anyio.to_thread.run_sync(found_at_the_ends, spec, unreachable_spec, mode, others)
+        found = await anyio.to_thread.run_sync(found_at_the_ends, start_child, spec, unreachable_spec, mode, others)
         assert not found, "\n".join(found)
 
     @only("sync")
@@ -488,10 +489,11 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------ L12: big input
 
-    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec) -> None:
+    async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec, by_tier: ByTier) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=BIG_SIZE)
+        size = by_tier(quick=10_000, full=25_000)  # items, characters, levels
+        child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=size)
         child.go()
-        slow = [await slowness(child, BIG_SIZE) for _ in BIG[spec.kind]]
+        slow = [await slowness(child, size) for _ in BIG[spec.kind]]
         await child.result()
         assert not any(slow), "\n".join(filter(None, slow))
