@@ -18,8 +18,8 @@ from praisonai_persistence.testing import (
     KnowledgeStoreSuite,
     StateStoreSuite,
     StoreSpec,
+    _children,
     corpus,
-    harness,
 )
 from praisonai_persistence.testing._facade import Portal, drive
 from praisonai_persistence.testing.clauses import CLAUSES, MODEL
@@ -341,7 +341,7 @@ class TestHarness(StoreSuite):
     async def test_a_silent_child_says_where_it_stands(self, spawn, bodies, monkeypatch):
         child = await spawn(f"{bodies}:echo", times=1)
         child.go()
-        monkeypatch.setattr(harness, "TIME_LIMIT", 5.0)
+        monkeypatch.setattr(_children, "TIME_LIMIT", 5.0)
         with pytest.raises(pytest.fail.Exception, match=r"(?s)said nothing for 5 seconds; it stood here:.* in receive"):
             await child.report()
 
