@@ -13,7 +13,6 @@ import pytest
 
 from praisonai_persistence import ConversationMessage, KnowledgeDocument
 from praisonai_persistence.errors import (
-    BackendError,
     ConfigurationError,
     DimensionError,
     FilterError,
@@ -225,17 +224,6 @@ def test_documents_are_found_by_id_and_filter(mode: str, cls: Any) -> None:
         run(nearest_of, mode, *place, ["1"], [1.0], None, 3)
     with pytest.raises(FilterError):
         run(named, mode, *place, ["1"], {"$near": 1})
-
-
-def test_an_index_that_does_not_find_all_documents_is_said() -> None:
-    class Approximate(MemoryKnowledgeStore):
-        def search(self, *args: Any, **kwargs: Any) -> list[KnowledgeDocument]:
-            return super().search(*args, **kwargs)[1:]
-
-    store = Approximate()
-    run(put, "sync", store, "c", [KnowledgeDocument(f"{number}", "", [1.0]) for number in range(3)], "dot")
-    with pytest.raises(BackendError, match="2 of 3"):
-        run(all_documents, "sync", store, "c", None)
 
 
 def test_an_object_with_an_open_store_is_not_copied() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from praisonai_persistence._store import AsyncStore, SyncStore
-from praisonai_persistence.errors import CollectionNotFoundError
+from praisonai_persistence.errors import CollectionNotFoundError, UnsupportedOperationError
 from praisonai_persistence.records import KnowledgeDocument
 
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ class CollectionInfo:
     dimension: int
     distance: Distance = "cosine"
     metadata: dict[str, Any] | None = None
+
+
+def _any_query(info: CollectionInfo) -> list[float]:
+    return [1.0] + [0.0] * (info.dimension - 1)
+
+
+def _all_ids(collection: str, found: Sequence[KnowledgeDocument], count: int) -> list[str]:
+    if len(found) < count:
+        raise UnsupportedOperationError(
+            f"collection {collection!r} has {count} documents, and a search for all of them finds {len(found)}: the "
+            "search of this engine is approximate, and its store has no document_ids() of its own"
+        )
+    return sorted(document.id for document in found)
 
 
 class KnowledgeStore(SyncStore):
@@ -152,6 +165,18 @@ class KnowledgeStore(SyncStore):
     def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
         """Return how many documents match."""
 
+    def document_ids(self, collection: str, filters: Mapping[str, Any] | None = None) -> list[str]:
+        """Return the ids of all documents that match, sorted by code point.
+
+        Raises:
+            UnsupportedOperationError: this store does not list them, and its search is approximate and missed some.
+        """
+        count = self.count(collection, filters)
+        if not count:
+            return []
+        found = self.search(collection, _any_query(self.get_collection(collection)), count, filters)
+        return _all_ids(collection, found, count)
+
     @abstractmethod
     def delete(
         self, collection: str, ids: Sequence[str] | None = None, filters: Mapping[str, Any] | None = None
@@ -241,6 +266,14 @@ class AsyncKnowledgeStore(AsyncStore):
     @abstractmethod
     async def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
         """See [KnowledgeStore.count][]."""
+
+    async def document_ids(self, collection: str, filters: Mapping[str, Any] | None = None) -> list[str]:
+        """See [KnowledgeStore.document_ids][]."""
+        count = await self.count(collection, filters)
+        if not count:
+            return []
+        found = await self.search(collection, _any_query(await self.get_collection(collection)), count, filters)
+        return _all_ids(collection, found, count)
 
     @abstractmethod
     async def delete(

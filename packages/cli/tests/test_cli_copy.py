@@ -17,6 +17,7 @@ from praisonai_persistence import (
     ConversationMessage,
     ConversationSession,
     KnowledgeDocument,
+    KnowledgeStore,
     open_conversation_store,
     open_knowledge_store,
     open_state_store,
@@ -472,6 +473,7 @@ def test_a_collection_that_cannot_be_read_whole_is_not_copied(cli, monkeypatch):
 
     fill_knowledge("a.db")
     search = SQLiteKnowledgeStore.search
+    monkeypatch.setattr(SQLiteKnowledgeStore, "document_ids", KnowledgeStore.document_ids)  # as if it had none
     monkeypatch.setattr(SQLiteKnowledgeStore, "search", lambda *args, **options: search(*args, **options)[:-1])
     result = cli("copy", "--from", "a.db", "--to", "b.db", "--kind", "knowledge")
     assert result.code == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import BackendError, CollectionNotFoundError
+from praisonai_persistence.errors import CollectionNotFoundError
 from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.frameworks.calls import Call
 from praisonai_persistence.vectors import check_dimension, pack, scorer
@@ -62,17 +62,6 @@ def nearest_of(
 
 
 def all_documents(store: Any, collection: str, filters: Any) -> Calls[list[KnowledgeDocument]]:
-    """Return all documents that match, with their embeddings, by id.
-
-    Raises:
-        BackendError: the engine's index did not find all of them.
-    """
-    count = yield from ask(store, collection, "count", filters)
-    info = yield from ask(store, collection, "get_collection")
-    if not count or info is None:
-        return []
-    query = [1.0] + [0.0] * (info.dimension - 1)
-    found = yield from ask(store, collection, "search", query, count, filters, nothing=[], with_embeddings=True)
-    if len(found) < count:
-        raise BackendError(f"the engine found {len(found)} of {count} documents: its index is approximate")
-    return sorted(found, key=lambda document: document.id)
+    """Return all documents that match, with their embeddings, by id."""
+    found = yield from ask(store, collection, "document_ids", filters, nothing=[])
+    return (yield from ask(store, collection, "get", found, nothing=[]))  # type: ignore[no-any-return]

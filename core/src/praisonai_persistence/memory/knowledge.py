@@ -136,6 +136,12 @@ class MemoryKnowledgeSteps(KnowledgeSteps):
             rows = list(self._collections.need(collection).rows.values())
         return done(sum(1 for row in rows if selected(row, filters)))
 
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        with self._data.lock:
+            rows = list(self._collections.need(collection).rows.items())
+        return done([key for key, row in rows if selected(row, filters)])
+
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
         data = self._data

@@ -109,9 +109,10 @@ class ForeignKnowledgeSteps(KnowledgeSteps):
         return (yield from self._need(name)).info
 
     @reads
-    def document_ids(self, name: str) -> Steps[list[str]]:
-        """Return the ids of all documents of a collection, sorted."""
-        return sorted((yield from self._ids((yield from self._need(name)))))
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        if filters is not None:
+            yield from _refuse()
+        return sorted((yield from self._ids((yield from self._need(collection)))))
 
     @reads
     def get(self, collection: str, ids: Sequence[str]) -> Steps[list[KnowledgeDocument]]:
@@ -121,9 +122,7 @@ class ForeignKnowledgeSteps(KnowledgeSteps):
 
     @reads
     def count(self, collection: str, filters: Filter | None) -> Steps[int]:
-        if filters is not None:
-            yield from _refuse()
-        return len((yield from self.document_ids(collection)))
+        return len((yield from self.document_ids(collection, filters)))
 
     create_collection = delete_collection = insert = upsert = search = delete = _refuse
 
@@ -143,13 +142,8 @@ class ForeignKnowledgeStore(StepKnowledgeStore):
     def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
         return self._runner.run(self._steps.count, collection, parse(filters))
 
-    def document_ids(self, collection: str) -> list[str]:
-        """Return the ids of all documents of a collection, sorted.
-
-        Raises:
-            CollectionNotFoundError: there is no such collection.
-        """
-        return self._runner.run(self._steps.document_ids, collection)
+    def document_ids(self, collection: str, filters: Mapping[str, Any] | None = None) -> list[str]:
+        return self._runner.run(self._steps.document_ids, collection, parse(filters))
 
 
 def refuse_prefix(options: Mapping[str, Any]) -> None:

@@ -176,6 +176,10 @@ class KnowledgeSteps(ABC):
         """Count."""
 
     @abstractmethod
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        """Read the ids of all documents that match, each once, in any order."""
+
+    @abstractmethod
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
         """Remove what is named (each id once) and matches; with None and None: everything."""
 
@@ -291,6 +295,9 @@ class StepKnowledgeStore(_Declared, StepStore[KnowledgeSteps], KnowledgeStore):
     def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
         return self._runner.run(self._steps.count, _collection(collection), parse(filters))
 
+    def document_ids(self, collection: str, filters: Mapping[str, Any] | None = None) -> list[str]:
+        return sorted(self._runner.run(self._steps.document_ids, _collection(collection), parse(filters)))
+
     def delete(
         self, collection: str, ids: Sequence[str] | None = None, filters: Mapping[str, Any] | None = None
     ) -> int:
@@ -350,6 +357,9 @@ class AsyncStepKnowledgeStore(_Declared, AsyncStepStore[KnowledgeSteps], AsyncKn
 
     async def count(self, collection: str, filters: Mapping[str, Any] | None = None) -> int:
         return await self._runner.run(self._steps.count, _collection(collection), parse(filters))
+
+    async def document_ids(self, collection: str, filters: Mapping[str, Any] | None = None) -> list[str]:
+        return sorted(await self._runner.run(self._steps.document_ids, _collection(collection), parse(filters)))
 
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, filters: Mapping[str, Any] | None = None

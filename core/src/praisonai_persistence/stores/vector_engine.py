@@ -300,10 +300,21 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
         def count(opened: C) -> Steps[int]:
             if compiled.exact:
                 return (yield from self._count(opened, compiled.expression))
-            rows = yield from self._scan(opened, None, compiled.expression)
-            return sum(selected(filters, metadata) for _, metadata in rows)
+            return len((yield from self._ids_of(opened, None, compiled, filters)))
 
         return (yield from self._on(collection, False, count))
+
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        compiled = self._compiler.compile(filters)
+        return (yield from self._on(collection, False, lambda opened: self._ids_of(opened, None, compiled, filters)))
+
+    def _ids_of(
+        self, opened: C, ids: Sequence[str] | None, compiled: Compiled[E], filters: Filter | None
+    ) -> Steps[list[str]]:
+        """Return those of these ids (None: any) whose documents match."""
+        rows = yield from self._paged(self._scan, opened, ids, compiled.expression)
+        return [key for key, metadata in rows if compiled.exact or selected(filters, metadata)]
 
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
@@ -315,8 +326,7 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
                 return 0
             if compiled.exact:
                 return (yield from self._remove_all(opened, ids, compiled.expression))
-            rows = yield from self._paged(self._scan, opened, ids, compiled.expression)
-            gone = [item for item, metadata in rows if selected(filters, metadata)]
+            gone = yield from self._ids_of(opened, ids, compiled, filters)
             return (yield from self._remove_all(opened, gone, None))
 
         return (yield from self._on(collection, nothing, delete))

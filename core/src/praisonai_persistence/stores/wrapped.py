@@ -269,6 +269,11 @@ class Joined:
         self.need(name)
         return self.sidecar.count(name, _filter(filters))
 
+    def document_ids(self, name: str, filters: Filter | None) -> list[str]:
+        """See ``KnowledgeStore.document_ids``."""
+        self.need(name)
+        return self.sidecar.document_ids(name, _filter(filters))
+
     def delete(self, name: str, ids: Sequence[str] | None, filters: Filter | None) -> int:
         """Remove what is named and matches."""
         self.need(name)
@@ -357,6 +362,10 @@ class WrappedSteps(KnowledgeSteps):
     @reads
     def count(self, collection: str, filters: Filter | None) -> Steps[int]:
         return (yield lambda joined: joined.count(collection, filters))  # type: ignore[no-any-return]
+
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        return (yield lambda joined: joined.document_ids(collection, filters))  # type: ignore[no-any-return]
 
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:

@@ -178,6 +178,7 @@ class _Knowledge(Work):
         ("search", ("docs", [1.0, 0.0, 0.0], 5, {"x": 1}, 0.5)),
         ("get", ("docs", ["a"])),
         ("count", ("docs", {"x": 1})),
+        ("document_ids", ("docs", {"x": 1})),
         ("delete", ("docs", ["called"], {"x": 1})),
         ("clear_collection", ("new",)),
         ("delete_collection", ("new",)),

@@ -27,7 +27,6 @@ __all__ = [
     "collection_digest",
     "copy_knowledge",
     "document_digest",
-    "document_ids",
     "put_collection",
 ]
 
@@ -53,7 +52,7 @@ def copy_knowledge(source: KnowledgeStore, target: KnowledgeStore, plan: Plan) -
 def _copy_collection(
     source: KnowledgeStore, target: KnowledgeStore, info: CollectionInfo, plan: Plan, outcome: Outcome
 ) -> None:
-    pages = (partial(source.get, info.name, ids) for ids in batches(document_ids(source, info), AT_ONCE))
+    pages = (partial(source.get, info.name, ids) for ids in batches(source.document_ids(info.name), AT_ONCE))
     put_collection(target, info, pages, plan, outcome)
 
 
@@ -89,28 +88,6 @@ def put_collection(
     in_threads(pages, work, plan.workers)
     outcome.total.add(total.hexdigest())
     outcome.units += before == len(outcome.conflicts)
-
-
-def document_ids(store: KnowledgeStore, info: CollectionInfo) -> list[str]:
-    """Return the ids of all documents of a collection, sorted.
-
-    The contract has no listing of documents, so one search without a limit finds them, unless the store lists them.
-
-    Raises:
-        UnsupportedOperationError: the search of the engine is approximate, and does not find all of them.
-    """
-    listing: Callable[[str], list[str]] | None = getattr(store, "document_ids", None)
-    if listing is not None:
-        return listing(info.name)
-    count = store.count(info.name)
-    query = [1.0] + [0.0] * (info.dimension - 1)
-    ids = sorted(document.id for document in store.search(info.name, query, limit=count)) if count else []
-    if len(ids) < count:
-        raise UnsupportedOperationError(
-            f"collection {info.name!r} has {count} documents, and a search for all of them finds {len(ids)}: "
-            f"the search of this engine is approximate, so the collection cannot be read whole"
-        )
-    return ids
 
 
 def collection_digest(info: CollectionInfo) -> str:

@@ -137,13 +137,12 @@ def _write_keys(store: Any, writer: Any, progress: Progress) -> None:
 
 def _write_collections(store: Any, writer: Any, progress: Progress) -> None:
     from praisonai_persistence_cli._copying import AT_ONCE, batches
-    from praisonai_persistence_cli._documents import document_ids
 
     names = store.list_collections()
     progress.expect(units=len(names), items=sum(map(store.count, names)))
     for name in names:
         info = store.get_collection(name)
-        pages = (store.get(name, ids) for ids in batches(document_ids(store, info), AT_ONCE))
+        pages = (store.get(name, ids) for ids in batches(store.document_ids(name), AT_ONCE))
         writer.collection(info, _counting(pages, progress))
         progress.add(units=1)
 

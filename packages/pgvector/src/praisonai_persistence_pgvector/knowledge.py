@@ -250,12 +250,19 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
 
     @reads
     def count(self, collection: str, filters: Filter | None) -> Steps[int]:
+        return int((yield from self._matching(collection, "count(*)", filters))[0][0])
+
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        return [key for (key,) in (yield from self._matching(collection, "id", filters))]
+
+    def _matching(self, collection: str, what: str, filters: Filter | None) -> Steps[Any]:
         def body(table: Table) -> Steps[Any]:
             parameters: list[Any] = []
             condition = where(filters, parameters)
-            return (yield Fetch(f"SELECT count(*) FROM {table.sql} WHERE {condition}", parameters))
+            return (yield Fetch(f"SELECT {what} FROM {table.sql} WHERE {condition}", parameters))
 
-        return int((yield from self._on(collection, body))[0][0])
+        return self._on(collection, body)
 
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:

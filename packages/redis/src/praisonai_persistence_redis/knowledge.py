@@ -182,7 +182,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
             if not int(cursor):
                 return
 
-    def _matching(self, opened: Collection, filters: Filter) -> Steps[dict[str, str]]:
+    def _matching(self, opened: Collection, filters: Filter | None) -> Steps[dict[str, str]]:
         """Return the metadata of all documents that match, by id."""
         found: dict[str, str] = {}
 
@@ -278,3 +278,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
         if filters is None:
             return opened.size
         return len((yield from self._matching(opened, filters)))
+
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        return list((yield from self._matching((yield from self._about(collection)), filters)))

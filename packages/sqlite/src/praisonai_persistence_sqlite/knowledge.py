@@ -199,6 +199,13 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         where = yield from self._where(filters)
         return int((yield Fetch(f"SELECT COUNT(*) FROM {table}{where}"))[0][0])
 
+    @reads
+    def document_ids(self, collection: str, filters: Filter | None) -> Steps[list[str]]:
+        yield Snapshot()
+        table, _, _ = yield from self._need(collection)
+        where = yield from self._where(filters)
+        return [key for (key,) in (yield Fetch(f"SELECT id FROM {table}{where}"))]
+
     @writes
     def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
         table, _, _ = yield from self._need(collection)

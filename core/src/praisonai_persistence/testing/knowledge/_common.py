@@ -178,6 +178,7 @@ COLLECTION_CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("get", ([],)),
     ("count", ()),
     ("count", ({"a": 1},)),
+    ("document_ids", ()),
     ("delete", (["a"],)),
     ("delete", ([],)),
     ("delete", (None, {"a": 1})),

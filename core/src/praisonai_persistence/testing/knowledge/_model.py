@@ -79,6 +79,7 @@ _COMMANDS = st.one_of(
     ),
     st.tuples(st.just("get"), _COLLECTIONS, st.lists(_NAMES, max_size=3)),
     st.tuples(st.just("count"), _COLLECTIONS, _SMALL_FILTERS),
+    st.tuples(st.just("document_ids"), _COLLECTIONS, _SMALL_FILTERS),
     st.tuples(st.just("delete"), _COLLECTIONS, st.lists(_NAMES, max_size=2), _SMALL_FILTERS),
     st.tuples(st.just("delete"), _COLLECTIONS, st.none(), _SMALL_FILTERS.filter(bool)),
     st.tuples(st.just("clear_collection"), _COLLECTIONS),

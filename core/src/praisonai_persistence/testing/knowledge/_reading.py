@@ -45,6 +45,22 @@ class Reading:
         assert ids(await docs.get("docs", ["b", "a", "b"])) == ["b", "a", "b"]
         assert ids(await docs.get("docs", ("b", "a"))) == ["b", "a"]
 
+    async def test_k07_the_ids_of_all_documents_are_listed(self, docs: Any) -> None:
+        """Sorted, each once, also those that no search asked for; a filter selects as everywhere."""
+        assert await docs.document_ids("docs") == []
+        names = [f"d{number:04}" for number in range(1_050)]  # more than one page of most engines
+        for start in range(0, len(names), 350):
+            some = names[start : start + 350]
+            await docs.upsert("docs", [make(name, metadata={"even": int(name[1:]) % 2 == 0}) for name in some])
+        await docs.upsert("docs", [make("d0003", metadata={"even": "no"}), make("\U0001f600"), make("\uffff")])
+        await docs.delete("docs", ["d0005"])
+        names.remove("d0005")
+        # By code point, whatever the engine's or the interpreter's order of UTF-16 or of a language.
+        assert await docs.document_ids("docs") == [*names, "\uffff", "\U0001f600"]
+        assert await docs.document_ids("docs", {"even": True}) == names[:5:2] + names[5::2]
+        assert await docs.document_ids("docs", {"even": "no"}) == ["d0003"]
+        assert await docs.document_ids("docs", {"even": {"$exists": False}}) == ["\uffff", "\U0001f600"]
+
     async def test_k07_refused_ids(self, docs: Any) -> None:
         """One text is no list of ids."""
         await docs.insert("docs", [make("a"), make("b")])
