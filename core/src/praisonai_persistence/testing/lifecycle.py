@@ -91,6 +91,11 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
+def _forks(children: list[str]) -> str:
+    """Return how the children of a fork ended, with what they said."""
+    return "\n".join([f"children of a fork: {FORK_HINT}", *children])
+
+
 class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
@@ -322,7 +327,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         if found["children"] == [REFUSED] * 2:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; {FORK_HINT}"
+        assert found["children"] == [WORKED] * 2, _forks(found["children"])
         if declares(store, "shared"):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
@@ -339,7 +344,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         if found["children"] == [REFUSED] * 4:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}; {FORK_HINT}"
+        assert found["children"] == [WORKED] * 4, _forks(found["children"])
 
     # ------------------------------------------------------------------------------------------------- L07: event loops
 
