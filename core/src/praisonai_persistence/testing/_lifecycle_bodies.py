@@ -33,8 +33,8 @@ BIG_SIZE = 25_000
 """How big the smaller input is: items, characters, levels."""
 LEAST = 0.1
 """Seconds below which a run says nothing about growth."""
-CHILD_LIMIT = 20
-"""Seconds until a forked child that has not ended is killed by its own alarm clock."""
+CHILD_LIMIT = 45
+"""Seconds until a forked child that has not ended is killed by its own alarm clock: longer than stores wait by default."""
 SAID_AT_MOST = 4000
 """Bytes at the most of what a forked child says when it fails: the end of its traceback."""
 

@@ -137,7 +137,7 @@ class _ServerDriver(_TursoDriver):
         return on(request)
 
     def _new(self, write: bool) -> Stream:
-        return Stream(write=write, hold=write and time.monotonic() < self._crowded)
+        return Stream(write=write, hold=write and time.monotonic() < self._crowded, patience=self._options.timeout)
 
     @contextmanager
     def _stream(self, client: Any, write: bool) -> Iterator[Any]:
@@ -171,6 +171,8 @@ class _ServerDriver(_TursoDriver):
         if isinstance(error, HranaError):
             if error.code in _LOST:
                 return ConnectionFailedError(f"{self.where} ended the transaction ({error.code}); nothing was written")
+            if error.code == "CROWDED":
+                return ConnectionFailedError(f"{self.where} is busy: others wrote all the time; nothing was written")
             if error.code == "RESPONSE_TOO_LARGE":
                 return SerializationError(f"{self.where} does not answer as much as this at once: ask for less")
             return BackendError(f"{self.where} failed: {error.code}")
