@@ -19,13 +19,12 @@ settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--one-of-each",
-        action="store_true",
-        help="each test function once: with the first parameters, in the first suite",
-    )
+    """Add what only the tests of this repository have."""
+    words = "each test function once: with its first parameters, in the first suite that has it"
+    parser.addoption("--one-of-each", action="store_true", help=words)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave out what runs already with other parameters, or in another class that inherits it, with --one-of-each."""
     if session.config.getoption("one_of_each"):

@@ -34,7 +34,7 @@ BIG_SIZE = 25_000
 LEAST = 0.1
 """Seconds below which a run says nothing about growth."""
 CHILD_LIMIT = 45
-"""Seconds until a forked child that has not ended is killed by its own alarm clock: longer than stores wait by default."""
+"""Seconds until a forked child that has not ended is killed by its own alarm clock. Stores wait up to 30 by default."""
 SAID_AT_MOST = 4000
 """Bytes at the most of what a forked child says when it fails: the end of its traceback."""
 
