@@ -12,7 +12,7 @@ import pytest
 from praisonai_persistence.steps import run
 from praisonai_persistence_sql import Execute, Fetch
 from praisonai_persistence_turso._checks import FAILED, of_rows
-from praisonai_persistence_turso._hrana import HranaError, Stream, decode, encode
+from praisonai_persistence_turso._hrana import HranaError, Stream, decode, encode, refusal
 
 
 def _answer(*results: object, baton: str | None = "b", errors: list[object] | None = None) -> dict[str, object]:
@@ -156,3 +156,11 @@ def test_the_lines_of_a_cursor():
     assert found["rows"] == [[{"type": "text", "value": "x"}]]
     with pytest.raises(HranaError, match="SQLITE_TOOBIG"):
         decode(b'{"baton":"b"}\n{"type":"step_error","error":{"code":"SQLITE_TOOBIG"}}')
+
+
+def test_an_answer_that_refuses_a_request_has_a_code():
+    assert (
+        refusal(b'{"message":"The stream has expired due to inactivity","code":"STREAM_EXPIRED"}') == "STREAM_EXPIRED"
+    )
+    for other in (b"", b"Bad Request", b"[]", b"{}", b'{"message":"no code"}', b"\xff"):
+        assert refusal(other) == ""

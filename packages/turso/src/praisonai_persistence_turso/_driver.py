@@ -13,7 +13,7 @@ from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.steps import run, run_async
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
-from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode
+from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,6 +28,7 @@ __all__ = ["TursoOptions", "make_driver"]
 
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
+_REFUSED = 400  # the status of a request on a stream that has ended
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
 )
@@ -195,14 +196,17 @@ class _ServerDriver(_TursoDriver):
 
 def _ask(client: Any, body: Any, **options: Any) -> Any:
     path, content = encode(body)
-    answer = client.post(path, content=content, **options)
-    answer.raise_for_status()
-    return decode(answer.content)
+    return _decoded(client.post(path, content=content, **options))
 
 
 async def _ask_async(client: Any, body: Any, **options: Any) -> Any:
     path, content = encode(body)
-    answer = await client.post(path, content=content, **options)
+    return _decoded(await client.post(path, content=content, **options))
+
+
+def _decoded(answer: Any) -> Any:
+    if answer.status_code == _REFUSED and (code := refusal(answer.content)):
+        raise HranaError(code)
     answer.raise_for_status()
     return decode(answer.content)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_turso._checks import Statement
 
-__all__ = ["HranaError", "Stream", "Transaction", "decode", "encode"]
+__all__ = ["HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
 
 _STATEMENTS, _CHARACTERS = 1000, 4_000_000  # of a transaction that is sent as one request, and more than once
 _REQUESTS = 12  # of an operation, after which it no longer sends again what it has sent
@@ -326,3 +326,11 @@ def decode(answer: bytes) -> Any:
         if entry["type"] in {"step_error", "error"}:
             raise HranaError(_code(entry["error"]))
     return {**first, "rows": [entry["row"] for entry in entries if entry["type"] == "row"]}
+
+
+def refusal(answer: bytes) -> str:
+    """Return the code of an answer that is no result but an error; nothing: it has none."""
+    try:
+        return str(json.loads(answer)["code"])
+    except (ValueError, TypeError, KeyError):
+        return ""
