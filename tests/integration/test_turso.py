@@ -138,7 +138,7 @@ def test_the_first_search_of_large_messages_asks_for_one_at_a_time(options, monk
     monkeypatch.setattr(httpx.Client, "post", watching)
     with TursoConversationStore(**options) as store:
         store.create_session(ConversationSession("s"))
-        for number in range(3):
+        for number in range(4):
             content = f"first{number} {'picture' * 600_000} last{number}"
             store.add_message("s", ConversationMessage(id=str(number), role="user", content=content))
         assert [message.id for message in store.search_messages("first1 last1")] == ["1"]
