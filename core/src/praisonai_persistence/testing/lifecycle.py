@@ -45,10 +45,12 @@ from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
     descriptors,
+    files_of,
     malformed,
     parts_of,
     pickled,
     readable,
+    remove,
     run_loops,
     secrets_in,
     short,
@@ -466,6 +468,35 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         finally:
             os.umask(before)
         assert not open_to_others, f"others may read or write: {open_to_others[:5]}"
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_no_file_is_made_through_a_link(
+        self, spec: StoreSpec, mode: str, work: Work, place: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Others who may write to the folder place links where the store makes its files: it works, or refuses."""
+
+        async def use() -> list[Path]:
+            store = awaitable(spec.open(mode))
+            try:
+                await work.prepare(store)
+                await work.write(store, "one")
+                return list(files_of(place))
+            finally:
+                await store.close()
+
+        is_folder, elsewhere = False, tmp_path_factory.mktemp("elsewhere") / "made"
+        for path in await use():
+            is_folder = is_folder or place.is_dir()
+            remove(place)
+            if is_folder:
+                place.mkdir()
+                place.chmod(0o777)
+            path.symlink_to(elsewhere)
+            with contextlib.suppress(PersistenceError):
+                await use()
+            assert not elsewhere.exists(), f"written through a link in the place of {path.name}"
+            path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------------ L11: errors
 

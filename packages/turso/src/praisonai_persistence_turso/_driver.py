@@ -230,9 +230,12 @@ class _FileDriver(_TursoDriver):
         import libsql
 
         path = str(self.path)
-        make_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path), shared=True)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not os.path.exists(path):
+                with suppress(FileExistsError):  # another process made it meanwhile, or it is a link that leads nowhere
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
             _remove_log(path)
             client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
             for pragma in ("journal_mode = WAL", "synchronous = FULL"):
