@@ -48,6 +48,8 @@ class IndexedConversationSteps(SQLConversationSteps):
     """The condition for rows ``f`` of the index, with one placeholder."""
     _first: ClassVar[type[Fetch] | type[Alone]] = Fetch
     """How the first statement is sent that finds out that there is nothing to do."""
+    _step: ClassVar[int] = _CHARACTERS
+    """Characters that one transaction indexes: less where all writers wait for it."""
 
     def __init__(
         self, dialect: Dialect, prefix: str, migrations: Sequence[Migration], tables: Sequence[str] = ()
@@ -129,7 +131,7 @@ class IndexedConversationSteps(SQLConversationSteps):
             if not sessions:
                 return None
             last = sessions[-1][0] if len(sessions) == _SESSIONS else None
-        budget = Budget(_CHARACTERS, _ITEMS)
+        budget = Budget(self._step, _ITEMS)
         for number, (session_id, wanted) in enumerate(sessions):
             done = yield from self._index_session(session_id, wanted, budget)
             if budget.spent():
