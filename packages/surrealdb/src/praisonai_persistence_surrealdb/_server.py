@@ -106,10 +106,15 @@ class _Http(BlockingHttpSurrealConnection):
         return self.whole
 
     def close(self) -> None:
+        for adapter in self._requests.adapters.values():
+            pools = adapter.poolmanager.pools  # whose clear() leaves sockets to finalisers, which no longer run at exit
+            for key in pools.keys():  # noqa: SIM118 - it is no mapping that could be iterated
+                if (pool := pools.get(key)) is not None:
+                    pool.close()
         self._requests.close()
 
     def hang_up(self) -> None:
-        self._requests.close()
+        self.close()
 
 
 class Pool:
