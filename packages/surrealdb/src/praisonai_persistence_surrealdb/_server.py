@@ -106,7 +106,8 @@ class _Http(BlockingHttpSurrealConnection):
         return self.whole
 
     def close(self) -> None:
-        for adapter in self._requests.adapters.values():
+        adapters: Any = self._requests.adapters
+        for adapter in adapters.values():
             pools = adapter.poolmanager.pools  # whose clear() leaves sockets to finalisers, which no longer run at exit
             for key in pools.keys():  # noqa: SIM118 - it is no mapping that could be iterated
                 if (pool := pools.get(key)) is not None:
