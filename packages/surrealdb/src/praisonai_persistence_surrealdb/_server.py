@@ -17,6 +17,7 @@ from surrealdb.errors import SurrealError
 from websockets.protocol import State
 from websockets.sync.client import connect
 
+from praisonai_persistence.drivers.http import close_session
 from praisonai_persistence.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -106,13 +107,7 @@ class _Http(BlockingHttpSurrealConnection):
         return self.whole
 
     def close(self) -> None:
-        adapters: Any = self._requests.adapters
-        for adapter in adapters.values():
-            pools = adapter.poolmanager.pools  # whose clear() leaves sockets to finalisers, which no longer run at exit
-            for key in pools.keys():  # noqa: SIM118 - it is no mapping that could be iterated
-                if (pool := pools.get(key)) is not None:
-                    pool.close()
-        self._requests.close()
+        close_session(self._requests)
 
     def hang_up(self) -> None:
         self.close()
