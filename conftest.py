@@ -19,6 +19,26 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what only the tests of this repository have."""
+    words = "each test function once: with its first parameters, in the first suite that has it"
+    parser.addoption("--one-of-each", action="store_true", help=words)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave out what runs already with other parameters, or in another class that inherits it, with --one-of-each."""
+    if session.config.getoption("one_of_each"):
+        # At the end, when the suites of the kit have decided what runs.
+        first = {_function(item): item for item in reversed(session.items)}
+        session.items[:] = [item for item in session.items if first[_function(item)] is item]
+
+
+def _function(item: pytest.Item) -> object:
+    function = getattr(item, "function", item)
+    return getattr(function, "__module__", ""), getattr(function, "__qualname__", item.nodeid)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes more than a few seconds is of the full tier, as in the suites of the kit."""

@@ -94,9 +94,13 @@ def unit(session: nox.Session) -> None:
 @nox.session(reuse_venv=False, default=False)
 @nox.parametrize("package", [nox.param(dist, id=dist.short) for dist in ALL if f"{dist.folder}/tests" in UNIT])
 def alone(session: nox.Session, package: repo.Dist) -> None:
-    """One package's own tests, beside nothing but what it and its extra `testing` need, in a fresh environment."""
+    """One package's own tests, beside nothing but what it and its extra `testing` need, in a fresh environment.
+
+    `-- -n auto` runs them in several processes, which takes pytest-xdist.
+    """
     extra = repo.requirements(package.project.get("optional-dependencies", {}).get("testing", []))
-    install(session, repo.closure([package, *(dist for dist in ALL if dist.name in extra)], ALL))
+    several = [XDIST] if "-n" in session.posargs else []
+    install(session, repo.closure([package, *(dist for dist in ALL if dist.name in extra)], ALL), *several)
     pytest(session, "--conformance-tier=quick", f"{package.folder}/tests")
 
 

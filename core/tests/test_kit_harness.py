@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -499,3 +500,59 @@ def test_identical_is_strict():
     assert not corpus.identical([1], [1, 2])
     assert not corpus.identical({"a": 1}, {"A": 1})
     assert corpus.shorten("\ud800" * 500).isascii()
+
+
+# ------------------------------------------------------------------------------- what the children of the lifecycle say
+
+FORKS = """
+import signal
+from praisonai_persistence.testing import _lifecycle_bodies as bodies
+
+async def fail():
+    raise LookupError("nothing there" + "!" * 100_000)
+
+async def hang():
+    signal.pause()
+
+bodies.CHILD_LIMIT = 2
+for body in fail, hang:
+    print(bodies._ended(bodies._fork(body, sync=True)))
+"""
+
+LOOPS = """
+import asyncio
+from praisonai_persistence.testing import StoreSpec
+from praisonai_persistence.testing._interrupts import interrupted_loops
+
+async def main():
+    spec = StoreSpec("conversation", async_="praisonai_persistence.memory:AsyncMemoryConversationStore")
+    async with spec.open("async") as store:
+        found = await interrupted_loops(store, None, spec.to_json(), 5)
+    print(found["visited"], *found["findings"], sep="\\n")
+
+asyncio.run(main())
+"""
+
+
+def _printed_by(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_says_why_it_failed_and_where_it_hangs():
+    failed, hung = _printed_by(FORKS).split("hung\n")
+    assert failed.startswith("failed\n")
+    assert failed.rstrip().endswith("!" * 1000)
+    assert "in hang" in hung
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot interrupt itself there")
+def test_an_error_before_the_interrupt_is_the_finding():
+    # A store of its own, so what the others prepared is not there: a loop ends with that, and is interrupted then,
+    # unless the interrupt was faster.
+    visited, *lines = _printed_by(LOOPS).splitlines()
+    assert visited == "5"
+    found = [line for line in lines if line.startswith("praisonai_persistence.errors.")]
+    assert found
+    assert all("SessionNotFoundError" in line for line in found)

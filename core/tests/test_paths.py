@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from praisonai_persistence import ConfigurationError, UnknownBackendError, db, open_conversation_store
+from praisonai_persistence import (
+    ConfigurationError,
+    ConnectionFailedError,
+    UnknownBackendError,
+    db,
+    open_conversation_store,
+)
 from praisonai_persistence._paths import local_path, make_private
+from praisonai_persistence.drivers.folders import make_folder
 
 
 def test_text_bytes_and_paths_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -89,3 +96,18 @@ def test_no_place_for_the_default_database_names_the_options(monkeypatch: pytest
     monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(ConfigurationError, match="give database_url, or set PRAISONAI_HOME"):
         db().on_agent_start(agent_name="a", session_id="s")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_a_link_in_a_folder_that_others_may_write_into_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    make_folder(str(folder))
+    (folder / "LOCK").symlink_to(tmp_path / "elsewhere")
+    make_folder(str(folder))  # its owner alone can have placed it
+    for rights in (0o770, 0o707):
+        folder.chmod(rights)
+        with pytest.raises(ConnectionFailedError, match="'LOCK' in it is a symbolic link"):
+            make_folder(str(folder))
+        make_folder(str(folder), shared=True)
+    (folder / "LOCK").unlink()
+    make_folder(str(folder))

@@ -114,6 +114,16 @@ BACKENDS = {
         Backend(
             "surrealdb (local)", "conversation", SURREAL, "SurrealDBConversationStore", path="surreal", processes=1
         ),
+        Backend("surrealdb (state, local)", "state", SURREAL, "SurrealDBStateStore", path="surreal", processes=1),
+        Backend("surrealdb (knowledge)", "knowledge", SURREAL, "SurrealDBVectorKnowledgeStore", engine="surrealdb"),
+        Backend(
+            "surrealdb (knowledge, local)",
+            "knowledge",
+            SURREAL,
+            "SurrealDBVectorKnowledgeStore",
+            path="surreal",
+            processes=1,
+        ),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),

@@ -126,6 +126,25 @@ def test_requests_of_a_call(options, monkeypatch):
         assert requests_of(state.get, "key") == 1
 
 
+def test_the_first_search_of_large_messages_asks_for_one_at_a_time(options, monkeypatch):
+    """What does not go into one answer is asked for with the lock of writers held, until the server takes it away."""
+    paths = set()
+    post = httpx.Client.post
+
+    def watching(client, path, **named):
+        paths.add(path)
+        return post(client, path, **named)
+
+    monkeypatch.setattr(httpx.Client, "post", watching)
+    with TursoConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        for number in range(4):
+            content = f"first{number} {'picture' * 600_000} last{number}"
+            store.add_message("s", ConversationMessage(id=str(number), role="user", content=content))
+        assert [message.id for message in store.search_messages("first1 last1")] == ["1"]
+    assert paths == {"/v3/pipeline"}
+
+
 WRITES = (
     lambda store: store.update_session(ConversationSession("s", user_id="u"), expected_version=1),
     lambda store: store.upsert_session(ConversationSession("s", user_id="v")),

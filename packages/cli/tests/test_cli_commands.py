@@ -381,6 +381,21 @@ def test_status_says_which_store_fails(cli, tmp_path):
     assert fine["error"] is None
 
 
+def test_status_looks_at_stores_that_have_no_schema_too(cli):
+    result = cli("status", "--json", "--conversation-url", "memory://x", "--state-url", "redis://127.0.0.1:9/0")
+    assert result.code == 1
+    conversation, state = result.json["stores"]
+    assert conversation["error"] is None
+    assert "127.0.0.1:9" in state["error"]
+
+
+def test_status_makes_no_store_that_has_no_schema(cli, tmp_path):
+    result = cli("status", "--json", "--conversation-url", "json:///folder")
+    assert (result.code, result.json["ok"]) == (0, True)
+    assert "there is no store yet" in result.json["stores"][0]["note"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_migrate_up_and_down(cli):
     dry = cli("migrate", "--dry-run", "--json", *URL).json["stores"][0]
     latest = dry["after"]

@@ -16,6 +16,7 @@ from praisonai_persistence import (
     open_knowledge_store,
     open_state_store,
 )
+from praisonai_persistence_cli._app import _COMMANDS
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
@@ -64,6 +65,8 @@ COMMANDS = [
     ["knowledge", EVIL],
     [f"{EVIL}"],
     ["sessions", f"--{EVIL}"],
+    ["backends", "--kind", EVIL],
+    ["completion", EVIL],
 ]
 
 
@@ -88,6 +91,20 @@ def test_no_command_steers_the_terminal(on_a_terminal, arguments):
     _, shown = on_a_terminal(*arguments, NO_COLOR="1")
     assert shown
     assert not STEERS.search(shown.replace("\r\n", "\n"))
+
+
+def test_every_command_is_tried():
+    assert set(_COMMANDS) <= {command[0] for command in COMMANDS}
+
+
+@POSIX
+def test_content_in_parts_does_not_steer_it_either(on_a_terminal):
+    with open_conversation_store("a.db") as store:
+        store.add_message(EVIL, ConversationMessage(id="parts", content=[{"type": "text", "text": EVIL, EVIL: [EVIL]}]))
+    for arguments in (["show", EVIL], ["resume", "--session-id", EVIL, "--show-history"], ["search", "title"]):
+        code, shown = on_a_terminal(*arguments, *URL)
+        assert code == 0
+        assert not STEERS.search(shown.replace("\r\n", "\n"))
 
 
 def test_pipes_get_plain_lines(cli):

@@ -12,7 +12,7 @@ import pytest
 from praisonai_persistence.steps import run
 from praisonai_persistence_sql import Execute, Fetch
 from praisonai_persistence_turso._checks import FAILED, of_rows
-from praisonai_persistence_turso._hrana import HranaError, Stream, decode, encode
+from praisonai_persistence_turso._hrana import HranaError, Stream, decode, encode, refusal
 
 
 def _answer(*results: object, baton: str | None = "b", errors: list[object] | None = None) -> dict[str, object]:
@@ -49,7 +49,7 @@ def test_a_statement_is_done_only_if_the_transaction_began():
         return {"baton": None, "results": [{"type": "ok", "response": {"type": "close"}}]}
 
     stream = Stream(write=True, hold=True)
-    with pytest.raises(HranaError, match="SQLITE_BUSY"):
+    with pytest.raises(HranaError, match="CROWDED"):
         run(stream.perform(Execute("DELETE FROM t")), ask)
     begin, delete = sent[0]["requests"][0]["batch"]["steps"]
     assert begin["stmt"]["sql"] == "BEGIN IMMEDIATE"
@@ -57,6 +57,36 @@ def test_a_statement_is_done_only_if_the_transaction_began():
     run(stream.end(commit=False), ask)
     assert sent[1]["baton"] == "b"
     assert [request["type"] for request in sent[1]["requests"]] == ["close"]
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_a_transaction_that_could_not_begin_is_begun_again(hold):
+    sent = []
+
+    def ask(body):
+        sent.append(body)
+        undone = [] if hold else [None]
+        if len(sent) < 3:
+            errors = [{"code": "SQLITE_BUSY"}, None, *undone]
+            return _answer(None, None, *undone, errors=errors, baton="b" if hold else None)
+        return _answer(None, {"rows": [], "affected_row_count": 7}, *undone, baton="b" if hold else None)
+
+    stream = Stream(write=True, hold=hold, patience=60)
+    assert run(stream.perform(Execute("DELETE FROM t")), ask) == 7
+    assert [body["baton"] for body in sent] == [None, *(["b", "b"] if hold else [None, None])]
+    assert sent[0]["requests"] == sent[1]["requests"] == sent[2]["requests"]
+
+
+def test_what_fails_behind_the_beginning_is_not_asked_again():
+    sent = []
+
+    def ask(body):
+        sent.append(body)
+        return _answer(None, None, errors=[None, {"code": "SQLITE_BUSY"}])
+
+    with pytest.raises(HranaError, match="SQLITE_BUSY"):
+        run(Stream(write=True, hold=True, patience=60).perform(Execute("DELETE FROM t")), ask)
+    assert len(sent) == 1
 
 
 def test_a_commit_on_a_stream_that_has_ended_fails():
@@ -126,3 +156,11 @@ def test_the_lines_of_a_cursor():
     assert found["rows"] == [[{"type": "text", "value": "x"}]]
     with pytest.raises(HranaError, match="SQLITE_TOOBIG"):
         decode(b'{"baton":"b"}\n{"type":"step_error","error":{"code":"SQLITE_TOOBIG"}}')
+
+
+def test_an_answer_that_refuses_a_request_has_a_code():
+    assert (
+        refusal(b'{"message":"The stream has expired due to inactivity","code":"STREAM_EXPIRED"}') == "STREAM_EXPIRED"
+    )
+    for other in (b"", b"Bad Request", b"[]", b"{}", b'{"message":"no code"}', b"\xff"):
+        assert refusal(other) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from praisonai_persistence._paths import make_private
 from praisonai_persistence.errors import ConnectionFailedError
@@ -11,13 +12,15 @@ from praisonai_persistence.locks import FileLock, LockTimeoutError
 __all__ = ["make_folder", "take_folder"]
 
 
-def make_folder(path: str, *, again: bool = False) -> None:
+def make_folder(path: str, *, again: bool = False, shared: bool = False) -> None:
     """Make a folder, for its owner alone, unless it is there; see that it can be used.
 
     Args:
         path: the folder.
         again: whether it was there before, so that it must be there now: a volume that is not mounted is no database
             without collections.
+        shared: whether others may have their own files in it. If not, and others may write into it, there may be no
+            symbolic link in it: engines open files by names that everybody knows, and follow links.
 
     Raises:
         ConnectionFailedError: it cannot.
@@ -34,6 +37,22 @@ def make_folder(path: str, *, again: bool = False) -> None:
             f"no permission to read and write in {path} (or it is mounted read-only): give this user the rights, or "
             f"another path"
         )
+    if not shared and (link := _placed_link(path)):
+        raise ConnectionFailedError(
+            f"others may write into {path}, and {link!r} in it is a symbolic link, which one of them may have placed: "
+            f"remove it, or take the rights from the others (chmod go-w)"
+        )
+
+
+def _placed_link(path: str) -> str:
+    """Return the name of a symbolic link in a folder that others may write into; nothing: there is none."""
+    try:
+        if os.name != "posix" or not os.stat(path).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return ""
+        with os.scandir(path) as entries:
+            return next((entry.name for entry in entries if entry.is_symlink()), "")
+    except OSError as error:
+        raise ConnectionFailedError(f"cannot use the folder {path}: {error.strerror}") from error
 
 
 def take_folder(path: str, lock_file: str, instead: str) -> FileLock:

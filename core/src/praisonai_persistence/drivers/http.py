@@ -11,7 +11,7 @@ from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["HttpErrors", "close", "hang_up", "hang_up_aiohttp"]
+__all__ = ["HttpErrors", "close", "close_session", "hang_up", "hang_up_aiohttp"]
 
 _NAMES = {
     "NOT_FOUND": 404,
@@ -159,3 +159,16 @@ def _end(transports: list[Any]) -> None:
     for transport in transports:
         if transport._loop is not None:  # else it is closed already
             _loops.on_its_loop(transport._loop, partial(_loops.hang_up, transport))
+
+
+def close_session(session: Any) -> None:
+    """Close a session of requests with its sockets.
+
+    Its own ``close`` leaves those to finalisers, which no longer run when a process ends with threads at work.
+    """
+    for adapter in session.adapters.values():
+        pools = adapter.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118 - it is no mapping that could be iterated
+            if (pool := pools.get(key)) is not None:
+                pool.close()
+    session.close()

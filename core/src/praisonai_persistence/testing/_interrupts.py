@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from praisonai_persistence.testing._places import HangError, NewThreads, Visit, 
 from praisonai_persistence.testing.spec import StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from praisonai_persistence.testing._child import Parent
 
@@ -232,7 +233,7 @@ async def interrupted_loops(store: Any, parent: Parent, opens: str, rounds: int)
             assert task is not None
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
         async with spec.open("async") as own:
-            threading.Timer(chance.uniform(0.001, 0.03), os.kill, (os.getpid(), signal.SIGINT)).start()
+            strike.start()
             for turn in itertools.count():
                 await work.write(own, f"{number}-{turn}")
                 acknowledged.append(f"{number}-{turn}")
@@ -242,22 +243,38 @@ async def interrupted_loops(store: Any, parent: Parent, opens: str, rounds: int)
     outer = asyncio.get_running_loop()
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     events._set_running_loop(None)
-    for number in range(rounds):
-        faulthandler.dump_traceback_later(15, exit=True)
-        try:
-            asyncio.run(main(number))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            pass
-        except BaseException as error:  # each is a finding
-            findings.append(f"round {number}: {_said(error)}")
-        faulthandler.cancel_dump_traceback_later()
-    events._set_running_loop(outer)
-    signal.signal(signal.SIGINT, handler)
+    try:
+        for number in range(rounds):
+            strike = threading.Timer(chance.uniform(0.001, 0.03), os.kill, (os.getpid(), signal.SIGINT))
+            faulthandler.dump_traceback_later(15, exit=True)
+            if trouble := _run_until(strike, main(number)):
+                findings.append(f"round {number}: {trouble}")
+            faulthandler.cancel_dump_traceback_later()
+    finally:
+        events._set_running_loop(outer)
+        signal.signal(signal.SIGINT, handler)
     written = await work.written(store)
     lost = [name for name in acknowledged if name not in written]
     if lost:
         findings.append(f"acknowledged, and not there: {lost[:ENOUGH]}")
     return {"findings": findings, "visited": rounds}
+
+
+def _run_until(strike: threading.Timer, main: Coroutine[Any, Any, None]) -> str:
+    """Run a loop that ends when it is interrupted; return what ended it instead, if anything did."""
+    trouble = ""
+    try:
+        try:
+            asyncio.run(main)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            pass
+        except BaseException:  # each is a finding
+            trouble = traceback.format_exc()
+        if strike.ident is not None:  # after an error it may come only now, and must not hit what is behind this
+            strike.join()
+    except KeyboardInterrupt:
+        pass
+    return trouble
 
 
 # --------------------------------------------------------------------------------------------------------- L02: closing

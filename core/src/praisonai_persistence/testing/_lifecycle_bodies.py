@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.errors import PersistenceError, UnsupportedOperationError
 from praisonai_persistence.records import ConversationMessage, KnowledgeDocument
@@ -30,8 +31,10 @@ GROWTH = 10
 """How much longer four times the input may take: more than linear time does, less than quadratic time."""
 LEAST = 0.1
 """Seconds below which a run says nothing about growth."""
-CHILD_LIMIT = 20
-"""Seconds until a forked child that has not ended is killed by its own alarm clock."""
+CHILD_LIMIT = 45
+"""Seconds until a forked child that has not ended is killed by its own alarm clock. Stores wait up to 30 by default."""
+SAID_AT_MOST = 4000
+"""Bytes at the most of what a forked child says when it fails: the end of its traceback."""
 
 
 async def write(store: Any, parent: Parent, kind: str, name: str) -> None:
@@ -49,32 +52,51 @@ async def look(store: Any, parent: Parent, kind: str) -> list[str]:
 # --------------------------------------------------------------------------------------------------------- L06: forks
 
 
-def _fork(body: Callable[[], Coroutine[Any, Any, None]], *, sync: bool) -> int:
-    """Run a body in a forked child; return the child's id."""
+class _Forked(NamedTuple):
+    """A forked child, and where it writes what went wrong."""
+
+    process: int
+    said: int
+
+
+def _fork(body: Callable[[], Coroutine[Any, Any, None]], *, sync: bool) -> _Forked:
+    """Run a body in a forked child."""
+    read, write = os.pipe()
     child = os.fork()
     if child:
-        return child
+        os.close(write)
+        return _Forked(child, read)
     code = 1
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(CHILD_LIMIT)
+        faulthandler.dump_traceback_later(CHILD_LIMIT - 1, file=write)
         drive(body()) if sync else asyncio.run(body())
         code = 0
     except UnsupportedOperationError as error:
         code = 2 if "spawn" in str(error) else 1
-        traceback.print_exc()
+        _say(write)
     except BaseException:
-        traceback.print_exc()
+        _say(write)
     finally:
-        sys.stderr.flush()
         os._exit(code)
 
 
-def _ended(child: int) -> str:
-    _, status = os.waitpid(child, 0)
+def _say(write: int) -> None:
+    # A pipe holds that much, though nobody reads it before this process has ended.
+    os.write(write, traceback.format_exc().encode("utf-8", "backslashreplace")[-SAID_AT_MOST:])
+
+
+def _ended(child: _Forked) -> str:
+    """Wait for the end of a child; return how it ended, and what it said when it did not end well."""
+    _, status = os.waitpid(child.process, 0)
+    with open(child.said, "rb") as pipe:
+        said = pipe.read().decode("utf-8", "replace")
     if os.WIFSIGNALED(status):
-        return HUNG if os.WTERMSIG(status) == signal.SIGALRM else f"killed by signal {os.WTERMSIG(status)}"
-    return {0: WORKED, 2: REFUSED}.get(os.WEXITSTATUS(status), FAILED)
+        number = os.WTERMSIG(status)
+        return f"{HUNG if number == signal.SIGALRM else f'killed by signal {number}'}\n{said}"
+    end = {0: WORKED, 2: REFUSED}.get(os.WEXITSTATUS(status), FAILED)
+    return f"{end}\n{said}" if end == FAILED else end
 
 
 async def _use(work: Work, store: Any, name: str) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "back_up",
     "check",
     "descriptors",
+    "files_of",
     "malformed",
     "parts_of",
     "pickled",
@@ -140,6 +141,13 @@ def put_in_place(backup: Path, place: Path, *, linked: bool) -> None:
     if place.is_dir():
         place.rename(place.parent / f"away-{place.name}")
     backup.replace(place)
+
+
+def files_of(place: Path) -> Iterator[Path]:
+    """Give a file and those beside it that belong to it, or what lies directly in a folder and is no folder."""
+    for path in place.parent.iterdir() if not place.is_dir() else place.iterdir():
+        if not path.is_dir() and (place.is_dir() or path.name.startswith(place.name)):
+            yield path
 
 
 def readable(place: Path) -> Iterator[str]:

@@ -46,10 +46,12 @@ from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
     descriptors,
+    files_of,
     malformed,
     parts_of,
     pickled,
     readable,
+    remove,
     run_loops,
     secrets_in,
     short,
@@ -90,6 +92,11 @@ QUICK_SWEEP = 1.0  # seconds
 Walk = Callable[..., Awaitable[None]]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+
+
+def _forks(children: list[str]) -> str:
+    """Return how the children of a fork ended, with what they said."""
+    return "\n".join([f"children of a fork: {FORK_HINT}", *children])
 
 
 class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
@@ -323,7 +330,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         if found["children"] == [REFUSED] * 2:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 2, f"children of a fork: {found['children']}; {FORK_HINT}"
+        assert found["children"] == [WORKED] * 2, _forks(found["children"])
         if declares(store, "shared"):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
@@ -340,7 +347,7 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         if found["children"] == [REFUSED] * 4:
             unsupported("fork of the process")
             return
-        assert found["children"] == [WORKED] * 4, f"children of a fork: {found['children']}; {FORK_HINT}"
+        assert found["children"] == [WORKED] * 4, _forks(found["children"])
 
     # ------------------------------------------------------------------------------------------------- L07: event loops
 
@@ -462,6 +469,35 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
         finally:
             os.umask(before)
         assert not open_to_others, f"others may read or write: {open_to_others[:5]}"
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_no_file_is_made_through_a_link(
+        self, spec: StoreSpec, mode: str, work: Work, place: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Others who may write to the folder place links where the store makes its files: it works, or refuses."""
+
+        async def use() -> list[Path]:
+            store = awaitable(spec.open(mode))
+            try:
+                await work.prepare(store)
+                await work.write(store, "one")
+                return list(files_of(place))
+            finally:
+                await store.close()
+
+        is_folder, elsewhere = False, tmp_path_factory.mktemp("elsewhere") / "made"
+        for path in await use():
+            is_folder = is_folder or place.is_dir()
+            remove(place)
+            if is_folder:
+                place.mkdir()
+                place.chmod(0o777)
+            path.symlink_to(elsewhere)
+            with contextlib.suppress(PersistenceError):
+                await use()
+            assert not elsewhere.exists(), f"written through a link in the place of {path.name}"
+            path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------------ L11: errors
 

@@ -131,7 +131,11 @@ def status_command(
             # The default store has a folder of its own, which showing it does not make.
             with target.open(must_exist=target.default is not None) as store:
                 row["capabilities"] = sorted(store.capabilities)
-                row["schema"] = schema_of(store)
+                if "schema" in store.capabilities:
+                    row["schema"] = schema_of(store)
+                else:  # what it looks at when it connects is all that there is to look at; that makes nothing then
+                    store.expect_existing()
+                    store.connect()
         except StoreNotFoundError as error:
             row["note"] = str(error)
         except PersistenceError as error:

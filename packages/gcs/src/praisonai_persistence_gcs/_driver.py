@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
+from praisonai_persistence.drivers.http import close_session
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores import MovedError
 
@@ -179,8 +180,9 @@ class GCSDriver(Driver):
             client._http.mount(scheme, adapter)
         return client
 
-    def close(self, client: Any) -> Any:
-        return client.close()
+    def close(self, client: Any) -> None:
+        close_session(client._http)
+        client.close()
 
     def probe(self) -> Steps[None]:
         return self._look()

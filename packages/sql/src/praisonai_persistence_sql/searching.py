@@ -28,7 +28,7 @@ __all__ = ["IndexedConversationSteps"]
 
 _CHARACTERS, _ITEMS = 1_000_000, 500  # of content, and messages and sessions, that one transaction indexes
 _SESSIONS = 10_000  # that are listed at a time
-_FEW = 20  # messages that are read at a time: each may have 64 MB
+_FEW = 20  # messages that are read at a time, if those before were short: each may have 64 MB
 
 
 class IndexedConversationSteps(SQLConversationSteps):
@@ -48,6 +48,8 @@ class IndexedConversationSteps(SQLConversationSteps):
     """The condition for rows ``f`` of the index, with one placeholder."""
     _first: ClassVar[type[Fetch] | type[Alone]] = Fetch
     """How the first statement is sent that finds out that there is nothing to do."""
+    _step: ClassVar[int] = _CHARACTERS
+    """Characters that one transaction indexes: less where all writers wait for it."""
 
     def __init__(
         self, dialect: Dialect, prefix: str, migrations: Sequence[Migration], tables: Sequence[str] = ()
@@ -129,7 +131,7 @@ class IndexedConversationSteps(SQLConversationSteps):
             if not sessions:
                 return None
             last = sessions[-1][0] if len(sessions) == _SESSIONS else None
-        budget = Budget(_CHARACTERS, _ITEMS)
+        budget = Budget(self._step, _ITEMS)
         for number, (session_id, wanted) in enumerate(sessions):
             done = yield from self._index_session(session_id, wanted, budget)
             if budget.spent():
@@ -148,9 +150,11 @@ class IndexedConversationSteps(SQLConversationSteps):
             yield Execute(self._drop_progress, (session_id,))
             return True
         last, words, many = min(found[0][0], wanted), [], 1  # a session made anew may have fewer
+        longest = 0
         while up_to < last and not budget.spent():
             messages = yield Fetch(self._to_index, (session_id, up_to, last, many))
             for seq, created_at, content in messages:
+                longest = max(longest, len(content or ""))
                 if seq != up_to + 1:
                     start = part = 0  # a number that is missing belongs to a message that was deleted
                 end: int | None = start
@@ -164,7 +168,7 @@ class IndexedConversationSteps(SQLConversationSteps):
                     break
             if len(messages) < many and not budget.spent():
                 up_to, start, part = last, 0, 0
-            many = _FEW
+            many = max(1, min(_FEW, _CHARACTERS // (longest + 1)))
         if words:
             yield ExecuteMany(self._add_words, words)
         yield Execute(self._set_progress, (up_to, start, part, session_id))

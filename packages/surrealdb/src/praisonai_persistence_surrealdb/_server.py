@@ -17,6 +17,7 @@ from surrealdb.errors import SurrealError
 from websockets.protocol import State
 from websockets.sync.client import connect
 
+from praisonai_persistence.drivers.http import close_session
 from praisonai_persistence.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ class _Http(BlockingHttpSurrealConnection):
         return self.whole
 
     def close(self) -> None:
-        self._requests.close()
+        close_session(self._requests)
 
     def hang_up(self) -> None:
-        self._requests.close()
+        self.close()
 
 
 class Pool:

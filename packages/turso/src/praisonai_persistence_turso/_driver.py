@@ -13,7 +13,7 @@ from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.steps import run, run_async
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
-from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode
+from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,6 +28,7 @@ __all__ = ["TursoOptions", "make_driver"]
 
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
+_REFUSED = 400  # the status of a request on a stream that has ended
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
 )
@@ -137,7 +138,7 @@ class _ServerDriver(_TursoDriver):
         return on(request)
 
     def _new(self, write: bool) -> Stream:
-        return Stream(write=write, hold=write and time.monotonic() < self._crowded)
+        return Stream(write=write, hold=write and time.monotonic() < self._crowded, patience=self._options.timeout)
 
     @contextmanager
     def _stream(self, client: Any, write: bool) -> Iterator[Any]:
@@ -171,6 +172,8 @@ class _ServerDriver(_TursoDriver):
         if isinstance(error, HranaError):
             if error.code in _LOST:
                 return ConnectionFailedError(f"{self.where} ended the transaction ({error.code}); nothing was written")
+            if error.code == "CROWDED":
+                return ConnectionFailedError(f"{self.where} is busy: others wrote all the time; nothing was written")
             if error.code == "RESPONSE_TOO_LARGE":
                 return SerializationError(f"{self.where} does not answer as much as this at once: ask for less")
             return BackendError(f"{self.where} failed: {error.code}")
@@ -193,14 +196,17 @@ class _ServerDriver(_TursoDriver):
 
 def _ask(client: Any, body: Any, **options: Any) -> Any:
     path, content = encode(body)
-    answer = client.post(path, content=content, **options)
-    answer.raise_for_status()
-    return decode(answer.content)
+    return _decoded(client.post(path, content=content, **options))
 
 
 async def _ask_async(client: Any, body: Any, **options: Any) -> Any:
     path, content = encode(body)
-    answer = await client.post(path, content=content, **options)
+    return _decoded(await client.post(path, content=content, **options))
+
+
+def _decoded(answer: Any) -> Any:
+    if answer.status_code == _REFUSED and (code := refusal(answer.content)):
+        raise HranaError(code)
     answer.raise_for_status()
     return decode(answer.content)
 
@@ -224,9 +230,12 @@ class _FileDriver(_TursoDriver):
         import libsql
 
         path = str(self.path)
-        make_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path), shared=True)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not os.path.exists(path):
+                with suppress(FileExistsError):  # another process made it meanwhile, or it is a link that leads nowhere
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
             _remove_log(path)
             client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
             for pragma in ("journal_mode = WAL", "synchronous = FULL"):

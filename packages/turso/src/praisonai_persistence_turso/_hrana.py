@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Patiently, Snapshot
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_turso._checks import Statement
 
-__all__ = ["HranaError", "Stream", "Transaction", "decode", "encode"]
+__all__ = ["HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
 
 _STATEMENTS, _CHARACTERS = 1000, 4_000_000  # of a transaction that is sent as one request, and more than once
 _REQUESTS = 12  # of an operation, after which it no longer sends again what it has sent
@@ -31,7 +32,8 @@ class HranaError(Exception):
     """The server refused something.
 
     Args:
-        code: of the server: ``SQLITE_BUSY``, ``STREAM_EXPIRED``; or ``CHANGED``: what a write had read has changed.
+        code: of the server: ``SQLITE_BUSY``, ``STREAM_EXPIRED``; or ``CHANGED``: what a write had read has changed; or
+            ``CROWDED``: others wrote all the time, so no transaction could be begun.
     """
 
     def __init__(self, code: str) -> None:
@@ -67,12 +69,15 @@ class Stream:
     Args:
         write: whether the operation may change something; if not, each statement is on its own until a ``Snapshot``.
         hold: whether a write keeps the lock from its first request on.
+        patience: seconds for which it tries to begin a transaction. A server lets its writers in in any order, and
+            refuses after seconds who was never let in.
     """
 
-    def __init__(self, *, write: bool, hold: bool = False) -> None:
+    def __init__(self, *, write: bool, hold: bool = False, patience: float = 0.0) -> None:
         self._write = write
         self._begin = "BEGIN IMMEDIATE" if write else ""
         self._hold = hold
+        self._end = time.monotonic() + patience
         self._baton: str | None = None
         self._done: list[Statement] = []  # of a write, with what checks the answers
         self._changes = False
@@ -172,8 +177,8 @@ class Stream:
 
     def _open(self, statements: Sequence[Statement]) -> Steps[Sequence[Any]]:
         before = [(self._begin, ()), *self._done]
-        answer = yield _pipeline(None, _batch([*before, *statements]))
-        self._baton, self._done = answer["baton"], []
+        answer = yield from self._begun(_batch([*before, *statements]))
+        self._done = []
         return _results(answer)[len(before) :]
 
     def _stream(self, statement: Statement) -> Steps[list[tuple[Any, ...]]]:
@@ -196,7 +201,19 @@ class Stream:
     def _all(self, statements: Sequence[Statement], begin: str = "") -> Steps[Sequence[Any]]:
         """Send a transaction, which is undone in the same request unless its last statement commits."""
         batch = _batch([(begin or self._begin, ()), *statements], undo=True)
-        return _results((yield _pipeline(None, batch, _CLOSE)))[1:-1]
+        answer = yield from self._begun(batch, _CLOSE)
+        self._baton = None
+        return _results(answer)[1:-1]
+
+    def _begun(self, *requests: Any) -> Steps[Any]:
+        """Send what begins a transaction, once more where it was refused that; return the answer."""
+        while True:
+            answer = yield _pipeline(self._baton, *requests)
+            self._baton = answer["baton"]
+            if not _is_refused(answer):
+                return answer
+            if time.monotonic() > self._end:
+                raise HranaError("CROWDED")
 
 
 _CLOSE = {"type": "close"}
@@ -254,6 +271,13 @@ def _results(answer: Any) -> Sequence[Any]:
     return result["step_results"]  # type: ignore[no-any-return]
 
 
+def _is_refused(answer: Any) -> bool:
+    """Whether others kept a batch from beginning its transaction: nothing of it was done."""
+    first = answer["results"][0]
+    begin = None if first["type"] == "error" else first["response"]["result"]["step_errors"][0]
+    return begin is not None and begin.get("code") == "SQLITE_BUSY"
+
+
 def _code(error: Any) -> str:
     if checks.FAILED in str(error.get("message")):
         return "CHANGED"
@@ -302,3 +326,11 @@ def decode(answer: bytes) -> Any:
         if entry["type"] in {"step_error", "error"}:
             raise HranaError(_code(entry["error"]))
     return {**first, "rows": [entry["row"] for entry in entries if entry["type"] == "row"]}
+
+
+def refusal(answer: bytes) -> str:
+    """Return the code of an answer that is no result but an error; nothing: it has none."""
+    try:
+        return str(json.loads(answer)["code"])
+    except (ValueError, TypeError, KeyError):
+        return ""

@@ -59,6 +59,7 @@ class TursoConversationSteps(IndexedConversationSteps):
     """
 
     _match: ClassVar[str] = "f.n IN (SELECT rowid FROM {search_text} WHERE {search_text} MATCH ?)"
+    _step: ClassVar[int] = 250_000
 
     def __init__(self, prefix: str) -> None:
         dialect = LibSQL()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class LMDBDriver(Driver):
     def open(self, deadline: Deadline) -> lmdb.Environment:
         import lmdb
 
+        make_folder(self._folder)
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
             return lmdb.open(self._folder, map_size=self._map_size, max_readers=1024, mode=0o600)
         except (OSError, lmdb.Error) as error:
             raise ConnectionFailedError(f"{self.where} cannot be opened: {type(error).__name__}") from error
