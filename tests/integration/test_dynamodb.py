@@ -12,8 +12,8 @@ import engines
 import pytest
 
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, StoreNotFoundError
-from praisonai_persistence.testing import Endpoint, StateStoreSuite, StoreSpec
-from praisonai_persistence_dynamodb import AsyncDynamoDBStateStore, DynamoDBStateStore
+from praisonai_persistence.testing import ConversationStoreSuite, Endpoint, StateStoreSuite, StoreSpec
+from praisonai_persistence_dynamodb import AsyncDynamoDBStateStore, DynamoDBConversationStore, DynamoDBStateStore
 from praisonai_persistence_dynamodb.engine import SPREAD
 
 
@@ -56,6 +56,10 @@ class TestDynamoDBState(OnDynamoDB, StateStoreSuite):
     kind = "state"
     many = 1_100  # a page has 1,000
     at_once = 300  # a request takes 100
+
+
+class TestDynamoDBConversations(OnDynamoDB, ConversationStoreSuite):
+    kind = "conversation"
 
 
 @pytest.fixture

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from praisonai_persistence.urls import StoreURL
     from praisonai_persistence_dynamodb.engine import Call, DynamoDBEngine
 
-__all__ = ["DynamoDBDriver", "DynamoDBOptions", "MissingTableError", "TableExistsError"]
+__all__ = [
+    "DynamoDBConversationOptions",
+    "DynamoDBDriver",
+    "DynamoDBOptions",
+    "MissingTableError",
+    "TableExistsError",
+]
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+/?")
@@ -52,7 +58,12 @@ class DynamoDBOptions(Options):
         "address is endpoint_url=..."
     )
 
-    table_name: str = option(None, "text", "the table; in a URL `dynamodb://TABLE`; by default `praisonai_state`")
+    table_name: str = option(
+        None,
+        "text",
+        "the table; in a URL `dynamodb://TABLE`; by default `praisonai_state`, of conversations "
+        "`praisonai_conversation`",
+    )
     region = option(None, "text", "of AWS; by default the one of the profile, or `AWS_DEFAULT_REGION`", url=True)
     profile = option(None, "text", "of the files of the AWS SDK; by default `AWS_PROFILE`", url=True)
     endpoint_url = option(
@@ -102,6 +113,12 @@ class DynamoDBOptions(Options):
     def where(self) -> str:
         at = "" if self.endpoint_url is None else f" at {self.endpoint_url}"
         return f"the DynamoDB table {self.table_name}{at}"
+
+
+class DynamoDBConversationOptions(DynamoDBOptions):
+    """What the stores of conversations can be given."""
+
+    default = "praisonai_conversation"
 
 
 class DynamoDBDriver(Driver):
