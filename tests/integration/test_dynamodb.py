@@ -179,6 +179,8 @@ def test_requests_of_each_call_about_conversations(dynamodb, conversations):
     assert requests_of("update_session", ConversationSession("t")) == 2
     assert requests_of("upsert_session", ConversationSession("t")) == 2
     assert requests_of("list_sessions") == SPREAD
+    conversations.add_message("t", first)
+    assert requests_of("delete_session", "t") == 1 + 6 + 2  # and a look for what may be swept
 
 
 def test_messages_of_five_megabytes(dynamodb, options, conversations):
