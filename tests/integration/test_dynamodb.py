@@ -180,7 +180,11 @@ def test_requests_of_each_call_about_conversations(dynamodb, conversations):
     assert requests_of("upsert_session", ConversationSession("t")) == 2
     assert requests_of("list_sessions") == SPREAD
     conversations.add_message("t", first)
-    assert requests_of("delete_session", "t") == 1 + 6 + 2  # and a look for what may be swept
+    large, small = messages("x" * 5_000_000, "y" * 1_000)
+    assert requests_of("add_message", "s", large) == 1 + 3 + 14 + 2  # the first one looks for what may be swept
+    assert requests_of("get_messages", "s", limit=1) == 2 + 2
+    assert requests_of("add_message", "s", small) == 3
+    assert requests_of("delete_session", "t") == 6 + 2
 
 
 def test_messages_of_five_megabytes(dynamodb, options, conversations):
