@@ -48,7 +48,7 @@ _structure = BaseJSONSerializer._serialize_type_structure
 
 
 def _structured(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
-    """Put an attribute's value (``{"S": "text"}``) into an answer as it is; the emulator's own way takes milliseconds."""
+    """Put an attribute's value (``{"S": "text"}``) into an answer as it is: the emulator takes milliseconds for it."""
     if shape.name == "AttributeValue" and isinstance(value, dict):
         serialized[key] = value
     else:

@@ -229,7 +229,9 @@ def test_sessions_are_spread_and_share_a_table_with_state(dynamodb, options):
             state.set(f"session/{number}", number)
         partitions = {item["pk"]["S"] for item in items_of(dynamodb, options)}
         assert partitions == {
-            f"praison_{folder}/{number}" for folder in ("conversation/sessions", "state/keys") for number in range(SPREAD)
+            f"praison_{folder}/{number}"
+            for folder in ("conversation/sessions", "state/keys")
+            for number in range(SPREAD)
         }
         assert len(conversations.list_sessions(limit=100)) == len(state.keys()) == 40
 
