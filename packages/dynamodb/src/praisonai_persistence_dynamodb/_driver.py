@@ -133,14 +133,13 @@ class DynamoDBDriver(Driver):
     packages = ("botocore", "boto3", "aiobotocore", "aiohttp", "urllib3")
 
     def __init__(self, options: DynamoDBOptions, engine: DynamoDBEngine, *, asynchronous: bool) -> None:
+        super().__init__(options)
         self._options = options
         self._engine = engine
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous
         self.imports = ("aiobotocore.session",) if asynchronous else ("boto3.session",)  # type: ignore[misc]
         # The first operation may make the table, and wait for it.
-        self.connect_timeout, self.timeout = options.connect_timeout + options.timeout, options.timeout
+        self.connect_timeout += options.timeout
         self._errors = HttpErrors(self.where, _ROLE)
 
     def open(self, deadline: Deadline) -> Any:

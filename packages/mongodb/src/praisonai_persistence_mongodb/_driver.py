@@ -182,14 +182,12 @@ class MongoDriver(Driver):
         asynchronous: bool,
         engine: MongoEngine | None = None,
     ) -> None:
+        super().__init__(options)
         self._engine = engine
         self._options = options
         self._collection = collection
         self._indexes = indexes
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
         self._timeout: Any = None
         self._pid = os.getpid()
