@@ -76,8 +76,8 @@ class DocumentEngine(ABC):
     max_batch: ClassVar[int] = 100
     """Most documents that ``read_many``, ``put_many``, ``delete_many`` and ``scan`` are asked for at once."""
 
-    max_atomic: ClassVar[int] = 0
-    """Most documents that ``write_all`` takes; 0: the engine has no transactions."""
+    max_atomic: int = 0
+    """Most documents that ``write_all`` takes; 0: the engine has no transactions. It may find out when it connects."""
 
     @abstractmethod
     def read(self, key: str) -> Steps[Stored | None]:

@@ -55,7 +55,9 @@ class AsyncDynamoDBStateStore(_StateStore, AsyncStepStateStore):
 
 class _ConversationStore(_Store):
     options_class = DynamoDBConversationOptions
-    capabilities: ClassVar[frozenset[str]] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
+    )
 
     def _make(self, options: DynamoDBOptions) -> tuple[DocumentConversationSteps, DynamoDBDriver]:
         engine, space, driver = self._parts(options, "conversation", "sessions")

@@ -61,7 +61,9 @@ class AsyncMongoDBStateStore(_StateStore, AsyncStepStateStore):
 
 
 class _ConversationStore(_Store):
-    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset(
+        {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
+    )
     _collection = "conversations"
     _indexes: ClassVar[list[dict[str, Any]]] = [_USERS]
 

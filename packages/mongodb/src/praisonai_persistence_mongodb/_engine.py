@@ -189,11 +189,8 @@ class MongoEngine(DocumentEngine):
     max_document_bytes = 12_000_000
     max_key_bytes = 1_000
     max_batch = 1_000
+    max_atomic = 0  # the driver raises it where the server has transactions
     key_characters = frozenset(string.ascii_letters + string.digits + "!#$%&'()*+,-.:;<>?@[]^_`{|}~ ")
-
-    def __init__(self) -> None:
-        self.max_atomic = 0
-        """The driver raises it where the server has transactions."""
 
     def read(self, key: str) -> Steps[Stored | None]:
         found = yield lambda collection: collection.find_one({"_id": key})
