@@ -8,15 +8,17 @@ object's generation first. In MongoDB both have their writes acknowledged by the
 message by counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do:
 without gaps, harmless when it is repeated, in one transaction. In DynamoDB it is measured twice: as it would be written
 by hand, an unconditional write of a text; and with items that have the attributes of ours, written on the same
-condition, because the emulator takes longer for these. In SurrealDB it appends as we do, in one transaction and one
-request. In Firestore, too: an unconditional write, and as we do, by
-reading the document first and changing it on the condition that nobody else did.
+condition, because the emulator takes longer for these; so are messages, by one conditional write behind a count of the
+program's own, and as we do, in one transaction behind what was read, so that retries add nothing. In Firestore, too: an
+unconditional write, and as we do, by reading the document first and changing it on the condition that nobody else did.
+In SurrealDB it appends as we do, in one transaction and one request.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import sys
 import time
@@ -159,15 +161,22 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
         }
 
 
+@contextmanager
 def dynamodb(engines: Any, times: int) -> Iterator[Work]:
     """An emulator of DynamoDB."""
-    from praisonai_persistence_dynamodb import DynamoDBStateStore
+    from praisonai_persistence import ConversationMessage, ConversationSession
+    from praisonai_persistence_dynamodb import DynamoDBConversationStore, DynamoDBStateStore
 
     server = engines.engine("dynamodb")
     client = server.client()
     values = {f"key-{number}": VALUE for number in range(MANY)}
-    with server.space() as options, DynamoDBStateStore(**options) as store:
+    with (
+        server.space() as options,
+        DynamoDBStateStore(**options) as store,
+        DynamoDBConversationStore(**options) as conversations,
+    ):
         store.set_many(values)  # makes the table
+        conversations.create_session(ConversationSession("session"))
         table = options["url"].partition("//")[2]
 
         def key(name: str, partition: str = "like ours") -> dict[str, Any]:
@@ -198,10 +207,51 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
             answer = client.batch_get_item(RequestItems={table: wanted})
             return [json.loads(item["text"]["S"]) for item in answer["Responses"][table]]
 
+        seqs = itertools.count(1)
+
+        def append() -> None:
+            item = {**key(f"{next(seqs):09}", "messages"), "text": {"S": json.dumps(VALUE)}}
+            client.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+
+        def append_safely() -> None:
+            head = client.get_item(TableName=table, Key=key("head", "safe"), ConsistentRead=True).get("Item", {})
+            seq, message = int(head.get("seq", {"N": "0"})["N"]), uuid.uuid4().hex
+            client.get_item(TableName=table, Key=key(message, "safe ids"), ConsistentRead=True)
+            items = (
+                {**key(f"{seq + 1:09}", "safe"), "text": {"S": json.dumps(VALUE)}},
+                {**key(message, "safe ids"), "seq": {"N": str(seq + 1)}},
+            )
+            puts: list[Any] = [
+                {"Put": {"TableName": table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+                for item in items
+            ]
+            raised = {
+                "TableName": table,
+                "Item": {**key("head", "safe"), "seq": {"N": str(seq + 1)}},
+                "ConditionExpression": "attribute_not_exists(pk) OR seq = :seq",
+                "ExpressionAttributeValues": {":seq": {"N": str(seq)}},
+            }
+            client.transact_write_items(TransactItems=[*puts, {"Put": raised}])
+
+        def latest() -> list[Any]:
+            answer = client.query(
+                TableName=table,
+                ConsistentRead=True,
+                KeyConditionExpression="pk = :p",
+                ExpressionAttributeValues={":p": {"S": "messages"}},
+                ScanIndexForward=False,
+                Limit=50,
+            )
+            return [json.loads(item["text"]["S"]) for item in answer["Items"]][::-1]
+
         for name in values:
             write(name)
             write_plain(name)
         few = max(2, times // 20)
+
+        def ours() -> Any:
+            return conversations.add_message("session", ConversationMessage(content=json.dumps(VALUE)))
+
         yield {
             "set": (lambda: store.set("key", VALUE), lambda: write_plain("key"), times),
             "set, items alike": (lambda: store.set("key", VALUE), lambda: write("key"), times),
@@ -209,6 +259,9 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
             "get, items alike": (lambda: store.get("key-1"), lambda: read("like ours"), times),
             f"get_many of {MANY}": (lambda: store.get_many(list(values)), lambda: read_many("bare"), few),
             f"get_many of {MANY}, alike": (lambda: store.get_many(list(values)), lambda: read_many("like ours"), few),
+            "add_message": (ours, append, few),
+            "add_message, as ours": (ours, append_safely, few),
+            "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, few),
         }
     client.close()
 

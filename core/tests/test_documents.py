@@ -257,6 +257,49 @@ def test_a_session_deleted_half_is_swept(request: pytest.FixtureRequest, monkeyp
     assert client.documents == {}
 
 
+@pytest.mark.parametrize("written", ["an entry", "a head"])
+def test_parts_that_nobody_names_are_swept(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """The process dies between the parts and the document that names them; those of others stay."""
+    name = request.node.name
+    client = named(name)
+    long = "x" * 300_000
+    with MemoryConversations(name) as store:
+        store.create_session(Session("s", state={"long": long}))
+        store.add_message("s", Message(content=long))
+        before = set(client.documents)
+        assert not any("/notes/" in key for key in before)
+        now = 1_000.0
+        if written == "an entry":
+            row = MessageRow("late", "user", long, None, None, None, now)
+            writing: Any = store._steps.add_message("s", row, now)
+        else:
+            text = json.dumps({"other": long})
+            session = SessionRow("s", None, None, None, text, None, now, now)
+            writing = store._steps.update_session(session, None, now)
+        asked = next(writing)
+        while not (asked[0] == "put" and any("/parts/" in key for key in client.documents.keys() - before)):
+            asked = writing.send(perform(client, asked))
+        writing.close()
+        left = {key.split("/")[1] for key in client.documents.keys() - before}
+        assert left == {"notes", "parts"}
+        store.add_message("s", Message(content=long))
+        assert {key for key in client.documents if "/notes/" in key}  # it may be under way
+        monkeypatch.setattr(document_engine, "GRACE", -1.0)
+    with MemoryConversations(name) as store:
+        store.add_message("s", Message(content=long))
+        assert [message.content for message in store.get_messages("s")] == [long] * 3
+        assert store.get_session("s").state == {"long": long}
+        count = len([key for key in client.documents if "/parts/" in key])
+        assert not any("/notes/" in key for key in client.documents)
+        for message in store.get_messages("s"):
+            store.delete_messages("s", [message.id])
+        assert len([key for key in client.documents if "/parts/" in key]) < count
+        assert store.delete_session("s")
+        assert not any("/parts/" in key for key in client.documents)
+
+
 class Forgetful(Engine):
     """Its first write in a folder succeeds, but is reported as if somebody else had been faster."""
 

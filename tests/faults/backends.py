@@ -64,6 +64,7 @@ WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_c
 MILVUS = "praisonai_persistence_milvus"
 SURREAL = "praisonai_persistence_surrealdb"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
+DYNAMODB = "praisonai_persistence_dynamodb"
 MEMORY = "the emulator keeps everything in memory"
 LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
@@ -104,7 +105,8 @@ BACKENDS = {
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
         Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb", spared=JAVA),
-        Backend("dynamodb", "state", "praisonai_persistence_dynamodb", "DynamoDBStateStore", engine="dynamodb"),
+        Backend("dynamodb", "conversation", DYNAMODB, "DynamoDBConversationStore", engine="dynamodb"),
+        Backend("dynamodb (state)", "state", DYNAMODB, "DynamoDBStateStore", engine="dynamodb"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
         Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
         Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import engines
 import pytest
 
-from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, StoreNotFoundError
-from praisonai_persistence.testing import Endpoint, StateStoreSuite, StoreSpec
-from praisonai_persistence_dynamodb import AsyncDynamoDBStateStore, DynamoDBStateStore
+from praisonai_persistence import ConversationMessage, ConversationSession, payload
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SerializationError,
+    StoreNotFoundError,
+)
+from praisonai_persistence.testing import ConversationStoreSuite, Endpoint, StateStoreSuite, StoreSpec
+from praisonai_persistence_dynamodb import AsyncDynamoDBStateStore, DynamoDBConversationStore, DynamoDBStateStore
 from praisonai_persistence_dynamodb.engine import SPREAD
 
 
@@ -56,6 +68,10 @@ class TestDynamoDBState(OnDynamoDB, StateStoreSuite):
     kind = "state"
     many = 1_100  # a page has 1,000
     at_once = 300  # a request takes 100
+
+
+class TestDynamoDBConversations(OnDynamoDB, ConversationStoreSuite):
+    kind = "conversation"
 
 
 @pytest.fixture
@@ -129,6 +145,102 @@ def test_requests_of_each_call(requests_of):
     assert requests_of(lambda store: store.get("large")) == 1 + 2
     assert requests_of(lambda store: store.set("n", 10**40)) == 1
     assert requests_of(lambda store: store.incr("n")) == 3
+
+
+@pytest.fixture
+def conversations(options):
+    with DynamoDBConversationStore(**options) as store:
+        store.create_session(ConversationSession("s", user_id="ada"))
+        yield store
+
+
+def messages(*contents):
+    return [ConversationMessage(content=content) for content in contents]
+
+
+def test_requests_of_each_call_about_conversations(dynamodb, conversations):
+    """The table in the README."""
+
+    def requests_of(method, *arguments, **named):
+        dynamodb.execute("GET /count")
+        getattr(conversations, method)(*arguments, **named)
+        return dynamodb.execute("GET /count")[0][0]
+
+    first, *others = messages(*map(str, range(98)))
+    assert requests_of("add_message", "s", first) == 3
+    assert requests_of("add_message", "s", first) == 3  # again: it is there
+    assert requests_of("add_messages", "s", [first, *others]) == 4
+    assert requests_of("add_messages", "s", messages(*map(str, range(98)))) == 3
+    assert requests_of("add_messages", "s", messages(*map(str, range(1_000)))) == 1 + 10 + 1 + 10 + 1
+    assert requests_of("get_messages", "s", limit=50) == 2
+    assert requests_of("get_messages", "s", limit=50, before_seq=5) <= 2 + 3
+    assert requests_of("get_session", "s") == requests_of("count_messages", "s") == 1
+    assert requests_of("create_session", ConversationSession("t")) == 1
+    assert requests_of("update_session", ConversationSession("t")) == 2
+    assert requests_of("upsert_session", ConversationSession("t")) == 2
+    assert requests_of("list_sessions") == SPREAD
+    conversations.add_messages("t", messages(*map(str, range(98))))
+    conversations.add_messages("t", messages("a", "b"))
+    assert requests_of("fork_session", "t", new_session_id="u") == 8
+    assert requests_of("rewrite_session", ConversationSession("u"), messages("c"), expected_version=1) == 14  # 101 ids
+    assert requests_of("search_messages", "97", user_id="ada") == SPREAD + 2
+    conversations.delete_session("t")
+    conversations.create_session(ConversationSession("t"))
+    conversations.add_message("t", first)
+    large, small = messages("x" * 5_000_000, "y" * 1_000)
+    assert requests_of("add_message", "s", large) == 3 + 14 + 2
+    assert requests_of("get_messages", "s", limit=1) == 2 + 2
+    assert requests_of("add_message", "s", small) == 3
+    assert requests_of("delete_session", "t") == 6 + 2
+
+
+def test_messages_of_five_megabytes(dynamodb, options, conversations):
+    """Equal ones stay separate, and nothing of them is left when they are deleted."""
+    large = "0123456789é" * 450_000
+    conversations.add_messages("s", messages(large, "small", large))
+    conversations.add_message("s", messages(large)[0])
+    found = conversations.get_messages("s")
+    assert [(message.seq, message.content) for message in found] == [(1, large), (2, "small"), (3, large), (4, large)]
+    assert len({message.id for message in found}) == 4
+    assert max(len(item["text"]["S"].encode()) for item in items_of(dynamodb, options) if "text" in item) <= 360_000
+    assert conversations.delete_messages("s", [found[0].id, found[3].id]) == 2
+    assert [message.content for message in conversations.get_messages("s")] == ["small", large]
+    assert conversations.delete_session("s")
+    left = {item["pk"]["S"].rpartition("/")[2] for item in items_of(dynamodb, options)}
+    assert left <= {"notes"}
+
+
+def test_a_batch_that_is_too_large_is_refused_before_it_is_written(dynamodb, options, conversations):
+    with pytest.raises(SerializationError):
+        conversations.add_messages("s", messages("small", "x" * payload.MAX_BYTES))
+    assert conversations.count_messages("s") == 0
+    assert len(items_of(dynamodb, options)) == 1
+
+
+def test_a_busy_table_takes_an_append_once(conversations, refuse):
+    refuse("TransactionConflictException", 3, only="TransactWriteItems")
+    conversations.add_messages("s", messages("a", "b"))
+    refuse("ThrottlingException", 4)
+    conversations.add_message("s", messages("c")[0])
+    assert [(message.seq, message.content) for message in conversations.get_messages("s")] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+    ]
+
+
+def test_sessions_are_spread_and_share_a_table_with_state(dynamodb, options):
+    with DynamoDBConversationStore(**options) as conversations, DynamoDBStateStore(**options) as state:
+        for number in range(40):
+            conversations.create_session(ConversationSession(f"session/{number}"))
+            state.set(f"session/{number}", number)
+        partitions = {item["pk"]["S"] for item in items_of(dynamodb, options)}
+        assert partitions == {
+            f"praison_{folder}/{number}"
+            for folder in ("conversation/sessions", "state/keys")
+            for number in range(SPREAD)
+        }
+        assert len(conversations.list_sessions(limit=100)) == len(state.keys()) == 40
 
 
 def test_a_busy_table_is_asked_again(dynamodb, options, refuse):
@@ -328,6 +440,70 @@ def test_no_increment_is_lost(options):
             return await store.get("n")
 
     assert asyncio.run(main()) == 64
+
+
+_WRITER = """
+import asyncio, json, sys
+from praisonai_persistence import ConversationMessage
+from praisonai_persistence_dynamodb import AsyncDynamoDBConversationStore, AsyncDynamoDBStateStore
+
+async def main():
+    options = json.loads(sys.argv[1])
+    async with (
+        AsyncDynamoDBStateStore(**options) as state,
+        AsyncDynamoDBConversationStore(**options) as conversation,
+    ):
+        await asyncio.gather(state.connect(), conversation.connect())
+        print("ready", flush=True)
+        sys.stdin.readline()
+
+        async def work(number):
+            for _ in range(5):
+                await state.incr("number")
+            await conversation.add_messages("session", [ConversationMessage(content=f"{part}") for part in range(3)])
+
+        await asyncio.gather(*(work(number) for number in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_eight_processes_of_eight_tasks_lose_nothing(options):
+    with DynamoDBStateStore(**options) as state, DynamoDBConversationStore(**options) as conversation:
+        conversation.create_session(ConversationSession("session"))
+        command = [sys.executable, "-c", _WRITER, json.dumps(options)]
+        running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
+        with ExitStack() as stack:
+            for process in running:
+                stack.enter_context(process)
+                assert process.stdout.readline() == b"ready\n"
+            for process in running:
+                process.communicate(b"\n")
+        assert [process.returncode for process in running] == [0] * 8
+        assert state.get("number") == 8 * 8 * 5
+        found = conversation.get_messages("session")
+        assert [message.seq for message in found] == list(range(1, 8 * 8 * 3 + 1))
+        assert [message.content for message in found] == ["0", "1", "2"] * 64
+
+
+@pytest.mark.slow
+def test_of_32_racers_one_wins(options):
+    barrier = threading.Barrier(32)
+
+    def claim(racer):
+        won = []
+        for number in range(200):
+            barrier.wait(60)
+            won.append(store.set_if_absent(f"key-{number}", racer))
+        return won
+
+    with DynamoDBStateStore(**options) as store, ThreadPoolExecutor(32) as racers:
+        store.connect()
+        won = list(racers.map(claim, range(32)))
+        assert [sum(each) for each in zip(*won, strict=True)] == [1] * 200
+        values = store.get_many([f"key-{number}" for number in range(200)])
+        assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())
 
 
 def test_a_client_that_is_handed_in_stays_open(dynamodb, options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -20,7 +21,12 @@ from praisonai_persistence import payload
 from praisonai_persistence.errors import ConfigurationError, SerializationError
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
-from praisonai_persistence_mongodb import MongoDBConversationStore, MongoDBStateStore
+from praisonai_persistence_mongodb import (
+    AsyncMongoDBConversationStore,
+    MongoDBConversationStore,
+    MongoDBStateStore,
+    _driver,
+)
 
 STATE = {
     "sync": "praisonai_persistence_mongodb:MongoDBStateStore",
@@ -235,6 +241,100 @@ def shared(request) -> Iterator[dict[str, str]]:
     """Where several stores meet."""
     with request.getfixturevalue(request.param).space() as options:
         yield options
+
+
+@pytest.fixture
+def with_transactions(nx27017, commands, monkeypatch):
+    """Opens stores on NX-27017 as on a replica set.
+
+    It has transactions, and says that it is a single server, which has none. Only one may be under way there: others
+    see what it writes.
+    """
+    monkeypatch.setattr(_driver, "has_transactions", lambda client: True)
+    with nx27017.space() as options:
+        more = {"client_options": {"event_listeners": [commands]}}
+        yield {"sync": lambda: MongoDBConversationStore(**options, **more), "options": {**options, **more}}
+
+
+def test_only_replica_sets_and_sharded_clusters_have_transactions(mongodb, nx27017):
+    for server in (mongodb, nx27017):
+        with pymongo.MongoClient(server.url) as client:
+            client.admin.command("ping")
+            kind = next(iter(client.topology_description.server_descriptions().values())).server_type_name
+            assert _driver.has_transactions(client) is (kind != "Standalone")
+
+
+def test_an_append_is_one_transaction_where_there_are_some(with_transactions, commands):
+    with with_transactions["sync"]() as store:
+        store.create_session(ConversationSession("session"))
+        for batch in (["a"], ["b", "c", "d"], [str(number) for number in range(900)]):
+            commands.names.clear()
+            store.add_messages("session", [ConversationMessage(content=content) for content in batch])
+            assert commands.names == ["find", "find", "insert", "update", "commitTransaction"]
+        assert [message.seq for message in store.get_messages("session")] == list(range(1, 905))
+        commands.names.clear()
+        store.add_messages("session", [ConversationMessage(content=str(number)) for number in range(1_500)])
+        assert "commitTransaction" not in commands.names
+        assert store.count_messages("session") == 2_404
+
+
+def test_a_transaction_that_comes_late_is_called_off(with_transactions, commands):
+    """Another append is written between what it has read and its writes: nothing of it is left, and it goes on."""
+    with with_transactions["sync"]() as store, with_transactions["sync"]() as other:
+        store.create_session(ConversationSession("session"))
+        put, wrote = store._steps.engine.write_all, []
+
+        def late(changes):
+            if not wrote:
+                wrote.append(other.add_message("session", ConversationMessage(id="other", content="first")))
+            commands.names.clear()
+            yield from put(changes)
+
+        store._steps.engine.write_all = late
+        added = store.add_messages("session", [ConversationMessage(id=item, content="x") for item in ("a", "b")])
+        assert "abortTransaction" in commands.names
+        assert [message.seq for message in added] == [2, 3]
+        assert [message.id for message in other.get_messages("session")] == ["other", "a", "b"]
+        assert other.add_messages("session", added) == added
+
+
+def test_a_transaction_of_an_async_store(with_transactions, commands):
+    async def main():
+        async with AsyncMongoDBConversationStore(**with_transactions["options"]) as store:
+            await store.create_session(ConversationSession("session"))
+            commands.names.clear()
+            await store.add_messages("session", [ConversationMessage(content=content) for content in "abc"])
+            assert commands.names == ["find", "find", "insert", "update", "commitTransaction"]
+            return [message.content for message in await store.get_messages("session")]
+
+    assert asyncio.run(main()) == ["a", "b", "c"]
+
+
+def test_a_writer_that_dies_in_a_transaction_leaves_nothing(with_transactions, commands):
+    with with_transactions["sync"]() as store:
+        store.create_session(ConversationSession("session"))
+
+        class Ended(BaseException):
+            pass
+
+        def die(event):
+            commands.names.append(event.command_name)
+            if event.command_name == "update":
+                raise Ended
+
+        started = commands.started
+        commands.started = die
+        with pytest.raises(Ended):
+            store.add_messages("session", [ConversationMessage(content=content) for content in "abc"])
+        commands.started = started
+        assert commands.names[-1] == "abortTransaction"
+        assert store.get_messages("session") == []
+        database = pymongo.MongoClient(with_transactions["options"]["url"])
+        with database:
+            names = [
+                one["_id"].split("/")[1] for one in database.get_default_database()["praison_conversations"].find()
+            ]
+        assert names == ["sessions"]
 
 
 _WRITER = """

@@ -9,6 +9,8 @@ __all__ = ["KNOWN"]
 
 KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     "conversation": {
+        "async_dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:AsyncDynamoDBConversationStore"),
+        "dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:DynamoDBConversationStore"),
         "async_firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:AsyncFirestoreConversationStore"),
         "firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:FirestoreConversationStore"),
         "async_json": ("praisonai-persistence-json", "praisonai_persistence_json:AsyncJSONConversationStore"),

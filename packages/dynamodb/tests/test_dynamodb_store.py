@@ -11,7 +11,13 @@ import pytest
 
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.stores.document_state import new_document
-from praisonai_persistence_dynamodb import AsyncDynamoDBStateStore, DynamoDBOptions, DynamoDBStateStore
+from praisonai_persistence_dynamodb import (
+    AsyncDynamoDBConversationStore,
+    AsyncDynamoDBStateStore,
+    DynamoDBConversationStore,
+    DynamoDBOptions,
+    DynamoDBStateStore,
+)
 from praisonai_persistence_dynamodb._items import item_of, stored_of
 
 
@@ -30,6 +36,7 @@ def environment(monkeypatch, tmp_path):
 def test_importing_the_package_imports_no_client():
     code = (
         "import sys, praisonai_persistence_dynamodb as p; p.DynamoDBStateStore(); p.AsyncDynamoDBStateStore(); "
+        "p.DynamoDBConversationStore(); p.AsyncDynamoDBConversationStore(); "
         "assert not {'boto3', 'botocore', 'aiobotocore'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -38,6 +45,8 @@ def test_importing_the_package_imports_no_client():
 def test_where_the_items_are():
     assert DynamoDBOptions().table_name == DynamoDBOptions("dynamodb://").table_name == "praisonai_state"
     assert DynamoDBOptions("dynamodb://My_Table.1").table_name == "My_Table.1"
+    assert DynamoDBConversationStore.options_class().table_name == "praisonai_conversation"
+    assert DynamoDBConversationStore.options_class("dynamodb://abc").table_name == "abc"
     found = DynamoDBOptions("dynamodb://abc?region=eu-central-1&profile=p&auto_create_table=false")
     assert (found.region, found.profile, found.auto_create_table) == ("eu-central-1", "p", False)
     assert "http://h:1" in DynamoDBOptions("dynamodb://abc?endpoint_url=http://h:1").where
@@ -75,6 +84,9 @@ def test_a_machine_without_region_credentials_or_profile(options, words):
         async with AsyncDynamoDBStateStore(**options) as store:
             with pytest.raises(ConfigurationError, match=words):
                 await store.get("a")
+        async with AsyncDynamoDBConversationStore(**options) as conversations:
+            with pytest.raises(ConfigurationError, match=words):
+                await conversations.get_session("a")
 
     begin = time.monotonic()
     with DynamoDBStateStore(**options) as store, pytest.raises(ConfigurationError, match=words):
@@ -93,7 +105,7 @@ def test_a_value_comes_back_from_its_item(text):
         new_document("key", "value", text, time.time() + 0.123456),
         {**new_document("key", "none", text, None), "pending": "x", "held": 17.5},
         new_document("key", "hash", text, None),
-        {"text": text},
+        {"text": text, "created_at": 1e300, "updated_at": 5.0, "user_id": None, "session_id": "é", "seq": 7},
     ):
         found, version = stored_of(item_of(document, "1"))
         assert version == "1"

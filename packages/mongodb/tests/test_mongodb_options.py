@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
+from praisonai_persistence.stores import MovedError
 from praisonai_persistence.stores.document_state import new_document
 from praisonai_persistence_mongodb import MongoDBStateStore, MongoOptions
+from praisonai_persistence_mongodb._driver import MongoDriver
 from praisonai_persistence_mongodb._engine import field_name, fields_of, key_range
 
 SECRET = "s3cret"
@@ -44,6 +47,29 @@ def test_parameters_that_cannot_be_are_refused(parameters):
     with pytest.raises(ConfigurationError) as caught:
         MongoDBStateStore(f"mongodb://me:{SECRET}@db/x?{parameters}")
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (OperationFailure(SECRET, 18), ConnectionFailedError, "refuses the login: check user, password and authSource"),
+        (OperationFailure(SECRET, 8000), ConnectionFailedError, "refuses the login"),
+        (OperationFailure(SECRET, 13), ConnectionFailedError, "needs the role readWrite on the database 'agents'"),
+        (OperationFailure(SECRET, 112), MovedError, "written meanwhile"),
+        (OperationFailure(SECRET, 50), ConnectionFailedError, "did not answer within 30 seconds"),
+        (OperationFailure(SECRET, 10334), SerializationError, "end at 16 MiB"),
+        (OperationFailure(SECRET, 59), BackendError, "failed: OperationFailure 59"),
+        (ServerSelectionTimeoutError(SECRET), ConnectionFailedError, "is it running, and are host, port and TLS right"),
+        (AutoReconnect(SECRET), ConnectionFailedError, "cannot be reached"),
+    ],
+)
+def test_what_the_server_says(error, kind, words):
+    """Among it a user that may only read (13)."""
+    options = MongoOptions(f"mongodb://me:{SECRET}@db/agents")
+    found = MongoDriver(options, "praison_state", [], asynchronous=False).translate(error)
+    assert type(found) is kind
+    assert words in str(found)
+    assert SECRET not in str(found)
 
 
 @pytest.mark.parametrize("database", ["a.b", "a b", "x" * 64, "$a"])

@@ -150,16 +150,22 @@ class Log:
         Raises:
             MovedError: it is taken; nothing is left behind.
         """
-        stored, document = yield from self.entry_of(before, rows)
+        stored, document = yield from self.entry_of(position, before, rows)
         try:
             yield from self._documents.engine.put(self.key(position), document, None)
         except MovedError:
-            yield from self._documents.drop_parts(document, self.generation)
+            yield from self.drop(document)
             raise
+        yield from self._documents.settle(document)
         return stored
 
-    def entry_of(self, before: int, rows: Sequence[MessageRow]) -> Steps[tuple[list[MessageRow], Document]]:
-        """Return rows with their seq, and the document of an entry of them; its parts, if it has any, are written."""
+    def entry_of(
+        self, position: int, before: int, rows: Sequence[MessageRow]
+    ) -> Steps[tuple[list[MessageRow], Document]]:
+        """Return rows with their seq, and the document of an entry of them.
+
+        If it has parts, they are written; once it is written, too, ``settle`` it, else ``drop`` it.
+        """
         stored = [row if row.seq else row._replace(seq=before + count) for count, row in enumerate(rows, 1)]
         document: Document = {
             "session_id": self._session_id,
@@ -167,9 +173,18 @@ class Log:
             "seq": stored[-1].seq,
             "size": len(stored),
             "deletes": 0,
-            **(yield from self._documents.folded(_dumps(stored), self.generation)),
+            **(yield from self._fields(stored, position)),
         }
         return stored, document
+
+    def _fields(self, rows: Sequence[MessageRow], position: int) -> Steps[Document]:
+        place = self._session_id, self.key(position)
+        return self._documents.folded(_dumps(rows), self.generation, place=place)
+
+    def drop(self, document: Document) -> Steps[None]:
+        """Delete the parts of an entry that was not written."""
+        yield from self._documents.drop_parts(document, self.generation)
+        yield from self._documents.settle(document)
 
     def index_documents(self, ids: Iterable[str], position: int) -> dict[str, Document]:
         """Return the documents of an index, by key."""
@@ -226,12 +241,13 @@ class Log:
             kept = [row for row in entry.rows if entry.position > head.floor and not _within(row.seq, runs)]
             if len(kept) < len(entry.rows):
                 key = self.key(entry.position)
-                fields = yield from self._documents.folded(_dumps(kept), self.generation)
+                fields = yield from self._fields(kept, entry.position)
                 changes[key] = ({**entry.document, "deletes": head.deletes, **fields}, entry.version)
                 old[key] = entry.document
         written = yield from self._documents.put_many(changes)
         for key, (document, _) in changes.items():
             yield from self._documents.drop_parts(old[key] if key in written else document, self.generation)
+            yield from self._documents.settle(document)
         if len(written) < len(changes):
             raise MovedError("an entry was written meanwhile")
 

@@ -57,8 +57,8 @@ class Sessions:
     def _log(self, head: Head) -> Log:
         return Log(self.documents, head.session_id, head.generation)
 
-    def _text(self, row: SessionRow, generation: str) -> Steps[Document]:
-        return self.documents.folded(text_of_row(row), generation, INLINE)
+    def _text(self, row: SessionRow, generation: str, place: tuple[str, str] | None = None) -> Steps[Document]:
+        return self.documents.folded(text_of_row(row), generation, INLINE, place)
 
     def _session(self, head: Head) -> Steps[ConversationSession]:
         text = yield from self.documents.text_of(head._asdict(), head.generation)
@@ -106,6 +106,10 @@ class Sessions:
             head, _ = yield from self._read(note["about"])
             if head is None or head.generation != note["owner"]:
                 yield from Log(self.documents, note["about"], note["owner"]).remove()
+            elif note.get("parts"):
+                named = yield from self.engine.read(note["place"])
+                if named is None or named[0]["parts"] != note["parts"]:
+                    yield from self.documents.drop_parts(note, note["owner"])
             yield from self.engine.delete(key, None)
 
     # --------------------------------------------------------------------------------------------------------- appends
@@ -149,7 +153,7 @@ class Sessions:
             MovedError: the head moved, or there is an entry behind it; nothing was written.
         """
         position = head.position + 1
-        stored, entry = yield from log.entry_of(head.seq, rows)
+        stored, entry = yield from log.entry_of(position, head.seq, rows)
         new_head = head._replace(
             position=position,
             seq=stored[-1].seq,
@@ -166,8 +170,9 @@ class Sessions:
         try:
             yield from self.engine.write_all(changes)
         except MovedError:
-            yield from self.documents.drop_parts(entry, head.generation)
+            yield from log.drop(entry)
             raise
+        yield from self.documents.settle(entry)
         return {row.id: row for row in stored}
 
     def _stored(

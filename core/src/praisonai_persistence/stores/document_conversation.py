@@ -62,7 +62,8 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
     3 for either with ``max_atomic``; ``get_messages`` of the latest n 2, however long the session is, if n is at most
     ``max_batch``; with ``before_seq`` about log2 more where batches were appended; ``count_messages`` and
     ``get_session`` 1; create 1, update and upsert 2. A text that is longer than a document adds one for each part to
-    write it, and to read it one for each part, or for 4 MB of them where ``read_many`` is one request.
+    write it, two for a note of what may have to be swept, and to read it one for each part, or for 4 MB of them where
+    ``read_many`` is one request.
 
     **Bytes** written for a message: its own and about 250 for the entry, about 100 and its id for the index, and the
     head again, about 500 and the session's name, state and metadata where these take at most 8,000 bytes together
@@ -71,7 +72,8 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
     **Lists and search** read the heads of all sessions of the store, and search reads all messages of those of the
     user. An engine that can query overrides ``heads``; one that has a full-text index, ``search_messages``.
 
-    What a deleted session leaves behind when the process dies is swept by a later ``delete_session``.
+    What a deleted session or a write of a long text leaves behind when the process dies is swept after an hour, by a
+    later ``delete_session`` or append of a long message.
 
     Args:
         engine: the engine.
@@ -106,7 +108,8 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
                 raise ConflictError(
                     f"session {row.session_id!r} has version {head.version}, not {expected_version}: read it again"
                 )
-            text = yield from self._text(row, head.generation)
+            place = row.session_id, self._key(row.session_id)
+            text = yield from self._text(row, head.generation, place)
             new = head._replace(
                 user_id=row.user_id,
                 agent_id=row.agent_id,
@@ -118,8 +121,10 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
                 yield from self._write(new, version)
             except MovedError:
                 yield from self.documents.drop_parts(text, head.generation)
+                yield from self.documents.settle(text)
                 yield from attempts.wait()
             else:
+                yield from self.documents.settle(text)
                 yield from self.documents.drop_parts(head._asdict(), head.generation)
                 return decode_session(new.row(text_of_row(row)))
 
@@ -183,6 +188,8 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
 
     @writes
     def add_messages(self, session_id: str, rows: Sequence[MessageRow], now: float) -> Steps[list[ConversationMessage]]:
+        if any(self.documents.is_long(row.content or "") for row in rows) and self.documents.is_sweeping_due():
+            yield from self._sweep()
         attempts = Attempts("the session")
         while True:
             head, version = yield from self._need(session_id)

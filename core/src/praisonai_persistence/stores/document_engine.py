@@ -76,8 +76,8 @@ class DocumentEngine(ABC):
     max_batch: ClassVar[int] = 100
     """Most documents that ``read_many``, ``put_many``, ``delete_many`` and ``scan`` are asked for at once."""
 
-    max_atomic: ClassVar[int] = 0
-    """Most documents that ``write_all`` takes; 0: the engine has no transactions."""
+    max_atomic: int = 0
+    """Most documents that ``write_all`` takes; 0: the engine has no transactions. It may find out when it connects."""
 
     @abstractmethod
     def read(self, key: str) -> Steps[Stored | None]:
@@ -176,6 +176,10 @@ def expiry_of(document: Document) -> float | None:
 def new_token() -> str:
     """Return a name that nobody else has: 32 hexadecimal digits."""
     return uuid.uuid4().hex
+
+
+def _note_name() -> str:
+    return f"{int(time.time() * 1000):015d}-{new_token()}"
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -303,9 +307,16 @@ class Documents:
         limit = min(limit or self.engine.max_document_bytes, self.engine.max_document_bytes)
         return len(text) > limit or (len(text) * 4 > limit and len(text.encode()) > limit)
 
-    def split(self, text: str, owner: str) -> Steps[Document]:
-        """Write a text as parts in the folder of its owner; return the fields of the document that names them."""
-        token = new_token()
+    def split(self, text: str, owner: str, place: tuple[str, str] | None = None) -> Steps[Document]:
+        """Write a text as parts in the folder of its owner; return the fields of the document that names them.
+
+        Args:
+            text: the text.
+            owner: whose.
+            place: about whom a note is left before, and the key of the document that will name the parts: where it
+                does not, an hour later, they are swept. ``settle`` deletes the note. None: the owner has a note.
+        """
+        token = new_token() if place is None else _note_name()
         data, limit, texts, start = text.encode(), self.engine.max_document_bytes, [], 0
         while start < len(data):
             end = start + limit
@@ -314,15 +325,26 @@ class Documents:
             texts.append(data[start:end].decode())
             start = end
         document = {"text": "", "parts": f"{len(texts)}-{token}"}
+        if place is not None:
+            note = {"about": place[0], "owner": owner, "place": place[1], **document}
+            yield from self.engine.put(self.folder("notes") + token, note, None)
         for key, part in zip(self._part_keys(document, owner), texts, strict=True):
             yield from self.engine.put(key, {"text": part}, None)
         return document
 
-    def folded(self, text: str, owner: str, limit: int | None = None) -> Steps[Document]:
-        """Return the fields of a document for a text, which is written as parts if it is long."""
+    def folded(
+        self, text: str, owner: str, limit: int | None = None, place: tuple[str, str] | None = None
+    ) -> Steps[Document]:
+        """Return the fields of a document for a text, which is written as parts if it is long; see ``split``."""
         if self.is_long(text, limit):
-            return (yield from self.split(text, owner))
+            return (yield from self.split(text, owner, place))
         return {"text": text, "parts": ""}
+
+    def settle(self, document: Document) -> Steps[None]:
+        """Delete the note about the parts of a document, which names them now, or will never do so."""
+        token = document["parts"].partition("-")[2]
+        if "-" in token:
+            yield from self.engine.delete(self.folder("notes") + token, None)
 
     def _part_keys(self, document: Document, owner: str) -> list[str]:
         count, _, token = document["parts"].partition("-")
@@ -359,7 +381,7 @@ class Documents:
 
         Return the key of the note, which is deleted when nothing was left behind.
         """
-        key = f"{self.folder('notes')}{int(time.time() * 1000):015d}-{new_token()}"
+        key = self.folder("notes") + _note_name()
         yield from self.engine.put(key, {"about": about, "owner": owner, "text": ""}, None)
         return key
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from praisonai_persistence.urls import StoreURL
     from praisonai_persistence_dynamodb.engine import Call, DynamoDBEngine
 
-__all__ = ["DynamoDBDriver", "DynamoDBOptions", "MissingTableError", "TableExistsError"]
+__all__ = [
+    "DynamoDBConversationOptions",
+    "DynamoDBDriver",
+    "DynamoDBOptions",
+    "MissingTableError",
+    "TableExistsError",
+]
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+/?")
@@ -52,7 +58,12 @@ class DynamoDBOptions(Options):
         "address is endpoint_url=..."
     )
 
-    table_name: str = option(None, "text", "the table; in a URL `dynamodb://TABLE`; by default `praisonai_state`")
+    table_name: str = option(
+        None,
+        "text",
+        "the table; in a URL `dynamodb://TABLE`; by default `praisonai_state`, of conversations "
+        "`praisonai_conversation`",
+    )
     region = option(None, "text", "of AWS; by default the one of the profile, or `AWS_DEFAULT_REGION`", url=True)
     profile = option(None, "text", "of the files of the AWS SDK; by default `AWS_PROFILE`", url=True)
     endpoint_url = option(
@@ -104,6 +115,12 @@ class DynamoDBOptions(Options):
         return f"the DynamoDB table {self.table_name}{at}"
 
 
+class DynamoDBConversationOptions(DynamoDBOptions):
+    """What the stores of conversations can be given."""
+
+    default = "praisonai_conversation"
+
+
 class DynamoDBDriver(Driver):
     """A client of the service.
 
@@ -116,14 +133,13 @@ class DynamoDBDriver(Driver):
     packages = ("botocore", "boto3", "aiobotocore", "aiohttp", "urllib3")
 
     def __init__(self, options: DynamoDBOptions, engine: DynamoDBEngine, *, asynchronous: bool) -> None:
+        super().__init__(options)
         self._options = options
         self._engine = engine
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous
         self.imports = ("aiobotocore.session",) if asynchronous else ("boto3.session",)  # type: ignore[misc]
         # The first operation may make the table, and wait for it.
-        self.connect_timeout, self.timeout = options.connect_timeout + options.timeout, options.timeout
+        self.connect_timeout += options.timeout
         self._errors = HttpErrors(self.where, _ROLE)
 
     def open(self, deadline: Deadline) -> Any:

@@ -24,6 +24,8 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,35}")
 _BLANK: Document = {"text": "", "parts": "", "owner": "", "pending": "", "ends": None, "held": None}
 """Fields that stand for these values where an item lacks them."""
 _OURS = frozenset({"pk", "sk", "v", "n", "expires"})
+_TIMES = frozenset({"created_at", "updated_at"})
+"""Of sessions; they stand as text, because a caller may give times beyond the service's numbers."""
 _FARTHEST = 1e100
 """Where times end; the service's numbers end at 1e126."""
 _LAST = 253_402_300_799  # of the year 9999
@@ -62,6 +64,7 @@ def end_fields(document: Document) -> Item:
 def item_of(document: Document, version: str) -> Item:
     """Return the item of a document, without its key. A text that is an integer is the number ``n``."""
     fields = {name: coded(value) for name, value in document.items() if _BLANK.get(name, document) != value}
+    fields.update((name, {"S": repr(document[name])}) for name in _TIMES & document.keys())
     if document.get("kind") == "value" and _WHOLE.fullmatch(document["text"]):
         fields["n"] = {"N": fields.pop("text")["S"]}
     return {**fields, **end_fields(document), "v": {"S": version}}
@@ -70,6 +73,8 @@ def item_of(document: Document, version: str) -> Item:
 def stored_of(item: Item) -> Stored:
     """Return the document of an item, and its version."""
     document = {**_BLANK, **{name: _decoded(value) for name, value in item.items() if name not in _OURS}}
+    for name in _TIMES & document.keys():
+        document[name] = float(document[name])
     if "n" in item:
         document["text"] = str(int(Decimal(item["n"]["N"])))
     return document, item["v"]["S"]

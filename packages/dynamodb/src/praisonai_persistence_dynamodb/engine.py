@@ -61,7 +61,7 @@ class DynamoDBEngine(DocumentEngine):
         set(string.ascii_letters + string.digits + string.punctuation) - {"/", "="}
     )
     max_batch: ClassVar[int] = 1000
-    max_atomic: ClassVar[int] = _AT_ONCE
+    max_atomic = _AT_ONCE
 
     def __init__(self, table: str, where: str, timeout: float, spread: str) -> None:
         self.table = table

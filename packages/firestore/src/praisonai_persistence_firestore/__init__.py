@@ -54,7 +54,9 @@ class AsyncFirestoreStateStore(_StateStore, AsyncStepStateStore):
 
 
 class _ConversationStore(_Store):
-    capabilities: ClassVar[frozenset[str]] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
+    )
 
     def _make(self, options: FirestoreOptions) -> tuple[DocumentConversationSteps, FirestoreDriver]:
         engine, space, driver = self._parts(options, "conversation")

@@ -42,7 +42,7 @@ class FirestoreEngine(DocumentEngine):
     max_document_bytes: ClassVar[int] = 900_000  # 1 MiB, with all other fields
     max_key_bytes: ClassVar[int] = 1_000
     max_batch: ClassVar[int] = 200
-    max_atomic: ClassVar[int] = 10  # of the largest documents in one request
+    max_atomic = 10  # of the largest documents in one request
 
     def __init__(self, collection: str, timeout: float) -> None:
         self._collection = collection

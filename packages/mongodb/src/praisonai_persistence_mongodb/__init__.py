@@ -12,6 +12,7 @@ from praisonai_persistence.stores import (
     StepStateStore,
 )
 from praisonai_persistence_mongodb._driver import MongoDriver, MongoOptions
+from praisonai_persistence_mongodb._engine import MongoEngine
 from praisonai_persistence_mongodb.conversation import MongoConversationSteps
 from praisonai_persistence_mongodb.state import MongoStateSteps
 
@@ -35,9 +36,9 @@ class _Store(OptionsStore):
     _collection: ClassVar[str]
     _indexes: ClassVar[list[dict[str, Any]]]
 
-    def _driver(self, options: MongoOptions) -> MongoDriver:
+    def _driver(self, options: MongoOptions, engine: MongoEngine | None = None) -> MongoDriver:
         name = options.table_prefix + (options.collection or self._collection)
-        return MongoDriver(options, name, self._indexes, asynchronous=self._asynchronous)
+        return MongoDriver(options, name, self._indexes, asynchronous=self._asynchronous, engine=engine)
 
 
 class _StateStore(_Store):
@@ -60,12 +61,15 @@ class AsyncMongoDBStateStore(_StateStore, AsyncStepStateStore):
 
 
 class _ConversationStore(_Store):
-    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset(
+        {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
+    )
     _collection = "conversations"
     _indexes: ClassVar[list[dict[str, Any]]] = [_USERS]
 
     def _make(self, options: MongoOptions) -> tuple[MongoConversationSteps, MongoDriver]:
-        return MongoConversationSteps(), self._driver(options)
+        steps = MongoConversationSteps()
+        return steps, self._driver(options, steps.engine)
 
 
 class MongoDBConversationStore(_ConversationStore, StepConversationStore):

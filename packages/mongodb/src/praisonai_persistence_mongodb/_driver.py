@@ -30,10 +30,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence_mongodb._engine import MongoEngine
 
 __all__ = ["MongoDriver", "MongoOptions"]
 
 _DUPLICATE, _UNAUTHORIZED, _LOGIN, _TOO_LATE, _TOO_LARGE = 11000, {13, 8000}, {18}, {50, 64}, {10334, 17419, 17420}
+_CONFLICT = 112
+"""Two transactions write one document; nothing of ours was written."""
+MAX_ATOMIC = 1_000
+"""Documents of a transaction."""
 _OURS = {"connecttimeoutms", "serverselectiontimeoutms", "sockettimeoutms", "timeoutms"}
 """Parameters of a URL that are options of ours, in milliseconds."""
 _REFUSED = {
@@ -162,21 +167,27 @@ class MongoDriver(Driver):
         collection: its name.
         indexes: of a new collection: keyword arguments of PyMongo's ``IndexModel``.
         asynchronous: whether to use the async client.
+        engine: is told where the server has transactions; None: it needs none.
     """
 
     imports = ("pymongo",)
     packages: ClassVar[tuple[str, ...]] = ("pymongo", "bson", "dns", "gridfs")
 
     def __init__(
-        self, options: MongoOptions, collection: str, indexes: list[dict[str, Any]], *, asynchronous: bool
+        self,
+        options: MongoOptions,
+        collection: str,
+        indexes: list[dict[str, Any]],
+        *,
+        asynchronous: bool,
+        engine: MongoEngine | None = None,
     ) -> None:
+        super().__init__(options)
+        self._engine = engine
         self._options = options
         self._collection = collection
         self._indexes = indexes
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened: tuple[Any, Any] = (None, None)
         self._timeout: Any = None
         self._pid = os.getpid()
@@ -291,6 +302,8 @@ class MongoDriver(Driver):
         from pymongo import IndexModel
 
         found = yield self._first
+        if self._engine is not None:
+            self._engine.max_atomic = MAX_ATOMIC if has_transactions(self._opened[0]) else 0
         for one in [one for one in found if one["name"] == self._collection]:
             if one.get("options", {}).get("collation"):
                 raise ConfigurationError(
@@ -322,7 +335,7 @@ class MongoDriver(Driver):
             if codes == {_DUPLICATE}:
                 return MovedError("documents were written meanwhile")
             code = next(iter(codes - {_DUPLICATE}), 64)
-        if code == _DUPLICATE:
+        if code in {_DUPLICATE, _CONFLICT}:
             return MovedError("the document was written meanwhile")
         if code in _LOGIN or code == 8000:
             return ConnectionFailedError(f"{where} refuses the login: check user, password and authSource")
@@ -346,6 +359,12 @@ class MongoDriver(Driver):
             )
         told = "" if code is None else f" {code}"
         return BackendError(f"{where} failed: {type(error).__name__}{told}")
+
+
+def has_transactions(client: Any) -> bool:
+    """Whether the servers have transactions: those of replica sets and sharded clusters."""
+    servers = client.topology_description.server_descriptions().values()
+    return any(server.server_type_name in {"RSPrimary", "Mongos", "LoadBalancer"} for server in servers)
 
 
 def _is_away(error: Exception) -> bool:

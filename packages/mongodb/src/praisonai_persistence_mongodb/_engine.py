@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
 
-__all__ = ["Bulk", "MongoEngine", "fields_of", "key_of", "key_range", "new_version", "stored_document", "stored_value"]
+__all__ = [
+    "Bulk",
+    "MongoEngine",
+    "Transaction",
+    "fields_of",
+    "key_of",
+    "key_range",
+    "new_version",
+    "stored_document",
+    "stored_value",
+]
 
 SMALL = 1_000_000
 """Characters of a hash whose fields the server changes one by one."""
@@ -49,6 +59,40 @@ class Bulk:
 
     def __call__(self, collection: Any) -> Any:
         return collection.bulk_write(self.writes, ordered=False)
+
+
+class Transaction(Bulk):
+    """A request: writes of which all are made, or none; in the order given.
+
+    Args:
+        inserts: PyMongo's ``InsertOne``.
+        replaces: its ``ReplaceOne``; each has to find its document.
+        deletes: its ``DeleteOne``; the same.
+    """
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, inserts: list[Any], replaces: list[Any], deletes: list[Any]) -> None:
+        super().__init__([*inserts, *replaces, *deletes])  # one command for each kind
+        self._counts = len(replaces), len(deletes)
+
+    def __call__(self, collection: Any) -> Any:
+        from pymongo import AsyncMongoClient
+
+        client = collection.database.client
+        how = {"write_concern": collection.write_concern, "read_concern": collection.read_concern}
+        if isinstance(client, AsyncMongoClient):
+            return self._awaited(client, collection, how)
+        with client.start_session() as session, session.start_transaction(**how):
+            return self._check(collection.bulk_write(self.writes, session=session))
+
+    async def _awaited(self, client: Any, collection: Any, how: dict[str, Any]) -> None:
+        async with client.start_session() as session, await session.start_transaction(**how):
+            self._check(await collection.bulk_write(self.writes, session=session))
+
+    def _check(self, done: Any) -> None:
+        if (done.matched_count, done.deleted_count) != self._counts:
+            raise MovedError("a document was written meanwhile")
 
 
 _EMPTY = {"parts": "", "owner": "", "ends": None, "held": None, "pending": ""}
@@ -145,6 +189,7 @@ class MongoEngine(DocumentEngine):
     max_document_bytes = 12_000_000
     max_key_bytes = 1_000
     max_batch = 1_000
+    max_atomic = 0  # the driver raises it where the server has transactions
     key_characters = frozenset(string.ascii_letters + string.digits + "!#$%&'()*+,-.:;<>?@[]^_`{|}~ ")
 
     def read(self, key: str) -> Steps[Stored | None]:
@@ -167,6 +212,20 @@ class MongoEngine(DocumentEngine):
         done = yield lambda collection: collection.delete_one(named)
         if version is not None and not done.deleted_count:
             raise MovedError("the document was written meanwhile")
+
+    def write_all(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[None]:
+        from pymongo import DeleteOne, InsertOne, ReplaceOne
+
+        writes: tuple[list[Any], list[Any], list[Any]] = [], [], []
+        for key, (document, version) in changes.items():
+            if document is None:
+                writes[2].append(DeleteOne({"_id": key, "_v": version}))
+            elif version is None:
+                writes[0].append(InsertOne(stored_document(key, document, new_version())))
+            else:
+                written = stored_document(key, document, new_version())
+                writes[1].append(ReplaceOne({"_id": key, "_v": version}, written))
+        yield Transaction(*writes)
 
     def scan(
         self, prefix: str, start_after: str, limit: int, fields: dict[str, int] | None = None

@@ -20,6 +20,8 @@ class MongoConversationSteps(DocumentConversationSteps):
     def __init__(self) -> None:
         super().__init__(MongoEngine(), "conversation")
 
+    engine: MongoEngine
+
     def heads(self, user_id: str | None, agent_id: str | None) -> Steps[list[Head]]:
         """See the base; the server leaves out those of others."""
         wanted: dict[str, Any] = {"_id": key_range(self._heads, self._heads)}

@@ -91,11 +91,9 @@ class UpstashDriver(Driver):
     packages = ("upstash_redis", "httpx", "httpcore", "anyio", "h11")
 
     def __init__(self, options: UpstashOptions, *, asynchronous: bool) -> None:
+        super().__init__(options)
         self._options = options
-        self.where = options.where
-        self.given = options.client
         self.asynchronous = asynchronous
-        self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
         self._opened_by = os.getpid()
         self._errors = HttpErrors(self.where, _LOGIN, _TOO_LARGE)
 
