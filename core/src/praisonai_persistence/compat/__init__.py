@@ -16,7 +16,7 @@ From then on, in this process:
 * with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
   ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
   project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
-  classes of that package stay as they are.
+  classes of that package stay as they are; a release that has no protocols of session stores gets ours.
 * ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
   with ``memory=True``, whatever the release of praisonaiagents takes by itself.
 
@@ -202,6 +202,9 @@ def _patch(module: ModuleType) -> None:
             if found is not None and found is not own:
                 _theirs[name] = found
         setattr(module, name, own)
+    if module.__name__ == _AGENTS_SESSION and find_spec(f"{_AGENTS_SESSION}.protocols") is None:
+        protocols = import_module(f"{_OWN}.session_protocols")
+        module.__dict__.update({name: getattr(protocols, name) for name in protocols.__all__})
 
 
 def install() -> None:
