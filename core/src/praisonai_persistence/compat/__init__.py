@@ -14,7 +14,7 @@ From then on, in this process:
 * stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well.
 * so is what ``db(...)`` of praisonaiagents makes, because that asks ``praisonai.db`` for it.
 * with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
-  ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
+  ``SqliteSessionStore``, ``SqliteTranscriptStore``, ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
   project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
   classes of that package stay as they are; a release that has no protocols of session stores gets ours.
 * ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
@@ -50,10 +50,14 @@ _PATCHED = {
     _AGENTS_SESSION: (
         "DefaultSessionStore",
         "HierarchicalSessionStore",
+        "SqliteSessionStore",
+        "SqliteTranscriptStore",
         "get_default_session_store",
         "get_hierarchical_session_store",
     ),
     f"{_AGENTS_SESSION}.store": ("DefaultSessionStore", "get_default_session_store"),
+    f"{_AGENTS_SESSION}.sqlite_store": ("SqliteSessionStore",),
+    f"{_AGENTS_SESSION}.sqlite_transcript_store": ("SqliteTranscriptStore",),
     f"{_AGENTS_SESSION}.hierarchy": ("HierarchicalSessionStore", "get_hierarchical_session_store"),
 }
 """A module of praisonaiagents -> the names that are this project's in it."""

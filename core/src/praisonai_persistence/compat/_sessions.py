@@ -10,12 +10,16 @@ from praisonai_persistence import sessions
 __all__ = [
     "DefaultSessionStore",
     "HierarchicalSessionStore",
+    "SqliteSessionStore",
+    "SqliteTranscriptStore",
     "get_default_session_store",
     "get_hierarchical_session_store",
 ]
 
 DefaultSessionStore: Any = sessions.DefaultSessionStore
 HierarchicalSessionStore: Any = sessions.HierarchicalSessionStore
+SqliteSessionStore: Any = sessions.SqliteSessionStore
+SqliteTranscriptStore: Any = sessions.SqliteTranscriptStore
 get_hierarchical_session_store = sessions.get_hierarchical_session_store
 
 
