@@ -214,5 +214,6 @@ class TestTranscripts:
         with SqliteTranscriptStore(tmp_path / "none", ":memory:") as store:
             store.add_message("s", "user", "a needle")
             assert found(store, "needle") == ["s"]
-            assert store.delete_session("s") and store.list_sessions() == []
+            assert store.delete_session("s")
+            assert store.list_sessions() == []
         assert not (tmp_path / "none").exists()

@@ -13,10 +13,11 @@ From then on, in this process:
   else in it stays its own.
 * stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well.
 * so is what ``db(...)`` of praisonaiagents makes, because that asks ``praisonai.db`` for it.
-* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
-  ``SqliteSessionStore``, ``SqliteTranscriptStore``, ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
-  project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
-  classes of that package stay as they are; a release that has no protocols of session stores gets ours.
+* with praisonai-persistence-json installed, the session stores of ``praisonaiagents.session`` are this project's:
+  ``DefaultSessionStore``, ``HierarchicalSessionStore``, ``SqliteSessionStore``, ``SqliteTranscriptStore``,
+  ``get_default_session_store`` and ``get_hierarchical_session_store``; they keep the same files. A store that a program
+  puts into ``session.store._default_store`` is used. Other classes of that package stay as they are; a release that has
+  no protocols of session stores gets ours.
 * ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
   with ``memory=True``, whatever the release of praisonaiagents takes by itself.
 

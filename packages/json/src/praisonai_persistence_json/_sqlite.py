@@ -18,33 +18,26 @@ __all__ = ["in_database"]
 
 
 @contextmanager
-def in_database(path: str, timeout: float, *, make: bool, sync: bool = True) -> Iterator[sqlite3.Connection | None]:
+def in_database(path: str, timeout: float, *, sync: bool = True) -> Iterator[sqlite3.Connection]:
     """Open a database for the block; what it has begun and not committed is undone.
 
     Args:
-        path: the file; it is readable by its owner alone if it is made here.
+        path: the file; it is made if it is not there, readable by its owner alone.
         timeout: seconds to wait for others.
-        make: False: nothing is made, and None is what the block gets where there is no file.
         sync: True: what is committed survives a power failure.
 
     Raises:
         BackendError: it cannot be used, or others write to it for too long.
     """
     with translated("the database of sessions"):
-        if make:
-            make_directory(os.path.dirname(path), sync=sync)
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            kind = os.lstat(path).st_mode
-        except FileNotFoundError:
-            yield None
-            return
-        if stat.S_ISLNK(kind):  # somebody else may have put it there
+        make_directory(os.path.dirname(path), sync=sync)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if stat.S_ISLNK(os.lstat(path).st_mode):  # somebody else may have put it there
             raise BackendError(f"{path} is a symbolic link, which is not followed")
         try:
             with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
-                if make and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                     with suppress(sqlite3.OperationalError):  # it is in use, or on a disk that cannot
                         connection.execute("PRAGMA journal_mode = wal")
                 connection.execute(f"PRAGMA synchronous = {'full' if sync else 'normal'}")

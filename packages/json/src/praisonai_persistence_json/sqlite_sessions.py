@@ -26,6 +26,7 @@ from praisonai_persistence_json.sessions import DefaultSessionStore, parse, seri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["SqliteSessionStore", "SqliteTranscriptStore"]
 
@@ -44,38 +45,41 @@ def _place(store: DefaultSessionStore, db_path: str | os.PathLike[str] | None, n
 # --------------------------------------------------------------------------------------------------------- transcripts
 
 
+_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'sessions'"
+_ALL = "SELECT session_id, data FROM sessions"
+_BY = {name: f"{_ALL} WHERE {name} = ?" for name in ("session_id", "agent_name", "gateway_session_id", "agent_id")}
+
+
 class _Rows:
     """PraisonAI's table of sessions: each is one row, with its document and what it is found by."""
 
     def __init__(self, store: SqliteTranscriptStore) -> None:
         self._store = store
 
-    def _opened(self, make: bool) -> Any:
-        store = self._store
-        return in_database(store.db_path, store.lock_timeout, make=make, sync=store._sync)
+    def _opened(self) -> AbstractContextManager[sqlite3.Connection]:
+        return in_database(self._store.db_path, self._store.lock_timeout, sync=self._store._sync)
 
-    def select(self, condition: str, *values: str) -> list[tuple[str, str]]:
-        """Return the ids and documents for which a condition holds; none where there is no table."""
+    def select(self, field: str = "", value: str = "") -> list[tuple[str, str]]:
+        """Return the ids and documents of all rows, or of those with a value; none where there is no table."""
         takes_over = self._store._has_files()
-        with self._opened(make=takes_over) as connection:
-            if connection is None:
-                return []
+        if not takes_over and not os.path.lexists(self._store.db_path):
+            return []
+        with self._opened() as connection:
             if takes_over:
                 self._make(connection)
-            elif not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sessions'").fetchone():
+            elif not connection.execute(_TABLE).fetchone():
                 return []
-            found: list[tuple[str, str]] = connection.execute(
-                f"SELECT session_id, data FROM sessions WHERE {condition}", values
-            ).fetchall()
+            query, values = (_BY[field], (value,)) if field else (_ALL, ())
+            found: list[tuple[str, str]] = connection.execute(query, values).fetchall()
             return found
 
     def change(self, session_id: str, work: Callable[[str | None], Document | None]) -> None:
         """Write what ``work`` makes of a document, in one step; None: the row is removed, if there is one."""
-        with self._opened(make=True) as connection:
+        with self._opened() as connection:
             self._make(connection)
             connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute("SELECT data FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
-            self._put(connection, session_id, work(None if row is None else row[0]))
+            row = connection.execute(_BY["session_id"], (session_id,)).fetchone()
+            self._put(connection, session_id, work(None if row is None else row[1]))
             connection.execute("COMMIT")
 
     @staticmethod
@@ -89,11 +93,10 @@ class _Rows:
 
     def _make(self, connection: sqlite3.Connection) -> None:
         """Make the table where there is none, and take over the session files beside it, as PraisonAI does."""
-        there = "SELECT 1 FROM sqlite_master WHERE name = 'sessions'"
-        if connection.execute(there).fetchone():
+        if connection.execute(_TABLE).fetchone():
             return
         connection.execute("BEGIN IMMEDIATE")
-        if not connection.execute(there).fetchone():
+        if not connection.execute(_TABLE).fetchone():
             connection.execute(
                 "CREATE TABLE sessions (session_id TEXT PRIMARY KEY, data TEXT NOT NULL, agent_name TEXT,"
                 " gateway_session_id TEXT, agent_id TEXT, updated_at TEXT)"
@@ -117,10 +120,8 @@ class _Memory:
     def _renew(self) -> None:
         self._lock = threading.RLock()
 
-    def select(self, condition: str, *values: str) -> list[tuple[str, str]]:
-        if condition.startswith("session_id"):
-            return [(values[0], self._texts[values[0]])] if values[0] in self._texts else []
-        return list(self._texts.items())
+    def select(self, field: str = "", value: str = "") -> list[tuple[str, str]]:
+        return [item for item in list(self._texts.items()) if field != "session_id" or item[0] == value]
 
     def change(self, session_id: str, work: Callable[[str | None], Document | None]) -> None:
         while True:
@@ -180,7 +181,7 @@ class SqliteTranscriptStore(DefaultSessionStore):
         return {**document, "session_id": session_id}
 
     def _load(self, session_id: str) -> Document | None:
-        for found, text in self._rows.select("session_id = ?", session_id):
+        for found, text in self._rows.select("session_id", session_id):
             return self._parsed(found, text)
         return None
 
@@ -213,10 +214,10 @@ class SqliteTranscriptStore(DefaultSessionStore):
             self._rows.change(session_id, lambda _: None)
 
     def _heads(self) -> Iterator[Document]:
-        return self._where("1")
+        return self._where()
 
-    def _where(self, condition: str, *values: str) -> Iterator[Document]:
-        for session_id, text in self._rows.select(condition, *values):
+    def _where(self, field: str = "", value: str = "") -> Iterator[Document]:
+        for session_id, text in self._rows.select(field, value):
             try:
                 yield self._parsed(session_id, text)
             except CorruptDocumentError as error:
@@ -224,7 +225,7 @@ class SqliteTranscriptStore(DefaultSessionStore):
 
     def _heads_where(self, field: str, value: Any) -> Iterator[Document]:
         found = column(value)
-        return iter(()) if found is None else self._where(f"{field} = ?", found)
+        return iter(()) if found is None else self._where(field, found)
 
 
 # --------------------------------------------------------------------------------------------------------------- index
@@ -286,8 +287,7 @@ class SqliteSessionStore(DefaultSessionStore):
         if self.db_path == _MEMORY or not os.path.isdir(self.session_dir):
             return None
         try:
-            with in_database(self.db_path, self.lock_timeout, make=True, sync=False) as connection:
-                assert connection is not None
+            with in_database(self.db_path, self.lock_timeout, sync=False) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._refresh(connection)
                 connection.execute("COMMIT")
