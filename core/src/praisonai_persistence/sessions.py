@@ -38,6 +38,7 @@ from praisonai_persistence.stores._session_records import RESERVED_KEY, differen
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
+    ExtendedSessionData,
     HierarchicalSessions,
     Message,
     SessionData,
@@ -58,6 +59,7 @@ __all__ = [
     "RESERVED_KEY",
     "CheckpointQueryProtocol",
     "CompactionCheckpoint",
+    "ExtendedSessionData",
     "RuntimeStateMirroringProtocol",
     "SearchableSessionStoreProtocol",
     "SessionData",

@@ -6,10 +6,22 @@ import sys
 from typing import Any
 
 from praisonai_persistence import sessions
+from praisonai_persistence.sessions import (
+    CompactionCheckpoint,
+    ExtendedSessionData,
+    SessionData,
+    SessionMessage,
+    SessionSnapshot,
+)
 
 __all__ = [
+    "CompactionCheckpoint",
     "DefaultSessionStore",
+    "ExtendedSessionData",
     "HierarchicalSessionStore",
+    "SessionData",
+    "SessionMessage",
+    "SessionSnapshot",
     "SqliteSessionStore",
     "SqliteTranscriptStore",
     "get_default_session_store",
