@@ -65,7 +65,6 @@ NEEDED = {
     "GCSStateStore": {"bucket_name": "agents"},
     "PineconeKnowledgeStore": {"api_key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
-    "WeaviateKnowledgeStore": {"url": "http://localhost:8080"},
 }
 """What has no default there."""
 
@@ -195,6 +194,49 @@ of("state", "ValkeyStateStore", "h", 1, "p")
         {"host": "localhost", "port": 6333},
         {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
         {"host": "h", "port": 1, "password": "p"},
+    ]
+
+
+@needs_all
+def test_arguments_from_the_environment(program):
+    code = (
+        START
+        + """
+import os
+from praisonai_persistence.compat._stores import _from_environment
+from praisonai_persistence._praisonai import ENVIRONMENT, by_class
+from praisonai.persistence.knowledge import PineconeKnowledgeStore, WeaviateKnowledgeStore
+from praisonai.persistence.state import UpstashStateStore
+for kind in ("conversation", "knowledge", "state"):
+    for row in filter(None, (by_class(kind, name) for name in ENVIRONMENT)):
+        assert set(ENVIRONMENT[row.store]) <= set(row.parameters), row
+def show(kind, name, **given):
+    print(json.dumps(_from_environment(by_class(kind, name), given)))
+show("knowledge", "WeaviateKnowledgeStore")
+WeaviateKnowledgeStore()
+os.environ.update(
+    WEAVIATE_URL="http://w:1", PINECONE_INDEX="i", PINECONE_API_KEY="k", TURSO_DATABASE_URL="libsql://t",
+    UPSTASH_REDIS_URL="https://u.upstash.io", UPSTASH_REDIS_TOKEN="t", AWS_REGION="r", TURSO_AUTH_TOKEN="",
+)
+show("knowledge", "WeaviateKnowledgeStore", api_key="mine")
+show("knowledge", "WeaviateKnowledgeStore", host="h")
+show("knowledge", "PineconeKnowledgeStore", index_name="mine")
+show("conversation", "TursoConversationStore")
+show("conversation", "TursoConversationStore", path="a.db")
+show("conversation", "SQLiteConversationStore", path="a.db")
+show("state", "DynamoDBStateStore")
+PineconeKnowledgeStore(), UpstashStateStore()
+"""
+    )
+    assert program(code) == [
+        {"url": "http://localhost:8080"},
+        {"url": "http://w:1", "api_key": "mine"},
+        {"host": "h"},
+        {"api_key": "k", "index_name": "mine"},
+        {"url": "libsql://t"},
+        {"path": "a.db"},
+        {"path": "a.db"},
+        {"region": "r"},
     ]
 
 
