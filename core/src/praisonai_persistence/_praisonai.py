@@ -289,7 +289,7 @@ ENVIRONMENT: dict[str, dict[str, tuple[str, str | None]]] = {
         "api_key": ("WEAVIATE_API_KEY", None),
     },
 }
-"""A class -> the arguments that it takes from a variable of the environment, or by default, where they are not given."""
+"""A class -> the arguments that it takes from a variable of the environment, or else by default, if not given."""
 
 
 def backend_of(kind: str, row: Backend) -> str | None:
