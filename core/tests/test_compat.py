@@ -138,6 +138,23 @@ def test_registries_have_the_backends_that_stay_praisonais_own(program, read_bef
     ]
 
 
+@pytest.mark.needs_packages("redis")
+def test_a_backend_that_has_its_name_as_an_alias_here_is_ours(program):
+    code = """
+        import json
+        import praisonai_persistence.compat
+        from praisonai.persistence.registry import STATE_STORES
+        print(json.dumps([STATE_STORES.canonical("valkey"), "valkey" in STATE_STORES.list_registered()]))
+    """
+    real = {
+        "praisonai/__init__.py": "",
+        "praisonai/persistence/__init__.py": "",
+        "praisonai/persistence/state/__init__.py": "",
+        "praisonai/persistence/state/valkey.py": "raise AssertionError",
+    }
+    assert program(code, real=real) == [["redis", False]]
+
+
 AGENTS = {
     "praisonaiagents/__init__.py": "",
     "praisonaiagents/session/__init__.py": (

@@ -313,7 +313,8 @@ class StoreRegistry(PraisonAINames):
         if self._snapshot is None:
             self._snapshot = _read(self.group) if self.group else _Snapshot({}, {})
             if self.further is not None and self.group == f"praisonai.{self.kind}_stores":
-                for entry, aliases in self.further(self.kind, self._snapshot.entries):
+                names = {*self._snapshot.entries, *self._snapshot.aliases}
+                for entry, aliases in self.further(self.kind, names):
                     self._snapshot.entries[entry.name] = [entry]
                     for alias in aliases:
                         self._snapshot.aliases.setdefault(alias, [entry])
