@@ -392,12 +392,12 @@ MemoryStateStore(path="late/end.json").set("k", 1)  # written at the end of the 
         {"k": [1], "late": 2, "h": {"f": {"x": None}}, "n": -1},
         0,
         [4, {"f": {"x": None}}, True],
-        {"data": {}, "ttls": {}, "hashes": []},
+        {"data": {}, "ttls": {}, "hashes": [], "either": []},
         "closed",
         "[1",
     ]
     late = (tmp_path / "late" / "end.json").read_text(encoding="utf-8")
-    assert json.loads(late) == {"data": {"k": 1}, "ttls": {}, "hashes": []}
+    assert json.loads(late) == {"data": {"k": 1}, "ttls": {}, "hashes": [], "either": []}
 
 
 PRAISONAI = {
@@ -411,6 +411,38 @@ PRAISONAI = {
         "from .base import KnowledgeStore\nclass CouchbaseKnowledgeStore(KnowledgeStore): pass\n"
     ),
 }
+
+
+def test_objects_that_praisonai_wrote_to_a_file_answer_as_hashes_and_as_values(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.state.memory import MemoryStateStore
+from praisonai_persistence import WrongTypeError
+with open("old.json", "w") as file:
+    json.dump({"data": {"a": {"f": 1}, "b": {"f": [2]}, "c": {}, "text": "x"}, "ttls": {}}, file)
+for _ in range(2):
+    with MemoryStateStore("old.json") as store:
+        print(json.dumps([store.hgetall("a"), store.get("a"), store.hget("b", "f"), store.hgetall("c")]))
+        store.expire("a", 100)
+        try:
+            store.hget("text", "f")
+        except WrongTypeError:
+            print(json.dumps("text"))
+with MemoryStateStore("old.json") as store:
+    store.hset("a", "g", 3)
+    store.set("b", {"f": 4})
+    print(json.dumps([store.hgetall("a"), store.ttl("a") > 90]))
+with MemoryStateStore("old.json") as store:
+    for call in (lambda: store.get("a"), lambda: store.hgetall("b")):
+        try:
+            call()
+        except WrongTypeError as error:
+            print(json.dumps("WrongTypeError"))
+"""
+    )
+    both = [[{"f": 1}, {"f": 1}, [2], {}], "text"]
+    assert program(code) == [*both, *both, [{"f": 1, "g": 3}, True], "WrongTypeError", "WrongTypeError"]
 
 
 def test_what_is_not_replaced_stays_praisonais_own(program):

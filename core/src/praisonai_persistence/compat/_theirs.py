@@ -50,7 +50,7 @@ def entries(kind: str, names: Iterable[str]) -> Iterator[tuple[_Entry, tuple[str
     spec = PathFinder.find_spec("praisonai")
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     for row in BACKENDS[kind]:
-        if backend_of(kind, row) not in names and row.name not in names:
+        if not {backend_of(kind, row), row.name} & set(names):
             files = (os.path.join(folder, "persistence", kind, f"{row.module}.py") for folder in folders)
             if any(map(os.path.isfile, files)):
                 yield _Entry(row, _PROVIDER), tuple(row.aliases.split())

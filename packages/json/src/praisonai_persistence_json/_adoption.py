@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.errors import PersistenceError
@@ -36,8 +37,8 @@ def adopt(directory: Directory) -> None:
     try:
         for session in _sessions(os.path.dirname(directory.path)):
             beside.connect()
-            stem, data = file_stem(session.row.session_id), render(session)
-            beside.change(stem, lambda change, stem=stem, data=data: beside.write(stem, data, change))
+            stem = file_stem(session.row.session_id)
+            beside.change(stem, partial(beside.write, stem, render(session)))
         if beside.exists() and not directory.exists():
             try:
                 os.rename(beside.path, directory.path)
