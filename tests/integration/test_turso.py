@@ -294,8 +294,8 @@ def test_a_file_is_a_database_of_sqlite(tmp_path):
 _SAID = "INSERT INTO {{0}}messages (id, session_id, role, content, created_at) VALUES ({0})"
 LEGACY = (
     (
-        "CREATE TABLE {0}sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT, {1} metadata TEXT,"
-        " created_at REAL, updated_at REAL)"
+        "CREATE TABLE {0}sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT, {1}"
+        " metadata TEXT, created_at REAL, updated_at REAL)"
     ),
     (
         "CREATE TABLE {0}messages (id TEXT PRIMARY KEY, session_id TEXT, role TEXT, content TEXT, {2} metadata TEXT,"
