@@ -132,16 +132,17 @@ def agents(session: nox.Session, release: str) -> None:
     if release == "newest":
         install(session, ALL, *ENGINES, *SEARCH, *web, "praisonaiagents>=1.7,<2")
         # Beside the environment, because the other tests are about programs without that package. It wants more than a
-        # hundred others, of which its stores need these.
+        # hundred others, of which its stores and its bots need these.
         folder = (BUILD / "praisonai").absolute()
-        session.install("--target", str(folder), "--no-deps", "praisonai>=4.7,<5")
+        own = ["praisonai>=4.7,<5", "praisonai-bot>=0.1.16", "praisonai-code>=0.1.16"]
+        session.install("--target", str(folder), "--no-deps", *own)
         session.install("--target", str(folder), "redis>=5,<6", "psycopg2-binary>=2.9")
         session.env["PERSISTENCE_PRAISONAI"] = str(folder)
         pytest(session, "tests/agents")
     else:
-        small = [dist for dist in ALL if dist.short in ("core", "sql", "sqlite", "json")]
-        install(session, small, *ENGINES, *web, "praisonaiagents~=0.8.1", "pyyaml")
-        pytest(session, "tests/agents/test_forms.py")
+        few = [dist for dist in ALL if dist.short in ("sqlite", "json", "postgres", "redis")]
+        install(session, repo.closure(few, ALL), *ENGINES, *web, "praisonaiagents~=0.8.1", "pyyaml")
+        pytest(session, "tests/agents/test_forms.py", "tests/agents/test_snippets.py")
 
 
 @nox.session

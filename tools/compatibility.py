@@ -88,28 +88,35 @@ PUBLIC: dict[str, dict[str, str]] = {
         ),
     },
     "praisonai_persistence.sessions": {
-        "": (
-            "SessionStoreProtocol SearchableSessionStoreProtocol RuntimeStateMirroringProtocol SessionMirrorProtocol "
-            "CheckpointQueryProtocol get_default_session_store get_hierarchical_session_store"
-        ),
+        "": "get_default_session_store get_hierarchical_session_store",
+        "SessionStoreProtocol": "add_message get_chat_history clear_session delete_session session_exists",
+        "SearchableSessionStoreProtocol": "search window recent",
+        "RuntimeStateMirroringProtocol": "set_runtime_state get_runtime_state clear_runtime_state",
+        "SessionMirrorProtocol": "append load list_sessions",
+        "CheckpointQueryProtocol": "list_checkpoints get_checkpoint",
         "SessionHit": "as_dict",
         "SessionSummary": "as_dict",
         "SessionMessage": "to_dict from_dict to_llm_message",
         "CompactionCheckpoint": "to_dict from_dict as_message",
-        "SessionData": "to_dict from_dict get_chat_history get_working_history",
+        "SessionData": "to_dict from_dict get_chat_history get_working_history trim_messages",
         "SessionSnapshot": "to_dict from_dict",
+        "ExtendedSessionData": "to_dict from_dict from_session_data",
         "DefaultSessionStore": (
-            "add_message add_user_message add_assistant_message get_chat_history get_session get_session_model "
-            "set_agent_info clear_session set_chat_history append_compaction_checkpoint get_working_history "
-            "update_session_metadata rename_session delete_session list_sessions list_sessions_by_agent "
-            "get_sessions_by_agent get_agent_chat_history set_gateway_info get_by_gateway_session "
-            "list_sessions_by_gateway_agent search window recent session_exists invalidate_cache set_runtime_state "
-            "get_runtime_state clear_runtime_state"
+            "add_message flush_mirror close_mirror add_user_message add_assistant_message get_chat_history get_session "
+            "get_session_model set_agent_info clear_session set_chat_history append_compaction_checkpoint "
+            "get_working_history update_session_metadata rename_session delete_session list_sessions "
+            "list_sessions_by_agent get_sessions_by_agent get_agent_chat_history set_gateway_info "
+            "get_by_gateway_session list_sessions_by_gateway_agent search window recent session_exists "
+            "invalidate_cache set_runtime_state get_runtime_state clear_runtime_state"
         ),
         "HierarchicalSessionStore": (
             "create_session fork_session get_children get_parent get_session_tree create_snapshot get_snapshots "
-            "revert_to_snapshot revert_to_message share_session unshare_session is_shared set_title "
+            "revert_to_snapshot revert_to_message share_session unshare_session is_shared set_title auto_title "
             "get_extended_session export_session import_session"
+        ),
+        "SqliteSessionStore": "search get_by_gateway_session list_sessions_by_gateway_agent",
+        "SqliteTranscriptStore": (
+            "list_sessions list_sessions_by_agent get_by_gateway_session list_sessions_by_gateway_agent search"
         ),
     },
 }
@@ -117,13 +124,20 @@ PUBLIC: dict[str, dict[str, str]] = {
 
 NOT_HERE = (
     (
-        "`SqliteSessionStore`, `SqliteTranscriptStore`",
-        "PraisonAI's own; `StoreBackedSessionStore` can use SQLite",
+        (
+            "`praisonaiagents.db.protocol`: `DbAdapter`, `AsyncDbAdapter`, `DbMessage`, `DbToolCall`, `DbRun`, "
+            "`DbSpan`, `DbTrace`"
+        ),
+        "of praisonaiagents; `db(...)` has every method of the first, `db.aio(...)` of the second",
     ),
-    ("`DefaultSessionStore(mirror=...)`, `flush_mirror`, `close_mirror`, `auto_title`", "here"),
-    ("`HierarchicalSessionStore.auto_title`", "not here: it asks a language model; `set_title` is here"),
-    ("`ExtendedSessionData`", "`SessionData` has its fields, except `from_session_data`"),
-    ("`SessionData.trim_messages`", "not here: a store trims; see `retention`"),
+    (
+        "`DefaultSessionStore`: `export_session`, `export_all`, `import_sessions` (`PortableSessionStoreProtocol`)",
+        (
+            "not here, they are newer than the rest; `HierarchicalSessionStore` exports and imports one session, "
+            "`praisonai-persistence export` and `import` all"
+        ),
+    ),
+    ("`praisonaiagents.session.encrypted_store`", "PraisonAI's own"),
 )
 """Public names of PraisonAI that have no counterpart -> what there is."""
 
@@ -148,6 +162,49 @@ DIFFERENT = (
     ("corrupt session files are put aside", "`CorruptDocumentError`, and the file stays as it is", "L11"),
 )
 """What PraisonAI does -> what is done here, deliberately -> the clause of the contract."""
+
+
+SAID = (
+    (
+        "all names of backends in the tables above can be created",
+        (
+            "those that are PraisonAI's own with the distribution praisonai only; without it "
+            "`BackendNotInstalledError`, a `ValueError`, says so"
+        ),
+        "nobody has written them for this project yet",
+    ),
+    (
+        "tables of old releases lack columns, which have to be added by hand",
+        "they are taken over as they are, with either prefix",
+        "[adoption.md](adoption.md)",
+    ),
+    (
+        "an async store of one's own, with four methods and a comment for the others",
+        "`TypeError` until the others are there, as with PraisonAI",
+        "a store needs what its base class asks for",
+    ),
+    (
+        "a sync store with an async method is run on a thread",
+        "its coroutine is what the caller gets; Python warns of it. Derive from `AsyncConversationStore`",
+        "the page advises against it, too",
+    ),
+    (
+        "async stores have no methods with `async_` in front",
+        "those of MySQL and MongoDB have them, as PraisonAI's classes do",
+        "programs call them",
+    ),
+    (
+        "a session without messages is forked at its sixth message",
+        "`InvalidValueError`, a `ValueError`, as with PraisonAI",
+        "the page leaves out what is said before",
+    ),
+    (
+        "the session store on files needs nothing else",
+        "it is in praisonai-persistence-json",
+        "packages are installed one by one",
+    ),
+)
+"""What PraisonAI's pages about persistence say and does not hold here as it is said -> what holds -> why."""
 
 
 def page(root: Path) -> str:
@@ -206,6 +263,14 @@ def _lines() -> Iterator[str]:
     for name, why in sorted(facts.NO_MEANING.items()):
         yield f"| `{name}` | nothing, unless the store has such an option: {why}; a warning says so once |"
     yield ""
+    yield "Where an argument is not given, these are taken from the environment, as PraisonAI does:"
+    yield ""
+    yield "| class | parameter | variable | without it |"
+    yield "|---|---|---|---|"
+    for store, variables in sorted(facts.ENVIRONMENT.items()):
+        for name, (variable, default) in variables.items():
+            yield f"| `{store}` | `{name}` | `{variable}` | {f'`{default}`' if default else 'nothing'} |"
+    yield ""
     yield "## Other public names"
     yield ""
     yield "| name | here |"
@@ -223,6 +288,17 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|"
     for there, here, clause in DIFFERENT:
         yield f"| {there} | {here} | {clause} |"
+    yield ""
+    yield "## What its pages say"
+    yield ""
+    yield "`./dev agents` runs every program on PraisonAI's pages about persistence as it stands there, with its newest"
+    yield "agents and with those of 0.8, if `PERSISTENCE_PRAISONAI_PAGES` names a folder with these pages;"
+    yield "`tests/agents/snippets.py` says of each what it does. What the pages say holds, but for this:"
+    yield ""
+    yield "| there | here | why |"
+    yield "|---|---|---|"
+    for there, here, why in SAID:
+        yield f"| {there} | {here} | {why} |"
 
 
 def _place(kind: str, facts: object, row: object, known: dict[str, dict[str, tuple[str, str]]]) -> str:

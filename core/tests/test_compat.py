@@ -96,6 +96,65 @@ def test_of_an_installed_praisonai_only_these_are_replaced(program, tmp_path, im
     assert files == REAL
 
 
+OWN_BACKEND = {
+    "praisonai/__init__.py": "",
+    "praisonai/persistence/__init__.py": "",
+    "praisonai/persistence/knowledge/__init__.py": "",
+    "praisonai/persistence/knowledge/base.py": "raise AssertionError",
+    "praisonai/persistence/knowledge/cosmosdb_vector.py": (
+        "from .base import KnowledgeStore\n"
+        "class CosmosDBVectorKnowledgeStore:\n"
+        "    base = KnowledgeStore\n"
+        "    def __init__(self, connection_string=None, database='praisonai'): self.database = database\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_registries_have_the_backends_that_stay_praisonais_own(program, read_before):
+    code = f"""
+        import json, sys
+        from praisonai_persistence.registry import KNOWLEDGE_STORES
+        if {read_before}:
+            print(json.dumps("cosmosdb" in KNOWLEDGE_STORES.list_registered()))
+        import praisonai_persistence.compat
+        from praisonai.persistence.factory import create_knowledge_store
+        assert "cosmosdb" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("azure_cosmos")
+        assert KNOWLEDGE_STORES.list_aliases()["cosmos"] == "cosmosdb"
+        made = KNOWLEDGE_STORES.create("cosmos", url="of no use to it", database="d")
+        assert made.base.__module__ == "praisonai_persistence.knowledge"
+        print(json.dumps([type(made).__module__, made.database, [b.distribution for b in KNOWLEDGE_STORES.backends()
+            if b.name == "cosmosdb"]]))
+        try:
+            KNOWLEDGE_STORES.create("clickhouse")
+        except ValueError as error:
+            assert isinstance(error, ImportError)
+            print(json.dumps(str(error)))
+    """
+    assert program(code, real=OWN_BACKEND) == [
+        *([False] if read_before else []),
+        ["praisonai.persistence.knowledge.cosmosdb_vector", "d", ["praisonai"]],
+        "the knowledge backend 'clickhouse' is PraisonAI's own: pip install praisonai",
+    ]
+
+
+@pytest.mark.needs_packages("redis")
+def test_a_backend_that_has_its_name_as_an_alias_here_is_ours(program):
+    code = """
+        import json
+        import praisonai_persistence.compat
+        from praisonai.persistence.registry import STATE_STORES
+        print(json.dumps([STATE_STORES.canonical("valkey"), "valkey" in STATE_STORES.list_registered()]))
+    """
+    real = {
+        "praisonai/__init__.py": "",
+        "praisonai/persistence/__init__.py": "",
+        "praisonai/persistence/state/__init__.py": "",
+        "praisonai/persistence/state/valkey.py": "raise AssertionError",
+    }
+    assert program(code, real=real) == [["redis", False]]
+
+
 AGENTS = {
     "praisonaiagents/__init__.py": "",
     "praisonaiagents/session/__init__.py": (
@@ -136,6 +195,12 @@ def test_session_stores_of_agents(program, imported_before):
         assert isinstance(get_default_session_store(), DefaultSessionStore)
         assert isinstance(get_hierarchical_session_store(), HierarchicalSessionStore)
         assert issubclass(HierarchicalSessionStore, DefaultSessionStore)
+        from praisonaiagents.session import ExtendedSessionData, SessionData, SessionStoreProtocol
+        from praisonaiagents.session import SqliteSessionStore, SqliteTranscriptStore
+        for made in (SqliteSessionStore(), SqliteTranscriptStore(db_path=":memory:"), HierarchicalSessionStore()):
+            assert isinstance(made, DefaultSessionStore) and isinstance(made, SessionStoreProtocol)
+            assert isinstance(made.get_session("s"), SessionData)
+        assert isinstance(made.get_extended_session("s"), ExtendedSessionData)
         store._default_store = injected = DefaultSessionStore(os.getcwd())
         assert get_default_session_store() is store.get_default_session_store() is injected
         print(json.dumps([getattr(Late, "_private", None), Late.__mro__[1].__module__]))

@@ -65,7 +65,6 @@ NEEDED = {
     "GCSStateStore": {"bucket_name": "agents"},
     "PineconeKnowledgeStore": {"api_key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
-    "WeaviateKnowledgeStore": {"url": "http://localhost:8080"},
 }
 """What has no default there."""
 
@@ -195,6 +194,49 @@ of("state", "ValkeyStateStore", "h", 1, "p")
         {"host": "localhost", "port": 6333},
         {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
         {"host": "h", "port": 1, "password": "p"},
+    ]
+
+
+@needs_all
+def test_arguments_from_the_environment(program):
+    code = (
+        START
+        + """
+import os
+from praisonai_persistence.compat._stores import _from_environment
+from praisonai_persistence._praisonai import ENVIRONMENT, by_class
+from praisonai.persistence.knowledge import PineconeKnowledgeStore, WeaviateKnowledgeStore
+from praisonai.persistence.state import UpstashStateStore
+for kind in ("conversation", "knowledge", "state"):
+    for row in filter(None, (by_class(kind, name) for name in ENVIRONMENT)):
+        assert set(ENVIRONMENT[row.store]) <= set(row.parameters), row
+def show(kind, name, **given):
+    print(json.dumps(_from_environment(by_class(kind, name), given)))
+show("knowledge", "WeaviateKnowledgeStore")
+WeaviateKnowledgeStore()
+os.environ.update(
+    WEAVIATE_URL="http://w:1", PINECONE_INDEX="i", PINECONE_API_KEY="k", TURSO_DATABASE_URL="libsql://t",
+    UPSTASH_REDIS_URL="https://u.upstash.io", UPSTASH_REDIS_TOKEN="t", AWS_REGION="r", TURSO_AUTH_TOKEN="",
+)
+show("knowledge", "WeaviateKnowledgeStore", api_key="mine")
+show("knowledge", "WeaviateKnowledgeStore", host="h")
+show("knowledge", "PineconeKnowledgeStore", index_name="mine")
+show("conversation", "TursoConversationStore")
+show("conversation", "TursoConversationStore", path="a.db")
+show("conversation", "SQLiteConversationStore", path="a.db")
+show("state", "DynamoDBStateStore")
+PineconeKnowledgeStore(), UpstashStateStore()
+"""
+    )
+    assert program(code) == [
+        {"url": "http://localhost:8080"},
+        {"url": "http://w:1", "api_key": "mine"},
+        {"host": "h"},
+        {"api_key": "k", "index_name": "mine"},
+        {"url": "libsql://t"},
+        {"path": "a.db"},
+        {"path": "a.db"},
+        {"region": "r"},
     ]
 
 
@@ -350,12 +392,12 @@ MemoryStateStore(path="late/end.json").set("k", 1)  # written at the end of the 
         {"k": [1], "late": 2, "h": {"f": {"x": None}}, "n": -1},
         0,
         [4, {"f": {"x": None}}, True],
-        {"data": {}, "ttls": {}, "hashes": []},
+        {"data": {}, "ttls": {}, "hashes": [], "either": []},
         "closed",
         "[1",
     ]
     late = (tmp_path / "late" / "end.json").read_text(encoding="utf-8")
-    assert json.loads(late) == {"data": {"k": 1}, "ttls": {}, "hashes": []}
+    assert json.loads(late) == {"data": {"k": 1}, "ttls": {}, "hashes": [], "either": []}
 
 
 PRAISONAI = {
@@ -369,6 +411,38 @@ PRAISONAI = {
         "from .base import KnowledgeStore\nclass CouchbaseKnowledgeStore(KnowledgeStore): pass\n"
     ),
 }
+
+
+def test_objects_that_praisonai_wrote_to_a_file_answer_as_hashes_and_as_values(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.state.memory import MemoryStateStore
+from praisonai_persistence import WrongTypeError
+with open("old.json", "w") as file:
+    json.dump({"data": {"a": {"f": 1}, "b": {"f": [2]}, "c": {}, "text": "x"}, "ttls": {}}, file)
+for _ in range(2):
+    with MemoryStateStore("old.json") as store:
+        print(json.dumps([store.hgetall("a"), store.get("a"), store.hget("b", "f"), store.hgetall("c")]))
+        store.expire("a", 100)
+        try:
+            store.hget("text", "f")
+        except WrongTypeError:
+            print(json.dumps("text"))
+with MemoryStateStore("old.json") as store:
+    store.hset("a", "g", 3)
+    store.set("b", {"f": 4})
+    print(json.dumps([store.hgetall("a"), store.ttl("a") > 90]))
+with MemoryStateStore("old.json") as store:
+    for call in (lambda: store.get("a"), lambda: store.hgetall("b")):
+        try:
+            call()
+        except WrongTypeError as error:
+            print(json.dumps("WrongTypeError"))
+"""
+    )
+    both = [[{"f": 1}, {"f": 1}, [2], {}], "text"]
+    assert program(code) == [*both, *both, [{"f": 1, "g": 3}, True], "WrongTypeError", "WrongTypeError"]
 
 
 def test_what_is_not_replaced_stays_praisonais_own(program):

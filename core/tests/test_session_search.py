@@ -10,10 +10,13 @@ from praisonai_persistence.errors import ConfigurationError, InvalidValueError
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.sessions import (
     CheckpointQueryProtocol,
+    CompactionCheckpoint,
+    ExtendedSessionData,
     RuntimeStateMirroringProtocol,
     SearchableSessionStoreProtocol,
     SessionData,
     SessionHit,
+    SessionMessage,
     SessionMirrorProtocol,
     SessionSnapshot,
     StoreBackedSessionStore,
@@ -149,3 +152,26 @@ def test_searches_look_at_the_text_of_parts(searched):
     (hit,) = searched.search("fox red")
     assert (hit.session_id, hit.snippet) == ("a", "a red\nfox")
     assert searched.search("needle") == []
+
+
+def test_a_copy_is_trimmed():
+    session = SessionData("s", [SessionMessage("user", str(number)) for number in range(5)])
+    session.last_compaction = CompactionCheckpoint("before", message_index=3)
+    session.trim_messages(7)
+    assert len(session.messages) == 5
+    session.trim_messages(4)
+    assert ([message.content for message in session.messages], session.last_compaction.message_index) == (
+        ["1", "2", "3", "4"],
+        2,
+    )
+    session.trim_messages(0)
+    assert (session.messages, session.last_compaction.message_index) == ([], 0)
+    with pytest.raises(InvalidValueError):
+        session.trim_messages(-1)
+
+
+def test_a_session_with_more_fields():
+    session = SessionData("s", title="Title", extra={"unknown": 1})
+    extended = ExtendedSessionData.from_session_data(session)
+    assert isinstance(extended, SessionData)
+    assert extended.to_dict() == session.to_dict()

@@ -23,6 +23,27 @@ if backend == "state":
     print(json.dumps({**values, "ends": "soon", "counter": 41, "hash": state.hgetall("hash")}))
     raise SystemExit
 
+if backend == "json":
+    from praisonai.persistence.conversation.base import ConversationMessage, ConversationSession
+    from praisonai.persistence.conversation.json_store import JSONConversationStore
+
+    conversations = JSONConversationStore(path=place)
+    for number in range(3):
+        made = ConversationSession(f"s{number}", user_id="ada", name="é", state={"n": number}, metadata={"a": [1]})
+        conversations.create_session(made)
+        for turn in range(number):
+            said = ConversationMessage(
+                session_id=made.session_id, role="user", content=f"{turn} é", metadata={"t": turn}
+            )
+            conversations.add_message(made.session_id, said)
+    found = conversations.list_sessions()
+    print(
+        json.dumps(
+            [[item.to_dict(), [m.to_dict() for m in conversations.get_messages(item.session_id)]] for item in found]
+        )
+    )
+    raise SystemExit
+
 if backend == "chroma":
     from praisonai.persistence.knowledge.chroma import ChromaKnowledgeStore
 

@@ -110,3 +110,23 @@ def test_state_is_copied(place, tmp_path):
         assert 900 < store.ttl("ends") <= 1000
         assert store.ttl("text") is None
         assert store.incr("counter") == 42
+
+
+READ = """
+import json
+import praisonai_persistence.compat
+from praisonai.persistence.conversation import JSONConversationStore
+with JSONConversationStore("conversations") as store:
+    found = store.list_sessions()
+    print(json.dumps([[s.to_dict(), [m.to_dict() for m in store.get_messages(s.session_id)]] for s in found]))
+"""
+
+
+def test_json_files_are_taken_over_by_a_program_that_is_run_with_ours(start, tmp_path):
+    expected = json.loads(write("json", str(tmp_path / "conversations")))
+    assert [session["session_id"] for session, _ in expected] == ["s2", "s1", "s0"]
+    (found,) = start("-c", READ).wait()
+    for (session, messages), (old_session, old_messages) in zip(found, expected, strict=True):
+        assert session == {**old_session, "version": 1}
+        numbered = [{**message, "seq": number} for number, message in enumerate(old_messages, 1)]
+        assert messages == numbered

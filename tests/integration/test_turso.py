@@ -308,3 +308,64 @@ def test_a_file_is_a_database_of_sqlite(tmp_path):
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT content FROM praison_messages").fetchall() == [("text",)]
     connection.close()
+
+
+_SAID = "INSERT INTO {{0}}messages (id, session_id, role, content, created_at) VALUES ({0})"
+LEGACY = (
+    (
+        "CREATE TABLE {0}sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT, {1}"
+        " metadata TEXT, created_at REAL, updated_at REAL)"
+    ),
+    (
+        "CREATE TABLE {0}messages (id TEXT PRIMARY KEY, session_id TEXT, role TEXT, content TEXT, {2} metadata TEXT,"
+        " created_at REAL)"
+    ),
+    (
+        "INSERT INTO {0}sessions (session_id, user_id, metadata, created_at, updated_at)"
+        " VALUES ('s', 'ada', '{{\"a\": 1}}', 1000.25, 1001.5)"
+    ),
+    _SAID.format("'m2', 's', 'user', 'first', 1000.5"),
+    _SAID.format("'m1', 's', 'user', 'second é', 1000.5"),
+    _SAID.format("'m0', 'lost', 'user', 'orphan', 5"),
+)
+"""What PraisonAI's own store for Turso writes; older releases without some columns."""
+NEWER = ("state TEXT,", "tool_calls TEXT, tool_call_id TEXT,")
+
+
+@pytest.fixture(params=["file", "server"])
+def legacy_place(request, tmp_path):
+    """Options of a store, and what executes a statement where it is."""
+    if request.param == "server":
+        with request.getfixturevalue("turso").space() as options:
+            yield {"table_prefix": "praison_", **options}, request.getfixturevalue("turso").execute
+        return
+
+    def execute(sql: str) -> None:
+        connection = sqlite3.connect(tmp_path / "legacy.db")
+        try:
+            with connection:
+                connection.execute(sql)
+        finally:
+            connection.close()
+
+    yield {"path": tmp_path / "legacy.db", "table_prefix": "praison_"}, execute
+
+
+@pytest.mark.parametrize("columns", [NEWER, ("", "")], ids=["today's", "older"])
+def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns):
+    options, execute = legacy_place
+    for sql in LEGACY:
+        execute(sql.format(options["table_prefix"], *columns))
+    with TursoConversationStore(**options) as store, pytest.raises(SchemaError, match="adopt_legacy=True"):
+        store.list_sessions()
+    with TursoConversationStore(**options, adopt_legacy=True) as store:
+        found = {session.session_id: session for session in store.list_sessions()}
+        assert set(found) == {"s", "lost"}
+        assert (found["s"].user_id, found["s"].metadata, found["s"].updated_at) == ("ada", {"a": 1}, 1001.5)
+        messages = store.get_messages("s")
+        assert [(item.id, item.content, item.seq) for item in messages] == [("m2", "first", 1), ("m1", "second é", 2)]
+        assert store.add_message("s", ConversationMessage(role="user", content="third")).seq == 3
+    with TursoConversationStore(**options, adopt_legacy=True) as store:
+        assert store.count_messages("s") == 3
+    with pytest.raises(ConfigurationError, match="adopt_legacy"):
+        TursoStateStore(**options, adopt_legacy=True)

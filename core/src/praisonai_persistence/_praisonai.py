@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from praisonai_persistence._known import KNOWN
 
-__all__ = ["BACKENDS", "MEANINGS", "NO_MEANING", "Backend", "backend_of", "by_class", "by_module"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "MEANINGS", "NO_MEANING", "Backend", "backend_of", "by_class", "by_module"]
 
 
 class Backend(NamedTuple):
@@ -276,6 +276,20 @@ NO_MEANING: dict[str, str] = {
     "save_interval": "every store of this project writes what it has acknowledged",
 }
 """A parameter that has no meaning here, unless the backend takes it -> why; a warning says so once."""
+
+
+ENVIRONMENT: dict[str, dict[str, tuple[str, str | None]]] = {
+    "DynamoDBStateStore": {"region": ("AWS_REGION", "us-east-1")},
+    "FirestoreStateStore": {"project": ("FIRESTORE_PROJECT", None)},
+    "PineconeKnowledgeStore": {"api_key": ("PINECONE_API_KEY", None), "index_name": ("PINECONE_INDEX", "praisonai")},
+    "TursoConversationStore": {"url": ("TURSO_DATABASE_URL", None), "auth_token": ("TURSO_AUTH_TOKEN", None)},
+    "UpstashStateStore": {"url": ("UPSTASH_REDIS_URL", None), "token": ("UPSTASH_REDIS_TOKEN", None)},
+    "WeaviateKnowledgeStore": {
+        "url": ("WEAVIATE_URL", "http://localhost:8080"),
+        "api_key": ("WEAVIATE_API_KEY", None),
+    },
+}
+"""A class -> the arguments that it takes from a variable of the environment, or else by default, if not given."""
 
 
 def backend_of(kind: str, row: Backend) -> str | None:

@@ -14,6 +14,7 @@ __all__ = [
     "OWN_MODULES",
     "REPLACED",
     "absent",
+    "absent_backend",
     "attribute",
     "backend_row",
     "installed_here",
@@ -108,6 +109,14 @@ def absent(name: str) -> str | None:
     else:
         return None
     return f"{name} is {what}, which is PraisonAI's own: pip install praisonai"
+
+
+def absent_backend(kind: str, name: str) -> str | None:
+    """Return what to say about a backend of PraisonAI that nobody has here; None: PraisonAI has none of that name."""
+    for row in BACKENDS.get(kind, ()):
+        if name in row.names:
+            return f"the {kind} backend {row.name!r} is PraisonAI's own: pip install praisonai"
+    return None
 
 
 def attribute(module: str, name: str) -> Any:

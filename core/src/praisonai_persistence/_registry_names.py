@@ -15,6 +15,10 @@ class PraisonAINames:
 
     adapt: Callable[[str, str, Any], Any] | None = None
     """Makes what constructs a store of a kind and a name of the factory of a plugin; ``compat`` sets it."""
+    further: Callable[[str, Iterable[str]], Iterable[tuple[Any, tuple[str, ...]]]] | None = None
+    """Gives the entries, with their aliases, that a kind has beside those of these names; ``compat`` sets it."""
+    absent: Callable[[str, str], str | None] | None = None
+    """Says where a backend of a kind and a name can be had that is not here; ``compat`` sets it."""
 
     def _adapted(self: Any, name: str, factory: Any, distribution: str) -> Any:
         return factory if self.adapt is None or not distribution else self.adapt(self.kind, name, factory)

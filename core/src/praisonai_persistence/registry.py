@@ -312,6 +312,12 @@ class StoreRegistry(PraisonAINames):
     def _points(self) -> _Snapshot:
         if self._snapshot is None:
             self._snapshot = _read(self.group) if self.group else _Snapshot({}, {})
+            if self.further is not None and self.group == f"praisonai.{self.kind}_stores":
+                names = {*self._snapshot.entries, *self._snapshot.aliases}
+                for entry, aliases in self.further(self.kind, names):
+                    self._snapshot.entries[entry.name] = [entry]
+                    for alias in aliases:
+                        self._snapshot.aliases.setdefault(alias, [entry])
         return self._snapshot
 
     def _visible(self, table: dict[str, list[_Installed]]) -> dict[str, list[_Installed]]:
@@ -358,6 +364,9 @@ class StoreRegistry(PraisonAINames):
         distribution, _ = KNOWN.get(self.kind, {}).get(plain, ("", ""))
         if distribution and (not at or _entry_points.normalise(wanted) == distribution):
             raise _not_installed(self.kind, plain, distribution)
+        told = None if self.absent is None else self.absent(self.kind, plain)
+        if told:
+            raise BackendNotInstalledError(told)
         raise UnknownBackendError(self._unknown(name))
 
     def _unknown(self, name: str) -> str:

@@ -38,6 +38,7 @@ from praisonai_persistence.stores._session_records import RESERVED_KEY, differen
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
+    ExtendedSessionData,
     HierarchicalSessions,
     Message,
     SessionData,
@@ -58,6 +59,7 @@ __all__ = [
     "RESERVED_KEY",
     "CheckpointQueryProtocol",
     "CompactionCheckpoint",
+    "ExtendedSessionData",
     "RuntimeStateMirroringProtocol",
     "SearchableSessionStoreProtocol",
     "SessionData",
@@ -478,14 +480,20 @@ def bot_session_key(platform: str, user_id: str | int) -> str:
 # ------------------------------------------------------------------------------------------------ what json hands out
 
 _JSON = "praisonai_persistence_json"
-_FILE_STORES = frozenset({"DefaultSessionStore", "HierarchicalSessionStore"})
+_FILE_STORES = {
+    "DefaultSessionStore": "sessions",
+    "HierarchicalSessionStore": "sessions",
+    "SqliteSessionStore": "sqlite_sessions",
+    "SqliteTranscriptStore": "sqlite_sessions",
+}
+"""Name -> its module there."""
 
 
-def _file_stores() -> Any:
+def _file_stores(module: str = "sessions") -> Any:
     from importlib import import_module
 
     try:
-        return import_module(f"{_JSON}.sessions")
+        return import_module(f"{_JSON}.{module}")
     except ModuleNotFoundError as error:
         if error.name not in {_JSON, "filelock"}:
             raise
@@ -495,5 +503,5 @@ def _file_stores() -> Any:
 
 def __getattr__(name: str) -> Any:
     if name in _FILE_STORES:
-        return getattr(_file_stores(), name)
+        return getattr(_file_stores(_FILE_STORES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ import pytest
 from praisonai_persistence.testing import SessionStoreSuite, StoreSpec
 
 FILES = "praisonai_persistence_json.sessions"
+SQLITE = "praisonai_persistence_json.sqlite_sessions"
 
 
 class TestDefault(SessionStoreSuite):
@@ -23,6 +24,27 @@ class TestHierarchical(SessionStoreSuite):
     def spec(self, tmp_path: Path) -> StoreSpec:
         options = {"session_dir": str(tmp_path / "sessions"), "max_messages": 1_000, "lock_timeout": 30}
         return StoreSpec("session", sync=f"{FILES}:HierarchicalSessionStore", options=options)
+
+
+class TestIndexed(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        options = {"session_dir": str(tmp_path / "sessions"), "max_messages": 1_000, "lock_timeout": 30}
+        return StoreSpec("session", sync=f"{SQLITE}:SqliteSessionStore", options=options)
+
+
+class TestTranscripts(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        options = {"db_path": str(tmp_path / "sessions.db"), "max_messages": 1_000, "lock_timeout": 30}
+        return StoreSpec("session", sync=f"{SQLITE}:SqliteTranscriptStore", options=options)
+
+
+class TestTranscriptsInMemory(SessionStoreSuite):
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> StoreSpec:
+        options = {"session_dir": str(tmp_path), "db_path": ":memory:", "max_messages": 1_000}
+        return StoreSpec("session", sync=f"{SQLITE}:SqliteTranscriptStore", options=options)
 
 
 class TestWithoutSyncs(SessionStoreSuite):

@@ -11,12 +11,14 @@ From then on, in this process:
 * ``praisonai.persistence``, with its ``conversation``, ``knowledge``, ``state``, ``registry``, ``factory``, ``config``
   and ``orchestrator``, and ``praisonai.db`` are this project's. If the distribution praisonai is installed, everything
   else in it stays its own.
-* stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well.
+* stores are constructed as PraisonAI's are, by their classes and by the registries, which take our options as well. The
+  registries have PraisonAI's own backends, too, where it is installed and nobody here has one of that name.
 * so is what ``db(...)`` of praisonaiagents makes, because that asks ``praisonai.db`` for it.
-* with praisonai-persistence-json installed, ``DefaultSessionStore``, ``HierarchicalSessionStore``,
-  ``get_default_session_store`` and ``get_hierarchical_session_store`` of ``praisonaiagents.session`` are this
-  project's; they keep the same files. A store that a program puts into ``session.store._default_store`` is used. Other
-  classes of that package stay as they are.
+* with praisonai-persistence-json installed, the session stores of ``praisonaiagents.session`` are this project's:
+  ``DefaultSessionStore``, ``HierarchicalSessionStore``, ``SqliteSessionStore``, ``SqliteTranscriptStore``,
+  ``get_default_session_store`` and ``get_hierarchical_session_store``, with the records that they return; they keep the
+  same files. A store that a program puts into ``session.store._default_store`` is used. Other classes of that package
+  stay as they are; a release that has no protocols of session stores gets ours.
 * ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
   with ``memory=True``, whatever the release of praisonaiagents takes by itself.
 
@@ -35,10 +37,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import _praisonai_names as _names
+from praisonai_persistence._praisonai import BACKENDS
 from praisonai_persistence._registry_names import PraisonAINames
+from praisonai_persistence.registry import get_default_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["install"]
 
@@ -48,12 +52,21 @@ _AGENT = "praisonaiagents.agent.agent"
 _AGENTS_SESSION = "praisonaiagents.session"
 _PATCHED = {
     _AGENTS_SESSION: (
+        "CompactionCheckpoint",
         "DefaultSessionStore",
+        "ExtendedSessionData",
         "HierarchicalSessionStore",
+        "SessionData",
+        "SessionMessage",
+        "SessionSnapshot",
+        "SqliteSessionStore",
+        "SqliteTranscriptStore",
         "get_default_session_store",
         "get_hierarchical_session_store",
     ),
     f"{_AGENTS_SESSION}.store": ("DefaultSessionStore", "get_default_session_store"),
+    f"{_AGENTS_SESSION}.sqlite_store": ("SqliteSessionStore",),
+    f"{_AGENTS_SESSION}.sqlite_transcript_store": ("SqliteTranscriptStore",),
     f"{_AGENTS_SESSION}.hierarchy": ("HierarchicalSessionStore", "get_hierarchical_session_store"),
 }
 """A module of praisonaiagents -> the names that are this project's in it."""
@@ -202,6 +215,9 @@ def _patch(module: ModuleType) -> None:
             if found is not None and found is not own:
                 _theirs[name] = found
         setattr(module, name, own)
+    if module.__name__ == _AGENTS_SESSION and find_spec(f"{_AGENTS_SESSION}.protocols") is None:
+        protocols = import_module(f"{_OWN}.session_protocols")
+        module.__dict__.update({name: getattr(protocols, name) for name in protocols.__all__})
 
 
 def install() -> None:
@@ -211,6 +227,10 @@ def install() -> None:
     sys.meta_path.insert(0, _Finder())
     sys.meta_path.append(_Last())
     PraisonAINames.adapt = staticmethod(_adapted)
+    PraisonAINames.further = staticmethod(_further)
+    PraisonAINames.absent = staticmethod(_names.absent_backend)
+    for kind in BACKENDS:
+        get_default_registry(kind).refresh()
     for name, module in list(sys.modules.items()):
         if name.startswith(("praisonai.persistence", "praisonai.db")) and not isinstance(module, _Alias):
             del sys.modules[name]
@@ -224,6 +244,12 @@ def _adapted(kind: str, name: str, factory: Any) -> Any:
     from praisonai_persistence.compat._stores import adapted
 
     return adapted(kind, name, factory)
+
+
+def _further(kind: str, names: Iterable[str]) -> Iterable[tuple[Any, tuple[str, ...]]]:
+    from praisonai_persistence.compat._theirs import entries
+
+    return entries(kind, names)
 
 
 install()

@@ -16,11 +16,11 @@ from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.memory._data import open_data
 from praisonai_persistence.memory.state import Entries, Entry, MemoryStateSteps, MemoryStateStore
 from praisonai_persistence.payload import check_prefix, dumps, loads
-from praisonai_persistence.steps import is_write
+from praisonai_persistence.steps import is_write, writes
 from praisonai_persistence.stores import DirectRunner, StepStateStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence.steps import Steps
 
@@ -29,11 +29,50 @@ __all__ = ["FileMemoryStateStore"]
 T = TypeVar("T")
 
 
+class _Either(str):
+    """The text of an object that PraisonAI wrote: a plain value or a hash, which its file does not say."""
+
+    __slots__ = ()
+
+
+class _Entries(Entries):
+    def fields(self, key: str, now: float) -> dict[str, str] | None:
+        entry = self.live(key, now)
+        if entry is not None and isinstance(entry.value, _Either):
+            return {name: dumps(item) for name, item in loads(entry.value).items()}
+        return super().fields(key, now)
+
+    def make_hash(self, key: str, now: float) -> None:
+        """Let a key be a hash that may be one."""
+        entry, fields = self.get(key), self.fields(key, now)
+        if entry is not None and fields is not None and isinstance(entry.value, _Either):
+            self[key] = Entry(fields, entry.ends)
+
+
+class _Steps(MemoryStateSteps):
+    _entries: _Entries
+
+    @writes
+    def hset(self, key: str, field: str, text: str, now: float) -> Steps[None]:
+        self._make_hash(key, now)
+        return super().hset(key, field, text, now)
+
+    @writes
+    def hdel(self, key: str, fields: Sequence[str], now: float) -> Steps[int]:
+        self._make_hash(key, now)
+        return super().hdel(key, fields, now)
+
+    def _make_hash(self, key: str, now: float) -> None:
+        with self._data.lock:
+            self._entries.make_hash(key, now)
+
+
 class _File:
     """The copy of a store's entries: read when the store is first used, written whole, in the place of the old one.
 
     The document is PraisonAI's, ``{"data": {key: value}, "ttls": {key: end in Unix seconds}}``, and beside them it has
-    the names of the keys that are hashes, as ``hashes``.
+    the names of the keys that are hashes, as ``hashes``, and of those that may be, because PraisonAI wrote them, as
+    ``either``: they answer as both until one or the other is written.
     """
 
     def __init__(self, path: str, entries: Entries, lock: Any, interval: float | None) -> None:
@@ -58,11 +97,15 @@ class _File:
         data, ends = (document.get(name) if isinstance(document, dict) else None for name in ("data", "ttls"))
         if not isinstance(data, dict) or not isinstance(ends, dict):
             raise BackendError(f"{self.path} is no document of a state store; it is left as it is")
-        hashes = document.get("hashes")
+        hashes, either = document.get("hashes"), document.get("either", ())
         for key, value in data.items():
-            fields = isinstance(value, dict) and isinstance(hashes, list) and key in hashes
-            text = {name: dumps(item) for name, item in value.items()} if fields else dumps(value)
-            self._entries.setdefault(key, Entry(text, ends.get(key)))
+            stored: str | dict[str, str] = dumps(value)
+            if isinstance(value, dict):
+                if not isinstance(hashes, list) or key in either:
+                    stored = _Either(stored)
+                elif key in hashes:
+                    stored = {name: dumps(item) for name, item in value.items()}
+            self._entries.setdefault(key, Entry(stored, ends.get(key)))
 
     def changed(self) -> None:
         """Note that entries have changed, and write them if the last time was long enough ago."""
@@ -100,6 +143,7 @@ class _File:
             },
             "ttls": {key: ends for key, (_, ends) in live.items() if ends is not None},
             "hashes": [key for key, (value, _) in live.items() if isinstance(value, dict)],
+            "either": [key for key, (value, _) in live.items() if isinstance(value, _Either)],
         }
 
     def _write(self, document: dict[str, Any]) -> None:
@@ -175,9 +219,9 @@ class FileMemoryStateStore(MemoryStateStore):
             raise ConfigurationError("give a path, or a url or a name of memory that is shared, not both")
         data, prefix = open_data(None, None), check_prefix(table_prefix)
         place = local_path(os.fspath(path))
-        entries = data.table(Entries, prefix)
+        data.tables[Entries, prefix] = entries = _Entries()
         self._file = _File(place, entries, data.lock, float(seconds) if auto_save else None)
-        StepStateStore.__init__(self, MemoryStateSteps(data, prefix), _FileRunner(self._file))
+        StepStateStore.__init__(self, _Steps(data, prefix), _FileRunner(self._file))
 
     def flush(self) -> None:
         """Write the file now, if there is one and anything has changed.

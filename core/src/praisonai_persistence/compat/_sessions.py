@@ -6,16 +6,32 @@ import sys
 from typing import Any
 
 from praisonai_persistence import sessions
+from praisonai_persistence.sessions import (
+    CompactionCheckpoint,
+    ExtendedSessionData,
+    SessionData,
+    SessionMessage,
+    SessionSnapshot,
+)
 
 __all__ = [
+    "CompactionCheckpoint",
     "DefaultSessionStore",
+    "ExtendedSessionData",
     "HierarchicalSessionStore",
+    "SessionData",
+    "SessionMessage",
+    "SessionSnapshot",
+    "SqliteSessionStore",
+    "SqliteTranscriptStore",
     "get_default_session_store",
     "get_hierarchical_session_store",
 ]
 
 DefaultSessionStore: Any = sessions.DefaultSessionStore
 HierarchicalSessionStore: Any = sessions.HierarchicalSessionStore
+SqliteSessionStore: Any = sessions.SqliteSessionStore
+SqliteTranscriptStore: Any = sessions.SqliteTranscriptStore
 get_hierarchical_session_store = sessions.get_hierarchical_session_store
 
 

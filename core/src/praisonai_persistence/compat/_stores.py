@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import warnings
 import zlib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence import payload
 from praisonai_persistence._checks import nearest
 from praisonai_persistence._custom_methods import driven
-from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, Backend, backend_of
+from praisonai_persistence._praisonai import BACKENDS, ENVIRONMENT, MEANINGS, NO_MEANING, Backend, backend_of
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
 
@@ -68,7 +69,7 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
     always = {"adopt_legacy": True} if kind == "conversation" and "adopt_legacy" in options else {}
 
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
-        given = _bound(row, args, kwargs, options)
+        given = _from_environment(row, _bound(row, args, kwargs, options))
         base.__init__(self, **{**always, **_translated(row, given, options)})
         if not given.get("auto_create_tables", True) and "create_schema" not in options:
             self.expect_existing()
@@ -126,6 +127,15 @@ def _bound(row: Backend, args: tuple[Any, ...], kwargs: Mapping[str, Any], optio
             )
         given[name] = value
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _from_environment(row: Backend, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with those that PraisonAI's constructor takes from the environment."""
+    variables = ENVIRONMENT.get(row.store, {})
+    if any(name in given and name not in row.parameters for name in _PLACES):
+        return given  # the place is given in words of ours
+    found = {name: os.environ.get(variable) or default for name, (variable, default) in variables.items()}
+    return {**{name: value for name, value in found.items() if value is not None}, **given}
 
 
 def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict[str, Any]:

@@ -87,6 +87,10 @@ class SessionStoreBase(SearchingSessions, MirroredSessions, Closing):
     def _heads(self) -> Iterable[Document]:
         """Return all sessions, in any order; their messages may be missing."""
 
+    def _heads_where(self, field: str, value: Any) -> Iterable[Document]:
+        """Return the sessions among which all are that have the value; others may be among them."""
+        return self._heads()
+
     def _append(self, session_id: str, message: Message) -> None:
         def change(document: Document) -> None:
             document["messages"].append(message)
@@ -449,7 +453,7 @@ class SessionStoreBase(SearchingSessions, MirroredSessions, Closing):
     def _ids_where(self, field: str, value: Any, limit: Any) -> list[str]:
         self._usable()
         count = payload.check_count(limit, "limit")
-        heads = (head for head in self._heads() if head.get(field) == value)
+        heads = (head for head in self._heads_where(field, value) if head.get(field) == value)
         return [head["session_id"] for head in newest(heads, count)]
 
     def list_sessions_by_agent(self, agent_name: str, limit: int = 50) -> list[str]:

@@ -21,6 +21,7 @@ __all__ = [
     "MIRRORED",
     "CompactionCheckpoint",
     "Document",
+    "ExtendedSessionData",
     "Message",
     "SessionData",
     "SessionMessage",
@@ -296,6 +297,24 @@ class SessionData:
     def get_working_history(self, max_messages: int | None = None) -> list[dict[str, Any]]:
         """Return what a resumed model needs; see [SessionStoreBase.get_working_history][]."""
         return _working_history([item.to_dict() for item in self.messages], self.last_compaction, max_messages)
+
+    def trim_messages(self, max_messages: int) -> None:
+        """Keep the latest messages of this copy; its compaction then stands for as many fewer."""
+        gone = len(self.messages) - payload.check_count(max_messages, "max_messages")
+        if gone > 0:
+            del self.messages[:gone]
+            if self.last_compaction is not None:
+                self.last_compaction.message_index = max(0, self.last_compaction.message_index - gone)
+
+
+@dataclass
+class ExtendedSessionData(SessionData):
+    """A session of a store with forks and snapshots; [SessionData][] has its fields already."""
+
+    @classmethod
+    def from_session_data(cls, session: SessionData) -> Self:
+        """Build it of another one; both have the same messages."""
+        return cls(**{item.name: getattr(session, item.name) for item in fields(session)})
 
 
 def metadata_of(document: Document) -> dict[str, Any]:

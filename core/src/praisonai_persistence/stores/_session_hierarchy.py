@@ -19,8 +19,8 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.stores._session_base import SessionStoreBase
 from praisonai_persistence.stores._session_documents import (
     Document,
+    ExtendedSessionData,
     Message,
-    SessionData,
     SessionSnapshot,
     as_object,
     as_objects,
@@ -387,9 +387,9 @@ class HierarchicalSessions(SessionStoreBase):
         """Whether a session is marked as shared."""
         return bool(as_object(self._head(self._id(session_id))).get("is_shared"))
 
-    def get_extended_session(self, session_id: str, force_reload: bool = False) -> SessionData:
+    def get_extended_session(self, session_id: str, force_reload: bool = False) -> ExtendedSessionData:
         """Return a session; the same as ``get_session``, which always reads what is there."""
-        return self.get_session(session_id)
+        return ExtendedSessionData.from_session_data(self.get_session(session_id))
 
     # Portable documents.
 

@@ -22,7 +22,7 @@ from praisonai_persistence.stores.conversation import query_words, word_pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SearchingSessions", "SessionHit", "SessionSummary"]
+__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "words_of"]
 
 _SNIPPET = 200
 """Characters of a message that a hit shows."""
@@ -101,7 +101,7 @@ class SearchingSessions:
         found: list[tuple[Document, list[int]]] = []
         for document in self._searched(query):
             messages = as_objects(document.get("messages"))
-            indexes = [index for index, message in enumerate(messages) if words <= _words(message)]
+            indexes = [index for index, message in enumerate(messages) if words <= words_of(message)]
             if indexes:
                 found.append((document, indexes))
         latest = newest([document for document, _ in found], len(found))
@@ -168,7 +168,8 @@ class SearchingSessions:
         return None
 
 
-def _words(message: Message) -> set[str]:
+def words_of(message: Message) -> set[str]:
+    """Return the words by which a message is found."""
     return set(word_pattern().findall(_text(message).lower()))
 
 

@@ -315,6 +315,15 @@ class Directory:
         self._private = private
         self._locks = os.path.join(path, ".locks")
 
+    def sibling(self, path: str) -> Directory:
+        """Return another directory with the same options."""
+        return Directory(path, self._lock_timeout, self._sync, self._private)
+
+    def settle(self) -> None:
+        """Make sure that the directory itself survives a power cut, if the store does that."""
+        if self._sync:
+            sync_directory(os.path.dirname(self.path))
+
     def exists(self) -> bool:
         """Whether the directory is there; it makes nothing."""
         return os.path.isdir(self.path)

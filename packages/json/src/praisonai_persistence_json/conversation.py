@@ -26,7 +26,7 @@ from praisonai_persistence.stores.conversation import Selection, WholeSession, p
 from praisonai_persistence_json._document import CorruptError, newest_first, parse, parse_around, read_head, render
 from praisonai_persistence_json._errors import CorruptDocumentError
 from praisonai_persistence_json._files import LINK_ERRORS, Change, Directory, file_stem, translated
-from praisonai_persistence_json._location import open_directory
+from praisonai_persistence_json._location import check_switch, open_directory
 
 if TYPE_CHECKING:
     import os
@@ -312,9 +312,17 @@ class JSONConversationSteps(ConversationSteps):
 class _Runner(DirectRunner):
     """A direct runner whose callers see our errors instead of the operating system's."""
 
-    def __init__(self, directory: Directory) -> None:
-        super().__init__(directory.connect, exists=directory.exists, where=f"JSON documents in {directory.path}")
+    def __init__(self, directory: Directory, adopts: bool) -> None:
+        super().__init__(self._make, exists=directory.exists, where=f"JSON documents in {directory.path}")
         self._directory = directory
+        self._adopts = adopts
+
+    def _make(self) -> None:
+        if self._adopts and not self._directory.exists():
+            from praisonai_persistence_json._adoption import adopt  # seldom
+
+            adopt(self._directory)
+        self._directory.connect()
 
     def connect(self) -> None:
         with translated(self._directory.path):
@@ -358,9 +366,11 @@ class _Store:
         lock_timeout: float = 30.0,
         sync: bool = True,
         private: bool = True,
+        adopt_legacy: bool = False,
     ) -> None:
+        check_switch(adopt_legacy, "adopt_legacy")
         self._directory = directory = open_directory(url, path, table_prefix, lock_timeout, sync, private)
-        runner = self._in_this_mode(_Runner(directory))
+        runner = self._in_this_mode(_Runner(directory, adopt_legacy))
         super().__init__(JSONConversationSteps(directory), runner)  # type: ignore[call-arg]
 
     def _in_this_mode(self, runner: _Runner) -> Any:
@@ -381,6 +391,8 @@ class JSONConversationStore(_Store, StepConversationStore):
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to.
         private: True: what is written can be read by the owner alone. False: the process's umask decides.
+        adopt_legacy: True: where there is no store yet, the first call takes over what PraisonAI's own JSON store wrote
+            into the directory. Its files stay as they are.
 
     Raises:
         ConfigurationError: an option that cannot be used.

@@ -47,7 +47,7 @@ from praisonai_persistence_json._location import check_switch, check_timeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DefaultSessionStore", "HierarchicalSessionStore", "default_session_dir"]
+__all__ = ["DefaultSessionStore", "HierarchicalSessionStore", "default_session_dir", "parse", "serialise"]
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIAL = re.compile("\x1a|[\ud800-\udbff](?=[\udc00-\udfff])")
 
 
-def _serialise(document: Document) -> bytes:
+def serialise(document: Document) -> bytes:
     """Return a document as PraisonAI lays it out, whatever text it holds.
 
     JSON writes a lone surrogate as an escape; but two of them, one after the other, would be read as the one character
@@ -160,7 +160,12 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
-def _parse(raw: bytes, path: str) -> Document:
+def parse(raw: bytes, path: str) -> Document:
+    """Return the document of a file.
+
+    Raises:
+        CorruptDocumentError: it is none.
+    """
     try:
         document = _decode(raw.decode().removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
@@ -267,7 +272,7 @@ class DefaultSessionStore(SessionStoreBase):
             if error.errno in LINK_ERRORS:
                 raise _corrupt(path, "it is a symbolic link") from error
             raise
-        return None if raw is None else _parse(raw, path)
+        return None if raw is None else parse(raw, path)
 
     def _find(self, session_id: str) -> tuple[str, Document | None]:
         """Return the file of a session, or where it belongs, and its document, if there is one."""
@@ -332,11 +337,15 @@ class DefaultSessionStore(SessionStoreBase):
         self._change(session_id, work)
 
     def _write(self, path: str, document: Document, before: list[Message], step: Change) -> None:
+        step.replace(path, serialise(self._changed(document, before)))
+
+    def _changed(self, document: Document, before: list[Message]) -> Document:
+        """Return a changed document as it is stored."""
         _invalidate_positions(document, before)
         document["updated_at"] = next_updated_at(document.get("updated_at"))
         # PraisonAI looks for these in both places.
         document.update({name: document["metadata"][name] for name in MIRRORED if name in document["metadata"]})
-        step.replace(path, _serialise(document))
+        return document
 
     def _erase(self, session_id: str) -> None:
         def work(step: Change) -> None:

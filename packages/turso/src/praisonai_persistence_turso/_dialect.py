@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from praisonai_persistence_sql import Dialect, Patiently
+from praisonai_persistence_sql import Dialect, LegacySQL, Patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,10 @@ class LibSQL(Dialect):
     for_update: ClassVar[str] = ""
     greatest: ClassVar[str] = "max"
     least: ClassVar[str] = "min"
+    # A text column may hold anything, also what is no UTF-8.
+    legacy: LegacySQL = LegacySQL(
+        text="CAST({} AS BLOB)", key="CAST({} AS BLOB)", session_row="rowid", message_row="rowid", order="rowid"
+    )
 
     def find_table(self, prefix: str, name: str) -> tuple[str, Sequence[str]]:
         """See [Dialect.find_table][]."""

@@ -47,6 +47,7 @@ class TursoOptions(Options):
     auth_token = option(None, "text", "of the database; in a URL `turso://:TOKEN@host`", server=True, secret=True)
     tls = option(True, "flag", "use TLS; a URL `http://host` does not", url=True, server=True)
     create_schema = option(True, "flag", "create the tables if they are missing; if not, they must be there")
+    adopt_legacy = option(False, "flag", "the first call takes over tables of PraisonAI itself; only of conversations")
     connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
     timeout = option(30.0, "seconds", "seconds in which a server has to answer a request", url=True)
     lock_timeout = option(60.0, "seconds", "seconds to wait for other writers of a local file")
