@@ -1,0 +1,20 @@
+"""LightRAG on the stores of this project: its key-value, vector, document status and graph storages."""
+
+from __future__ import annotations
+
+from praisonai_persistence_lightrag._storage import storages
+from praisonai_persistence_lightrag.doc_status import PersistentDocStatusStorage
+from praisonai_persistence_lightrag.graph import PersistentGraphStorage
+from praisonai_persistence_lightrag.knowledge import AsyncLightRAGKnowledgeStore, LightRAGKnowledgeStore
+from praisonai_persistence_lightrag.kv import PersistentKVStorage
+from praisonai_persistence_lightrag.vector import PersistentVectorStorage
+
+__all__ = [
+    "AsyncLightRAGKnowledgeStore",
+    "LightRAGKnowledgeStore",
+    "PersistentDocStatusStorage",
+    "PersistentGraphStorage",
+    "PersistentKVStorage",
+    "PersistentVectorStorage",
+    "storages",
+]
