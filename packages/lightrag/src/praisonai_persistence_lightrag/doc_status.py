@@ -7,6 +7,7 @@ same: an entry that a killed process has left behind finds nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Sequence
@@ -25,10 +26,13 @@ from lightrag.base import (
     DocStatusStorage,
     SourceAbsent,
     SourceConflict,
+    SourceConflictPage,
+    SourceConflictRepairResult,
+    SourceConflictSummary,
     SourceResolution,
     SourceUnique,
 )
-from lightrag.exceptions import StorageRecordNotFoundError
+from lightrag.exceptions import SourceConflictRepairCASError, StorageRecordNotFoundError
 from lightrag.utils import get_pinyin_sort_key
 
 from praisonai_persistence.errors import BackendError, InvalidValueError
@@ -38,6 +42,8 @@ __all__ = ["PersistentDocStatusStorage"]
 
 _INDEXED = ("content_hash", "file_path", "track_id")
 _NO_FILES = {"", "unknown_source", "no-file-path"}
+_SAMPLE = 32
+"""How many of the documents that are from one file are named."""
 _SORTED_BY = ("updated_at", "created_at", "id", "file_path")
 
 
@@ -281,10 +287,57 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):
 
     async def resolve_doc_source_strict(self, canonical_source_key: str) -> SourceResolution:
         """Return which document is from a file: none, one, or several."""
-        found = [one for one in await self._having("file_path", canonical_source_key) if not _is_duplicate(one[1])]
+        found = await self._primary(canonical_source_key)
         if len(found) > 1:
-            return SourceConflict(len(found), tuple(sorted(id_ for id_, _ in found)[:32]))
-        return SourceUnique(found[0][0], self._scheduling_record_from_raw(*found[0])) if found else SourceAbsent()
+            return SourceConflict(len(found), tuple(found)[:_SAMPLE])
+        one = next(iter(found.items()), None)
+        return SourceUnique(one[0], self._scheduling_record_from_raw(*one)) if one else SourceAbsent()
+
+    async def _primary(self, file_path: str) -> dict[str, dict[str, Any]]:
+        """Return the documents from a file that are no duplicates, by id."""
+        return dict(sorted(one for one in await self._having("file_path", file_path) if not _is_duplicate(one[1])))
+
+    async def list_source_conflicts_page(
+        self, *, limit: int, position: CursorPosition = CURSOR_START
+    ) -> SourceConflictPage:
+        """Return the next files of which there are several documents, by name; reads all documents."""
+        if limit <= 0:
+            raise InvalidValueError(f"limit must be positive, not {limit}")
+        if position is CURSOR_END:
+            return SourceConflictPage((), CURSOR_END)
+        files: dict[str, list[str]] = {}
+        for id_, row in (await self._matching(await self._listed(None))).items():
+            if row.get("file_path") and row["file_path"] not in _NO_FILES and not _is_duplicate(row):
+                files.setdefault(row["file_path"], []).append(id_)
+        after = position.opaque if isinstance(position, CursorAfter) else ""
+        names = sorted(name for name, ids in files.items() if len(ids) > 1 and name > after)
+        found = [SourceConflictSummary(name, len(files[name]), tuple(sorted(files[name])[:_SAMPLE])) for name in names]
+        more = len(names) > limit
+        return SourceConflictPage(tuple(found[:limit]), CursorAfter(names[limit - 1]) if more else CURSOR_END)
+
+    async def repair_source_conflict(
+        self,
+        canonical_source_key: str,
+        *,
+        primary_doc_id: str,
+        expected_candidate_count: int,
+        expected_candidate_fingerprint: str,
+        dry_run: bool = True,
+    ) -> SourceConflictRepairResult:
+        """Mark all documents from a file but one as its duplicates, unless there are others by now."""
+        found = await self._primary(canonical_source_key)
+        fingerprint = hashlib.sha256(b"".join(id_.encode() + b"\0" for id_ in found)).hexdigest()
+        if primary_doc_id not in found:
+            raise InvalidValueError(f"{primary_doc_id!r} is no document from that file, or a duplicate")
+        if not dry_run and (len(found), fingerprint) != (expected_candidate_count, expected_candidate_fingerprint):
+            raise SourceConflictRepairCASError("there are other documents from that file by now: look again")
+        others = [id_ for id_ in found if id_ != primary_doc_id]
+        for id_ in () if dry_run else others:
+            says = {"is_duplicate": True, "original_doc_id": primary_doc_id}
+            await self.update_doc_status_fields(id_, {"metadata": {**(found[id_].get("metadata") or {}), **says}})
+        return SourceConflictRepairResult(
+            canonical_source_key, primary_doc_id, len(found), fingerprint, tuple(others[:_SAMPLE]), not dry_run
+        )
 
     async def get_docs_by_ids(
         self, doc_ids: Sequence[str], *, strict: bool = False

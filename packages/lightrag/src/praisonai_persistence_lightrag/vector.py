@@ -95,7 +95,7 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):
         if query_embedding is None:
             embed: Any = self.embedding_func
             query_embedding = (await embed([query], context="query", _priority=DEFAULT_QUERY_PRIORITY))[0]
-        vector = [float(number) for number in query_embedding or ()]
+        vector = [float(number) for number in query_embedding]
         threshold = self.cosine_better_than_threshold
         found = await self._ask("search", vector, top_k, score_threshold=threshold, nothing=[])
         return [{**self._entry(document), "distance": document.score} for document in found]
