@@ -31,6 +31,7 @@ from praisonai_persistence.errors import (
     BackendError,
     CollectionNotFoundError,
     ConfigurationError,
+    ConnectionFailedError,
     InvalidValueError,
     PersistenceError,
     UnsupportedOperationError,
@@ -234,7 +235,12 @@ class LightRAGOptions(wrapped.WrappedOptions):
         return super().capabilities_of(capabilities | {"durable", "shared"})
 
     def make(self) -> Any:
-        """Return the instance, or the arguments of one; see that there are models."""
+        """Return the instance, or the arguments of one; see that there are models, and the folder."""
+        if self._beside:
+            try:
+                os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise ConnectionFailedError(f"the folder {self.folder} cannot be made: {error.strerror}") from error
         if self.owner is not None:
             return self.owner
         kwargs = {**self.rag_kwargs, "working_dir": self.folder}
