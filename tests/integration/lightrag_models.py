@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from typing import Any
-
-os.environ.setdefault("LIGHTRAG_LOG_LEVEL", "WARNING")
 
 import numpy as np
 from lightrag.utils import EmbeddingFunc, Tokenizer
 
-__all__ = ["arguments"]
+__all__ = ["arguments", "ask"]
+
+logging.getLogger("lightrag").setLevel(logging.ERROR)
 
 _ANIMALS = {"cats": "beds", "dogs": "gardens", "bees": "hives"}
 
@@ -58,3 +58,4 @@ def arguments() -> dict[str, Any]:
         "embedding_func": EmbeddingFunc(embedding_dim=8, max_token_size=8192, func=embed),
         "entity_extract_max_gleaning": 0,
     }
+

@@ -8,7 +8,7 @@ import pytest
 
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
-STORES = {"sync": "wrapping:lightrag", "async_": "wrapping:async_lightrag"}
+STORES = {"sync": "lightrag_stores:store", "async_": "lightrag_stores:async_store"}
 
 
 class TestLightRAG(KnowledgeStoreSuite):

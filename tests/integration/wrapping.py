@@ -1,4 +1,4 @@
-"""Stores over frameworks, most of them in memory, which specs name by a text: JSON that other processes read."""
+"""Stores over frameworks' vector stores in memory, which specs name by a text: JSON that other processes read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import Any
 
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores import InMemoryVectorStore
-from lightrag_models import arguments
 from llama_index.core.vector_stores.simple import SimpleVectorStore
 
 from praisonai_persistence_langchain import AsyncLangChainKnowledgeStore, LangChainKnowledgeStore
-from praisonai_persistence_lightrag import AsyncLightRAGKnowledgeStore, LightRAGKnowledgeStore
 from praisonai_persistence_llamaindex import AsyncLlamaIndexKnowledgeStore, LlamaIndexKnowledgeStore
 
 _made: dict[str, Any] = {}
@@ -38,11 +36,3 @@ def llamaindex(name: str, **options: Any) -> LlamaIndexKnowledgeStore:
 
 def async_llamaindex(name: str, **options: Any) -> AsyncLlamaIndexKnowledgeStore:
     return AsyncLlamaIndexKnowledgeStore(vector_store=_llamaindex(name), **options)
-
-
-def lightrag(**options: Any) -> LightRAGKnowledgeStore:
-    return LightRAGKnowledgeStore(**arguments(), **options)
-
-
-def async_lightrag(**options: Any) -> AsyncLightRAGKnowledgeStore:
-    return AsyncLightRAGKnowledgeStore(**arguments(), **options)

@@ -21,10 +21,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from lightrag import LightRAG, QueryParam
-from lightrag.base import DocStatus
-from lightrag.utils import EmbeddingFunc, compute_mdhash_id, sanitize_text_for_encoding
-
 from praisonai_persistence.bridge import run_sync
 from praisonai_persistence.drivers import option
 from praisonai_persistence.errors import (
@@ -44,6 +40,8 @@ from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeS
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from lightrag import LightRAG
+
     from praisonai_persistence.records import KnowledgeDocument
     from praisonai_persistence.steps import Steps
 
@@ -51,9 +49,11 @@ __all__ = ["AsyncLightRAGKnowledgeStore", "LightRAGKnowledgeStore", "LightRAGOpt
 
 T = TypeVar("T")
 
+_MODELS = ("llm_model_func", "embedding_func", "tokenizer")
 _MODES = ("naive", "local", "global", "hybrid", "mix", "bypass")
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
-_ENDED = {DocStatus.PROCESSED, DocStatus.FAILED}
+_FAILED = "failed"
+_ENDED = {_FAILED, "processed"}
 _AGAIN = 0.05
 """Seconds after which it is looked again whether another caller's run has read a document."""
 _folders: dict[str, str] = {}
@@ -74,7 +74,7 @@ class _LightRAG(wrapped.Wrapped):
 
     def close(self) -> None:
         if self._is_ours and self._rag is not None:
-            self.run(LightRAG.finalize_storages)
+            self.run(lambda rag: rag.finalize_storages())
 
     def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Return what a coroutine function returns that is called with the instance."""
@@ -109,8 +109,8 @@ async def _read(rag: LightRAG, texts: dict[str, str]) -> set[str]:
         await rag.apipeline_process_enqueue_documents()  # also what has failed before
     while True:
         found = await rag.doc_status.get_docs_by_ids(list(texts), strict=True)
-        if all(record.status in _ENDED for record in found.values()):
-            return {id_ for id_, record in found.items() if record.status is DocStatus.FAILED}
+        if all(record.status.value in _ENDED for record in found.values()):
+            return {id_ for id_, record in found.items() if record.status.value == _FAILED}
         await asyncio.sleep(_AGAIN)  # the run of another caller is under way
         await rag.apipeline_process_enqueue_documents()
 
@@ -122,6 +122,8 @@ async def _forget(rag: LightRAG, id_: str) -> None:
 
 
 async def _ask(rag: LightRAG, text: str, mode: Any, limit: int) -> str:
+    from lightrag import QueryParam
+
     ranks = rag.rerank_model_func is not None
     answer = await rag.aquery(text, QueryParam(mode=mode, top_k=limit, chunk_top_k=limit, enable_rerank=ranks))
     return str(answer)
@@ -153,6 +155,8 @@ class _Joined(wrapped.Joined):
         entries = list(due)
         texts: dict[str, str] = {}
         docs: dict[str, str] = {}
+        if due:
+            from lightrag.utils import compute_mdhash_id, sanitize_text_for_encoding
         for place, document in self.current(entries, None):
             text = sanitize_text_for_encoding(wrapped.plain_text(document.content))
             docs[entries[place]] = id_ = compute_mdhash_id(text, prefix="doc-") if text else ""
@@ -193,38 +197,65 @@ class _Steps(wrapped.WrappedSteps):
         return (yield lambda joined: joined.ask(text, mode, limit))  # type: ignore[no-any-return]
 
 
+class _Folder:
+    """Stands for the instance that is made later: LightRAG takes seconds to import."""
+
+
 class LightRAGOptions(wrapped.WrappedOptions):
     """What the stores can be given; other arguments of ``LightRAG`` are handed on to it."""
 
     title = "LightRAG"
     clients = ("rag", "working_dir")
-    base = LightRAG
+    base = object
     volatile = ()
     instance = "rag"
     joined = _Joined
-    rag_cls = LightRAG
+    rag_cls = _Folder
 
     rag = option(None, "object", "an instance of LightRAG; it stays open")
     working_dir = option("./lightrag_data", "object", "or the folder of one that is made when it is first needed")
     llm_model = option("gpt-4o-mini", "text", "OpenAI's model that it asks, without `llm_model_func`")
     embedding_model = option("text-embedding-3-small", "text", "OpenAI's model, without `embedding_func`")
+    llm_model_func = option(None, "object", "the model that it asks: a coroutine function")
+    embedding_func = option(None, "object", "LightRAG's `EmbeddingFunc`")
+    tokenizer = option(None, "object", "LightRAG's `Tokenizer`; its own needs a network when it is first used")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
-        fields = {field.name for field in dataclasses.fields(LightRAG) if field.init} - {*self.declared}
-        self.rag_kwargs = {name: given.pop(name) for name in fields & set(given)}
         rag = given.get("rag")
-        if rag is not None and self.rag_kwargs:
-            raise ConfigurationError(f"{', '.join(sorted(self.rag_kwargs))}: rag was made with what it needs")
+        if rag is not None or not {*given} <= {*self.declared}:
+            from lightrag import LightRAG
+
+            fields = {field.name for field in dataclasses.fields(LightRAG) if field.init} - {*self.declared}
+            others = {name: given.pop(name) for name in fields & set(given)}
+            if rag is not None and not isinstance(rag, LightRAG):
+                raise ConfigurationError(f"rag must be a LightRAG of lightrag, not {type(rag).__name__}")
+            needless = {*others, *(name for name in _MODELS if given.get(name) is not None)}
+            if rag is not None and needless:
+                raise ConfigurationError(f"{', '.join(sorted(needless))}: rag was made with what it needs")
+        else:
+            others = {}
         if rag is None and given.get("working_dir") is None:
             given["working_dir"] = self.declared["working_dir"].default
         folder = given.get("working_dir") or getattr(rag, "working_dir", None)
         if not isinstance(folder, (str, os.PathLike)):
-            raise ConfigurationError("rag must be a LightRAG of lightrag, and working_dir the path of a folder")
+            raise ConfigurationError("working_dir must be the path of a folder")
         self.folder = os.path.abspath(os.path.expanduser(folder))
         self._beside = given.get("sidecar") is None
         if self._beside:
             given["sidecar"] = f"sqlite:///{self.folder}/praison.db"
         super().__init__(url, **given)
+        self.rag_kwargs = {**others, **{name: getattr(self, name) for name in _MODELS}, "working_dir": self.folder}
+
+    @property
+    def where(self) -> str:
+        """What errors call the place."""
+        return f"LightRAG in {self.folder}"
+
+    def driver(self) -> wrapped.WrappedDriver:
+        """Return the driver of a store with these options."""
+        driver = super().driver()
+        driver.where = self.where
+        return driver
 
     def capabilities_of(self, capabilities: frozenset[str]) -> frozenset[str]:
         """Return what a store has of its capabilities with this sidecar, to which all documents are written."""
@@ -243,7 +274,7 @@ class LightRAGOptions(wrapped.WrappedOptions):
                 raise ConnectionFailedError(f"the folder {self.folder} cannot be made: {error.strerror}") from error
         if self.owner is not None:
             return self.owner
-        kwargs = {**self.rag_kwargs, "working_dir": self.folder}
+        kwargs = dict(self.rag_kwargs)
         if not (kwargs.get("llm_model_func") and kwargs.get("embedding_func")):
             if importlib.util.find_spec("openai") is None or not os.environ.get("OPENAI_API_KEY"):
                 raise ConfigurationError(
@@ -255,6 +286,7 @@ class LightRAGOptions(wrapped.WrappedOptions):
 
     def _add_openai(self, kwargs: dict[str, Any]) -> None:
         from lightrag.llm.openai import openai_complete, openai_embed
+        from lightrag.utils import EmbeddingFunc
 
         if not kwargs.get("llm_model_func"):
             kwargs |= {"llm_model_func": openai_complete, "llm_model_name": self.llm_model}
@@ -267,10 +299,11 @@ class LightRAGOptions(wrapped.WrappedOptions):
             kwargs["embedding_func"] = EmbeddingFunc(_DIMENSIONS[self.embedding_model], embed, 8192)
 
     def wrap(self, store: Any) -> _LightRAG:
-        owner = store if isinstance(store, LightRAG) else None
-        return _LightRAG(owner, lambda: self._new(store))
+        return _LightRAG(self.owner, lambda: self._new(store))
 
     def _new(self, kwargs: dict[str, Any]) -> LightRAG:
+        from lightrag import LightRAG
+
         try:
             rag = LightRAG(**kwargs)
         except (OSError, TypeError, ValueError, ImportError) as error:
