@@ -58,4 +58,3 @@ def arguments() -> dict[str, Any]:
         "embedding_func": EmbeddingFunc(embedding_dim=8, max_token_size=8192, func=embed),
         "entity_extract_max_gleaning": 0,
     }
-

@@ -104,7 +104,10 @@ def check_stages(mode, folder, places):
 
 def check_two_processes(mode, folder, places, of_one):
     """Both read documents about the same entity at once; nothing of either is lost."""
-    with start("many", mode, folder / "a", places, "ada") as one, start("many", mode, folder / "b", places, "bob") as two:
+    with (
+        start("many", mode, folder / "a", places, "ada") as one,
+        start("many", mode, folder / "b", places, "bob") as two,
+    ):
         for process in (one, two):
             process.stdin.write("\n")
             process.stdin.flush()
@@ -177,7 +180,9 @@ def test_a_document_is_removed_and_other_readers_see_what_is_left(tmp_path):
         async with open_state_store(place, "async") as state, open_knowledge_store(place, "async") as knowledge:
             rag = LightRAG(working_dir=str(tmp_path), workspace="mine", **arguments(), **storages(state, knowledge))
             await rag.initialize_storages()
-            await rag.ainsert(["Cats sleep in beds.", "Dogs sleep in gardens."], ids=["c", "d"], file_paths=["c.txt", "d.txt"])
+            await rag.ainsert(
+                ["Cats sleep in beds.", "Dogs sleep in gardens."], ids=["c", "d"], file_paths=["c.txt", "d.txt"]
+            )
             assert (await rag.adelete_by_doc_id("d")).status == "success"
             assert await rag.get_graph_labels() == ["Beds", "Cats"]
             await rag.finalize_storages()

@@ -58,7 +58,9 @@ async def seen(storage):
     """Everything that the interface tells."""
     some = [DocStatus.PENDING, DocStatus.FAILED]
     sorted_by = [
-        await storage.get_docs_paginated(status_filters=some, page_size=10, page=2, sort_field=field, sort_direction=way)
+        await storage.get_docs_paginated(
+            status_filters=some, page_size=10, page=2, sort_field=field, sort_direction=way
+        )
         for field, way in (("id", "asc"), ("id", "desc"))
     ]
     conflicts = await storage.list_source_conflicts_page(limit=1)
@@ -237,7 +239,10 @@ def test_bad_input(run):
         await storage.update_doc_status_fields("a", {}, missing_ok=True)
         with pytest.raises(InvalidValueError, match="created_at"):
             await storage.update_doc_status_fields("a", {"created_at": "x"})
-        for page in (storage.get_docs_by_statuses_page([DocStatus.PENDING], limit=0), storage.list_source_conflicts_page(limit=0)):
+        for page in (
+            storage.get_docs_by_statuses_page([DocStatus.PENDING], limit=0),
+            storage.list_source_conflicts_page(limit=0),
+        ):
             with pytest.raises(InvalidValueError, match="limit"):
                 await page
         await storage.upsert({"a": {"status": "pending"}, "b": row(2)})

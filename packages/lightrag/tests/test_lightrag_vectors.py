@@ -145,5 +145,3 @@ def test_64_tasks_lose_nothing(run):
         assert len(await made(stores).get_vectors_by_ids(ids)) == 192
 
     run(work)
-
-

@@ -262,7 +262,9 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):
             return []
         start = _index(field, value)
         rows = await self._rows([key[len(start) :] for key in await self._keys(start)])
-        return sorted(((id_, row) for id_, row in rows.items() if row.get(field) == value), key=lambda one: _order(*one))
+        return sorted(
+            ((id_, row) for id_, row in rows.items() if row.get(field) == value), key=lambda one: _order(*one)
+        )
 
     async def get_docs_by_track_id(self, track_id: str) -> dict[str, DocProcessingStatus]:
         """Return the documents that were inserted together."""
@@ -339,9 +341,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):
             canonical_source_key, primary_doc_id, len(found), fingerprint, tuple(others[:_SAMPLE]), not dry_run
         )
 
-    async def get_docs_by_ids(
-        self, doc_ids: Sequence[str], *, strict: bool = False
-    ) -> dict[str, DocSchedulingRecord]:
+    async def get_docs_by_ids(self, doc_ids: Sequence[str], *, strict: bool = False) -> dict[str, DocSchedulingRecord]:
         """Return what the pipeline needs to know of those documents that exist."""
         return self._made(await self._rows(doc_ids), self._scheduling_record_from_raw, strict=strict)
 

@@ -120,9 +120,7 @@ class PersistentGraphStorage(KeyStorage, BaseGraphStorage):
         def other(name: str, edge: dict[str, Any]) -> str:
             return str(edge["target"] if edge["source"] == name else edge["source"])
 
-        return {
-            name: [(name, other(name, found[key])) for key in some if key in found] for name, some in keys.items()
-        }
+        return {name: [(name, other(name, found[key])) for key in some if key in found] for name, some in keys.items()}
 
     async def upsert_node(self, node_id: str, node_data: dict[str, str]) -> None:
         """Add a node, or the properties to those that it has."""
@@ -145,9 +143,7 @@ class PersistentGraphStorage(KeyStorage, BaseGraphStorage):
         names = dict.fromkeys(name for edge in edges for name in edge[:2])
         keys = [_pair(source, target)[0] for source, target, _ in edges]
         before = await self._values(dict.fromkeys([*keys, *map(_node, names)]))
-        values: dict[str, Any] = {
-            _node(name): {"id": name, "data": {}} for name in names if _node(name) not in before
-        }
+        values: dict[str, Any] = {_node(name): {"id": name, "data": {}} for name in names if _node(name) not in before}
         for source, target, data in edges:
             key, reverse = _pair(source, target)
             old = values.get(key) or before.get(key) or {"source": source, "target": target, "data": {}}
@@ -203,6 +199,8 @@ class PersistentGraphStorage(KeyStorage, BaseGraphStorage):
         """Return the names that hold a text, best first; reads the whole graph."""
         return await self._view(NetworkXStorage.search_labels, query, limit)  # type: ignore[no-any-return]
 
-    async def get_knowledge_graph(self, node_label: str, max_depth: int = 3, max_nodes: int | None = None) -> KnowledgeGraph:
+    async def get_knowledge_graph(
+        self, node_label: str, max_depth: int = 3, max_nodes: int | None = None
+    ) -> KnowledgeGraph:
         """Return a part of the graph, around a node or (``*``) of those with most edges; reads the whole graph."""
         return await self._view(NetworkXStorage.get_knowledge_graph, node_label, max_depth, max_nodes)

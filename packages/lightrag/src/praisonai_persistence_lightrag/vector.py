@@ -35,9 +35,11 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.embedding_func is None:
-            raise ConfigurationError("LightRAG has no embedding function: make it with embedding_func=EmbeddingFunc(...)")
+            raise ConfigurationError(
+                "LightRAG has no embedding function: make it with embedding_func=EmbeddingFunc(...)"
+            )
         short = self.workspace.isascii() and self.workspace.isalnum() and len(self.workspace) <= _LONGEST
-        workspace = self.workspace if short or not self.workspace else f"_{digest(self.workspace)[:_LONGEST - 1]}"
+        workspace = self.workspace if short or not self.workspace else f"_{digest(self.workspace)[: _LONGEST - 1]}"
         self._collection = "_".join(part for part in ("lightrag", workspace, self.namespace) if part)
         self.cosine_better_than_threshold = self._options["cosine_better_than_threshold"]
         self._waiting: dict[str, KnowledgeDocument | None] = {}  # None: it is removed
@@ -71,7 +73,9 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):
             answers = [embed([document.content for document in part], context="document") for part in parts]
             for part, vectors in zip(parts, await asyncio.gather(*answers), strict=True):
                 if len(vectors) != len(part):
-                    raise InvalidValueError(f"the embedding function returned {len(vectors)} vectors for {len(part)} texts")
+                    raise InvalidValueError(
+                        f"the embedding function returned {len(vectors)} vectors for {len(part)} texts"
+                    )
                 for document, vector in zip(part, vectors, strict=True):
                     document.embedding = [float(number) for number in vector]
             if gone:
