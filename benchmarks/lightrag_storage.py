@@ -1,10 +1,10 @@
 """LightRAG's storages on our stores beside its own: in files, and in PostgreSQL.
 
     pip install lightrag-hku
-    python benchmarks/lightrag_storage.py                          SQLite beside its JSON, NanoVectorDB and GraphML files
+    python benchmarks/lightrag_storage.py        SQLite beside its files: JSON, NanoVectorDB, GraphML
     python benchmarks/lightrag_storage.py --postgres postgresql://USER:PASSWORD@HOST:PORT/DATABASE
                                                                    also PostgreSQL beside its PostgreSQL storages
-    python benchmarks/lightrag_storage.py --check                  exits with 1 if ours has lost something
+    python benchmarks/lightrag_storage.py --check                exits with 1 if ours has lost something
 
 Each piece of work ends with LightRAG's commit, ``index_done_callback``. Ours keeps a write-ahead log with
 ``synchronous=FULL``; its files are not synced. No model is asked: embeddings are made of random numbers.
@@ -136,47 +136,56 @@ async def fill(storage: Any, kind: str, size: int) -> None:
 
 
 async def put_document(storage: Any, number: int) -> None:
+    """Add an entry."""
     await storage.upsert({f"new-{number}": {"content": TEXT, "file_path": "file.txt"}})
     await storage.index_done_callback()
 
 
 async def get_documents(storage: Any, number: int) -> None:
+    """Read entries."""
     found = await storage.get_by_ids([f"doc-{number + n}" for n in range(20)])
     assert None not in found
 
 
 async def put_status(storage: Any, number: int) -> None:
+    """Say three times how far a document is."""
     for state in (DocStatus.PENDING, DocStatus.PROCESSING, DocStatus.PROCESSED):
         await storage.upsert({f"new-{number}": status(number, state)})
     await storage.index_done_callback()
 
 
 async def by_hash(storage: Any, number: int) -> None:
+    """Find a document by its content."""
     found = await storage.get_doc_by_content_hash(f"hash-{7 * number}")
     assert found is not None
 
 
 async def waiting(storage: Any, _: int) -> None:
+    """Look for documents that wait."""
     await storage.get_docs_by_statuses_page([DocStatus.PENDING, DocStatus.FAILED], limit=50, strict=True)
 
 
 async def put_chunks(storage: Any, number: int) -> None:
+    """Add entries with vectors."""
     await storage.upsert({f"new-{number}-{n}": chunk(number * 10 + n) for n in range(10)})
     await storage.index_done_callback()
 
 
 async def nearest(storage: Any, number: int) -> None:
+    """Search."""
     found = await storage.query("", 10, query_embedding=(await embed([str(number)]))[0])
     assert len(found) == 10
 
 
 async def put_edge(storage: Any, number: int) -> None:
+    """Add a node and an edge."""
     await storage.upsert_node(f"new {number}", {**NODE, "entity_id": f"new {number}"})
     await storage.upsert_edge(f"new {number}", f"node {number}", EDGE)
     await storage.index_done_callback()
 
 
 async def around(storage: Any, number: int) -> None:
+    """Read nodes, how many edges they have, and these."""
     names = [f"node {number + n}" for n in range(20)]
     await storage.get_nodes_batch(names)
     await storage.node_degrees_batch(names)

@@ -51,7 +51,8 @@ async def main():
     elif stage == "many":
         sys.stdin.readline()
         name = sys.argv[6]
-        await rag.ainsert([f"Cats sleep in beds, said {name} {n}." for n in range(10)], ids=[f"{name}{n}" for n in range(10)])
+        texts = {f"{name}{n}": f"Cats sleep in beds, said {name} {n}." for n in range(10)}
+        await rag.ainsert(list(texts.values()), ids=list(texts))
         print(json.dumps("written"), flush=True)
     else:
         if stage == "resume":

@@ -98,7 +98,7 @@ class Wrapped(ABC):
         """Return ids and scores of the entries nearest to a text, best first; None for an entry of others."""
         raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Close what was opened here; the last store has been closed."""
 
 

@@ -85,8 +85,8 @@ class Storage(StorageNameSpace):
         stores = self._options.get(_OPTION)
         if not isinstance(stores, _Stores):
             raise ConfigurationError(
-                f"{type(self).__name__} has no stores: make LightRAG(..., **storages(state, knowledge)) with storages() "
-                f"of {_PACKAGE}"
+                f"{type(self).__name__} has no stores: make LightRAG(..., **storages(state, knowledge)) with "
+                f"storages() of {_PACKAGE}"
             )
         self._store = getattr(stores, self._kind)
         self.workspace = self.workspace or ""

@@ -254,7 +254,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):
         start = (max(page, 1) - 1) * size
         return ordered[start : start + size], len(ordered)
 
-    # ---------------------------------------------------------------------------------------------------- by other things
+    # ------------------------------------------------------------------------------------------------- by other things
 
     async def _having(self, field: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
         """Return the documents with this value of an indexed field, the oldest first."""

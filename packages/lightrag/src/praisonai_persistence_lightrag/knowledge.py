@@ -5,8 +5,8 @@ store of this project, the sidecar, which answers everything but ``query``. Ligh
 for each document. So it is not given a document by ``insert``, but by the next ``query`` or ``index``, together with
 all others; a model that fails loses no document.
 
-In the sidecar each writing of a document has an entry, which says whether LightRAG has read it (``doc``: LightRAG's id),
-and whether the document is gone since. Documents with the same text are one to LightRAG.
+In the sidecar each writing of a document has an entry, which says whether LightRAG has read it (``doc``: LightRAG's
+id), and whether the document is gone since. Documents with the same text are one to LightRAG.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _folders: dict[str, str] = {}
 
 
 class _LightRAG(wrapped.Wrapped):
-    """An instance of LightRAG, made and initialized by what needs it first, and used on the event loop it belongs to."""
+    """An instance of LightRAG, made and initialized by what needs it first, and used on its own event loop."""
 
     def __init__(self, owner: LightRAG | None, make: Callable[[], LightRAG]) -> None:
         self._rag, self._make, self._is_ours = owner, make, owner is None
@@ -176,8 +176,8 @@ class _Joined(wrapped.Joined):
             self.sidecar.delete(wrapped.IDS, [mark.id for mark in gone])
         if failed:
             raise BackendError(
-                f"LightRAG could not read {len(failed)} of {len(texts)} texts; they are stored, and given to it again by "
-                "the next call. Its log and its doc_status say why"
+                f"LightRAG could not read {len(failed)} of {len(texts)} texts; they are stored, and given to it again "
+                "by the next call. Its log and its doc_status say why"
             )
         return len(read)
 
@@ -278,8 +278,8 @@ class LightRAGOptions(wrapped.WrappedOptions):
         if not (kwargs.get("llm_model_func") and kwargs.get("embedding_func")):
             if importlib.util.find_spec("openai") is None or not os.environ.get("OPENAI_API_KEY"):
                 raise ConfigurationError(
-                    "LightRAG needs models: give llm_model_func=... and embedding_func=EmbeddingFunc(...) of yours; or, "
-                    "for those of OpenAI, install the package openai and set OPENAI_API_KEY"
+                    "LightRAG needs models: give llm_model_func=... and embedding_func=EmbeddingFunc(...) of yours; "
+                    "or, for those of OpenAI, install the package openai and set OPENAI_API_KEY"
                 )
             self._add_openai(kwargs)
         return kwargs
@@ -308,13 +308,13 @@ class LightRAGOptions(wrapped.WrappedOptions):
             rag = LightRAG(**kwargs)
         except (OSError, TypeError, ValueError, ImportError) as error:
             raise ConfigurationError(
-                f"LightRAG cannot be made with these arguments ({type(error).__name__}); without a network it also needs "
-                "tokenizer=lightrag.utils.Tokenizer(NAME, YOURS)"
+                f"LightRAG cannot be made with these arguments ({type(error).__name__}); without a network it also "
+                "needs tokenizer=lightrag.utils.Tokenizer(NAME, YOURS)"
             ) from error
         if rag.kv_storage == "JsonKVStorage" and _folders.setdefault(rag.workspace, self.folder) != self.folder:
             raise ConfigurationError(
-                "this process has another folder with the same workspace, whose data LightRAG would mix with these: give "
-                "workspace='NAME'"
+                "this process has another folder with the same workspace, whose data LightRAG would mix with these: "
+                "give workspace='NAME'"
             )
         return rag
 
