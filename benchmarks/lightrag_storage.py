@@ -75,6 +75,7 @@ class Side:
             "working_dir": str(folder),
             "embedding_batch_num": 32,
             "max_graph_nodes": 1000,
+            "vector_storage": classes["vector"],
             "vector_db_storage_cls_kwargs": {"cosine_better_than_threshold": -1.0, **options},
         }
         self.classes, self.workspace = classes, workspace

@@ -75,10 +75,14 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-class Storage(StorageNameSpace):
+class Storage(StorageNameSpace):  # type: ignore[misc]
     """A storage of LightRAG; mixed in before the base of its kind. Its writes are durable when they return."""
 
     _kind: ClassVar[str] = "state"
+    if TYPE_CHECKING:  # LightRAG's, which has no types
+        namespace: str
+        workspace: str
+        global_config: dict[str, Any]
 
     def __post_init__(self) -> None:
         self._options: dict[str, Any] = self.global_config.get("vector_db_storage_cls_kwargs") or {}

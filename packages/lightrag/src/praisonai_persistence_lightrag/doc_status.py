@@ -85,7 +85,7 @@ def _is_duplicate(row: dict[str, Any]) -> bool:
 
 
 @dataclass
-class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):
+class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[misc]
     """How far LightRAG has got with each document."""
 
     supports_strict_point_reads: ClassVar[bool] = True

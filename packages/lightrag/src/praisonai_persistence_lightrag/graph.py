@@ -48,7 +48,7 @@ class _Copy:
 
 
 @dataclass
-class PersistentGraphStorage(KeyStorage, BaseGraphStorage):
+class PersistentGraphStorage(KeyStorage, BaseGraphStorage):  # type: ignore[misc]
     """Entities and their relations, which have no direction: a node is one key, an edge one of each of its nodes."""
 
     async def has_node(self, node_id: str) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from lightrag import LightRAG
+    from lightrag.base import DocSchedulingRecord
 
     from praisonai_persistence.records import KnowledgeDocument
     from praisonai_persistence.steps import Steps
@@ -80,7 +81,7 @@ class _LightRAG(wrapped.Wrapped):
         """Return what a coroutine function returns that is called with the instance."""
         try:
             rag = run_sync(self._ready)
-            loop: asyncio.AbstractEventLoop = rag._owning_loop  # type: ignore[assignment]
+            loop: asyncio.AbstractEventLoop = rag._owning_loop
             if not loop.is_running():
                 raise UnsupportedOperationError(
                     "the event loop on which rag was initialized does not run: hand in one that is not initialized"
@@ -102,17 +103,22 @@ class _LightRAG(wrapped.Wrapped):
 async def _read(rag: LightRAG, texts: dict[str, str]) -> set[str]:
     """Give texts to LightRAG; return the ids of those that it could not read."""
     known = await rag.doc_status.get_docs_by_ids(list(texts), strict=True)
+    for id_ in _failed(known):  # LightRAG does not try them again
+        await _forget(rag, id_)
+        del known[id_]
     new = {id_: text for id_, text in texts.items() if id_ not in known}
     if new:
         await rag.ainsert(list(new.values()), ids=list(new))
-    else:
-        await rag.apipeline_process_enqueue_documents()  # also what has failed before
     while True:
         found = await rag.doc_status.get_docs_by_ids(list(texts), strict=True)
         if all(record.status.value in _ENDED for record in found.values()):
-            return {id_ for id_, record in found.items() if record.status.value == _FAILED}
+            return _failed(found)
         await asyncio.sleep(_AGAIN)  # the run of another caller is under way
         await rag.apipeline_process_enqueue_documents()
+
+
+def _failed(found: dict[str, DocSchedulingRecord]) -> set[str]:
+    return {id_ for id_, record in found.items() if record.status.value == _FAILED}
 
 
 async def _forget(rag: LightRAG, id_: str) -> None:
@@ -123,10 +129,13 @@ async def _forget(rag: LightRAG, id_: str) -> None:
 
 async def _ask(rag: LightRAG, text: str, mode: Any, limit: int) -> str:
     from lightrag import QueryParam
+    from lightrag.query_validation import QueryValidationError
 
-    ranks = rag.rerank_model_func is not None
-    answer = await rag.aquery(text, QueryParam(mode=mode, top_k=limit, chunk_top_k=limit, enable_rerank=ranks))
-    return str(answer)
+    param = QueryParam(mode=mode, top_k=limit, chunk_top_k=limit, enable_rerank=rag.rerank_model_func is not None)
+    try:
+        return str(await rag.aquery(text, param))
+    except QueryValidationError as error:
+        raise InvalidValueError("LightRAG refuses the question: it must have some words") from error
 
 
 class _Joined(wrapped.Joined):
@@ -328,7 +337,7 @@ class _Store(wrapped.WrappedStore):
         return _Steps(), driver
 
 
-def _question(query_text: Any, mode: Any, limit: Any) -> tuple[str, str, int]:
+def _question(query_text: Any, mode: Any, limit: Any) -> tuple[Any, ...]:
     if not isinstance(query_text, str) or not query_text.strip():
         raise InvalidValueError("query_text must be text, not empty")
     if mode not in _MODES:
@@ -362,12 +371,12 @@ class LightRAGKnowledgeStore(_Store, StepKnowledgeStore):
             BackendError: LightRAG or a model failed.
         """
         steps: Any = self._elsewhere()
-        return self._runner.run(steps.ask, *_question(query_text, mode, limit))
+        return self._runner.run(steps.ask, *_question(query_text, mode, limit))  # type: ignore[no-any-return]
 
     def index(self) -> int:
         """Let LightRAG read what it has not read yet; return how many documents that were. ``query`` does it, too."""
         steps: Any = self._elsewhere()
-        return self._runner.run(steps.index)
+        return self._runner.run(steps.index)  # type: ignore[no-any-return]
 
 
 class AsyncLightRAGKnowledgeStore(_Store, AsyncStepKnowledgeStore):

@@ -24,7 +24,7 @@ def _key(id_: Any) -> str:
 
 
 @dataclass
-class PersistentKVStorage(KeyStorage, BaseKVStorage):
+class PersistentKVStorage(KeyStorage, BaseKVStorage):  # type: ignore[misc]
     """Documents, chunks, and answers of the model: each entry is one key."""
 
     supports_strict_point_reads: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class PersistentKVStorage(KeyStorage, BaseKVStorage):
         """Add or replace entries; the time at which one was created stays."""
         now = int(time.time())
         before = await self._values(map(_key, data))
-        default = {"llm_cache_list": []} if self.namespace.endswith("text_chunks") else {}
+        default: dict[str, Any] = {"llm_cache_list": []} if self.namespace.endswith("text_chunks") else {}
         values = {}
         for id_, value in data.items():
             created = before.get(_key(id_), {}).get("create_time", now)

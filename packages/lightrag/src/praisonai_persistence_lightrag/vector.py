@@ -23,7 +23,7 @@ _LONGEST = 24
 
 
 @dataclass
-class PersistentVectorStorage(Storage, BaseVectorStorage):
+class PersistentVectorStorage(Storage, BaseVectorStorage):  # type: ignore[misc]
     """Entities, relations or chunks: each kind is one collection.
 
     As in LightRAG's own storages, entries are embedded and written together, when LightRAG commits, or before anything
@@ -82,8 +82,8 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):
                 await later(ask(self._store, self._collection, "delete", gone))
             if documents:
                 await later(put(self._store, self._collection, documents, "cosine"))
-            for id_, document in waiting.items():
-                if self._waiting.get(id_, ...) is document:  # else there is something newer
+            for id_, done in waiting.items():
+                if self._waiting.get(id_, ...) is done:  # else there is something newer
                     del self._waiting[id_]
 
     async def drop_pending_index_ops(self) -> None:
