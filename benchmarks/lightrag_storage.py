@@ -307,7 +307,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("build"), help="on a disk, where the files are made")
     parser.add_argument("--check", action="store_true", help="exit with 1 if ours has lost something")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--skip-files", action="store_true", help="PostgreSQL only")
     options = parser.parse_args()
+    sys.path.append(sys.path.pop(0))  # this folder has a pgvector.py, too, which is not the package
     if options.child:
         place, what, names, tasks = options.child
         asyncio.run(child(json.loads(place), what, names, int(tasks)))
@@ -320,6 +322,8 @@ def main() -> int:
         folder = Path(made).resolve()
         file = f"sqlite:///{folder}/ours.db"
         pairs = [({"make": "ours", "state": file, "knowledge": file}, {"make": "files"})]
+        if options.skip_files:
+            pairs.clear()
         if options.postgres:
             url = urlsplit(options.postgres)
             host = {"HOST": url.hostname, "PORT": url.port or 5432, "USER": url.username, "PASSWORD": url.password}
