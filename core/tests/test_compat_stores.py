@@ -467,7 +467,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.couchbase", "knowledge.lightrag_adapter", "conversation.supabase", "_valkey_client"],
+    ["knowledge.couchbase", "knowledge.cosmosdb_vector", "conversation.supabase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (

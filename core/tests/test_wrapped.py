@@ -14,6 +14,7 @@ from praisonai_persistence.filters import parse
 from praisonai_persistence.memory import MemoryKnowledgeStore
 from praisonai_persistence.stores import StepKnowledgeStore
 from praisonai_persistence.stores.wrapped import (
+    Joined,
     Wrapped,
     WrappedOptions,
     WrappedStore,
@@ -30,6 +31,7 @@ class Shelf:
     def __init__(self) -> None:
         self.entries: dict[str, KnowledgeDocument] = {}
         self.fails_after: int | None = None
+        self.closed = 0
 
 
 class ShelfOptions(WrappedOptions):
@@ -65,6 +67,9 @@ class OnShelf(Wrapped):
     def remove(self, ids: Any) -> None:
         for item in ids:
             self.shelf.entries.pop(item, None)
+
+    def close(self) -> None:
+        self.shelf.closed += 1
 
     def nearest(self, query: Any, limit: int) -> Any:
         entries = self.shelf.entries.items()
@@ -174,3 +179,28 @@ def test_what_every_vector_store_takes() -> None:
     assert plain_metadata(metadata) == {"t": "x", "n": 1, "f": 1.5, "b": True}
     assert plain_metadata(None) == {}
     assert plain_text("a\x00b\ud83d") == "a b?"
+
+
+def test_a_package_may_make_the_store_itself_and_say_what_the_steps_work_on(shelf: Shelf) -> None:
+    class Counted(Joined):
+        made = 0
+
+        def names(self) -> list[str]:
+            return [f"{name}!" for name in super().names()]
+
+    class Options(ShelfOptions):
+        joined = Counted
+
+        def make(self) -> Any:
+            Counted.made += 1
+            return super().make()
+
+    class Store(ShelfStore):
+        options_class = Options
+
+    with Store(shelf=shelf) as store, Store(shelf=shelf) as other:
+        assert Counted.made == 0
+        store.create_collection("c", 2)
+        assert store.list_collections() == other.list_collections() == ["c!"]
+        assert (Counted.made, shelf.closed) == (1, 0)
+    assert shelf.closed == 1

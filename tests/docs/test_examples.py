@@ -25,6 +25,10 @@ SAID = {
 [('user', 'Where do cats sleep?'), ('assistant', 'Anywhere.')]
 ['Cats sleep all day.']
 """,
+    "lightrag_memory": """\
+All day.
+['Cats'] 1
+""",
     "llamaindex_memory": """\
 [('user', 'Where do cats sleep?'), ('assistant', 'text text')]
 ['Cats sleep all day.']

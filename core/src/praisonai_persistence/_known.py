@@ -59,6 +59,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_langchain": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:AsyncLangChainKnowledgeStore"),
         "langchain": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:LangChainKnowledgeStore"),
         "langchain_adapter": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:LangChainKnowledgeStore"),
+        "async_lightrag": ("praisonai-persistence-lightrag", "praisonai_persistence_lightrag:AsyncLightRAGKnowledgeStore"),
+        "lightrag": ("praisonai-persistence-lightrag", "praisonai_persistence_lightrag:LightRAGKnowledgeStore"),
         "async_llamaindex": ("praisonai-persistence-llamaindex", "praisonai_persistence_llamaindex:AsyncLlamaIndexKnowledgeStore"),
         "llama_index": ("praisonai-persistence-llamaindex", "praisonai_persistence_llamaindex:LlamaIndexKnowledgeStore"),
         "llamaindex": ("praisonai-persistence-llamaindex", "praisonai_persistence_llamaindex:LlamaIndexKnowledgeStore"),

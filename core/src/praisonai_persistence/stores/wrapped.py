@@ -57,7 +57,9 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow, Search
 
 __all__ = [
+    "IDS",
     "AsyncTextStore",
+    "Joined",
     "TextStore",
     "Wrapped",
     "WrappedDriver",
@@ -68,7 +70,7 @@ __all__ = [
     "plain_text",
 ]
 
-_IDS = "wrapped_ids"
+IDS = "wrapped_ids"
 """The sidecar's collection of the wrapped store's ids, each with a collection and an id there."""
 _SPARE = 10
 _GROWTH = 4
@@ -95,6 +97,9 @@ class Wrapped(ABC):
     def similar(self, text: str, limit: int) -> Sequence[tuple[str | None, float]]:
         """Return ids and scores of the entries nearest to a text, best first; None for an entry of others."""
         raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close what was opened here; the last store has been closed."""
 
 
 def plain_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
@@ -125,13 +130,13 @@ class Joined:
 
     def create(self, info: CollectionInfo) -> None:
         """See ``KnowledgeStore.create_collection``."""
-        if info.name == _IDS:
-            raise InvalidIdentifierError(f"{_IDS} is a name that the store uses itself")
+        if info.name == IDS:
+            raise InvalidIdentifierError(f"{IDS} is a name that the store uses itself")
         self.sidecar.create_collection(info.name, info.dimension, info.distance, info.metadata)
 
     def need(self, name: str) -> CollectionInfo:
         """Return what a collection was created with."""
-        if name == _IDS:
+        if name == IDS:
             raise CollectionNotFoundError(f"there is no collection {name!r}")
         return self.sidecar.get_collection(name)
 
@@ -159,10 +164,10 @@ class Joined:
             for entry, document in zip(entries, documents, strict=True)
         ]
         try:
-            self.sidecar.insert(_IDS, marks)
+            self.sidecar.insert(IDS, marks)
         except CollectionNotFoundError:
-            self.sidecar.create_collection(_IDS, 1, "dot")
-            self.sidecar.insert(_IDS, marks)
+            self.sidecar.create_collection(IDS, 1, "dot")
+            self.sidecar.insert(IDS, marks)
         written = False
         try:
             pairs = list(zip(entries, documents, strict=True))
@@ -185,12 +190,12 @@ class Joined:
         if entries:
             self.wrapped.remove(entries)
             with contextlib.suppress(CollectionNotFoundError):
-                self.sidecar.delete(_IDS, entries)
+                self.sidecar.delete(IDS, entries)
 
     def current(self, entries: Sequence[str], collection: str | None) -> list[tuple[int, KnowledgeDocument]]:
         """Return the documents that entries are of, each with the place of its entry."""
         try:
-            marks = {mark.id: json.loads(mark.content) for mark in self.sidecar.get(_IDS, entries)}
+            marks = {mark.id: json.loads(mark.content) for mark in self.sidecar.get(IDS, entries)}
         except CollectionNotFoundError:
             return []
         wanted: dict[str, list[str]] = {}
@@ -288,7 +293,7 @@ class Joined:
 
     def names(self) -> list[str]:
         """Return the names of all collections."""
-        return [name for name in self.sidecar.list_collections() if name != _IDS]
+        return [name for name in self.sidecar.list_collections() if name != IDS]
 
 
 def _marked(entry: str, document: KnowledgeDocument) -> str:
@@ -404,6 +409,7 @@ class WrappedDriver(Driver):
         sidecar: a knowledge store, which stays open, or the URL of one; None: in memory, beside ``owner``.
         prefix: separates stores, where the sidecar is not a store of the caller's.
         packages: names of the packages whose exceptions are the vector store's.
+        joined: the class of what the steps work on.
     """
 
     turns = "all"
@@ -419,12 +425,13 @@ class WrappedDriver(Driver):
         sidecar: Any,
         prefix: str,
         packages: tuple[str, ...],
+        joined: type[Joined],
     ) -> None:
         super().__init__()
         self.where = where
         self.place = None if owner is None else id(owner)
         self._make, self._wrap, self._owner = make, wrap, owner
-        self._sidecar, self._prefix = sidecar, prefix
+        self._sidecar, self._prefix, self._joined = sidecar, prefix, joined
         self.packages = packages  # type: ignore[misc]
 
     def open(self, deadline: Deadline) -> _Place:
@@ -438,7 +445,7 @@ class WrappedDriver(Driver):
         with _lock:
             if key not in client.sidecars:
                 client.sidecars[key] = self._open_sidecar()
-        return contextlib.nullcontext(Joined(client.wrapped, client.sidecars[key]))
+        return contextlib.nullcontext(self._joined(client.wrapped, client.sidecars[key]))
 
     def perform(self, on: Joined, request: Callable[[Joined], Any]) -> Any:
         return on_own_thread(lambda: request(on))  # what is raised into a framework's code may leave it half done
@@ -454,9 +461,12 @@ class WrappedDriver(Driver):
         return open_knowledge_store(self._sidecar, "sync", table_prefix=self._prefix)
 
     def close(self, client: _Place) -> None:
-        for key, sidecar in client.sidecars.items():
-            if isinstance(key[0], str):
-                sidecar.close()
+        try:
+            client.wrapped.close()
+        finally:
+            for key, sidecar in client.sidecars.items():
+                if isinstance(key[0], str):
+                    sidecar.close()
 
 
 class WrappedOptions(Options):
@@ -467,11 +477,13 @@ class WrappedOptions(Options):
         volatile: its classes that keep everything in memory.
         instance: the option that is a vector store; its class and the arguments of that are ``instance`` with ``_cls``
             and ``_kwargs`` behind it.
+        joined: the class of what the steps work on.
     """
 
     base: ClassVar[type[Any]]
     volatile: ClassVar[tuple[type[Any], ...]]
     instance: ClassVar[str]
+    joined: ClassVar[type[Joined]] = Joined
 
     sidecar = option(None, "object", "a knowledge store, or the URL of one, for all that the vector store cannot keep")
 
@@ -518,18 +530,22 @@ class WrappedOptions(Options):
         """Return how a vector store is used."""
         raise NotImplementedError
 
+    def make(self) -> Any:
+        """Return the vector store, when a call needs it for the first time."""
+        return self.cls(**dict(getattr(self, f"{self.instance}_kwargs") or {})) if self.owner is None else self.owner
+
     def driver(self) -> WrappedDriver:
         """Return the driver of a store with these options."""
-        kwargs = dict(getattr(self, f"{self.instance}_kwargs") or {})
         packages = {cls.__module__.partition(".")[0] for cls in self.cls.__mro__} - {"builtins", "abc", "typing"}
         return WrappedDriver(
             f"the {self.cls.__name__}",
-            lambda: self.cls(**kwargs) if self.owner is None else self.owner,
+            self.make,
             self.wrap,
             self.owner,
             self.sidecar,
             self.table_prefix,
             (*sorted(packages), "numpy"),
+            self.joined,
         )
 
 
