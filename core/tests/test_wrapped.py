@@ -13,12 +13,12 @@ from praisonai_persistence.errors import BackendError, ConfigurationError, Filte
 from praisonai_persistence.filters import parse
 from praisonai_persistence.memory import MemoryKnowledgeStore
 from praisonai_persistence.stores import StepKnowledgeStore
+from praisonai_persistence.stores._joined import _filter
 from praisonai_persistence.stores.wrapped import (
     Joined,
     Wrapped,
     WrappedOptions,
     WrappedStore,
-    _filter,
     plain_metadata,
     plain_text,
 )
