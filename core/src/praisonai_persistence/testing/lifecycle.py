@@ -41,7 +41,7 @@ from praisonai_persistence.errors import PersistenceError, StoreClosedError
 from praisonai_persistence.testing._ends import ENDS, USUAL, found_at_the_ends
 from praisonai_persistence.testing._facade import awaitable
 from praisonai_persistence.testing._forks import Start
-from praisonai_persistence.testing._lifecycle_bodies import BIG, REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_bodies import BIG
 from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
@@ -62,6 +62,7 @@ from praisonai_persistence.testing._lifecycle_checks import (
     wrong_arguments,
 )
 from praisonai_persistence.testing._lifecycle_existing import ExistingTests
+from praisonai_persistence.testing._lifecycle_forks import ForkTests
 from praisonai_persistence.testing._lifecycle_network import within
 from praisonai_persistence.testing._lifecycle_place import PlaceTests
 from praisonai_persistence.testing._lifecycle_starved import StarvedTests
@@ -73,7 +74,6 @@ from praisonai_persistence.testing.harness import (
     OpenStore,
     Race,
     Spawn,
-    Unsupported,
     declares,
     full_only,
     needs_fixture,
@@ -87,19 +87,12 @@ __all__ = ["LifecycleSuite"]
 
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
-FORK_HINT = 'each works, or refuses (an engine that does not survive a fork: forks = "refuse" in its driver)'
 QUICK_SWEEP = 1.0  # seconds
 Walk = Callable[..., Awaitable[None]]
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
-def _forks(children: list[str]) -> str:
-    """Return how the children of a fork ended, with what they said."""
-    return "\n".join([f"children of a fork: {FORK_HINT}", *children])
-
-
-class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
+class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=True):
     """From the constructor to the end of the process; see the module."""
 
     kind: ClassVar[str] = ""
@@ -316,38 +309,6 @@ class LifecycleSuite(ExistingTests, PlaceTests, StarvedTests, suite=True):
                 f"this store uses the network, so its suite needs the fixture 'spec_through': {connected}"
             )
             request.node.user_properties.append(("not applicable", "spec_through"))
-
-    # ---------------------------------------------------------------------------------------------------- L06: forks
-
-    @needs_fork
-    async def test_l06_a_store_that_was_used_before_a_fork(
-        self, spawn: Spawn, store: Any, spec: StoreSpec, unsupported: Unsupported
-    ) -> None:
-        """Works in the children and in the parent at the same time, or refuses in the children."""
-        child = await spawn(f"{BODIES}:forked", kind=spec.kind, children=2)
-        child.go()
-        found = await child.result()
-        if found["children"] == [REFUSED] * 2:
-            unsupported("fork of the process")
-            return
-        assert found["children"] == [WORKED] * 2, _forks(found["children"])
-        if declares(store, "shared"):
-            missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
-            assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
-
-    @needs_fork
-    async def test_l06_a_fork_in_the_middle_of_calls(
-        self, spawn: Spawn, spec: StoreSpec, unsupported: Unsupported
-    ) -> None:
-        """Whatever locks and connections other threads had at that moment."""
-        child = await spawn(f"{BODIES}:forked_under_load", kind=spec.kind, children=4)
-        child.go()
-        found = await child.result()
-        assert found["failures"] == []
-        if found["children"] == [REFUSED] * 4:
-            unsupported("fork of the process")
-            return
-        assert found["children"] == [WORKED] * 4, _forks(found["children"])
 
     # ------------------------------------------------------------------------------------------------- L07: event loops
 
