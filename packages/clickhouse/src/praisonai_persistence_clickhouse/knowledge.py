@@ -1,0 +1,379 @@
+"""Knowledge in ClickHouse: a table for each collection, searched by vector and by tokens of the metadata."""
+
+from __future__ import annotations
+
+import json
+import struct
+import uuid
+from array import array
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, SchemaError
+from praisonai_persistence.filters import joined
+from praisonai_persistence.payload import loads
+from praisonai_persistence.steps import reads
+from praisonai_persistence.stores import projection
+from praisonai_persistence.stores import vector_documents as documents
+from praisonai_persistence.stores.claimed import ClaimedSteps
+from praisonai_persistence.stores.vector_engine import GoneError, TakenError
+from praisonai_persistence.vectors import unpack
+from praisonai_persistence_clickhouse._driver import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from praisonai_persistence.knowledge import CollectionInfo
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence_clickhouse._driver import ClickHouseOptions
+
+__all__ = ["ClickHouseSteps"]
+
+_PAGE = 1_000
+_MOST = 1_000  # results of a search of the index
+_COLUMNS = "ver id content facts tokens numbers vector"
+_RESULT = "id, content, facts, vector"
+# The document's id stands in its row.
+_key = documents.derived_uuids(uuid.UUID("7d7b4c0e-4f0a-5c53-9b0e-5a2f9d1c6e31"))
+
+
+class Expression(NamedTuple):
+    """A filter.
+
+    Attributes:
+        sql: a condition, with ``{}`` where values stand.
+        values: of these.
+    """
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+class Opened(NamedTuple):
+    """A collection.
+
+    Attributes:
+        info: what it was created with.
+        key: the column that tells it from another collection of its name.
+        indexed: whether it has an index of its vectors.
+    """
+
+    info: CollectionInfo
+    key: str
+    indexed: bool
+
+
+class FilterCompiler(projection.TokenCompiler[Expression]):
+    """To conditions of SQL."""
+
+    most_parts = 256
+
+    def has(self, tokens: Sequence[str]) -> Expression:
+        return Expression("hasAny(tokens, {})", (list(tokens),))
+
+    def bound(self, name: str, number: float, *, upper: bool) -> Expression:
+        sql = f"(has(tokens, {{}}) AND mapContains(numbers, {{}}) AND numbers[{{}}] {'<=' if upper else '>='} {{}})"
+        return Expression(sql, (name, name, name, number))
+
+    def all_of(self, parts: Sequence[Expression]) -> Expression:
+        return joined(parts, lambda some: _combined(" AND ", some))
+
+    def any_of(self, parts: Sequence[Expression]) -> Expression:
+        return joined(parts, lambda some: _combined(" OR ", some))
+
+    def negate(self, part: Expression) -> Expression:
+        return Expression(f"NOT ({part.sql})", part.values)
+
+    def nothing(self) -> Expression:
+        return Expression("0")
+
+
+def _combined(word: str, parts: Sequence[Expression]) -> Expression:
+    return Expression(
+        f"({word.join([part.sql for part in parts])})", tuple(value for part in parts for value in part.values)
+    )
+
+
+class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
+    """Knowledge in ClickHouse.
+
+    A write adds rows; of those with one key, ``FINAL`` reads the one of the highest version, and of those the last.
+    Versions need no clock. They are even where a document was inserted, one more where it was upserted, and a deletion
+    adds a row without a document whose version is the next even one. So an insert never covers an upsert that began
+    after its check, and only inserts have to claim their ids.
+
+    Args:
+        options: of the store.
+    """
+
+    spare = 2
+    most_ids = _PAGE
+    remembers = True  # every request names the key's column, which a collection that is made anew does not have
+
+    def __init__(self, options: ClickHouseOptions) -> None:
+        super().__init__(FilterCompiler(), options.timeout)
+        self._options = options
+        self._where = f"`{options.database}`."
+        self._prefix = f"{options.table_prefix}."
+        self._claiming = f"{self._where}`{options.table_prefix}:claims`"
+
+    # ----------------------------------------------------------------------------------------------------- collections
+
+    def _place(self, name: str) -> str:
+        return f"{self._where}`{self._prefix}{name}`"
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        sql = "SELECT name, comment FROM system.tables WHERE database = {} AND startsWith(name, {}) FORMAT RowBinary"
+        found = _rows((yield Ask(sql, [self._options.database, self._prefix])), "ss")
+        return documents.own_names([name for name, said in found if _facts(said) is not None], self._prefix)
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
+        own = [self._options.database, self._prefix + name]
+        indexes = "SELECT toUInt64(count()) FROM system.data_skipping_indices WHERE database = {} AND table = {}"
+        what = f"comment, assumeNotNull(({indexes}))"
+        sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} FORMAT RowBinary"
+        for said, number in _rows((yield Ask(sql, own + own)), "sn"):
+            facts = _facts(said)
+            if facts is None:
+                raise SchemaError(
+                    f"ClickHouse's table {self._place(name)} was not made by this store: choose another table_prefix; "
+                    "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
+                )
+            return Opened(documents.collection_info(name, facts), facts["key"], number > 0)
+        return None
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        facts = {**documents.collection_facts(info, metadata), "key": f"key_{uuid.uuid4().hex}"}
+        said = b64encode(json.dumps(facts).encode()).decode()  # definitions of tables take no parameters
+        columns = (
+            f"{facts['key']} String, ver UInt32, deleted UInt8, written UInt64 DEFAULT rand64(), id String, "
+            "content String, facts String, tokens Array(String), numbers Map(String, Float64), vector Array(Float32)"
+        )
+        engine = f"ReplacingMergeTree(ver) ORDER BY {facts['key']} COMMENT '{said}'"
+        yield from self._define(self._place(info.name), columns, engine, len(said))
+
+    def _define(self, place: str, columns: str, engine: str, size: int = 0) -> Steps[None]:
+        cluster = self._options.cluster
+        on, kind = ("", "") if cluster is None else (f" ON CLUSTER `{cluster}`", "Replicated")
+        yield Ask(f"CREATE DATABASE IF NOT EXISTS `{self._options.database}`{on}")
+        sql = f"CREATE TABLE {place}{on} ({columns}) ENGINE = {kind}{engine}"
+        yield Ask(sql, settings={"max_query_size": 262_144 + size})
+
+    def _drop(self, opened: Opened) -> Steps[None]:
+        cluster = self._options.cluster
+        on = "" if cluster is None else f" ON CLUSTER `{cluster}`"
+        yield Ask(f"DROP TABLE {self._place(opened.info.name)}{on} SYNC")
+
+    # ---------------------------------------------------------------------------------------------------------- claims
+
+    def _claim(self, opened: Opened, claim: str, ids: Sequence[str]) -> Steps[None]:
+        row = b"".join([_text(claim), _texts([_key(opened.key + key) for key in ids]), b"\1"])
+        ask = Ask(f"{self._claiming} claim ids sign", rows=row)
+        try:
+            yield ask
+        except GoneError:  # nobody has made it yet
+            with suppress(TakenError):
+                columns = "claim String, ids Array(String), sign Int8"
+                yield from self._define(self._claiming, columns, "CollapsingMergeTree(sign) ORDER BY claim")
+            yield ask
+
+    def _claims(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        sql = f"SELECT claim FROM {self._claiming} WHERE hasAny(ids, {{}}) GROUP BY claim HAVING sum(sign) > 0"
+        found = yield Ask(f"{sql} FORMAT RowBinary", [[_key(opened.key + key) for key in ids]])
+        return [claim for (claim,) in _rows(found, "s")]
+
+    def _withdraw(self, opened: Opened, claim: str) -> Steps[None]:
+        rows = (
+            f"SELECT claim, ids, -1 FROM {self._claiming} WHERE claim = {{}} GROUP BY claim, ids HAVING sum(sign) > 0"
+        )
+        yield Ask(f"INSERT INTO {self._claiming} (claim, ids, sign) {rows}", [claim])
+
+    # ------------------------------------------------------------------------------------------------------- documents
+
+    def _select(
+        self, opened: Opened, what: str, ids: Sequence[str] | None, expression: Expression | None, more: str = ""
+    ) -> tuple[str, list[Any]]:
+        """Return a statement about the documents with these ids (None: any) that an expression selects."""
+        parts = [Expression(f"{opened.key} != ''" if ids is None else f"{opened.key} IN {{}}")]
+        values = [] if ids is None else [[_key(key) for key in ids]]
+        if expression is not None:
+            parts.append(expression)
+        conditions = " AND ".join(["NOT deleted", *(part.sql for part in parts)])
+        values += [value for part in parts for value in part.values]
+        return f"SELECT {what} FROM {self._place(opened.info.name)} FINAL WHERE {conditions}{more}", values
+
+    def _read(self, kinds: str, *query: Any) -> Steps[list[Any]]:
+        sql, values = self._select(*query)
+        return _rows((yield Ask(f"{sql} FORMAT RowBinary", values)), kinds)
+
+    def _scan(
+        self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        found = yield from self._read("ss", opened, "id, facts", ids, expression)
+        return [(key, loads(facts)["metadata"]) for key, facts in found]
+
+    def _taken(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return [key for (key,) in (yield from self._read("s", opened, "id", ids, None))]
+
+    def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._write_rows(opened, rows, new=False)
+
+    def _store(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from self._write_rows(opened, rows, new=True)
+
+    def _write_rows(self, opened: Opened, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
+        place = self._place(opened.info.name)
+        found = yield from self._paged(self._versions, opened, [_key(row.id) for row in rows])
+        versions, data = dict(found), []
+        for row, vector, projected in projection.project_rows(opened.info.distance, rows):
+            key = _key(row.id)
+            version = versions.get(key, 0)
+            data += [
+                _text(key),
+                struct.pack("<I", version & ~1 if new else version | 1),
+                *map(_text, (row.id, row.content, documents.encoded_facts(row, vector))),
+                _texts(projected.tokens),
+                _size(len(projected.numbers)),
+                *(_text(name) + struct.pack("<d", number) for name, number in projected.numbers.items()),
+                _size(len(vector)),
+                documents.vector_bytes(vector),
+            ]
+        yield Ask(f"{place} {opened.key} {_COLUMNS}", rows=b"".join(data))
+        if not opened.indexed and versions[""] + len(rows) > self._options.index_above:
+            yield from self._index(opened)
+
+    def _versions(self, opened: Opened, keys: Sequence[str]) -> Steps[list[tuple[str, int]]]:
+        """Return the versions of keys, also of deleted ones, and under the key ``""`` how many rows there are."""
+        place = self._place(opened.info.name)
+        own = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} WHERE {opened.key} IN {{}} GROUP BY {opened.key}"
+        sql = f"{own} UNION ALL SELECT '', toUInt64(count({opened.key})) FROM {place} FORMAT RowBinary"
+        return _rows((yield Ask(sql, [list(keys)])), "sn")
+
+    def _index(self, opened: Opened) -> Steps[None]:
+        place, info = self._place(opened.info.name), opened.info
+        cluster = self._options.cluster
+        place += "" if cluster is None else f" ON CLUSTER `{cluster}`"
+        metric = "dotProduct" if info.distance == "dot" else "L2Distance"
+        index = f"nearest vector TYPE vector_similarity('hnsw', '{metric}', {info.dimension})"
+        try:
+            yield Ask(f"ALTER TABLE {place} ADD INDEX IF NOT EXISTS {index}")
+            yield Ask(f"ALTER TABLE {place} MATERIALIZE INDEX nearest", settings={"mutations_sync": 0})
+        except (ConnectionFailedError, GoneError):
+            raise
+        except PersistenceError:  # a server that has no such index, or a user who may not: searches stay exact
+            pass
+        self._opened.pop(info.name, None)
+
+    def _rank(
+        self, opened: Opened, query: array[float], limit: int, expression: Expression | None
+    ) -> Steps[Sequence[Candidate]]:
+        distance, place = opened.info.distance, self._place(opened.info.name)
+        asked = projection.bounded_query(distance, query)
+        by_product = projection.product_distance(distance) == "dot"
+        order = " ORDER BY dotProduct(vector, {}) DESC" if by_product else " ORDER BY L2Distance(vector, {})"
+        total = f"assumeNotNull((SELECT toUInt64(count({opened.key})) FROM {place}))"
+        if opened.indexed and expression is None and limit <= _MOST:
+            # The index does not know which rows have been replaced: their places are others'.
+            inner = " ORDER BY dotProduct(vector, {}) DESC" if distance == "dot" else " ORDER BY L2Distance(vector, {})"
+            own = f"{opened.key}, written"
+            near = Expression(f"({own}) IN (SELECT {own} FROM {place}{inner} LIMIT {{}})", (asked, 2 * limit))
+            sql, values = self._select(opened, _RESULT, None, near, f"{order} LIMIT {{}}")
+            settings = {"hnsw_candidate_list_size_for_search": max(256, 2 * limit)}
+            found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
+            if len(found) == limit:
+                return [_candidate(*row) for row in found]
+        sql, values = self._select(opened, f"{_RESULT}, {total}", None, expression, f"{order} LIMIT {{}}")
+        settings = {"use_skip_indexes": 0}
+        found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssvn")
+        if found and not opened.indexed and found[0][4] > self._options.index_above:
+            self._opened.pop(opened.info.name, None)  # somebody may have made an index
+        return [_candidate(*row[:4]) for row in found]
+
+    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        return [_candidate(*row) for row in (yield from self._read("sssv", opened, _RESULT, ids, None))]
+
+    def _count(self, opened: Opened, expression: Expression | None) -> Steps[int]:
+        return (yield from self._counted(opened, None, expression))
+
+    def _counted(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Steps[int]:
+        found = yield from self._read("n", opened, f"toUInt64(count({opened.key}))", ids, expression)
+        return int(found[0][0])
+
+    def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Steps[int]:
+        gone = yield from self._counted(opened, ids, expression)
+        if gone:
+            # Removing rows would wait for merges.
+            nothing = f"arrayWithConstant({opened.info.dimension}, toFloat32(0))"
+            what = f"{opened.key}, bitOr(ver, 1) + 1, 1, {nothing}"
+            sql, values = self._select(opened, what, ids, expression)
+            columns = f"({opened.key}, ver, deleted, vector)"
+            yield Ask(f"INSERT INTO {self._place(opened.info.name)} {columns} {sql}", values, _DELETES)
+        return gone
+
+
+_DELETES = {"insert_deduplicate": 0, "materialize_skip_indexes_on_insert": 0}
+
+
+def _facts(comment: str) -> dict[str, Any] | None:
+    """Return what a collection was created with; None: somebody else made it."""
+    try:
+        facts = loads(b64decode(comment, validate=True).decode())
+        return facts if {"name", "dimension", "distance", "metadata", "key"} <= facts.keys() else None
+    except (ValueError, AttributeError):
+        return None
+
+
+def _candidate(key: str, content: str, facts: str, vector: array[float]) -> Candidate:
+    return documents.document_candidate(key, content, loads(facts), lambda: vector)
+
+
+# RowBinary: lengths in groups of seven bits, the lowest first; numbers little-endian.
+
+
+def _size(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return _size(len(data)) + data
+
+
+def _texts(texts: Sequence[str]) -> bytes:
+    return _size(len(texts)) + b"".join(map(_text, texts))
+
+
+def _rows(data: bytes, kinds: str) -> list[Any]:
+    """Return rows of ``RowBinary`` whose columns are text (``s``), ``UInt64`` (``n``) or 32-bit floats (``v``)."""
+    found, place = [], 0
+    while place < len(data):
+        row: list[Any] = []
+        for kind in kinds:
+            size = shift = 0
+            if kind == "n":
+                size = 8
+            else:
+                while True:
+                    byte, place = data[place], place + 1
+                    size |= (byte & 127) << shift
+                    shift += 7
+                    if byte < 128:
+                        break
+                size *= 4 if kind == "v" else 1
+            part, place = data[place : place + size], place + size
+            row.append({"s": bytes.decode, "v": unpack, "n": _whole}[kind](part))
+        found.append(tuple(row))
+    return found
+
+
+def _whole(data: bytes) -> int:
+    return int.from_bytes(data, "little")
