@@ -69,14 +69,14 @@ class Opened(NamedTuple):
 class FilterCompiler(projection.TokenCompiler[Expression]):
     """To conditions of SQL."""
 
-    most_parts = 256
+    most_parts = 64  # each has parameters of its own
 
     def has(self, tokens: Sequence[str]) -> Expression:
         return Expression("hasAny(tokens, {})", (list(tokens),))
 
     def bound(self, name: str, number: float, *, upper: bool) -> Expression:
-        sql = f"(has(tokens, {{}}) AND mapContains(numbers, {{}}) AND numbers[{{}}] {'<=' if upper else '>='} {{}})"
-        return Expression(sql, (name, name, name, number))
+        sql = f"(mapContains(numbers, {{}}) AND numbers[{{}}] {'<=' if upper else '>='} {{}})"
+        return Expression(sql, (name, name, number))
 
     def all_of(self, parts: Sequence[Expression]) -> Expression:
         return joined(parts, lambda some: _combined(" AND ", some))
