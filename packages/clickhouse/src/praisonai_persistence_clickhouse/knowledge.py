@@ -227,8 +227,12 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _write_rows(self, opened: Opened, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
         place = self._place(opened.info.name)
-        found = yield from self._paged(self._versions, opened, [_key(row.id) for row in rows])
-        versions, data = dict(found), []
+        counted = f"SELECT toUInt64(count({opened.key})), toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
+        ((number, highest),) = _rows((yield Ask(counted)), "nn")
+        versions: dict[str, int] = {}
+        if highest > 1:  # something was deleted once
+            versions = dict((yield from self._paged(self._versions, opened, [_key(row.id) for row in rows])))
+        data: list[bytes] = []
         for row, vector, projected in projection.project_rows(opened.info.distance, rows):
             key = _key(row.id)
             version = versions.get(key, 0)
@@ -243,14 +247,13 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
                 documents.vector_bytes(vector),
             ]
         yield Ask(f"{place} {opened.key} {_COLUMNS}", rows=b"".join(data))
-        if not opened.indexed and versions[""] + len(rows) > self._options.index_above:
+        if not opened.indexed and number + len(rows) > self._options.index_above:
             yield from self._index(opened)
 
     def _versions(self, opened: Opened, keys: Sequence[str]) -> Steps[list[tuple[str, int]]]:
-        """Return the versions of keys, also of deleted ones, and under the key ``""`` how many rows there are."""
-        place = self._place(opened.info.name)
-        own = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} WHERE {opened.key} IN {{}} GROUP BY {opened.key}"
-        sql = f"{own} UNION ALL SELECT '', toUInt64(count({opened.key})) FROM {place} FORMAT RowBinary"
+        """Return the versions of keys, also of deleted ones."""
+        place = f"{self._place(opened.info.name)} WHERE {opened.key} IN {{}} GROUP BY {opened.key}"
+        sql = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
         return _rows((yield Ask(sql, [list(keys)])), "sn")
 
     def _index(self, opened: Opened) -> Steps[None]:
@@ -335,6 +338,8 @@ def _candidate(key: str, content: str, facts: str, vector: array[float]) -> Cand
 
 
 def _size(number: int) -> bytes:
+    if number < 128:
+        return bytes((number,))
     found = bytearray()
     while number > 127:
         found.append(number & 127 | 128)
