@@ -286,6 +286,8 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             near = Expression(f"({own}) IN (SELECT {own} FROM {place}{inner} LIMIT {{}})", (asked, 2 * limit))
             sql, values = self._select(opened, _RESULT, None, near, f"{order} LIMIT {{}}")
             settings = {"hnsw_candidate_list_size_for_search": max(256, 2 * limit)}
+            if distance == "dot":  # else the index's own numbers are ranked, which are the lower the nearer
+                settings["vector_search_with_rescoring"] = 1
             found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
             if len(found) == limit:
                 return [_candidate(*row) for row in found]
