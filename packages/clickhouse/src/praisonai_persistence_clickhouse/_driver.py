@@ -159,7 +159,8 @@ class ClickHouseDriver(Driver):
 
     def perform(self, on: Any, request: Any) -> Any:
         settings = {**(_ON_REPLICAS if self._options.cluster is not None else {}), **request.settings}
-        names, parameters = [], {}
+        names: list[str] = []
+        parameters: dict[str, Any] = {}
         for value in request.values:
             said = []
             for kind, part in _parts(value):

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import ConnectionFailedError, PersistenceError, SchemaError
+from praisonai_persistence.errors import PersistenceError, SchemaError
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -22,7 +22,7 @@ from praisonai_persistence.vectors import unpack
 from praisonai_persistence_clickhouse._driver import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
@@ -262,13 +262,10 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         place += "" if cluster is None else f" ON CLUSTER `{cluster}`"
         metric = "dotProduct" if info.distance == "dot" else "L2Distance"
         index = f"nearest vector TYPE vector_similarity('hnsw', '{metric}', {info.dimension})"
-        try:
+        # Where a server has no such index, or the user may not make one, searches stay exact.
+        with suppress(PersistenceError):
             yield Ask(f"ALTER TABLE {place} ADD INDEX IF NOT EXISTS {index}")
             yield Ask(f"ALTER TABLE {place} MATERIALIZE INDEX nearest", settings={"mutations_sync": 0})
-        except (ConnectionFailedError, GoneError):
-            raise
-        except PersistenceError:  # a server that has no such index, or a user who may not: searches stay exact
-            pass
         self._opened.pop(info.name, None)
 
     def _rank(
@@ -276,22 +273,21 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     ) -> Steps[Sequence[Candidate]]:
         distance, place = opened.info.distance, self._place(opened.info.name)
         asked = projection.bounded_query(distance, query)
-        by_product = projection.product_distance(distance) == "dot"
-        order = " ORDER BY dotProduct(vector, {}) DESC" if by_product else " ORDER BY L2Distance(vector, {})"
-        total = f"assumeNotNull((SELECT toUInt64(count({opened.key})) FROM {place}))"
+        product, length = "dotProduct(vector, {}) DESC", "L2Distance(vector, {})"
+        order = f" ORDER BY {product if projection.product_distance(distance) == 'dot' else length} LIMIT {{}}"
         if opened.indexed and expression is None and limit <= _MOST:
-            # The index does not know which rows have been replaced: their places are others'.
-            inner = " ORDER BY dotProduct(vector, {}) DESC" if distance == "dot" else " ORDER BY L2Distance(vector, {})"
-            own = f"{opened.key}, written"
-            near = Expression(f"({own}) IN (SELECT {own} FROM {place}{inner} LIMIT {{}})", (asked, 2 * limit))
-            sql, values = self._select(opened, _RESULT, None, near, f"{order} LIMIT {{}}")
+            # The index does not know which rows have been replaced, so it is asked for more.
+            own, inner = f"{opened.key}, written", product if distance == "dot" else length
+            near = f"({own}) IN (SELECT {own} FROM {place} ORDER BY {inner} LIMIT {{}})"
+            sql, values = self._select(opened, _RESULT, None, Expression(near, (asked, 2 * limit)), order)
             settings = {"hnsw_candidate_list_size_for_search": max(256, 2 * limit)}
             if distance == "dot":  # else the index's own numbers are ranked, which are the lower the nearer
                 settings["vector_search_with_rescoring"] = 1
             found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
             if len(found) == limit:
                 return [_candidate(*row) for row in found]
-        sql, values = self._select(opened, f"{_RESULT}, {total}", None, expression, f"{order} LIMIT {{}}")
+        total = f"assumeNotNull((SELECT toUInt64(count({opened.key})) FROM {place}))"
+        sql, values = self._select(opened, f"{_RESULT}, {total}", None, expression, order)
         settings = {"use_skip_indexes": 0}
         found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssvn")
         if found and not opened.indexed and found[0][4] > self._options.index_above:
@@ -359,6 +355,13 @@ def _texts(texts: Sequence[str]) -> bytes:
     return _size(len(texts)) + b"".join(map(_text, texts))
 
 
+_READ: dict[str, Callable[[bytes], Any]] = {
+    "s": bytes.decode,
+    "v": unpack,
+    "n": lambda part: int.from_bytes(part, "little"),
+}
+
+
 def _rows(data: bytes, kinds: str) -> list[Any]:
     """Return rows of ``RowBinary`` whose columns are text (``s``), ``UInt64`` (``n``) or 32-bit floats (``v``)."""
     found, place = [], 0
@@ -377,10 +380,6 @@ def _rows(data: bytes, kinds: str) -> list[Any]:
                         break
                 size *= 4 if kind == "v" else 1
             part, place = data[place : place + size], place + size
-            row.append({"s": bytes.decode, "v": unpack, "n": _whole}[kind](part))
+            row.append(_READ[kind](part))
         found.append(tuple(row))
     return found
-
-
-def _whole(data: bytes) -> int:
-    return int.from_bytes(data, "little")
