@@ -168,10 +168,11 @@ class ClickHouseDriver(Driver):
                 parameters[f"p{len(parameters)}"] = part
             names.append(said[0] if len(said) == 1 else f"arrayConcat({', '.join(said)})")
         sql = request.sql.format(*names)
+        if request.rows is not None or sql.startswith("INSERT "):
+            settings.update(_WRITES)
         if request.rows is None:
             return on.raw_query(sql, parameters=parameters or None, settings=settings)
         into, _, columns = sql.partition(" ")
-        settings.update(_WRITES)
         return on.raw_insert(into, columns.split(), request.rows, fmt="RowBinary", settings=settings)
 
     def translate(self, error: Exception) -> PersistenceError | None:

@@ -118,6 +118,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         self._options = options
         self._where = f"`{options.database}`."
         self._prefix = f"{options.table_prefix}."
+        self._on_cluster = "" if options.cluster is None else f" ON CLUSTER `{options.cluster}`"
         self._claiming = f"{self._where}`{options.table_prefix}:claims`"
 
     # ----------------------------------------------------------------------------------------------------- collections
@@ -157,16 +158,13 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         yield from self._define(self._place(info.name), columns, engine, len(said))
 
     def _define(self, place: str, columns: str, engine: str, size: int = 0) -> Steps[None]:
-        cluster = self._options.cluster
-        on, kind = ("", "") if cluster is None else (f" ON CLUSTER `{cluster}`", "Replicated")
+        on, kind = self._on_cluster, "Replicated" if self._on_cluster else ""
         yield Ask(f"CREATE DATABASE IF NOT EXISTS `{self._options.database}`{on}")
         sql = f"CREATE TABLE {place}{on} ({columns}) ENGINE = {kind}{engine}"
         yield Ask(sql, settings={"max_query_size": 262_144 + size})
 
     def _drop(self, opened: Opened) -> Steps[None]:
-        cluster = self._options.cluster
-        on = "" if cluster is None else f" ON CLUSTER `{cluster}`"
-        yield Ask(f"DROP TABLE {self._place(opened.info.name)}{on} SYNC")
+        yield Ask(f"DROP TABLE {self._place(opened.info.name)}{self._on_cluster} SYNC")
 
     # ---------------------------------------------------------------------------------------------------------- claims
 
@@ -216,9 +214,6 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         found = yield from self._read("ss", opened, "id, facts", ids, expression)
         return [(key, loads(facts)["metadata"]) for key, facts in found]
 
-    def _taken(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        return [key for (key,) in (yield from self._read("s", opened, "id", ids, None))]
-
     def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield from self._write_rows(opened, rows, new=False)
 
@@ -257,9 +252,8 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         return _rows((yield Ask(sql, [list(keys)])), "sn")
 
     def _index(self, opened: Opened) -> Steps[None]:
-        place, info = self._place(opened.info.name), opened.info
-        cluster = self._options.cluster
-        place += "" if cluster is None else f" ON CLUSTER `{cluster}`"
+        info = opened.info
+        place = f"{self._place(info.name)}{self._on_cluster}"
         metric = "dotProduct" if info.distance == "dot" else "L2Distance"
         index = f"nearest vector TYPE vector_similarity('hnsw', '{metric}', {info.dimension})"
         # Where a server has no such index, or the user may not make one, searches stay exact.
@@ -297,26 +291,20 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
         return [_candidate(*row) for row in (yield from self._read("sssv", opened, _RESULT, ids, None))]
 
-    def _count(self, opened: Opened, expression: Expression | None) -> Steps[int]:
-        return (yield from self._counted(opened, None, expression))
-
-    def _counted(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Steps[int]:
+    def _count(self, opened: Opened, expression: Expression | None, ids: Sequence[str] | None = None) -> Steps[int]:
         found = yield from self._read("n", opened, f"toUInt64(count({opened.key}))", ids, expression)
         return int(found[0][0])
 
     def _remove(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Steps[int]:
-        gone = yield from self._counted(opened, ids, expression)
+        gone = yield from self._count(opened, expression, ids)
         if gone:
             # Removing rows would wait for merges.
             nothing = f"arrayWithConstant({opened.info.dimension}, toFloat32(0))"
             what = f"{opened.key}, bitOr(ver, 1) + 1, 1, {nothing}"
             sql, values = self._select(opened, what, ids, expression)
             columns = f"({opened.key}, ver, deleted, vector)"
-            yield Ask(f"INSERT INTO {self._place(opened.info.name)} {columns} {sql}", values, _DELETES)
+            yield Ask(f"INSERT INTO {self._place(opened.info.name)} {columns} {sql}", values)
         return gone
-
-
-_DELETES = {"insert_deduplicate": 0, "materialize_skip_indexes_on_insert": 0}
 
 
 def _facts(comment: str) -> dict[str, Any] | None:
