@@ -13,8 +13,9 @@ from praisonai_persistence_clickhouse import (
     ClickHouseKnowledgeStore,
     ClickHouseOptions,
 )
-from praisonai_persistence_clickhouse._driver import ClickHouseDriver
-from praisonai_persistence_clickhouse.knowledge import ClickHouseSteps, Opened, _rows, _size, _text
+from praisonai_persistence_clickhouse._driver import Ask, ClickHouseDriver
+from praisonai_persistence_clickhouse._row_binary import rows, size, text
+from praisonai_persistence_clickhouse.knowledge import ClickHouseSteps, Opened
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,6 @@ class Client:
 
 def test_values_are_parameters_and_long_vectors_are_split():
     driver = ClickHouseDriver(ClickHouseOptions(cluster="main"), asynchronous=False)
-    from praisonai_persistence_clickhouse._driver import Ask
-
     vector = [0.0] * 5_000
     sql, parameters, settings = driver.perform(Client(), Ask("f({}) g({}) h({})", ["x'", vector, 3], {"a": 1}))
     assert sql == "f({p0:String}) g(arrayConcat({p1:Array(Float32)}, {p2:Array(Float32)})) h({p3:UInt64})"
@@ -104,6 +103,6 @@ def test_values_are_parameters_and_long_vectors_are_split():
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 16_383, 16_384, 5_000_000])
 def test_rows_are_read_as_they_are_written(number):
-    text, vector = "é" * (number // 2), array("f", [1.5, -2.0])
-    data = _text(text) + _size(2) + vector.tobytes() + number.to_bytes(8, "little")
-    assert _rows(data + data, "svn") == [(text, vector, number)] * 2
+    content, vector = "é" * (number // 2), array("f", [1.5, -2.0])
+    data = text(content) + size(2) + vector.tobytes() + number.to_bytes(8, "little")
+    assert rows(data + data, "svn") == [(content, vector, number)] * 2

@@ -18,11 +18,11 @@ from praisonai_persistence.stores import projection
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.claimed import ClaimedSteps
 from praisonai_persistence.stores.vector_engine import GoneError, TakenError
-from praisonai_persistence.vectors import unpack
+from praisonai_persistence_clickhouse import _row_binary as row_binary
 from praisonai_persistence_clickhouse._driver import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
@@ -129,7 +129,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     @reads
     def list_collections(self) -> Steps[list[str]]:
         sql = "SELECT name, comment FROM system.tables WHERE database = {} AND startsWith(name, {}) FORMAT RowBinary"
-        found = _rows((yield Ask(sql, [self._options.database, self._prefix])), "ss")
+        found = row_binary.rows((yield Ask(sql, [self._options.database, self._prefix])), "ss")
         return documents.own_names([name for name, said in found if _facts(said) is not None], self._prefix)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
@@ -137,7 +137,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         indexes = "SELECT toUInt64(count()) FROM system.data_skipping_indices WHERE database = {} AND table = {}"
         what = f"comment, assumeNotNull(({indexes}))"
         sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} FORMAT RowBinary"
-        for said, number in _rows((yield Ask(sql, own + own)), "sn"):
+        for said, number in row_binary.rows((yield Ask(sql, own + own)), "sn"):
             facts = _facts(said)
             if facts is None:
                 raise SchemaError(
@@ -169,7 +169,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     # ---------------------------------------------------------------------------------------------------------- claims
 
     def _claim(self, opened: Opened, claim: str, ids: Sequence[str]) -> Steps[None]:
-        row = b"".join([_text(claim), _texts([_key(opened.key + key) for key in ids]), b"\1"])
+        row = b"".join([row_binary.text(claim), row_binary.texts([_key(opened.key + key) for key in ids]), b"\1"])
         ask = Ask(f"{self._claiming} claim ids sign", rows=row)
         try:
             yield ask
@@ -182,7 +182,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     def _claims(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
         sql = f"SELECT claim FROM {self._claiming} WHERE hasAny(ids, {{}}) GROUP BY claim HAVING sum(sign) > 0"
         found = yield Ask(f"{sql} FORMAT RowBinary", [[_key(opened.key + key) for key in ids]])
-        return [claim for (claim,) in _rows(found, "s")]
+        return [claim for (claim,) in row_binary.rows(found, "s")]
 
     def _withdraw(self, opened: Opened, claim: str) -> Steps[None]:
         rows = (
@@ -206,7 +206,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _read(self, kinds: str, *query: Any) -> Steps[list[Any]]:
         sql, values = self._select(*query)
-        return _rows((yield Ask(f"{sql} FORMAT RowBinary", values)), kinds)
+        return row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", values)), kinds)
 
     def _scan(
         self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None
@@ -223,7 +223,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     def _write_rows(self, opened: Opened, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
         place = self._place(opened.info.name)
         counted = f"SELECT toUInt64(count({opened.key})), toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
-        ((number, highest),) = _rows((yield Ask(counted)), "nn")
+        ((number, highest),) = row_binary.rows((yield Ask(counted)), "nn")
         versions: dict[str, int] = {}
         if highest > 1:  # something was deleted once
             versions = dict((yield from self._paged(self._versions, opened, [_key(row.id) for row in rows])))
@@ -232,13 +232,13 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             key = _key(row.id)
             version = versions.get(key, 0)
             data += [
-                _text(key),
+                row_binary.text(key),
                 struct.pack("<I", version & ~1 if new else version | 1),
-                *map(_text, (row.id, row.content, documents.encoded_facts(row, vector))),
-                _texts(projected.tokens),
-                _size(len(projected.numbers)),
-                *(_text(name) + struct.pack("<d", number) for name, number in projected.numbers.items()),
-                _size(len(vector)),
+                *map(row_binary.text, (row.id, row.content, documents.encoded_facts(row, vector))),
+                row_binary.texts(projected.tokens),
+                row_binary.size(len(projected.numbers)),
+                *(row_binary.text(name) + struct.pack("<d", number) for name, number in projected.numbers.items()),
+                row_binary.size(len(vector)),
                 documents.vector_bytes(vector),
             ]
         yield Ask(f"{place} {opened.key} {_COLUMNS}", rows=b"".join(data))
@@ -249,7 +249,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         """Return the versions of keys, also of deleted ones."""
         place = f"{self._place(opened.info.name)} WHERE {opened.key} IN {{}} GROUP BY {opened.key}"
         sql = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
-        return _rows((yield Ask(sql, [list(keys)])), "sn")
+        return row_binary.rows((yield Ask(sql, [list(keys)])), "sn")
 
     def _index(self, opened: Opened) -> Steps[None]:
         info = opened.info
@@ -277,13 +277,13 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             settings = {"hnsw_candidate_list_size_for_search": max(256, 2 * limit)}
             if distance == "dot":  # else the index's own numbers are ranked, which are the lower the nearer
                 settings["vector_search_with_rescoring"] = 1
-            found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
+            found = row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
             if len(found) == limit:
                 return [_candidate(*row) for row in found]
         total = f"assumeNotNull((SELECT toUInt64(count({opened.key})) FROM {place}))"
         sql, values = self._select(opened, f"{_RESULT}, {total}", None, expression, order)
         settings = {"use_skip_indexes": 0}
-        found = _rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssvn")
+        found = row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssvn")
         if found and not opened.indexed and found[0][4] > self._options.index_above:
             self._opened.pop(opened.info.name, None)  # somebody may have made an index
         return [_candidate(*row[:4]) for row in found]
@@ -318,56 +318,3 @@ def _facts(comment: str) -> dict[str, Any] | None:
 
 def _candidate(key: str, content: str, facts: str, vector: array[float]) -> Candidate:
     return documents.document_candidate(key, content, loads(facts), lambda: vector)
-
-
-# RowBinary: lengths in groups of seven bits, the lowest first; numbers little-endian.
-
-
-def _size(number: int) -> bytes:
-    if number < 128:
-        return bytes((number,))
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return _size(len(data)) + data
-
-
-def _texts(texts: Sequence[str]) -> bytes:
-    return _size(len(texts)) + b"".join(map(_text, texts))
-
-
-_READ: dict[str, Callable[[bytes], Any]] = {
-    "s": bytes.decode,
-    "v": unpack,
-    "n": lambda part: int.from_bytes(part, "little"),
-}
-
-
-def _rows(data: bytes, kinds: str) -> list[Any]:
-    """Return rows of ``RowBinary`` whose columns are text (``s``), ``UInt64`` (``n``) or 32-bit floats (``v``)."""
-    found, place = [], 0
-    while place < len(data):
-        row: list[Any] = []
-        for kind in kinds:
-            size = shift = 0
-            if kind == "n":
-                size = 8
-            else:
-                while True:
-                    byte, place = data[place], place + 1
-                    size |= (byte & 127) << shift
-                    shift += 7
-                    if byte < 128:
-                        break
-                size *= 4 if kind == "v" else 1
-            part, place = data[place : place + size], place + size
-            row.append(_READ[kind](part))
-        found.append(tuple(row))
-    return found
