@@ -18,8 +18,6 @@ import signal
 import sys
 import tempfile
 import threading
-from email.parser import BytesParser
-from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -48,6 +46,7 @@ _TRANSPORT = {
     "wait_end_of_query",
 }
 _NAME = re.compile("[a-z][a-z0-9_]*")
+_FIELD = re.compile(rb'name="([^"]*)"')
 _CODE = re.compile(r"Code: (\d+)")
 _INSERT = re.compile(rb"\s*(INSERT\s+INTO\s.*?)\s+FORMAT\s+(\w+)[ \t]*\n", re.IGNORECASE | re.DOTALL)
 _STATUS = {516: 403, 497: 403, 60: 404, 81: 404, 47: 404, 62: 400, 57: 500}
@@ -198,11 +197,12 @@ def _handler(engine: Engine, user: str, password: str) -> type[BaseHTTPRequestHa
 
 
 def _form(kind: str, body: bytes) -> dict[str, str]:
-    whole = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+    boundary = kind.partition("boundary=")[2].strip('"').encode()
     found = {}
-    for part in whole.iter_parts():  # type: ignore[attr-defined]
-        name = part.get_param("name", header="content-disposition")
-        found[str(name)] = part.get_payload(decode=True).decode()
+    for part in body.split(b"--" + boundary):
+        head, _, value = part.partition(b"\r\n\r\n")
+        if name := _FIELD.search(head):
+            found[name[1].decode()] = value[:-2].decode()
     return found
 
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClickHouseSteps"]
 
-_PAGE = 1_000
+_PAGE = 3_000  # keys in one parameter, of 128 KiB
 _MOST = 1_000  # results of a search of the index
+_GRANULES = "index_granularity = 256"  # rows that are read for one: they have vectors
 _COLUMNS = "ver id content facts tokens numbers vector"
 _RESULT = "id, content, facts, vector"
 # The document's id stands in its row.
@@ -154,7 +155,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             f"{facts['key']} String, ver UInt32, deleted UInt8, written UInt64 DEFAULT rand64(), id String, "
             "content String, facts String, tokens Array(String), numbers Map(String, Float64), vector Array(Float32)"
         )
-        engine = f"ReplacingMergeTree(ver) ORDER BY {facts['key']} COMMENT '{said}'"
+        engine = f"ReplacingMergeTree(ver) ORDER BY {facts['key']} SETTINGS {_GRANULES} COMMENT '{said}'"
         yield from self._define(self._place(info.name), columns, engine, len(said))
 
     def _define(self, place: str, columns: str, engine: str, size: int = 0) -> Steps[None]:
