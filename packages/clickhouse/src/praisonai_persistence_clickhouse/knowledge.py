@@ -34,7 +34,7 @@ __all__ = ["ClickHouseSteps"]
 
 _PAGE = 3_000  # keys in one parameter, of 128 KiB
 _MOST = 1_000  # results of a search of the index
-_GRANULES = "index_granularity = 256"  # rows that are read for one: they have vectors
+_GRANULES = "index_granularity = 2048"  # rows that are read for one: they have vectors
 _COLUMNS = "ver id content facts tokens numbers vector"
 _RESULT = "id, content, facts, vector"
 # The document's id stands in its row.
