@@ -18,6 +18,7 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -121,11 +122,45 @@ def lancedb(index: str, settings: Sequence[dict[str, int]]) -> Iterator[Filled]:
         yield Filled(lambda batch: store.insert("docs", batch), ready, [*ways, way("none")])
 
 
+@contextlib.contextmanager
+def clickhouse() -> Iterator[Filled]:
+    """HNSW, made in the background once there are more documents than a store compares; and without it."""
+    from praisonai_persistence_clickhouse import ClickHouseKnowledgeStore
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
+    engines = importlib.import_module("engines")
+    server = engines.engine("clickhouse")
+    with contextlib.ExitStack() as stack:
+        stack.callback(engines.shut_down)
+        place = {**stack.enter_context(server.space()), "timeout": 600.0}
+        store = stack.enter_context(ClickHouseKnowledgeStore(**place, index_above=10**9))
+        store.create_collection("docs", DIMENSION)
+        table = f"`{place['url'].rpartition('/')[2]}`.`praison_.docs`"
+        indexed = stack.enter_context(ClickHouseKnowledgeStore(**place, index_above=1))
+
+        def ready() -> None:
+            indexed.upsert("docs", [KnowledgeDocument("0", "", store.get("docs", ["0"])[0].embedding)])
+            server.execute(f"ALTER TABLE {table} MATERIALIZE INDEX nearest SETTINGS mutations_sync = 0")
+            while server.execute("SELECT count() FROM system.mutations WHERE NOT is_done") != [("0",)]:
+                time.sleep(0.5)
+
+        def way(settings: str, own: ClickHouseKnowledgeStore, filters: Any = None) -> Searched:
+            return Searched(settings, lambda query: [item.id for item in own.search("docs", query, TOP, filters)])
+
+        every = {"none": {"$exists": False}}  # with a filter every vector is compared
+        yield Filled(
+            lambda batch: store.upsert("docs", batch),
+            ready,
+            [way("hnsw, the server's defaults, candidates=256", indexed), way("none", store, every)],
+        )
+
+
 _REFINED = [{"refine": refine} for refine in (1, 10, 30, 100)]
 _PROBED = [
     {"probes": probes, "refine": refine} for probes, refine in ((1, 30), (5, 30), (20, 30), (20, 100), (20, 300))
 ]
 ENGINES: dict[str, Callable[[], contextlib.AbstractContextManager[Filled]]] = {
+    "clickhouse": clickhouse,
     "lancedb-hnsw": partial(lancedb, "ivf_hnsw_sq", _REFINED),
     "lancedb-pq": partial(lancedb, "ivf_pq", _PROBED),
     "pgvector": pgvector,

@@ -375,6 +375,69 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
         yield ours(store), Program(upsert, search)
 
 
+@contextlib.contextmanager
+def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server: the engine as a library behind the tests' own. The bare program filters by a number."""
+    import clickhouse_connect
+
+    from praisonai_persistence_clickhouse import ClickHouseKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(servers().engine("clickhouse").space())["url"]
+        store = stack.enter_context(ClickHouseKnowledgeStore(url))
+        store.list_collections()
+        parts = urlsplit(url)
+        place = {"host": parts.hostname, "port": parts.port, "username": parts.username, "password": parts.password}
+        client = stack.enter_context(
+            contextlib.closing(clickhouse_connect.get_client(**place, compress=False, autogenerate_session_id=False))
+        )
+        columns = {
+            "id": "String",
+            "vector": "Array(Float32)",
+            "content": "String",
+            "metadata": "String",
+            "content_hash": "Nullable(String)",
+            "created_at": "Float64",
+            "group": "Int64",
+        }
+        names, types = list(columns), list(columns.values())
+        database = parts.path[1:]
+        bare = f"`{database}`.bare"
+        client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+        fields = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
+        client.command(f"CREATE TABLE {bare} ({fields}) ENGINE = ReplacingMergeTree ORDER BY id")
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            rows = [
+                [
+                    item.id,
+                    item.embedding,
+                    item.content,
+                    json.dumps(item.metadata),
+                    item.content_hash,
+                    item.created_at,
+                    (item.metadata or {})["group"],
+                ]
+                for item in batch
+            ]
+            client.insert("bare", rows, column_names=names, column_type_names=types, database=database)
+
+        wanted = (
+            "id, content, metadata, content_hash, created_at, cosineDistance(vector, {query:Array(Float32)}) AS far"
+        )
+        chosen = f"{bare} FINAL WHERE `group` = {{group:Int64}} ORDER BY far LIMIT {TOP}"
+        query_text = f"SELECT {wanted} FROM {chosen}"  # noqa: S608 - nothing in it is a caller's
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = client.query(query_text, parameters={"query": query, "group": group}).result_rows
+            return [
+                KnowledgeDocument(key, content, None, json.loads(metadata), content_hash, created_at, 1 - far)
+                for key, content, metadata, content_hash, created_at, far in found
+            ]
+
+        yield ours(store), Program(upsert, search)
+
+
 def servers() -> Any:
     """The servers of the integration tests."""
     folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
@@ -385,5 +448,5 @@ def servers() -> Any:
 
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
-SERVERS: dict[str, Engine] = {"cassandra": cassandra, "milvus": milvus, "pinecone": pinecone}
+SERVERS: dict[str, Engine] = {"cassandra": cassandra, "clickhouse": clickhouse, "milvus": milvus, "pinecone": pinecone}
 """Measured where they are asked for."""

@@ -15,8 +15,8 @@ newest version, looks at every vector and uses no index. What the hand-written p
 for: it checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the
 engine's score and order as they are, and does without locks.
 
-Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, Milvus and
-Pinecone are measured where they are asked for; their servers are found as the integration tests find theirs
+Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, ClickHouse,
+Milvus and Pinecone are measured where they are asked for; their servers are found as the integration tests find theirs
 (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, a fake of Pinecone, for which both sides wait most of
 the time).
 """

@@ -61,7 +61,7 @@ MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector
 TURSO = "praisonai_persistence_turso"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
-MILVUS = "praisonai_persistence_milvus"
+MILVUS, CLICKHOUSE = "praisonai_persistence_milvus", "praisonai_persistence_clickhouse"
 SURREAL = "praisonai_persistence_surrealdb"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
 DYNAMODB = "praisonai_persistence_dynamodb"
@@ -130,6 +130,14 @@ BACKENDS = {
         # A killed writer's ids are waited for twice as long as a request may take.
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
         Backend("cassandra", "knowledge", CASSANDRA, "CassandraKnowledgeStore", engine="cassandra"),
+        Backend(
+            "clickhouse",
+            "knowledge",
+            CLICKHOUSE,
+            "ClickHouseKnowledgeStore",
+            engine="clickhouse",
+            options={"timeout": 5},
+        ),
         Backend("milvus", "knowledge", MILVUS, "MilvusKnowledgeStore", engine="milvus", options={"timeout": 5}),
         Backend("milvus (lite)", "knowledge", MILVUS, "MilvusKnowledgeStore", path="milvus.db", processes=1),
     )

@@ -54,6 +54,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "async_chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:AsyncChromaKnowledgeStore"),
         "chroma": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
         "chromadb": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
+        "async_clickhouse": ("praisonai-persistence-clickhouse", "praisonai_persistence_clickhouse:AsyncClickHouseKnowledgeStore"),
+        "clickhouse": ("praisonai-persistence-clickhouse", "praisonai_persistence_clickhouse:ClickHouseKnowledgeStore"),
         "async_lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:AsyncLanceDBKnowledgeStore"),
         "lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:LanceDBKnowledgeStore"),
         "async_langchain": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:AsyncLangChainKnowledgeStore"),

@@ -1,4 +1,4 @@
-"""Programs that are fetched once: packages of npm and jars of Maven, kept in a folder that runs share.
+"""Programs that are fetched once: packages of npm and of Python, jars of Maven, kept in a folder that runs share.
 
 The folder is ``PERSISTENCE_ENGINE_CACHE``, or one below the user's cache; root's is one that other users can read,
 because servers run as a user who is not root.
@@ -11,11 +11,12 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["maven_jar", "npm_packages"]
+__all__ = ["maven_jar", "npm_packages", "python_packages"]
 
 _LIMIT = 600
 """Seconds that fetching may take."""
@@ -49,6 +50,30 @@ def maven_jar(group: str, artifact: str, version: str) -> Path | None:
         f"{artifact}-{version}", lambda folder: _done(["mvn", "-q", "-B", goal, wanted, f"-DoutputDirectory={folder}"])
     )
     return folder and folder / file
+
+
+def python_packages(name: str, *packages: str) -> Path | None:
+    """Install packages of Python beside the environment, once for all runs: those that are too large for every one.
+
+    Args:
+        name: of the folder; it stands for these packages in these versions.
+        packages: with exact versions (``pkg==1.2.3``).
+
+    Returns:
+        The folder, for ``sys.path`` of this very Python; None without uv and pip, or where they cannot fetch them.
+    """
+    python = f"{sys.implementation.name}{sys.version_info[0]}.{sys.version_info[1]}"
+    commands = [
+        ["uv", "pip", "install", "--quiet", "--python", sys.executable],
+        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable],
+        [sys.executable, "-m", "pip", "install", "--quiet"],
+        ["pip", "--python", sys.executable, "install", "--quiet"],
+    ]
+
+    def fill(folder: Path) -> bool:
+        return any(_done([*command, "--target", str(folder), *packages]) for command in commands)
+
+    return _once(f"{name}-{python}", fill)
 
 
 def _once(name: str, fill: Callable[[Path], bool]) -> Path | None:

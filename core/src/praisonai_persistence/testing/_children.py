@@ -15,16 +15,14 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from praisonai_persistence.testing._forks import Forks, start
+from praisonai_persistence.testing._forks import start
 
 if TYPE_CHECKING:
     from praisonai_persistence.testing._forks import Start
     from praisonai_persistence.testing.spec import StoreSpec
 
-__all__ = ["FORKS", "TIME_LIMIT", "Child"]
+__all__ = ["TIME_LIMIT", "Child"]
 
-FORKS = pytest.StashKey[Forks]()
-"""Where what starts the children of a run in the quick tier stands."""
 TIME_LIMIT = 60.0
 """Seconds that a race, or the wait for a child, may take before it counts as a deadlock."""
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from praisonai_persistence.testing._children import FORKS
 from praisonai_persistence.testing._forks import Forks
-from praisonai_persistence.testing._tiers import QUICK_LIFECYCLE, TIERS, Tiers, add_options
+from praisonai_persistence.testing._tiers import FORKS, QUICK_LIFECYCLE, TIERS, Tiers, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -20,8 +20,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from praisonai_persistence.testing._forks import Forks
+
 __all__ = [
     "CUT_SHORT",
+    "FORKS",
     "QUICK_LIFECYCLE",
     "TIERS",
     "TIER_VARIABLE",
@@ -172,6 +175,8 @@ class Tiers:
 
 TIERS = pytest.StashKey[Tiers]()
 """Where the tiers of a run stand."""
+FORKS = pytest.StashKey[Forks]()
+"""Where what starts the children of tests in the quick tier stands."""
 
 
 def walks_all(config: pytest.Config) -> bool:

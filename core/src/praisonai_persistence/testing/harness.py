@@ -81,10 +81,10 @@ from typing import Any, ClassVar, TypeVar
 import anyio.to_thread
 import pytest
 
-from praisonai_persistence.testing._children import FORKS, TIME_LIMIT, Child
+from praisonai_persistence.testing._children import TIME_LIMIT, Child
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._forks import Start, start
-from praisonai_persistence.testing._tiers import TIERS, full_only, full_tests
+from praisonai_persistence.testing._tiers import FORKS, TIERS, full_only, full_tests
 from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = [
