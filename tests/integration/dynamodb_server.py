@@ -71,11 +71,17 @@ class Service:
         self.count = 0
         self.few = 0
         self.refusing: dict[str, Any] = {"count": 0}
-        if journal.exists():
-            for line in journal.read_text().splitlines():
+        self._journal = journal.open("a+b", buffering=0)
+        self._journal.seek(0)
+        kept = 0
+        for line in self._journal.read().splitlines(keepends=True):
+            if line.endswith(b"\n"):  # else the process was killed while it wrote it, and never acknowledged it
+                kept += len(line)
                 operation, body = json.loads(line)
-                self._asked(operation, body.encode(), {})
-        self._journal = journal.open("a")
+                status, answer = self._asked(operation, body.encode(), {})
+                if status != 200:
+                    raise SystemExit(f"{operation} succeeded once, and fails now: {answer!r}")
+        self._journal.truncate(kept)
 
     def answer(self, operation: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Return the status and the body of an answer."""
@@ -90,8 +96,7 @@ class Service:
                 return self._a_few(body, headers)
             status, answer = self._asked(operation, body, headers)
             if status == 200 and operation not in _READS:
-                self._journal.write(json.dumps([operation, body.decode()]) + "\n")
-                self._journal.flush()
+                self._journal.write(json.dumps([operation, body.decode()]).encode() + b"\n")
             return status, answer
 
     def _a_few(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:

@@ -356,7 +356,8 @@ def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns):
     options, execute = legacy_place
     for sql in LEGACY:
         execute(sql.format(options["table_prefix"], *columns))
-    with TursoConversationStore(**options) as store, pytest.raises(SchemaError, match="adopt_legacy=True"):
+    way = "adopt them by opening the store with adopt_legacy=True"
+    with TursoConversationStore(**options) as store, pytest.raises(SchemaError, match=way):
         store.list_sessions()
     with TursoConversationStore(**options, adopt_legacy=True) as store:
         found = {session.session_id: session for session in store.list_sessions()}

@@ -6,7 +6,7 @@ from array import array
 
 import pytest
 
-from praisonai_persistence.errors import BackendError, ConfigurationError, InvalidIdentifierError
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, InvalidIdentifierError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence_clickhouse import (
     AsyncClickHouseKnowledgeStore,
@@ -105,4 +105,11 @@ def test_values_are_parameters_and_long_vectors_are_split():
 def test_rows_are_read_as_they_are_written(number):
     content, vector = "é" * (number // 2), array("f", [1.5, -2.0])
     data = text(content) + size(2) + vector.tobytes() + number.to_bytes(8, "little")
-    assert rows(data + data, "svn") == [(content, vector, number)] * 2
+    names = size(3) + text(content) + text("v") + text("n")
+    assert rows(names + data + data, "svn") == [(content, vector, number)] * 2
+    assert rows(names, "svn") == []
+
+
+def test_an_answer_without_names_was_cut_off():
+    with pytest.raises(ConnectionFailedError):
+        rows(b"", "s")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
-from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, StoreClosedError
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import Work, work_on
 from praisonai_persistence.testing._places import HangError, Worker
@@ -26,6 +26,8 @@ SLACK = 1.5
 IN_TIME = 2 * TIMEOUT + SLACK
 GIVEN_UP = 20.0
 """Seconds after which a call counts as one that never ends."""
+CUTS = (0, 1, 40, 160, 1_000_000)
+"""After how many bytes an answer is cut off: before anything, within a status line, within headers, within the end."""
 
 
 class Network(NamedTuple):
@@ -285,6 +287,21 @@ class NetworkTests(StoreSuite, suite=True):
         await work.known(one)
         network.proxy.hold()
         await self._fail_in_time(one, {f"caller {number}": lambda: work.known(one) for number in range(4)})
+
+    @needs_fixture("spec_through")
+    async def test_l11_an_answer_that_is_cut_off_is_no_answer(self, network: Network, store: Any, work: Work) -> None:
+        """A part of an answer never counts as one that says less: a read asks again, or is one of our errors."""
+        await work.prepare(store)
+        await work.write(store, "whole")
+        one = network.open()
+        for kept in CUTS:
+            await within(one, lambda: work.known(one), GIVEN_UP)
+            network.proxy.cut_next_answer(kept)
+            try:
+                found = await within(one, lambda: work.holds(one, "whole"), GIVEN_UP)
+            except (BackendError, ConnectionFailedError):
+                continue
+            assert found, f"an answer that was cut off after {kept} bytes was taken for one that says: not there"
 
     @needs_fixture("spec_through")
     async def test_l11_connections_that_are_cut_under_way(

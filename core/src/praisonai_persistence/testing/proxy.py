@@ -35,6 +35,7 @@ class Proxy:
         self._swallowing = False
         self._delay = latency
         self._losing = False
+        self._cutting: int | None = None
         self._lost = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
@@ -100,6 +101,15 @@ class Proxy:
             self._losing = False
         return found
 
+    def cut_next_answer(self, kept: int) -> None:
+        """Of the next thing that the server says on any connection, forward a part, and end that connection in order.
+
+        Args:
+            kept: bytes of it, at most all but the last one.
+        """
+        with self._lock:
+            self._cutting = kept
+
     # ------------------------------------------------------------------------------------------------------- the work
 
     def close(self) -> None:
@@ -159,6 +169,14 @@ class Proxy:
                 return False
         return True
 
+    def _forwarded(self, side: Side, size: int) -> int:
+        """Return how many bytes are forwarded of so many that came from that side; if not all, the link ends."""
+        with self._lock:
+            if side == "client" or self._cutting is None:
+                return size
+            kept, self._cutting = min(self._cutting, size - 1), None
+            return kept
+
     def _ended(self, link: _Link) -> None:
         with self._lock:
             self._links.discard(link)
@@ -188,7 +206,10 @@ class _Link:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if self._proxy._passes(self, side):
-                    target.sendall(data)
+                    forwarded = self._proxy._forwarded(side, len(data))
+                    target.sendall(data[:forwarded])
+                    if forwarded < len(data):
+                        break
                 elif not self.deaf:  # it was ended
                     return
         self._proxy._ended(self)

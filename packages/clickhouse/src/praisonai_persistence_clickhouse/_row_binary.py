@@ -1,9 +1,13 @@
-"""ClickHouse's format ``RowBinary``: lengths in groups of seven bits, the lowest first; numbers little-endian."""
+"""ClickHouse's format ``RowBinary``: lengths in groups of seven bits, the lowest first; numbers little-endian.
+
+It is read as ``RowBinaryWithNames``: the names of the columns stand before the rows.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
@@ -42,23 +46,35 @@ _READ: dict[str, Callable[[bytes], Any]] = {
 }
 
 
+def _length(data: bytes, place: int) -> tuple[int, int]:
+    length = shift = 0
+    while True:
+        byte, place = data[place], place + 1
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return length, place
+
+
 def rows(data: bytes, kinds: str) -> list[Any]:
-    """Return rows of ``RowBinary`` whose columns are text (``s``), ``UInt64`` (``n``) or 32-bit floats (``v``)."""
-    found, place = [], 0
+    """Return rows whose columns are text (``s``), ``UInt64`` (``n``) or 32-bit floats (``v``).
+
+    Raises:
+        ConnectionFailedError: not even the names are there. The answer was cut off within its headers, which the client
+            takes for one without a body.
+    """
+    if not data:
+        raise ConnectionFailedError("ClickHouse's answer was cut off")
+    found = []
+    number, place = _length(data, 0)
+    for _ in range(number):
+        length, place = _length(data, place)
+        place += length
     while place < len(data):
         row: list[Any] = []
         for kind in kinds:
-            length = shift = 0
-            if kind == "n":
-                length = 8
-            else:
-                while True:
-                    byte, place = data[place], place + 1
-                    length |= (byte & 127) << shift
-                    shift += 7
-                    if byte < 128:
-                        break
-                length *= 4 if kind == "v" else 1
+            length, place = (8, place) if kind == "n" else _length(data, place)
+            length *= 4 if kind == "v" else 1
             part, place = data[place : place + length], place + length
             row.append(_READ[kind](part))
         found.append(tuple(row))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClickHouseSteps"]
 
+_FORMAT = "FORMAT RowBinaryWithNames"  # with names no answer is empty
 _PAGE = 3_000  # keys in one parameter, of 128 KiB
 _MOST = 1_000  # results of a search of the index
 _GRANULES = "index_granularity = 2048"  # rows that are read for one: they have vectors
@@ -129,7 +130,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        sql = "SELECT name, comment FROM system.tables WHERE database = {} AND startsWith(name, {}) FORMAT RowBinary"
+        sql = f"SELECT name, comment FROM system.tables WHERE database = {{}} AND startsWith(name, {{}}) {_FORMAT}"
         found = row_binary.rows((yield Ask(sql, [self._options.database, self._prefix])), "ss")
         return documents.own_names([name for name, said in found if _facts(said) is not None], self._prefix)
 
@@ -137,7 +138,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         own = [self._options.database, self._prefix + name]
         indexes = "SELECT toUInt64(count()) FROM system.data_skipping_indices WHERE database = {} AND table = {}"
         what = f"comment, assumeNotNull(({indexes}))"
-        sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} FORMAT RowBinary"
+        sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} {_FORMAT}"
         for said, number in row_binary.rows((yield Ask(sql, own + own)), "sn"):
             facts = _facts(said)
             if facts is None:
@@ -182,7 +183,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _claims(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
         sql = f"SELECT claim FROM {self._claiming} WHERE hasAny(ids, {{}}) GROUP BY claim HAVING sum(sign) > 0"
-        found = yield Ask(f"{sql} FORMAT RowBinary", [[_key(opened.key + key) for key in ids]])
+        found = yield Ask(f"{sql} {_FORMAT}", [[_key(opened.key + key) for key in ids]])
         return [claim for (claim,) in row_binary.rows(found, "s")]
 
     def _withdraw(self, opened: Opened, claim: str) -> Steps[None]:
@@ -207,7 +208,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _read(self, kinds: str, *query: Any) -> Steps[list[Any]]:
         sql, values = self._select(*query)
-        return row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", values)), kinds)
+        return row_binary.rows((yield Ask(f"{sql} {_FORMAT}", values)), kinds)
 
     def _scan(
         self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None
@@ -223,7 +224,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _write_rows(self, opened: Opened, rows: Sequence[DocumentRow], *, new: bool) -> Steps[None]:
         place = self._place(opened.info.name)
-        counted = f"SELECT toUInt64(count({opened.key})), toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
+        counted = f"SELECT toUInt64(count({opened.key})), toUInt64(max(ver)) FROM {place} {_FORMAT}"
         ((number, highest),) = row_binary.rows((yield Ask(counted)), "nn")
         versions: dict[str, int] = {}
         if highest > 1:  # something was deleted once
@@ -249,7 +250,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
     def _versions(self, opened: Opened, keys: Sequence[str]) -> Steps[list[tuple[str, int]]]:
         """Return the versions of keys, also of deleted ones."""
         place = f"{self._place(opened.info.name)} WHERE {opened.key} IN {{}} GROUP BY {opened.key}"
-        sql = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} FORMAT RowBinary"
+        sql = f"SELECT {opened.key}, toUInt64(max(ver)) FROM {place} {_FORMAT}"
         return row_binary.rows((yield Ask(sql, [list(keys)])), "sn")
 
     def _index(self, opened: Opened) -> Steps[None]:
@@ -278,13 +279,13 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             settings = {"hnsw_candidate_list_size_for_search": max(256, 2 * limit)}
             if distance == "dot":  # else the index's own numbers are ranked, which are the lower the nearer
                 settings["vector_search_with_rescoring"] = 1
-            found = row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssv")
+            found = row_binary.rows((yield Ask(f"{sql} {_FORMAT}", [*values, asked, limit], settings)), "sssv")
             if len(found) == limit:
                 return [_candidate(*row) for row in found]
         total = f"assumeNotNull((SELECT toUInt64(count({opened.key})) FROM {place}))"
         sql, values = self._select(opened, f"{_RESULT}, {total}", None, expression, order)
         settings = {"use_skip_indexes": 0}
-        found = row_binary.rows((yield Ask(f"{sql} FORMAT RowBinary", [*values, asked, limit], settings)), "sssvn")
+        found = row_binary.rows((yield Ask(f"{sql} {_FORMAT}", [*values, asked, limit], settings)), "sssvn")
         if found and not opened.indexed and found[0][4] > self._options.index_above:
             self._opened.pop(opened.info.name, None)  # somebody may have made an index
         return [_candidate(*row[:4]) for row in found]

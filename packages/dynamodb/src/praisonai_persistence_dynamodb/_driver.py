@@ -164,7 +164,9 @@ class DynamoDBDriver(Driver):
         from boto3.session import Session  # type: ignore[import-untyped]
         from botocore.config import Config  # type: ignore[import-untyped]
 
-        return Session(profile_name=options.profile).client("dynamodb", config=Config(**settings), **how)
+        client = Session(profile_name=options.profile).client("dynamodb", config=Config(**settings), **how)
+        client.meta.events.register("after-call.dynamodb", _check_whole)
+        return client
 
     def close(self, client: Any) -> Any:
         if self.asynchronous:
@@ -253,6 +255,15 @@ class DynamoDBDriver(Driver):
 
     def _stranger(self) -> ConnectionFailedError:
         return ConnectionFailedError(f"{self.where} does not answer as DynamoDB does; check endpoint_url")
+
+
+def _check_whole(http_response: Any, **_: Any) -> None:
+    """Refuse an answer that was cut off: botocore does not see that, and takes the rest for one that says less."""
+    from botocore.exceptions import ConnectionClosedError
+
+    content, size = http_response.content, http_response.headers.get("content-length")
+    if len(content) != int(size or len(content)) or not content.endswith(b"}"):
+        raise ConnectionClosedError(endpoint_url=http_response.url)
 
 
 def _status(error: Any) -> int:

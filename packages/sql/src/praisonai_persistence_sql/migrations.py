@@ -60,6 +60,9 @@ class Migrations:
     """
 
     TABLE: ClassVar[str] = "schema"
+    administered = True
+    """Whether the store has ``schema_status``, ``migrate_schema`` and ``adopt_legacy``; if not, it does by itself what
+    its options say."""
 
     def __init__(
         self, dialect: Dialect, prefix: str, component: str, names: Sequence[str], steps: Sequence[Migration]
@@ -204,10 +207,11 @@ class Migrations:
 
     def _occupied(self) -> SchemaError:
         """Return the error for tables of PraisonAI itself that stand where the store's are to be."""
+        others = "with 'praisonai-persistence migrate --adopt', with store.adopt_legacy(), or "
         return SchemaError(
             f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself: adopt "
-            f"them with 'praisonai-persistence migrate --adopt', with store.adopt_legacy(), or by opening the store "
-            f"with adopt_legacy=True; or choose another table_prefix"
+            f"them {others if self.administered else ''}by opening the store with "
+            "adopt_legacy=True; or choose another table_prefix"
         )
 
     def _adopt_first(self) -> Steps[bool]:

@@ -39,6 +39,7 @@ class _Store(OptionsStore):
         if options.path is None:
             self.max_message_bytes = self.max_value_bytes = _ROW
         steps = self._make_steps(options.table_prefix)
+        steps.migrations.administered = False
         steps.migrations.adopt_on_connect(options.adopt_legacy)
         return steps, make_driver(options, steps.migrations, asynchronous=self._asynchronous)
 
