@@ -21,7 +21,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -31,7 +31,7 @@ from typing import Any
 import sqlalchemy
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from measuring import clock, interleaved, median
+from measuring import clock, interleaved, times_as_fast
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from praisonai_persistence_langchain import PersistentChatMessageHistory
@@ -141,16 +141,6 @@ def in_tasks(open_: Open, turns: int) -> tuple[int, int]:
     return asyncio.run(work())
 
 
-def report(name: str, taken: Mapping[str, Sequence[float]], unit: float) -> float:
-    """Print one kind of work; return how many times ours is as fast."""
-    for who, seconds in taken.items():
-        middle, least, most = (figure(seconds) * unit for figure in (median, min, max))
-        print(f"{name:24} {who:24} {middle:9.3f} ms  ({least:.3f} to {most:.3f})")
-    ratio = median(b / a for a, b in zip(taken["ours"], taken["SQLChatMessageHistory"], strict=True))
-    print(f"{name:24} {'':24} {ratio:9.2f} times as fast")
-    return ratio
-
-
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -174,11 +164,11 @@ def main() -> int:
             "SQLChatMessageHistory": theirs(Path(folder) / "theirs.db"),
         }
         work = {who: partial(fresh, open_, options.turns) for who, open_ in sides.items()}
-        ratios = [report("append a turn", interleaved(options.rounds, work), 1000 / options.turns)]
+        ratios = [times_as_fast("append a turn", interleaved(options.rounds, work), 1000 / options.turns)]
         for open_ in sides.values():
             appends(open_, "long", options.length // 2)
         reading = {who: partial(resume, open_, "long", options.length) for who, open_ in sides.items()}
-        ratios.append(report(f"resume {options.length} messages", interleaved(options.rounds, reading), 1000))
+        ratios.append(times_as_fast(f"resume {options.length} messages", interleaved(options.rounds, reading), 1000))
         lost = 0
         for who, open_ in sides.items():
             aopen = open_ if who == "ours" else theirs(Path(folder) / "theirs.db", asynchronous=True)

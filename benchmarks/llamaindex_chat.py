@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ from pathlib import Path
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store import SimpleChatStore
 from llama_index.core.storage.chat_store.base import BaseChatStore
-from measuring import clock, interleaved, median
+from measuring import clock, interleaved, times_as_fast
 
 from praisonai_persistence_llamaindex import PersistentChatStore
 from praisonai_persistence_sqlite import SQLiteConversationStore
@@ -155,16 +155,6 @@ def in_threads(side: Side, key: str, count: int, *, shared: bool) -> tuple[int, 
     return THREADS * count - len({item.content for item in found}), len(failed)
 
 
-def report(name: str, taken: Mapping[str, Sequence[float]], unit: float) -> float:
-    """Print one kind of work; return how many times ours is as fast."""
-    for who, seconds in taken.items():
-        middle, least, most = (figure(seconds) * unit for figure in (median, min, max))
-        print(f"{name:34} {who:16} {middle:9.3f} ms  ({least:.3f} to {most:.3f})")
-    ratio = median(b / a for a, b in zip(taken["ours"], taken["SimpleChatStore"], strict=True))
-    print(f"{name:34} {'':16} {ratio:9.2f} times as fast")
-    return ratio
-
-
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -185,11 +175,11 @@ def main() -> int:
         for length in (0, options.length):
             work = {who: partial(fresh, side, length, options.count) for who, side in sides.items()}
             name = f"append behind {length} messages"
-            ratios.append(report(name, interleaved(options.rounds, work), 1000 / options.count))
+            ratios.append(times_as_fast(name, interleaved(options.rounds, work), 1000 / options.count))
         for side in sides.values():
             fill(side, "long", options.length)
         reading = {who: partial(resume, side, "long", options.length) for who, side in sides.items()}
-        report(f"resume {options.length} messages", interleaved(options.rounds, reading), 1000)
+        times_as_fast(f"resume {options.length} messages", interleaved(options.rounds, reading), 1000)
         lost = 0
         for who, side in sides.items():
             for name, shared in (("one object", True), ("an object each", False)):

@@ -15,7 +15,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Options", "Report", "clock", "connections_to", "interleaved", "machine", "median", "pragmas"]
+__all__ = [
+    "Options",
+    "Report",
+    "clock",
+    "connections_to",
+    "interleaved",
+    "machine",
+    "median",
+    "pragmas",
+    "times_as_fast",
+]
 
 clock = time.perf_counter
 median = statistics.median
@@ -181,6 +191,23 @@ class Report:
         path.write_text(
             json.dumps({"run": facts, "lines": lines, "notes": self.notes}, indent=2) + "\n", encoding="utf-8"
         )
+
+
+def times_as_fast(name: str, taken: Mapping[str, Sequence[float]], unit: float) -> float:
+    """Print what ``interleaved`` found of two programs; return how many times the first is as fast, by the median.
+
+    Args:
+        name: what they do.
+        taken: of each, seconds of the rounds.
+        unit: what makes the printed milliseconds of them.
+    """
+    for who, seconds in taken.items():
+        middle, least, most = (figure(seconds) * unit for figure in (median, min, max))
+        print(f"{name:34} {who:24} {middle:9.3f} ms  ({least:.3f} to {most:.3f})")
+    first, second = taken.values()
+    ratio = median(theirs / own for own, theirs in zip(first, second, strict=True))
+    print(f"{name:34} {'':24} {ratio:9.2f} times as fast")
+    return ratio
 
 
 def _judge(value: float, at_least: float | None, at_most: float | None) -> tuple[str, bool | None]:
