@@ -488,7 +488,7 @@ class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=T
 
     async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec, by_tier: ByTier) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
-        size = by_tier(quick=10_000, full=25_000)  # items, characters, levels
+        size = by_tier(quick=20_000, full=25_000)  # items, characters, levels
         child = await spawn(f"{BODIES}:bounded", kind=spec.kind, size=size)
         child.go()
         slow = [await slowness(child, size) for _ in BIG[spec.kind]]
