@@ -147,6 +147,17 @@ DIFFERENT = (
     ("an update of an unknown session does nothing", "`SessionNotFoundError`", "C04"),
     ("`create_session` of a taken id", "`SessionExistsError`", "C02"),
     ("a hash key answers plain calls, and the reverse", "`WrongTypeError`", "S07"),
+    (
+        "`set_json` stores text, and `get_json` parses it",
+        "the value itself; a text that was stored, also by PraisonAI, comes back as that text: `json.loads` it",
+        "S10",
+    ),
+    (
+        "`search` of a session store finds sessions with any of the words, by rank",
+        "those with every word, the newest first",
+        "C27",
+    ),
+    ("`get_chat_history(max_messages=0)` gives all messages", "none", "C13"),
     ("`ttl` is a whole number", "a float; a `ttl` of 0 is refused", "S03, S04"),
     ("`Agent(memory=True)` keeps files below the working folder", "SQLite: `db()`", "C01"),
     ("`scan_prefix` returns a list", "an iterator, which reads as it goes", "S05"),

@@ -185,6 +185,8 @@ def test_session_stores_of_agents(program, imported_before):
         if {imported_before}:
             import praisonaiagents.session
         import praisonai_persistence.compat
+        from praisonai_persistence.registry import KNOWLEDGE_STORES
+        KNOWLEDGE_STORES.list_registered()  # of which compat has a part
         from praisonai_persistence.sessions import DefaultSessionStore as ours
         from praisonaiagents.session import HierarchicalSessionStore, get_default_session_store
         from praisonaiagents.session import get_hierarchical_session_store
@@ -194,6 +196,7 @@ def test_session_stores_of_agents(program, imported_before):
         assert DefaultSessionStore is store.DefaultSessionStore is ours
         assert isinstance(get_default_session_store(), DefaultSessionStore)
         assert isinstance(get_hierarchical_session_store(), HierarchicalSessionStore)
+        assert get_hierarchical_session_store() is get_hierarchical_session_store()
         assert issubclass(HierarchicalSessionStore, DefaultSessionStore)
         from praisonaiagents.session import ExtendedSessionData, SessionData, SessionStoreProtocol
         from praisonaiagents.session import SqliteSessionStore, SqliteTranscriptStore

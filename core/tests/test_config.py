@@ -113,6 +113,9 @@ def test_stores_of_a_configuration() -> None:
     assert isinstance(stores.state, StateStore)
     conversation, knowledge, state = stores
     assert (conversation, knowledge, state) == (stores.conversation, None, stores.state)
+    assert (stores["conversation"], stores["knowledge"], stores[2]) == (conversation, None, state)
+    assert dict(stores) == {"conversation": conversation, "knowledge": None, "state": state}
+    assert (stores.get("state"), stores.get("knowledge", 1), stores.get("other")) == (state, 1, None)
     state.set("key", 1)
     same, other = (
         create_stores_from_config(PersistenceConfig(state_url="memory://test-config", state_options=options)).state

@@ -343,7 +343,7 @@ class AdoptionTests(ABC):
         old.add("sessions", session("s"))
         for method, *arguments in (("get_session", "s"), ("connect",), ("migrate_schema",)):
             with pytest.raises(
-                SchemaError, match=r"written by PraisonAI itself: adopt .* migrate --adopt'.*adopt_legacy"
+                SchemaError, match=r"written by PraisonAI itself: adopt .* migrate --adopt.*adopt_legacy"
             ):
                 store(method, *arguments)
         assert store("schema_status").version == 0

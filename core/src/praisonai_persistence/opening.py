@@ -298,11 +298,26 @@ def open_state_store(
 
 
 class Stores(NamedTuple):
-    """The stores of a configuration; None for a kind that it does not name."""
+    """The stores of a configuration; None for a kind that it does not name.
+
+    As PraisonAI returns a dict of them, they are also found by the name of their kind: ``stores["state"]``.
+    """
 
     conversation: ConversationStore | AsyncConversationStore | None = None
     knowledge: KnowledgeStore | AsyncKnowledgeStore | None = None
     state: StateStore | AsyncStateStore | None = None
+
+    def __getitem__(self, kind: Any) -> Any:
+        return self._asdict()[kind] if isinstance(kind, str) else tuple.__getitem__(self, kind)
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """Return the store of a kind, or the default where there is none."""
+        found = self._asdict().get(kind)
+        return default if found is None else found
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the kinds, so that ``dict(stores)`` has them."""
+        return self._fields
 
 
 def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") -> Stores:

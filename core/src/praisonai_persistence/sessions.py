@@ -403,7 +403,7 @@ class _Default:
     def __init__(self) -> None:
         self._renew()
         self.chosen: SessionStoreProtocol | None = None
-        self._made: tuple[str, SessionStoreProtocol] | None = None
+        self._made: dict[str, tuple[str, Any]] = {}
         renew_in_child(self)
 
     def _renew(self) -> None:
@@ -412,18 +412,22 @@ class _Default:
     def get(self) -> SessionStoreProtocol:
         if self.chosen is not None:
             return self.chosen
-        files = _file_stores()
-        folder = files.default_session_dir()
-        with self._lock:
-            if self._made is None or self._made[0] != folder:
-                self._made = folder, files.DefaultSessionStore(folder)
-            return self._made[1]
+        made: SessionStoreProtocol = self._of_files("DefaultSessionStore")
+        return made
 
     def hierarchical(self) -> Any:
         if isinstance(self.chosen, HierarchicalSessions):
             return self.chosen
+        return self._of_files("HierarchicalSessionStore")
+
+    def _of_files(self, kind: str) -> Any:
         files = _file_stores()
-        return files.HierarchicalSessionStore(files.default_session_dir())  # it holds nothing but the folder's name
+        folder = files.default_session_dir()
+        with self._lock:
+            made = self._made.get(kind)
+            if made is None or made[0] != folder:
+                made = self._made[kind] = folder, getattr(files, kind)(folder)
+            return made[1]
 
 
 _default = _Default()

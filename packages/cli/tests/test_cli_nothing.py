@@ -95,14 +95,14 @@ def test_old_tables_in_the_place_of_ours(cli, tmp_path):
     for arguments in READING:
         result = cli(*arguments, *URL)
         assert result.code == 1
-        assert "'praisonai-persistence migrate --adopt'" in result.error
+        assert "'praisonai-persistence migrate --adopt --table-prefix praison_'" in result.error
     checked = cli("doctor", "--json", *URL)
     assert checked.code == 1
     assert steps(checked.json)["schema"][0] == "failed"
     assert "migrate --adopt" in checked.error
     stated = cli("status", "--json", *URL)
     assert (stated.code, stated.json["ok"], "migrate --adopt" in stated.json["stores"][0]["error"]) == (1, False, True)
-    assert cli("migrate", "--adopt", *URL).code == 0
+    assert cli("migrate", "--adopt", "--table-prefix", "praison_", *URL).code == 0
     assert cli("doctor", *URL).code == cli("status", *URL).code == cli("sessions", *URL).code == 0
 
 

@@ -247,7 +247,7 @@ def _adapted(kind: str, name: str, factory: Any) -> Any:
 
 
 def _further(kind: str, names: Iterable[str]) -> Iterable[tuple[Any, tuple[str, ...]]]:
-    from praisonai_persistence.compat._theirs import entries
+    from praisonai_persistence.compat._own_backends import entries
 
     return entries(kind, names)
 

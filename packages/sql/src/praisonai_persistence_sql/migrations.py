@@ -207,11 +207,15 @@ class Migrations:
 
     def _occupied(self) -> SchemaError:
         """Return the error for tables of PraisonAI itself that stand where the store's are to be."""
-        others = "with 'praisonai-persistence migrate --adopt', with store.adopt_legacy(), or "
+        theirs = f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself"
+        if not self.administered:
+            return SchemaError(
+                f"{theirs}: adopt them by opening the store with adopt_legacy=True, or choose another table_prefix; "
+                "'praisonai-persistence doctor' tells what is there"
+            )
         return SchemaError(
-            f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself: adopt "
-            f"them {others if self.administered else ''}by opening the store with "
-            "adopt_legacy=True; or choose another table_prefix"
+            f"{theirs}: adopt them with 'praisonai-persistence migrate --adopt --table-prefix {self._prefix}', with "
+            "store.adopt_legacy(), or by opening the store with adopt_legacy=True; or choose another table_prefix"
         )
 
     def _adopt_first(self) -> Steps[bool]:
