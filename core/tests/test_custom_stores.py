@@ -322,3 +322,35 @@ def test_state_whose_scan_returns_a_list_can_be_awaited():
             return [key async for key in bridged.scan_prefix("k")]
 
     assert len(asyncio.run(work())) == 250
+
+
+class Redacting(MemoryConversationStore):
+    """Does something with each message."""
+
+    def add_message(self, session_id, message):
+        return super().add_message(session_id, replace(message, content="***"))
+
+
+class AsyncRedacting(AsyncMemoryConversationStore):
+    """The same, async."""
+
+    async def add_message(self, session_id, message):
+        return await super().add_message(session_id, replace(message, content="***"))
+
+
+class Derived(Redacting):
+    """Has nothing of its own."""
+
+
+@pytest.mark.parametrize("kind", [Redacting, AsyncRedacting, Derived])
+def test_no_message_is_stored_past_an_add_message_that_is_overridden(kind):
+    store = kind()
+    assert "atomic_batch" not in store.capabilities
+    assert "atomic_batch" in MemoryConversationStore.capabilities
+    with db(conversation_store=store) as one:
+        one.on_agent_start("A", "s")
+        one.on_user_message("s", "my secret")
+        one.on_agent_message("s", "another secret")
+    sync = as_sync(store) if kind is AsyncRedacting else store
+    sync.add_messages("s", [ConversationMessage(content="one"), ConversationMessage(content="two")])
+    assert [message.content for message in sync.get_messages("s")] == ["***"] * 4

@@ -48,6 +48,10 @@ class ConversationStore(SyncStore):
             from praisonai_persistence._custom import complete
 
             complete(cls, "conversation", asynchronous=False)
+            if "add_message" in vars(cls) and "add_messages" not in vars(cls):
+                # What it does with a message is meant for each, whoever writes it, by whatever call.
+                cls.add_messages = ConversationStore.add_messages  # type: ignore[method-assign]
+                cls.capabilities = cls.capabilities - {"atomic_batch"}
         declare(cls, ConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod
@@ -218,6 +222,10 @@ class AsyncConversationStore(AsyncStore):
             from praisonai_persistence._custom import complete
 
             complete(cls, "conversation", asynchronous=True)
+            if "add_message" in vars(cls) and "add_messages" not in vars(cls):
+                # What it does with a message is meant for each, whoever writes it, by whatever call.
+                cls.add_messages = AsyncConversationStore.add_messages  # type: ignore[method-assign]
+                cls.capabilities = cls.capabilities - {"atomic_batch"}
         declare(cls, AsyncConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod
