@@ -151,6 +151,21 @@ def test_what_cannot_be_opened(attribute: str) -> None:
         create_stores_from_config(PersistenceConfig(**{attribute: "nothing"}))
 
 
+def test_a_vendors_variable_is_not_for_a_store_of_another_backend():
+    """It is there for another program, perhaps; this one names its store."""
+    found = PersistenceConfig.from_env
+    redis, postgres = {"REDIS_URL": "redis://h"}, {"POSTGRES_URL": "postgresql://h/d"}
+    assert found({"PRAISONAI_STATE_STORE": "memory", **redis}).state_url is None
+    assert found({"PRAISONAI_CONVERSATION_STORE": "memory", **postgres}).conversation_url is None
+    assert found(redis).state_url == "redis://h"
+    for name in ("redis", "async_redis"):
+        assert found({"PRAISONAI_STATE_STORE": name, **redis}).state_url == "redis://h"
+    own = {"PRAISONAI_STATE_STORE": "memory", "PRAISONAI_STATE_URL": "redis://h"}  # that is a contradiction
+    assert found(own).state_url == "redis://h"
+    stores = create_stores_from_config(found({"PRAISONAI_STATE_STORE": "memory", **redis}))
+    assert isinstance(stores.state, StateStore)
+
+
 def test_variables_that_praisonai_reads_count_behind_our_own() -> None:
     for attribute, vendor in FALLBACKS.items():
         names = [f"PRAISON_{attribute.upper()}", f"PRAISONAI_{attribute.upper()}", vendor]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import BackendNotInstalledError, ConfigurationError
+from praisonai_persistence.errors import BackendNotInstalledError, ConfigurationError, PersistenceError
 from praisonai_persistence.urls import mask, parse_url
 
 if TYPE_CHECKING:
@@ -27,6 +28,19 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "user_id": ("PRAISON_USER_ID", "PRAISONAI_USER_ID"),
 }
 _WEB = ("http://", "https://")
+
+
+def _is_another(kind: str, found: Mapping[str, str], url: str) -> bool:
+    """Whether the store that is named for a kind is of another backend than a URL."""
+    from praisonai_persistence.registry import get_default_registry
+
+    def canonical(name: str) -> str:
+        with suppress(PersistenceError):  # nobody has it here: then it stands for itself
+            name = get_default_registry(kind).canonical(name)
+        return name.removeprefix("async_")
+
+    named = found.get(f"{kind}_store")
+    return named is not None and canonical(named) != canonical(url.partition(":")[0].lower())
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,7 +95,8 @@ class PersistenceConfig:
 
         For each of ``CONVERSATION_URL``, ``KNOWLEDGE_URL``, ``STATE_URL``, ``CONVERSATION_STORE``, ``KNOWLEDGE_STORE``,
         ``STATE_STORE``, ``SESSION_ID`` and ``USER_ID`` the first one counts that is set: ``PRAISON_...``, then
-        ``PRAISONAI_...``, and for the URLs then ``POSTGRES_URL``, ``QDRANT_URL`` and ``REDIS_URL``.
+        ``PRAISONAI_...``, and for the URLs then ``POSTGRES_URL``, ``QDRANT_URL`` and ``REDIS_URL``, unless a store of
+        another backend is named.
 
         Args:
             environ: another mapping than ``os.environ``.
@@ -101,6 +116,8 @@ class PersistenceConfig:
                         parse_url(value)
                     except ConfigurationError as error:
                         raise ConfigurationError(f"{variable}: {error}") from None
+                    if not variable.startswith("PRAISON") and _is_another(name.removesuffix("_url"), found, value):
+                        continue
                     if variable == "QDRANT_URL" and value.startswith(_WEB):  # as Qdrant's own clients take it
                         value = f"qdrant://{value.partition('://')[2].rstrip('/')}"
                         if source[variable].strip().startswith("https"):
