@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["EXTENDED", "complete"]
+__all__ = ["EXTENDED", "append_each", "complete"]
 
 EXTENDED: dict[str, dict[str, tuple[str, ...]]] = {
     "conversation": {"update_session": ("expected_version",), "get_messages": ("before_seq", "after_seq")},
@@ -34,3 +34,13 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
 
         steps = getattr(_custom_methods, f"{kind}_{name}")(function)
         setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=function))
+
+
+def append_each(cls: type[Any], base: type[Any]) -> None:
+    """Give a class that overrides ``add_message`` alone the interface's ``add_messages``, which calls it.
+
+    What the class does with a message is meant for each, whoever writes it, by whatever call.
+    """
+    if "add_message" in vars(cls) and "add_messages" not in vars(cls):
+        cls.add_messages = base.add_messages
+        cls.capabilities = cls.capabilities - {"atomic_batch"}

@@ -81,6 +81,20 @@ class Provider:
                 yield value.strip()
 
 
+class Provided:
+    """Something that a distribution provides."""
+
+    provider: Provider
+
+    @property
+    def distribution(self) -> str:
+        return self.provider.name
+
+    @property
+    def version(self) -> str:
+        return self.provider.version
+
+
 class EntryPoint(NamedTuple):
     """A name, the reference of its object, and the distribution that says so."""
 

@@ -45,13 +45,10 @@ class ConversationStore(SyncStore):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
-            from praisonai_persistence._custom import complete
+            from praisonai_persistence._custom import append_each, complete
 
             complete(cls, "conversation", asynchronous=False)
-            if "add_message" in vars(cls) and "add_messages" not in vars(cls):
-                # What it does with a message is meant for each, whoever writes it, by whatever call.
-                cls.add_messages = ConversationStore.add_messages  # type: ignore[method-assign]
-                cls.capabilities = cls.capabilities - {"atomic_batch"}
+            append_each(cls, ConversationStore)
         declare(cls, ConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod
@@ -219,13 +216,10 @@ class AsyncConversationStore(AsyncStore):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if not cls.__module__.startswith("praisonai_persistence"):  # whose stores take everything
-            from praisonai_persistence._custom import complete
+            from praisonai_persistence._custom import append_each, complete
 
             complete(cls, "conversation", asynchronous=True)
-            if "add_message" in vars(cls) and "add_messages" not in vars(cls):
-                # What it does with a message is meant for each, whoever writes it, by whatever call.
-                cls.add_messages = AsyncConversationStore.add_messages  # type: ignore[method-assign]
-                cls.capabilities = cls.capabilities - {"atomic_batch"}
+            append_each(cls, AsyncConversationStore)
         declare(cls, AsyncConversationStore, "atomic_batch", ("add_messages",))
 
     @abstractmethod

@@ -92,19 +92,11 @@ class _Registered:
         return self._factory
 
 
-class _Installed:
+class _Installed(_entry_points.Provided):
     """An entry point."""
 
     def __init__(self, point: _entry_points.EntryPoint) -> None:
         self.name, self.reference, self.provider = point
-
-    @property
-    def distribution(self) -> str:
-        return self.provider.name
-
-    @property
-    def version(self) -> str:
-        return self.provider.version
 
     def load(self, kind: str) -> Callable[..., Any]:
         plugin = f"the {kind} backend {self.name!r} ({self.reference} of {self.distribution} {self.version})"

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence._entry_points import Provider
+from praisonai_persistence._entry_points import Provided, Provider
 from praisonai_persistence._praisonai import BACKENDS, Backend, backend_of
 
 if TYPE_CHECKING:
@@ -18,21 +18,13 @@ __all__ = ["entries"]
 _PROVIDER = Provider("praisonai", lambda _: None)
 
 
-class _Entry:
+class _Entry(Provided):
     """A backend of PraisonAI."""
 
     reference = ""
 
     def __init__(self, row: Backend, provider: Provider) -> None:
         self.name, self._row, self.provider = row.name, row, provider
-
-    @property
-    def distribution(self) -> str:
-        return self.provider.name
-
-    @property
-    def version(self) -> str:
-        return self.provider.version
 
     def load(self, kind: str) -> Callable[..., Any]:
         """Return a factory that gives the class what PraisonAI's own gives it."""

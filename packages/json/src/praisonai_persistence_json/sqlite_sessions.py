@@ -36,10 +36,22 @@ _log = logging.getLogger("praisonai_persistence_json")
 _MEMORY = ":memory:"
 
 
-def _place(store: DefaultSessionStore, db_path: str | os.PathLike[str] | None, name: str) -> str:
-    if db_path is None:
-        return os.path.join(store.session_dir, name)
-    return _MEMORY if db_path == _MEMORY else local_path(os.fspath(db_path), "db_path")
+class _WithDatabase(DefaultSessionStore):
+    """A session store with a database: ``db_path``, or one of this name in its folder."""
+
+    _database: str
+
+    def __init__(
+        self,
+        session_dir: str | os.PathLike[str] | None = None,
+        db_path: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(session_dir, **options)
+        if db_path is None:
+            self.db_path = os.path.join(self.session_dir, self._database)
+        else:
+            self.db_path = _MEMORY if db_path == _MEMORY else local_path(os.fspath(db_path), "db_path")
 
 
 # --------------------------------------------------------------------------------------------------------- transcripts
@@ -143,7 +155,7 @@ def column(value: Any) -> str | None:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None
 
 
-class SqliteTranscriptStore(DefaultSessionStore):
+class SqliteTranscriptStore(_WithDatabase):
     """Sessions in one SQLite database, in PraisonAI's own table, which PraisonAI reads and writes as well.
 
     A message rewrites the document of its session, in one transaction. The database is made with the first write, or
@@ -155,14 +167,15 @@ class SqliteTranscriptStore(DefaultSessionStore):
         options: of ``DefaultSessionStore``.
     """
 
+    _database = "sessions.db"
+
     def __init__(
         self,
         session_dir: str | os.PathLike[str] | None = None,
         db_path: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(session_dir, **options)
-        self.db_path = _place(self, db_path, "sessions.db")
+        super().__init__(session_dir, db_path, **options)
         self._rows: _Rows | _Memory = _Memory() if self.db_path == _MEMORY else _Rows(self)
         if self.db_path == _MEMORY:
             self.capabilities -= {"durable", "shared"}
@@ -235,7 +248,7 @@ _SETTLED = 2.0
 """Seconds after which the time of a file tells every later change."""
 
 
-class SqliteSessionStore(DefaultSessionStore):
+class SqliteSessionStore(_WithDatabase):
     """Session files with an index, so that searching and listing read what has changed, and what was found.
 
     The index is brought up to date by the call that uses it, whoever wrote the files; writing a message costs what it
@@ -248,14 +261,7 @@ class SqliteSessionStore(DefaultSessionStore):
         options: of ``DefaultSessionStore``.
     """
 
-    def __init__(
-        self,
-        session_dir: str | os.PathLike[str] | None = None,
-        db_path: str | os.PathLike[str] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(session_dir, **options)
-        self.db_path = _place(self, db_path, "sessions_index.db")
+    _database = "sessions_index.db"
 
     def _count(self, document: Document) -> int:
         count = document.get(_COUNTED)
