@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import engines
 import pytest
+from writers import assert_nothing_is_lost
 
 from praisonai_persistence import ConversationMessage, ConversationSession, payload
 from praisonai_persistence.errors import (
@@ -442,49 +439,10 @@ def test_no_increment_is_lost(options):
     assert asyncio.run(main()) == 64
 
 
-_WRITER = """
-import asyncio, json, sys
-from praisonai_persistence import ConversationMessage
-from praisonai_persistence_dynamodb import AsyncDynamoDBConversationStore, AsyncDynamoDBStateStore
-
-async def main():
-    options = json.loads(sys.argv[1])
-    async with (
-        AsyncDynamoDBStateStore(**options) as state,
-        AsyncDynamoDBConversationStore(**options) as conversation,
-    ):
-        await asyncio.gather(state.connect(), conversation.connect())
-        print("ready", flush=True)
-        sys.stdin.readline()
-
-        async def work(number):
-            for _ in range(5):
-                await state.incr("number")
-            await conversation.add_messages("session", [ConversationMessage(content=f"{part}") for part in range(3)])
-
-        await asyncio.gather(*(work(number) for number in range(8)))
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.slow
 def test_eight_processes_of_eight_tasks_lose_nothing(options):
     with DynamoDBStateStore(**options) as state, DynamoDBConversationStore(**options) as conversation:
-        conversation.create_session(ConversationSession("session"))
-        command = [sys.executable, "-c", _WRITER, json.dumps(options)]
-        running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
-        with ExitStack() as stack:
-            for process in running:
-                stack.enter_context(process)
-                assert process.stdout.readline() == b"ready\n"
-            for process in running:
-                process.communicate(b"\n")
-        assert [process.returncode for process in running] == [0] * 8
-        assert state.get("number") == 8 * 8 * 5
-        found = conversation.get_messages("session")
-        assert [message.seq for message in found] == list(range(1, 8 * 8 * 3 + 1))
-        assert [message.content for message in found] == ["0", "1", "2"] * 64
+        assert_nothing_is_lost("async_dynamodb", options, state, conversation)
 
 
 @pytest.mark.slow

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import ClassVar
 
 import pymongo
 import pytest
 from lifecycles import Networked
 from pymongo.monitoring import CommandListener
+from writers import assert_nothing_is_lost
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import ConfigurationError, SerializationError
@@ -337,46 +334,10 @@ def test_a_writer_that_dies_in_a_transaction_leaves_nothing(with_transactions, c
         assert names == ["sessions"]
 
 
-_WRITER = """
-import asyncio, json, sys
-from praisonai_persistence import ConversationMessage
-from praisonai_persistence_mongodb import AsyncMongoDBConversationStore, AsyncMongoDBStateStore
-
-async def main():
-    options = json.loads(sys.argv[1])
-    async with AsyncMongoDBStateStore(**options) as state, AsyncMongoDBConversationStore(**options) as conversation:
-        await asyncio.gather(state.connect(), conversation.connect())
-        print("ready", flush=True)
-        sys.stdin.readline()
-
-        async def work(number):
-            for _ in range(5):
-                await state.incr("number")
-            await conversation.add_messages("session", [ConversationMessage(content=f"{part}") for part in range(3)])
-
-        await asyncio.gather(*(work(number) for number in range(8)))
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.slow
 def test_eight_processes_of_eight_tasks_lose_nothing(shared):
     with MongoDBStateStore(**shared) as state, MongoDBConversationStore(**shared) as conversation:
-        conversation.create_session(ConversationSession("session"))
-        command = [sys.executable, "-c", _WRITER, json.dumps(shared)]
-        running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
-        with ExitStack() as stack:
-            for process in running:
-                stack.enter_context(process)
-                assert process.stdout.readline() == b"ready\n"
-            for process in running:
-                process.communicate(b"\n")
-        assert [process.returncode for process in running] == [0] * 8
-        assert state.get("number") == 8 * 8 * 5
-        found = conversation.get_messages("session")
-        assert [message.seq for message in found] == list(range(1, 8 * 8 * 3 + 1))
-        assert [message.content for message in found] == ["0", "1", "2"] * 64
+        assert_nothing_is_lost("async_mongodb", shared, state, conversation)
 
 
 @pytest.mark.slow

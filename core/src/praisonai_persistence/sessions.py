@@ -18,7 +18,6 @@ from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._store import AsyncStore
 from praisonai_persistence.conversation import ConversationStore
 from praisonai_persistence.errors import (
-    BackendNotInstalledError,
     ConfigurationError,
     ConflictError,
     InvalidValueError,
@@ -34,6 +33,7 @@ from praisonai_persistence.session_protocols import (
     SessionMirrorProtocol,
     SessionStoreProtocol,
 )
+from praisonai_persistence.stores._session_files import FILE_STORES, file_stores
 from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
@@ -421,7 +421,7 @@ class _Default:
         return self._of_files("HierarchicalSessionStore")
 
     def _of_files(self, kind: str) -> Any:
-        files = _file_stores()
+        files = file_stores()
         folder = files.default_session_dir()
         with self._lock:
             made = self._made.get(kind)
@@ -483,29 +483,8 @@ def bot_session_key(platform: str, user_id: str | int) -> str:
 
 # ------------------------------------------------------------------------------------------------ what json hands out
 
-_JSON = "praisonai_persistence_json"
-_FILE_STORES = {
-    "DefaultSessionStore": "sessions",
-    "HierarchicalSessionStore": "sessions",
-    "SqliteSessionStore": "sqlite_sessions",
-    "SqliteTranscriptStore": "sqlite_sessions",
-}
-"""Name -> its module there."""
-
-
-def _file_stores(module: str = "sessions") -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(f"{_JSON}.{module}")
-    except ModuleNotFoundError as error:
-        if error.name not in {_JSON, "filelock"}:
-            raise
-        distribution = _JSON.replace("_", "-")
-        raise BackendNotInstalledError(f"session files need {distribution}: pip install {distribution}") from error
-
 
 def __getattr__(name: str) -> Any:
-    if name in _FILE_STORES:
-        return getattr(_file_stores(_FILE_STORES[name]), name)
+    if name in FILE_STORES:
+        return getattr(file_stores(FILE_STORES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
