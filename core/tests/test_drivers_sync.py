@@ -366,10 +366,11 @@ class EachOne(ToyDriver):
 class OwnThread(ToyDriver):
     """Its engine has a thread, as that of an event loop, which knows nothing of calls."""
 
-    pool = ThreadPoolExecutor(1)
+    own = threading.local()
+    pool = ThreadPoolExecutor(1, initializer=lambda own=own: setattr(own, "thread", True))
 
     def is_own_thread(self):
-        return threading.current_thread() in self.pool._threads
+        return hasattr(self.own, "thread")
 
     def perform(self, on, request):
         return self.pool.submit(request, on).result(LIMIT)
