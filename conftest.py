@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import pytest
@@ -26,11 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave out what runs already with other parameters, or in another class that inherits it, with --one-of-each."""
+    """Leave out what --one-of-each leaves out, and what was collected from what the garbage collector looks at.
+
+    With that option, what runs already with other parameters, or in another class that inherits it, does not run again.
+    The garbage collector would look at some million objects, which takes most of a second each time a test of the
+    lifecycle calls it.
+    """
     if session.config.getoption("one_of_each"):
         # At the end, when the suites of the kit have decided what runs.
         first = {_function(item): item for item in reversed(session.items)}
         session.items[:] = [item for item in session.items if first[_function(item)] is item]
+    gc.collect()
+    gc.freeze()
 
 
 def _function(item: pytest.Item) -> object:
