@@ -113,7 +113,7 @@ def test_a_subclass_moves_no_test_to_another_tier(run):
 
 
 def test_the_quick_tier_runs_a_test_in_one_mode_and_the_lifecycle_in_both(run):
-    asked = ["class TestIt(Memory): pass", "-rA", "-k", "c05 or c06 or c07 or l01 or l06", "--conformance-tier=quick"]
+    asked = ["class TestIt(Memory): pass", "-rA", "-k", "c05 or c06 or c07 or l01", "--conformance-tier=quick"]
     output = run(*asked)
     ran = re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", output)
     modes = Counter(name for name, _ in ran)
@@ -121,6 +121,16 @@ def test_the_quick_tier_runs_a_test_in_one_mode_and_the_lifecycle_in_both(run):
     assert {count for name, count in modes.items() if name.startswith("test_c")} == {1}
     assert {mode for name, mode in ran if name.startswith("test_c")} == {"sync", "async"}
     assert re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", run(*asked)) == ran
+
+
+def test_long_tests_of_the_lifecycle_run_in_one_mode_that_depends_on_the_class(run):
+    module = "".join(f"class Test{name}(Memory): pass\n" for name in "ABCDEF")
+    asked = ["--setup-plan", "-v", "-k", "l06"]
+    found = re.findall(r"::(Test.)::(test_\w*)\[(.*?)\] ", run(module, *asked, "--conformance-tier=quick"))
+    assert len({(name, test) for name, test, _ in found}) == len(found) == 12
+    modes = {name: {(test, mode) for other, test, mode in found if other == name} for name, _, _ in found}
+    assert len(set(map(frozenset, modes.values()))) > 1
+    assert len(re.findall(r"::test_l06", run(module, *asked))) == 24
 
 
 def test_a_class_may_leave_the_operations_to_another_one(run):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from praisonai_persistence.testing._lifecycle_bodies import REFUSED, WORKED
+from praisonai_persistence.testing._tiers import one_mode_at_a_time
 from praisonai_persistence.testing.harness import StoreSuite, declares
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _forks(children: list[str]) -> str:
 class ForkTests(StoreSuite, suite=True):
     """A store that was opened before the fork."""
 
+    @one_mode_at_a_time
     @needs_fork
     async def test_l06_a_store_that_was_used_before_a_fork(
         self, spawn: Spawn, store: Any, spec: StoreSpec, unsupported: Unsupported
@@ -45,6 +47,7 @@ class ForkTests(StoreSuite, suite=True):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
 
+    @one_mode_at_a_time
     @needs_fork
     async def test_l06_a_fork_in_the_middle_of_calls(
         self, spawn: Spawn, spec: StoreSpec, unsupported: Unsupported

@@ -13,6 +13,7 @@ from praisonai_persistence.errors import BackendError, ConnectionFailedError, St
 from praisonai_persistence.testing._facade import SyncFacade, awaitable, drive
 from praisonai_persistence.testing._lifecycle_work import Work, work_on
 from praisonai_persistence.testing._places import HangError, Worker
+from praisonai_persistence.testing._tiers import one_mode_at_a_time
 from praisonai_persistence.testing.harness import ByTier, StoreSuite, needs_fixture, only
 from praisonai_persistence.testing.proxy import Proxy
 from praisonai_persistence.testing.spec import Endpoint, StoreSpec
@@ -113,6 +114,7 @@ class NetworkTests(StoreSuite, suite=True):
 
     # ------------------------------------------------------------------------------------------------- L02: closing
 
+    @one_mode_at_a_time
     @needs_fixture("spec_through")
     async def test_l02_close_waits_for_a_call_that_is_under_way(
         self, network: Network, store: Any, work: Work, mode: str
@@ -214,6 +216,7 @@ class NetworkTests(StoreSuite, suite=True):
                 f"{name} failed after {took:.1f} seconds, with connect_timeout and timeout set to {TIMEOUT}"
             )
 
+    @one_mode_at_a_time
     @needs_fixture("spec_through")
     async def test_l05_a_server_that_is_silent_from_the_start(self, network: Network, store: Any, work: Work) -> None:
         """It accepts, and says nothing: every call fails in time, closing ends, and later the store works."""
@@ -227,6 +230,7 @@ class NetworkTests(StoreSuite, suite=True):
         network.proxy.release()
         await within(one, lambda: work.known(one), GIVEN_UP)
 
+    @one_mode_at_a_time
     @needs_fixture("spec_through")
     async def test_l05_a_server_that_falls_silent(self, network: Network, store: Any, work: Work) -> None:
         """Calls on connections that worked fail in time, then the same stores work again."""
@@ -253,6 +257,7 @@ class NetworkTests(StoreSuite, suite=True):
         for one in stores:
             await within(one, one.close, IN_TIME)
 
+    @one_mode_at_a_time
     @needs_fixture("spec_through")
     async def test_l05_connections_that_are_dead_without_a_sign(self, network: Network, store: Any, work: Work) -> None:
         """Their packets are swallowed for good: a call on each may fail, in time, and then the same store works."""
@@ -277,6 +282,7 @@ class NetworkTests(StoreSuite, suite=True):
             assert failed <= dead, f"{failed} writes failed after the server could be heard again"
         assert await work.holds(store, "heard")
 
+    @one_mode_at_a_time
     @needs_fixture("spec_through")
     async def test_l05_callers_do_not_wait_in_a_queue_for_a_silent_server(
         self, network: Network, store: Any, work: Work

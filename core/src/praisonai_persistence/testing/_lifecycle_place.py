@@ -12,6 +12,7 @@ from praisonai_persistence.errors import PersistenceError
 from praisonai_persistence.testing._lifecycle_checks import back_up, put_in_place, remove
 from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
 from praisonai_persistence.testing._lifecycle_work import Work
+from praisonai_persistence.testing._tiers import one_mode_at_a_time
 from praisonai_persistence.testing.harness import OpenStore, Spawn, declares, needs_fixture
 from praisonai_persistence.testing.spec import StoreSpec
 
@@ -30,6 +31,7 @@ class PlaceTests(NetworkTests, suite=True):
 
     # ------------------------------------------------------------------------------------------------- L09: the place
 
+    @one_mode_at_a_time
     @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
     @needs_fixture("place")
     async def test_l09_the_place_goes_away_under_an_open_store(
@@ -68,6 +70,7 @@ class PlaceTests(NetworkTests, suite=True):
         lost = [name for name in acknowledged if name not in found]
         assert not lost, f"acknowledged after the place was gone, and not found by a new process: {lost}"
 
+    @one_mode_at_a_time
     @pytest.mark.parametrize("linked", [False, True], ids=["put in place", "linked"])
     @needs_fixture("place")
     async def test_l09_a_backup_is_put_in_the_place_under_an_open_store(

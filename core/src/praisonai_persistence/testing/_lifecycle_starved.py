@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from praisonai_persistence.testing._lifecycle_network import TIMEOUT, NetworkTests
+from praisonai_persistence.testing._tiers import one_mode_at_a_time
 
 if TYPE_CHECKING:
     from praisonai_persistence.testing.harness import Spawn
@@ -19,6 +20,7 @@ __all__ = ["StarvedTests"]
 class StarvedTests(NetworkTests, suite=True):
     """All descriptors are used up."""
 
+    @one_mode_at_a_time
     @pytest.mark.skipif(sys.platform == "win32", reason="a process has no such limit here")
     async def test_l11_no_file_and_no_connection_can_be_opened(
         self, spawn: Spawn, spec: StoreSpec, spec_through: Endpoint | None, mode: str

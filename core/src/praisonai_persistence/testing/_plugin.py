@@ -193,8 +193,8 @@ def _is_lifecycle(item: pytest.Item) -> bool:
 
 
 def _is_about_clients(item: pytest.Item) -> bool:
-    """Whether it is about how a client lives: the lifecycle without L12, which is about values."""
-    return _is_lifecycle(item) and not (_place(item) or "").endswith("/L12")
+    """Whether it is about how a client lives, which differs between the modes: it runs in both."""
+    return _is_lifecycle(item) and not getattr(item.function, "_one_mode_at_a_time", False)
 
 
 def _defined(cls: type, name: str) -> Any:

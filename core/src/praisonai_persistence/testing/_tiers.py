@@ -5,9 +5,10 @@ of all operators with all operands. ``full`` is everything, and the default. The
 are marked where they are defined, with [full_only][]; a subclass cannot move one.
 
 One test is one body for the sync and the async store, and so is what a backend does; what differs between the two modes
-is how its client lives. So ``quick`` runs the tests of the lifecycle in both modes, and each other test of a suite in
-one of them: about half of them each. The same holds of a backend's places: a class with the mark ``quick_lifecycle``,
-whose operations another class runs on another place, runs the lifecycle only.
+is how its client lives. So ``quick`` runs the tests of the lifecycle in both modes, but for those marked with
+[one_mode_at_a_time][], and each other test of a suite in one of them: about half of them each. The same holds of a
+backend's places: a class with the mark ``quick_lifecycle``, whose operations another class runs on another place, runs
+the lifecycle only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "add_options",
     "full_only",
     "full_tests",
+    "one_mode_at_a_time",
     "walks_all",
 ]
 
@@ -52,6 +54,15 @@ def full_only(function: F) -> F:
     if isinstance(function, type):
         raise TypeError("full_only marks a test, not a class")
     function._full_only = True  # type: ignore[attr-defined]
+    return function
+
+
+def one_mode_at_a_time(function: F) -> F:
+    """Mark a test of the lifecycle that takes seconds: the quick tier runs it in one mode.
+
+    Which one depends on the class too, so a run tries both modes, each on about half of the classes.
+    """
+    function._one_mode_at_a_time = True  # type: ignore[attr-defined]
     return function
 
 
@@ -116,20 +127,22 @@ class Tiers:
         return all(said or [getattr(item.function, "_full_only", False)])
 
     def leaves_to_others(self, items: list[pytest.Function]) -> set[pytest.Function]:
-        """Return those tests of suites, without the lifecycle's, that run in the other mode or in another class only.
+        """Return those tests of suites that run in the other mode or in another class only.
 
-        Which mode that is depends on the name of the test and its parameters, so it is the same in every run.
+        Which mode that is depends on the name of the test and its parameters, so it is the same in every run. For those
+        marked with [one_mode_at_a_time][] it depends on the class as well.
 
         Args:
-            items: tests of suites that run, in either mode.
+            items: tests of suites that run, in either mode, without those of the lifecycle that run in both.
         """
         quick = [item for item in items if self.tier_of(item) == "quick"]
-        elsewhere = {item for item in quick if item.get_closest_marker(QUICK_LIFECYCLE)}
+        elsewhere = {item for item in quick if item.get_closest_marker(QUICK_LIFECYCLE) and not _takes_turns(item)}
         found: dict[tuple[object, ...], dict[str, pytest.Function]] = {}
         for item in quick:
             if item not in elsewhere and "mode" in getattr(item, "fixturenames", ()):
                 others = sorted((name, at) for name, at in item.callspec.indices.items() if name != "mode")
-                modes = found.setdefault((item.path, item.cls, item.originalname, *others), {})
+                place = (item.path.name, item.cls.__name__) if _takes_turns(item) else ()
+                modes = found.setdefault((item.path, item.cls, *place, item.originalname, *others), {})
                 modes[str(item.callspec.params["mode"])] = item
         return elsewhere | {
             modes[("sync", "async")[zlib.crc32(repr(test[2:]).encode()) % 2]]
@@ -182,6 +195,10 @@ FORKS = pytest.StashKey[Forks]()
 def walks_all(config: pytest.Config) -> bool:
     """Whether walks visit all places: where the whole run is of the tier ``full``, and not some of its files alone."""
     return config.stash[TIERS].tier == "full"
+
+
+def _takes_turns(item: pytest.Function) -> bool:
+    return getattr(item.function, "_one_mode_at_a_time", False)
 
 
 def _within(file: Path, place: Path) -> bool:

@@ -67,7 +67,7 @@ from praisonai_persistence.testing._lifecycle_network import within
 from praisonai_persistence.testing._lifecycle_place import PlaceTests
 from praisonai_persistence.testing._lifecycle_starved import StarvedTests
 from praisonai_persistence.testing._lifecycle_work import Work
-from praisonai_persistence.testing._tiers import CUT_SHORT, walks_all
+from praisonai_persistence.testing._tiers import CUT_SHORT, one_mode_at_a_time, walks_all
 from praisonai_persistence.testing._watch import Watch
 from praisonai_persistence.testing.harness import (
     ByTier,
@@ -209,6 +209,7 @@ class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=T
                     pytest.fail(f"{name} worked on a closed store, call {turn + 1}")
             await one.close()
 
+    @one_mode_at_a_time
     async def test_l02_a_closed_store_leaves_its_place_to_others(
         self, open_store: OpenStore, race: Race, spawn: Spawn, work: Work, spec: StoreSpec
     ) -> None:
@@ -225,6 +226,7 @@ class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=T
         child.go()
         await child.result()
 
+    @one_mode_at_a_time
     async def test_l02_a_process_that_ends_with_the_store_open_prints_nothing(
         self, spec: StoreSpec, unreachable_spec: StoreSpec | None, mode: str, start_child: Start
     ) -> None:
@@ -486,6 +488,7 @@ class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=T
 
     # ------------------------------------------------------------------------------------------------ L12: big input
 
+    @one_mode_at_a_time
     async def test_l12_big_input_takes_bounded_time(self, spawn: Spawn, spec: StoreSpec, by_tier: ByTier) -> None:
         """An answer or a typed refusal; four times as much takes about four times as long."""
         size = by_tier(quick=20_000, full=25_000)  # items, characters, levels
