@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,18 +28,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave out what --one-of-each leaves out, and what was collected from what the garbage collector looks at.
-
-    With that option, what runs already with other parameters, or in another class that inherits it, does not run again.
-    The garbage collector would look at some million objects, which takes most of a second each time a test of the
-    lifecycle calls it.
-    """
+    """Leave out what runs already with other parameters, or in another class that inherits it, with --one-of-each."""
     if session.config.getoption("one_of_each"):
         # At the end, when the suites of the kit have decided what runs.
         first = {_function(item): item for item in reversed(session.items)}
         session.items[:] = [item for item in session.items if first[_function(item)] is item]
-    gc.collect()
-    gc.freeze()
+
+
+_files: set[Path] = set()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hide what there is before the first test of a file from the garbage collector.
+
+    What was collected and imported is millions of objects, and some tests call it at each place of a call.
+    """
+    if item.path not in _files:
+        _files.add(item.path)
+        gc.collect()
+        gc.freeze()
 
 
 def _function(item: pytest.Item) -> object:
