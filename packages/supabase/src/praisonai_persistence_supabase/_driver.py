@@ -68,7 +68,7 @@ class SupabaseOptions(Options):
     key = option(
         None,
         "text",
-        f"of the API: a secret (or `service_role`) key, or a publishable (or `anon`) one, for which policies must say "
+        "of the API: a secret (or `service_role`) key, or a publishable (or `anon`) one, for which policies must say "
         f"what it may do; in a URL `supabase://:KEY@host`; by default the variable `{_KEY}`",
         server=True,
         secret=True,
@@ -84,7 +84,7 @@ class SupabaseOptions(Options):
     tls = option(True, "flag", "use TLS; a URL `http://host:port` does not", url=True, server=True)
     rest_path = option("rest/v1", "text", "where PostgREST is, also as the path of the URL; `/` without a gateway")
     auto_create_tables = option(
-        False, "flag", "cannot be `True`: PostgREST runs no DDL; see `migrate --print`", server=True
+        False, "flag", "taken as PraisonAI has it; it has no effect, because PostgREST runs no DDL: see `migrate --print`"
     )
     max_retries = option(3, "object", "how often a request is made again while the service is not ready")
     retry_delay = option(2.0, "seconds", "seconds to wait before that")
@@ -109,9 +109,6 @@ class SupabaseOptions(Options):
         retries = self.max_retries
         if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= 1000:
             raise ConfigurationError("max_retries must be a whole number from 0 to 1000")
-        if self.auto_create_tables:
-            raise ConfigurationError(f"auto_create_tables cannot be True, because PostgREST runs no DDL: "
-                                     f"{install(self.table_prefix)}")
 
     def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
         if parsed.scheme == "http" and parsed.port is None:
