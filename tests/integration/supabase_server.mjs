@@ -17,6 +17,7 @@ const app = new App({
   auth: { enabled: true, jwt_secret: jwtSecret, publishable_key: publishableKey, secret_key: secretKey },
   options: { server: { admin: false } },
 });
+await app.ensureSystemSchema(); // auth.uid() and its kin
 await app.init();
 const listener = postgres(url, { max: 1, onnotice: () => {} });
 await listener.listen("pgrst", () => connection.clearSchemaCache());

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import engines
+import psycopg
 import pytest
 from lifecycles import Networked
 
+from praisonai_persistence import ConversationMessage, ConversationSession
+from praisonai_persistence.errors import (
+    BackendError,
+    ConflictError,
+    ConnectionFailedError,
+    DuplicateMessageError,
+    SchemaError,
+    SessionExistsError,
+    SessionNotFoundError,
+    StoreNotFoundError,
+)
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
+from praisonai_persistence_cli import main
+from praisonai_persistence_postgres import PostgresConversationStore
+from praisonai_persistence_supabase import AsyncSupabaseConversationStore, SupabaseConversationStore, schema_script
 
+ADA, BOB = "1d0c2f6e-7a1b-4c8e-9d35-0a6f4b2e8c11", "7be5a930-3f52-4f0d-8a64-c2d9e1f70b22"
+"""Users, as Supabase numbers them."""
 STORES = {
     "sync": "praisonai_persistence_supabase:SupabaseConversationStore",
     "async_": "praisonai_persistence_supabase:AsyncSupabaseConversationStore",
@@ -30,3 +54,406 @@ class TestSupabase(Networked, ConversationStoreSuite):
     @pytest.fixture
     def server(self, supabase):
         return supabase
+
+
+@pytest.fixture
+def options(supabase):
+    with supabase.space() as options:
+        yield options
+
+
+@pytest.fixture
+def store(options):
+    with SupabaseConversationStore(**options) as store:
+        yield store
+
+
+@pytest.fixture
+def plain(supabase, options):
+    """The same tables, reached by PostgreSQL's own protocol."""
+    with PostgresConversationStore(supabase.postgres_url(), schema="public", create_schema=False) as store:
+        yield store
+
+
+def texts(store, session_id="s"):
+    return [message.content for message in store.get_messages(session_id)]
+
+
+# ------------------------------------------------------------------------------------------------------- one database
+
+
+def test_both_backends_see_the_same_data(store, plain):
+    state = {"n": 10**30, "f": -0.0, "t": "\0\ud800"}
+    store.create_session(ConversationSession("s", user_id="ada", state=state, created_at=5.0))
+    plain.add_message("s", ConversationMessage(id="m1", role="user", content="by postgres\0", metadata=state))
+    second = store.add_message("s", ConversationMessage(id="m2", role="assistant", content="by supabase\ud800"))
+    assert second.seq == 2
+    assert store.get_messages("s") == plain.get_messages("s")
+    assert store.get_session("s") == plain.get_session("s")
+    assert plain.get_session("s").state == state
+    plain.update_session(ConversationSession("s", user_id="bob", name="new"), expected_version=1)
+    with pytest.raises(ConflictError):
+        store.update_session(ConversationSession("s"), expected_version=1)
+    assert store.list_sessions("bob") == plain.list_sessions("bob")
+    assert store.delete_messages("s", ["m1"]) == 1
+    assert texts(plain) == ["by supabase\ud800"]
+    assert plain.delete_session("s") is True
+    assert store.get_session("s") is None
+
+
+def test_appends_of_both_at_once_have_no_gaps(store, plain):
+    store.create_session(ConversationSession("s"))
+    with ThreadPoolExecutor(8) as pool:
+        futures = [
+            pool.submit((store, plain)[n % 2].add_message, "s", ConversationMessage(id=f"m{n}", role="user", content="x"))
+            for n in range(80)
+        ]
+        numbers = sorted(future.result().seq for future in futures)
+    assert numbers == list(range(1, 81))
+    assert [message.seq for message in plain.get_messages("s")] == numbers
+
+
+def test_both_make_the_same_tables(supabase, store, plain):
+    def described(schema):
+        columns = supabase.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, collation_name FROM information_schema.columns "
+            "WHERE table_schema = %s AND table_name = ANY (%s) ORDER BY 1, ordinal_position",
+            schema, ["praison_schema", "praison_sessions", "praison_messages"],
+        )  # fmt: skip
+        indexes = supabase.execute(
+            "SELECT replace(indexdef, %s, '') FROM pg_indexes WHERE schemaname = %s AND tablename = ANY (%s) ORDER BY 1",
+            f"{schema}.", schema, ["praison_schema", "praison_sessions", "praison_messages"],
+        )  # fmt: skip
+        return columns, indexes
+
+    schema = f"t{uuid.uuid4().hex[:10]}"
+    with PostgresConversationStore(supabase.postgres_url(), schema=schema) as other:
+        other.connect()
+    try:
+        ours = described("public")
+        assert len(ours[0]) > 20
+        assert ours == described(schema)
+        versions = [supabase.execute(f"SELECT component, version FROM {where}.praison_schema") for where in ("public", schema)]
+        assert versions[0] == versions[1]
+    finally:
+        supabase.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_what_is_deleted_leaves_the_index_of_the_other_backend(supabase, store):
+    """The index is made by a search of the backend ``postgres``, and would find what has the numbers of the deleted."""
+    with PostgresConversationStore(supabase.postgres_url(), schema="public") as plain:
+        try:
+            store.create_session(ConversationSession("s"))
+            for n, word in enumerate(("apple", "pear", "plum")):
+                store.add_message("s", ConversationMessage(id=f"m{n}", role="user", content=word))
+            assert [message.content for message in plain.search_messages("pear")] == ["pear"]
+            store.delete_messages("s", ["m1"])
+            words = "SELECT seq FROM praison_search_words WHERE session_id = 's' ORDER BY 1"
+            assert supabase.execute(words) == [(1,), (3,)]
+            store.delete_session("s")
+            assert supabase.execute(words) == []
+            store.create_session(ConversationSession("s"))
+            store.add_message("s", ConversationMessage(role="user", content="cherry"))
+            assert [message.content for message in plain.search_messages("cherry")] == ["cherry"]
+        finally:
+            supabase.execute("DROP TABLE IF EXISTS praison_search_words, praison_search_progress")
+
+
+# -------------------------------------------------------------------------------------------------- row-level security
+
+
+def policies():
+    """The policies of the README."""
+    readme = (Path(__file__).parents[2] / "packages" / "supabase" / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```sql\n(CREATE POLICY.*?)```", readme, re.S)[0]
+
+
+@pytest.fixture
+def users(supabase, options):
+    """Stores of two users who are signed in, under the policies of the README."""
+    supabase.execute(policies())
+    with (
+        SupabaseConversationStore(supabase.publishable, access_token=supabase.token(ADA)) as ada,
+        SupabaseConversationStore(supabase.publishable, access_token=lambda: supabase.token(BOB)) as bob,
+    ):
+        yield ada, bob
+
+
+REFUSED = "row-level security"
+
+
+def test_users_have_their_own_sessions(users, store):
+    ada, bob = users
+    ada.create_session(ConversationSession("a", user_id=ADA))
+    ada.add_messages("a", [ConversationMessage(id=str(n), role="user", content=str(n)) for n in range(3)])
+    bob.upsert_session(ConversationSession("b", user_id=BOB))
+    assert bob.add_message("b", ConversationMessage(role="user", content="hi")).seq == 1
+    assert ([one.session_id for one in ada.list_sessions()], [one.session_id for one in bob.list_sessions()]) == (
+        ["a"],
+        ["b"],
+    )
+    assert (bob.get_session("a"), bob.get_messages("a"), bob.count_messages("a")) == (None, [], 0)
+    assert ada.delete_messages("a", ["1"]) == 1
+    assert texts(store, "a") == ["0", "2"]  # the secret key sees all
+    assert {one.session_id for one in store.list_sessions()} == {"a", "b"}
+    assert ada.delete_session("a") is True
+    assert ada.delete_session("a") is False
+
+
+def test_what_a_policy_refuses_is_an_error(users, store):
+    ada, bob = users
+    message = ConversationMessage(id="m", role="user", content="x")
+    ada.create_session(ConversationSession("a", user_id=ADA))
+    ada.add_message("a", message)
+    before = (store.get_session("a"), store.get_messages("a"))
+    for call in (
+        lambda: bob.add_message("a", ConversationMessage(role="user", content="x")),
+        lambda: bob.add_messages("a", [ConversationMessage(role="user", content="x")] * 2),
+        lambda: bob.update_session(ConversationSession("a", user_id=BOB)),
+        lambda: bob.update_session(ConversationSession("a", user_id=BOB), expected_version=1),
+        lambda: bob.upsert_session(ConversationSession("a", user_id=BOB)),
+        lambda: bob.delete_session("a"),
+        lambda: bob.delete_messages("a"),
+        lambda: bob.delete_messages("a", ["m"]),
+        lambda: bob.fork_session("a", new_session_id="b"),
+        lambda: bob.rewrite_session(ConversationSession("a", user_id=BOB), [message], expected_version=1),
+        lambda: bob.create_session(ConversationSession("b", user_id=ADA)),  # in the name of another
+        lambda: ada.update_session(ConversationSession("a", user_id=BOB)),  # given away
+    ):
+        with pytest.raises(BackendError, match=REFUSED):
+            call()
+    with pytest.raises(SessionExistsError):
+        bob.create_session(ConversationSession("a", user_id=BOB))
+    assert (store.get_session("a"), store.get_messages("a")) == before
+    assert bob.delete_session("nobody's") is False
+    with pytest.raises(SessionNotFoundError):
+        bob.add_message("nobody's", message)
+
+
+def test_policies_that_forbid_a_part_of_a_change_forbid_all_of_it(supabase, users, store):
+    """Those who may read and write, but not delete or update: nothing is done by halves."""
+    ada, _ = users
+    ada.create_session(ConversationSession("a", user_id=ADA))
+    ada.add_message("a", ConversationMessage(id="m", role="user", content="x"))
+    before = (store.get_session("a"), store.get_messages("a"))
+    for table, commands in (("messages", ("SELECT", "INSERT")), ("sessions", ("SELECT", "INSERT"))):
+        supabase.execute(f"DROP POLICY own_{table} ON praison_{table}")
+        for command in commands:
+            check = "USING (true)" if command == "SELECT" else "WITH CHECK (true)"
+            supabase.execute(f"CREATE POLICY p_{command} ON praison_{table} FOR {command} TO authenticated {check}")
+        for call in (lambda: ada.delete_messages("a", ["m"]), lambda: ada.delete_messages("a"), lambda: ada.delete_session("a")):
+            with pytest.raises(BackendError, match=REFUSED):
+                call()
+        assert (store.get_session("a"), store.get_messages("a")) == before
+    for call in (  # the row of a session is the lock of its messages
+        lambda: ada.add_message("a", ConversationMessage(role="user", content="x")),
+        lambda: ada.update_session(ConversationSession("a", user_id=ADA)),
+    ):
+        with pytest.raises(BackendError, match=REFUSED):
+            call()
+    assert (store.get_session("a"), store.get_messages("a")) == before
+    assert texts(ada, "a") == ["x"]
+
+
+def test_without_a_policy_only_the_secret_key_works(supabase, options, store):
+    store.create_session(ConversationSession("s"))
+    with SupabaseConversationStore(supabase.publishable, access_token=supabase.token(ADA)) as ada:
+        assert ada.get_session("s") is None
+        for call in (
+            lambda: ada.create_session(ConversationSession("x")),
+            lambda: ada.add_message("s", ConversationMessage(role="user", content="x")),
+        ):
+            with pytest.raises(BackendError, match=REFUSED):
+                call()
+    with SupabaseConversationStore(supabase.publishable) as anonymous:
+        for call in (anonymous.connect, lambda: anonymous.get_session("s")):
+            with pytest.raises(BackendError, match=r"permission denied.*grant it"):
+                call()
+
+
+# --------------------------------------------------------------------------------------------------------- what is said
+
+
+def test_wrong_keys_and_tokens(supabase, options):
+    wrong = options["url"].replace("s3cret", "wr0ng")
+    expired, forged = supabase.token(ADA, seconds=-60), supabase.token(ADA, secret="another-secret" * 4)
+    for url, token, said in (
+        (wrong, None, "check its key"),
+        (supabase.publishable, expired, "does not let this client in"),
+        (supabase.publishable, forged, "does not let this client in"),
+        (supabase.publishable, lambda: expired, "does not let this client in"),
+    ):
+
+        async def main(url=url, token=token, said=said):
+            async with AsyncSupabaseConversationStore(url, access_token=token) as store:
+                with pytest.raises(ConnectionFailedError, match=said) as caught:
+                    await store.get_session("s")
+                return str(caught.value)
+
+        with SupabaseConversationStore(url, access_token=token) as store:
+            with pytest.raises(ConnectionFailedError, match=said) as caught:
+                store.connect()
+            for text in (str(caught.value), repr(store), asyncio.run(main())):
+                assert not any(secret in text for secret in ("wr0ng", expired, forged))
+
+
+def test_a_token_of_a_coroutine_function(supabase, options):
+    supabase.execute(policies())
+
+    async def token():
+        await asyncio.sleep(0)
+        return supabase.token(ADA)
+
+    async def main():
+        async with AsyncSupabaseConversationStore(supabase.publishable, access_token=token) as store:
+            await store.create_session(ConversationSession("a", user_id=ADA))
+            return [one.session_id for one in await store.list_sessions()]
+
+    assert asyncio.run(main()) == ["a"]
+
+
+def test_missing_functions_are_a_schema_error_that_says_what_to_do(options):
+    with SupabaseConversationStore(**options, table_prefix="missing_") as store:
+        for call in (store.connect, lambda: store.get_session("s")):
+            with pytest.raises(SchemaError, match="migrate --print.*--table-prefix missing_") as caught:
+                call()
+            assert "s3cret" not in str(caught.value)
+    with SupabaseConversationStore(**options, table_prefix="missing_") as store:
+        store.expect_existing()
+        with pytest.raises(StoreNotFoundError, match="migrate --print"):
+            store.get_session("s")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE praison_schema SET version = 99", "upgrade it"),
+        ("UPDATE praison_schema SET version = 0", "migrate --print"),
+        ("functions 99", "upgrade it"),
+        ("functions 0", "migrate --print"),
+    ],
+)
+def test_other_versions(supabase, options, change, said):
+    try:
+        if change.startswith("functions"):
+            number = change.split()[1]
+            change = schema_script("praison_").replace("'functions', 1)", f"'functions', {number})")
+        supabase.execute(change)
+        with SupabaseConversationStore(**options) as store, pytest.raises(SchemaError, match=said):
+            store.get_session("s")
+    finally:
+        supabase.execute("UPDATE praison_schema SET version = 1 WHERE component = 'conversation'")
+        supabase.execute(schema_script("praison_"))
+
+
+def test_what_the_script_refuses(supabase):
+    for sql, said in (
+        ("CREATE TABLE own_sessions (id text)", "written by PraisonAI itself"),
+        ("CREATE TABLE own_schema AS SELECT 'conversation' AS component, 99 AS version", "upgrade it"),
+    ):
+        supabase.execute(sql)
+        try:
+            with pytest.raises(psycopg.errors.RaiseException, match=said):
+                supabase.execute(schema_script("own_"))
+            assert len(supabase.tables("own_")) == 1
+        finally:
+            supabase.execute("DROP TABLE IF EXISTS own_sessions, own_schema")
+
+
+def test_what_is_installed_is_found_at_once(supabase, options, capsys):
+    """The script tells the API of what it has made; a store that found nothing goes on."""
+    prefix = f"t{uuid.uuid4().hex[:8]}_"
+    with SupabaseConversationStore(**options, table_prefix=prefix) as store:
+        with pytest.raises(SchemaError):
+            store.get_session("s")
+        assert main(["migrate", "--print", "--conversation-url", supabase.url, "--table-prefix", prefix]) == 0
+        printed = capsys.readouterr().out
+        assert printed.strip() == store.schema_script().strip()
+        supabase.execute(printed)
+        while not supabase.has(f"{prefix}info"):  # it is told, and takes a moment
+            time.sleep(0.01)
+        assert store.upsert_session(ConversationSession("s")).version == 1
+
+
+def test_migrate_says_who_makes_the_tables(supabase, capsys):
+    assert main(["migrate", "--conversation-url", supabase.url]) == 0
+    said = capsys.readouterr().out
+    assert "migrate --print" in said
+    assert "s3cret" not in said
+
+
+# ------------------------------------------------------------------------------------------------------------- requests
+
+
+def test_requests_of_each_call(options):
+    """One each, whatever there is to say; the table in the README."""
+    with SupabaseConversationStore(**options) as store:
+        store.connect()
+        asked = []
+        client = store._runner._held().client
+        client.event_hooks = {"request": [lambda request: asked.append(request.url.path)]}
+
+        def message(**fields):
+            return ConversationMessage(role="user", content="x", **fields)
+
+        for call in (
+            lambda: store.create_session(ConversationSession("s")),
+            lambda: store.upsert_session(ConversationSession("s")),
+            lambda: store.update_session(ConversationSession("s"), expected_version=2),
+            lambda: store.add_message("s", message(id="m")),
+            lambda: store.add_message("s", message(id="m")),
+            lambda: store.add_messages("s", [message(id=f"m{n}") for n in range(1500)]),
+            lambda: store.get_session("s"),
+            lambda: store.get_messages("s"),
+            lambda: store.get_messages("s", limit=5),
+            lambda: store.count_messages("s"),
+            lambda: store.list_sessions(),
+            lambda: store.fork_session("s", new_session_id="f"),
+            lambda: store.rewrite_session(ConversationSession("s"), [message()], expected_version=3, remove=["m"]),
+            lambda: store.delete_messages("s", ["m1", "m2"]),
+            lambda: store.delete_session("s"),
+        ):
+            asked.clear()
+            call()
+            assert len(asked) == 1, asked
+        assert asked == ["/rest/v1/rpc/praison_delete_session"]
+
+
+def test_more_messages_than_the_api_returns_rows(store):
+    """PostgREST gives at most ``max-rows`` rows, 1,000 in Supabase, and says nothing of it."""
+    store.create_session(ConversationSession("s"))
+    store.add_messages("s", [ConversationMessage(id=str(n), role="user", content=str(n)) for n in range(2500)])
+    assert [message.seq for message in store.get_messages("s")] == list(range(1, 2501))
+    assert len(store.get_messages("s", limit=1800)) == 1800
+    assert store.delete_messages("s", [str(n) for n in range(2000)]) == 2000
+
+
+def test_a_message_that_is_there_in_another_order_of_json(supabase, store):
+    """Equal as JSON, not as text: it takes a second request, and adds nothing."""
+    store.create_session(ConversationSession("s"))
+    store.add_message("s", ConversationMessage(id="m", role="user", content="x", metadata={"a": 1, "b": 2.0}))
+    turned = ConversationMessage(id="m", role="user", content="x", metadata={"b": 2, "a": 1})
+    new = ConversationMessage(id="n", role="user", content="y")
+    assert [message.seq for message in store.add_messages("s", [turned, new, turned])] == [1, 2, 1]
+    session = store.get_session("s")
+    changed = store.rewrite_session(session, [turned, ConversationMessage(id="o", role="user", content="z")],
+                                    expected_version=session.version)  # fmt: skip
+    assert changed.version == session.version + 1
+    assert texts(store) == ["x", "y", "z"]
+    with pytest.raises(DuplicateMessageError):
+        store.rewrite_session(changed, [ConversationMessage(id="m", role="user", content="other")],
+                              expected_version=changed.version, remove=["n"])  # fmt: skip
+    assert store.get_session("s") == changed
+    assert texts(store) == ["x", "y", "z"]
+
+
+def test_many_tasks_on_one_session(options):
+    async def main():
+        async with AsyncSupabaseConversationStore(**options) as store:
+            await store.create_session(ConversationSession("s"))
+            added = await asyncio.gather(
+                *(store.add_message("s", ConversationMessage(id=str(n), role="user", content="x")) for n in range(64))
+            )
+            return sorted(message.seq for message in added), [m.seq for m in await store.get_messages("s")]
+
+    assert asyncio.run(main()) == (list(range(1, 65)), list(range(1, 65)))
