@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import engines
 import psycopg
@@ -21,6 +26,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     DuplicateMessageError,
     SchemaError,
+    SerializationError,
     SessionExistsError,
     SessionNotFoundError,
     StoreNotFoundError,
@@ -105,7 +111,9 @@ def test_appends_of_both_at_once_have_no_gaps(store, plain):
     store.create_session(ConversationSession("s"))
     with ThreadPoolExecutor(8) as pool:
         futures = [
-            pool.submit((store, plain)[n % 2].add_message, "s", ConversationMessage(id=f"m{n}", role="user", content="x"))
+            pool.submit(
+                (store, plain)[n % 2].add_message, "s", ConversationMessage(id=f"m{n}", role="user", content="x")
+            )
             for n in range(80)
         ]
         numbers = sorted(future.result().seq for future in futures)
@@ -114,16 +122,18 @@ def test_appends_of_both_at_once_have_no_gaps(store, plain):
 
 
 def test_both_make_the_same_tables(supabase, store, plain):
+    names = ["praison_schema", "praison_sessions", "praison_messages"]
+
     def described(schema):
         columns = supabase.execute(
             "SELECT table_name, column_name, data_type, is_nullable, collation_name FROM information_schema.columns "
             "WHERE table_schema = %s AND table_name = ANY (%s) ORDER BY 1, ordinal_position",
-            schema, ["praison_schema", "praison_sessions", "praison_messages"],
-        )  # fmt: skip
+            *(schema, names),
+        )
         indexes = supabase.execute(
             "SELECT replace(indexdef, %s, '') FROM pg_indexes WHERE schemaname = %s AND tablename = ANY (%s) ORDER BY 1",
-            f"{schema}.", schema, ["praison_schema", "praison_sessions", "praison_messages"],
-        )  # fmt: skip
+            *(f"{schema}.", schema, names),
+        )
         return columns, indexes
 
     schema = f"t{uuid.uuid4().hex[:10]}"
@@ -133,7 +143,9 @@ def test_both_make_the_same_tables(supabase, store, plain):
         ours = described("public")
         assert len(ours[0]) > 20
         assert ours == described(schema)
-        versions = [supabase.execute(f"SELECT component, version FROM {where}.praison_schema") for where in ("public", schema)]
+        versions = [
+            supabase.execute(f"SELECT component, version FROM {where}.praison_schema") for where in ("public", schema)
+        ]
         assert versions[0] == versions[1]
     finally:
         supabase.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -165,7 +177,7 @@ def test_what_is_deleted_leaves_the_index_of_the_other_backend(supabase, store):
 def policies():
     """The policies of the README."""
     readme = (Path(__file__).parents[2] / "packages" / "supabase" / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"```sql\n(CREATE POLICY.*?)```", readme, re.S)[0]
+    return re.findall(r"```sql\n(CREATE POLICY.*?)```", readme, re.DOTALL)[0]
 
 
 @pytest.fixture
@@ -241,7 +253,11 @@ def test_policies_that_forbid_a_part_of_a_change_forbid_all_of_it(supabase, user
         for command in commands:
             check = "USING (true)" if command == "SELECT" else "WITH CHECK (true)"
             supabase.execute(f"CREATE POLICY p_{command} ON praison_{table} FOR {command} TO authenticated {check}")
-        for call in (lambda: ada.delete_messages("a", ["m"]), lambda: ada.delete_messages("a"), lambda: ada.delete_session("a")):
+        for call in (
+            lambda: ada.delete_messages("a", ["m"]),
+            lambda: ada.delete_messages("a"),
+            lambda: ada.delete_session("a"),
+        ):
             with pytest.raises(BackendError, match=REFUSED):
                 call()
         assert (store.get_session("a"), store.get_messages("a")) == before
@@ -457,3 +473,155 @@ def test_many_tasks_on_one_session(options):
             return sorted(message.seq for message in added), [m.seq for m in await store.get_messages("s")]
 
     assert asyncio.run(main()) == (list(range(1, 65)), list(range(1, 65)))
+
+
+# ------------------------------------------------------------------------------------------------------ not ready yet
+
+
+class Gateway(ThreadingHTTPServer):
+    """What stands before the API: gives the answers that it was told to give, and passes on what comes after them.
+
+    The codes are those of PostgREST's documentation, and of Supabase's.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, url):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind = urlsplit(url)
+        self.url = url.replace(f":{self.behind.port}?", f":{self.server_address[1]}?")
+        self.answers = []
+        self.asked = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        gateway = self.server
+        gateway.asked.append(self.path.rpartition("/")[2])
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if gateway.answers:
+            status, answer = gateway.answers.pop(0)
+        else:
+            connection = HTTPConnection(gateway.behind.hostname, gateway.behind.port)
+            connection.request(
+                "POST", self.path, body, {name: self.headers[name] for name in ("apikey", "Content-Type")}
+            )
+            response = connection.getresponse()
+            status, answer = response.status, response.read()
+            connection.close()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def refusal(code, message="said by the service"):
+    return json.dumps({"code": code, "message": message, "details": None, "hint": None}).encode()
+
+
+NO_CACHE = (503, refusal("PGRST002", "Could not query the database for the schema cache. Retrying."))
+NO_CONNECTION = (504, refusal("PGRST003", "Timed out acquiring connection from connection pool."))
+GATEWAY = (502, b"<html>Bad Gateway</html>")
+
+
+@pytest.fixture
+def gateway(options):
+    with Gateway(options["url"]) as gateway:
+        thread = threading.Thread(target=gateway.serve_forever, args=(0.01,))
+        thread.start()
+        yield gateway
+        gateway.shutdown()
+        thread.join()
+
+
+def test_a_database_that_starts_is_waited_for(gateway):
+    gateway.answers = [NO_CACHE, NO_CONNECTION]
+    with SupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
+        store.connect()
+        assert gateway.asked == ["praison_info"] * 3
+        gateway.answers = [NO_CONNECTION, NO_CACHE, NO_CACHE]
+        store.create_session(ConversationSession("s"))
+        assert gateway.asked[3:] == ["praison_create_session"] * 4
+        gateway.answers = [GATEWAY]
+        assert store.add_message("s", ConversationMessage(id="m", role="user", content="x")).seq == 1
+        gateway.answers = [GATEWAY]
+        assert texts(store) == ["x"]
+
+
+def test_a_database_that_starts_is_waited_for_by_tasks(gateway):
+    async def main():
+        gateway.answers = [NO_CACHE, NO_CONNECTION, NO_CACHE]
+        async with AsyncSupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
+            await store.create_session(ConversationSession("s"))
+            gateway.answers = [NO_CACHE, GATEWAY]
+            return (await store.add_message("s", ConversationMessage(role="user", content="x"))).seq
+
+    assert asyncio.run(main()) == 1
+
+
+def test_waiting_ends(gateway):
+    for options, times in (({"max_retries": 2}, 3), ({"max_retries": 0}, 1)):
+        with SupabaseConversationStore(gateway.url, retry_delay=0.01, **options) as store:
+            store.connect()
+            gateway.answers, gateway.asked = [NO_CACHE] * 9, []
+            with pytest.raises(ConnectionFailedError, match="PGRST002"):
+                store.create_session(ConversationSession("s"))
+            assert len(gateway.asked) == times
+            gateway.answers = []
+    with SupabaseConversationStore(gateway.url, retry_delay=0.05, max_retries=1000, timeout=0.5) as store:
+        store.connect()
+        gateway.answers = [NO_CACHE] * 1000
+        begun = time.monotonic()
+        with pytest.raises(ConnectionFailedError):
+            store.get_session("s")
+        assert time.monotonic() - begun < 1.0
+
+
+def test_what_may_have_been_done_is_not_done_again(gateway):
+    """Only appends, which have ids, and reads."""
+    with SupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
+        store.create_session(ConversationSession("s"))
+        for call in (
+            lambda: store.create_session(ConversationSession("t")),
+            lambda: store.upsert_session(ConversationSession("s")),
+            lambda: store.update_session(ConversationSession("s")),
+            lambda: store.delete_messages("s"),
+            lambda: store.delete_session("s"),
+        ):
+            gateway.answers, gateway.asked = [GATEWAY], []
+            with pytest.raises(ConnectionFailedError, match="not ready"):
+                call()
+            assert len(gateway.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        ((540, b""), ConnectionFailedError, "restore the project"),
+        ((200, b"<html>Welcome</html>"), ConnectionFailedError, "check the URL"),
+        ((404, b"<html>not here</html>"), ConnectionFailedError, "check the URL"),
+        ((301, b""), ConnectionFailedError, "check the URL"),
+        ((401, refusal("PGRST303", "JWT expired")), ConnectionFailedError, "expired: sign in again"),
+        ((401, b'{"message":"Invalid API key"}'), ConnectionFailedError, "check its key"),
+        ((403, refusal("42501")), BackendError, "write a policy"),
+        ((500, refusal("57014")), BackendError, "statement_timeout"),
+        ((405, refusal("25006")), BackendError, "read-only"),
+        ((413, b""), SerializationError, "write less"),
+        ((404, refusal("PGRST202")), SchemaError, "migrate --print"),
+        ((404, refusal("42P01")), SchemaError, "migrate --print"),
+        ((400, refusal("22P02")), BackendError, "22P02"),
+    ],
+)
+def test_refusals(gateway, answer, error, said):
+    with SupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
+        store.connect()
+        gateway.answers, gateway.asked = [answer], []
+        with pytest.raises(error, match=said) as caught:
+            store.create_session(ConversationSession("s"))
+        assert type(caught.value) is error
+        assert len(gateway.asked) == 1

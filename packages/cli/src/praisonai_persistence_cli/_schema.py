@@ -175,9 +175,7 @@ def status_command(
 @click.option("--adopt", is_flag=True, help="Take over the tables that PraisonAI itself wrote.")
 @click.option("--legacy-prefix", metavar="TEXT", help="With --adopt: their prefix. [default: whichever is there]")
 @click.option("--dry-run", is_flag=True, help="Print the statements, and change nothing.")
-@click.option(
-    "--print", "script", is_flag=True, help="Print the SQL that makes the tables of stores whose API cannot."
-)
+@click.option("--print", "script", is_flag=True, help="Print the SQL that makes the tables of stores whose API cannot.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before data is deleted.")
 def migrate_command(
     conversation_url: str | None,

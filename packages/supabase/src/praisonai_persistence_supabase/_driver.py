@@ -84,7 +84,9 @@ class SupabaseOptions(Options):
     tls = option(True, "flag", "use TLS; a URL `http://host:port` does not", url=True, server=True)
     rest_path = option("rest/v1", "text", "where PostgREST is, also as the path of the URL; `/` without a gateway")
     auto_create_tables = option(
-        False, "flag", "taken as PraisonAI has it; it has no effect, because PostgREST runs no DDL: see `migrate --print`"
+        False,
+        "flag",
+        "taken as PraisonAI has it; it has no effect, because PostgREST runs no DDL: see `migrate --print`",
     )
     max_retries = option(3, "object", "how often a request is made again while the service is not ready")
     retry_delay = option(2.0, "seconds", "seconds to wait before that")

@@ -149,7 +149,9 @@ class SupabaseConversationSteps(ConversationSteps):
         self, session_id: str, up_to_seq: int | None, new_session_id: str, now: float
     ) -> Steps[ConversationSession]:
         up_to = None if up_to_seq is None else _exact(up_to_seq)
-        found = yield from self._call("fork_session", session_id=session_id, up_to=up_to, new_id=new_session_id, now=now)
+        found = yield from self._call(
+            "fork_session", session_id=session_id, up_to=up_to, new_id=new_session_id, now=now
+        )
         if found is None:
             raise _absent(session_id)
         if not found:

@@ -1,5 +1,5 @@
 -- Functions of praisonai-persistence-supabase. Each is one request, and one transaction.
--- They run with the rights of who calls them, so row-level security holds, except for the three that say DEFINER.
+-- They run with the rights of who calls them, so row-level security holds, except for the four that say DEFINER.
 
 -- What the tables and these functions are. DEFINER: nobody else needs rights on the table of versions.
 CREATE OR REPLACE FUNCTION {info}() RETURNS json
