@@ -131,7 +131,8 @@ def test_both_make_the_same_tables(supabase, store, plain):
             *(schema, names),
         )
         indexes = supabase.execute(
-            "SELECT replace(indexdef, %s, '') FROM pg_indexes WHERE schemaname = %s AND tablename = ANY (%s) ORDER BY 1",
+            "SELECT replace(indexdef, %s, '') FROM pg_indexes WHERE schemaname = %s AND tablename = ANY (%s) "
+            "ORDER BY 1",
             *(f"{schema}.", schema, names),
         )
         return columns, indexes
