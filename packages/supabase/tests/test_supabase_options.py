@@ -97,9 +97,8 @@ def test_secrets_are_not_shown():
 
 def test_both_names_open():
     for scheme in ("supabase", "async_supabase"):
-        store = open_conversation_store(f"{scheme}://:k@project.supabase.co")
-        assert store.capabilities == {"atomic_batch", "durable", "fork", "prefix", "rewrite", "shared"}
-        store.close()
+        with open_conversation_store(f"{scheme}://:k@project.supabase.co", "sync") as store:
+            assert store.capabilities == {"atomic_batch", "durable", "fork", "prefix", "rewrite", "shared"}
 
 
 def test_the_script():
