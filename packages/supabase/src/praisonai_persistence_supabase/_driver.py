@@ -193,6 +193,8 @@ class SupabaseDriver(Driver):
             if self.must_exist:
                 raise StoreNotFoundError(f"{self.where} has no tables with this prefix yet: {self._install}") from None
             raise
+        if not isinstance(found, dict) or not {"schema", "functions"} <= found.keys():
+            raise SchemaError(f"{self.where} has functions of somebody else: choose another table_prefix")
         schema, functions = found["schema"] or 0, found["functions"]
         if schema > SCHEMA or functions > FUNCTIONS:
             raise SchemaError(
