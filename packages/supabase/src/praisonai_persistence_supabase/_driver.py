@@ -47,10 +47,14 @@ _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
 
 def install(prefix: str) -> str:
     """Return what to do where tables or functions are missing."""
+    own = (
+        ""
+        if prefix == SupabaseOptions.declared["table_prefix"].default
+        else f" --table-prefix {prefix or repr(prefix)}"
+    )
     return (
-        "run 'praisonai-persistence migrate --print --conversation-url supabase://HOST "
-        f"--table-prefix {prefix}' and run what it prints once in the SQL editor of the project "
-        "(in Python: print(store.schema_script()))"
+        f"run 'praisonai-persistence migrate --print --conversation-url supabase://:KEY@HOST{own}', and what it prints "
+        "once in the SQL editor of the project (in Python: print(store.schema_script()))"
     )
 
 
