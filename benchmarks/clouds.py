@@ -11,7 +11,7 @@ by hand, an unconditional write of a text; and with items that have the attribut
 condition, because the emulator takes longer for these; so are messages, by one conditional write behind a count of the
 program's own, and as we do, in one transaction behind what was read, so that retries add nothing. In Firestore, too: an
 unconditional write, and as we do, by reading the document first and changing it on the condition that nobody else did.
-In SurrealDB it appends as we do, in one transaction and one request.
+In SurrealDB it appends as we do, in one transaction and one request; in Supabase, too, by a function of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from measuring import Report, interleaved
 from redis_state import MANY, VALUE, add, timed
+from supabase_work import supabase
 
 Work = dict[str, tuple[Callable[[], Any], Callable[[], Any], int]]
 """What, then ours, the bare client's, and how many calls make a turn."""
@@ -500,6 +501,7 @@ BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "firestore": firestore,
     "gcs": gcs,
     "mongodb": mongodb,
+    "supabase": supabase,
     "surrealdb": surrealdb,
     "surrealdb_server": surrealdb_server,
     "turso": turso,

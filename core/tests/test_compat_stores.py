@@ -64,6 +64,7 @@ NEEDED = {
     },
     "GCSStateStore": {"bucket_name": "agents"},
     "PineconeKnowledgeStore": {"api_key": "secret"},
+    "SupabaseConversationStore": {"url": "https://agents.supabase.co", "key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
 }
 """What has no default there."""
@@ -467,7 +468,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.couchbase", "knowledge.cosmosdb_vector", "conversation.supabase", "_valkey_client"],
+    ["knowledge.couchbase", "knowledge.cosmosdb_vector", "conversation.singlestore", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (

@@ -58,7 +58,7 @@ class Backend:
 
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
-TURSO = "praisonai_persistence_turso"
+TURSO, SUPABASE = "praisonai_persistence_turso", "praisonai_persistence_supabase"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
 MILVUS, CLICKHOUSE = "praisonai_persistence_milvus", "praisonai_persistence_clickhouse"
@@ -108,6 +108,7 @@ BACKENDS = {
         Backend("dynamodb", "conversation", DYNAMODB, "DynamoDBConversationStore", engine="dynamodb"),
         Backend("dynamodb (state)", "state", DYNAMODB, "DynamoDBStateStore", engine="dynamodb"),
         Backend("qdrant (server)", "knowledge", QDRANT, "QdrantKnowledgeStore", engine="qdrant"),
+        Backend("supabase", "conversation", SUPABASE, "SupabaseConversationStore", engine="supabase"),
         Backend("turso", "conversation", TURSO, "TursoConversationStore", engine="turso"),
         Backend("turso (state)", "state", TURSO, "TursoStateStore", engine="turso"),
         Backend("turso (file)", "conversation", TURSO, "TursoConversationStore", path="lab.db"),

@@ -42,6 +42,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "sqlite_async": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "sqlite_sync": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
         "sync_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),
+        "async_supabase": ("praisonai-persistence-supabase", "praisonai_persistence_supabase:AsyncSupabaseConversationStore"),
+        "supabase": ("praisonai-persistence-supabase", "praisonai_persistence_supabase:SupabaseConversationStore"),
         "async_surrealdb": ("praisonai-persistence-surrealdb", "praisonai_persistence_surrealdb:AsyncSurrealDBConversationStore"),
         "surrealdb": ("praisonai-persistence-surrealdb", "praisonai_persistence_surrealdb:SurrealDBConversationStore"),
         "async_turso": ("praisonai-persistence-turso", "praisonai_persistence_turso:AsyncTursoConversationStore"),

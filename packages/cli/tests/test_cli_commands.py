@@ -396,6 +396,14 @@ def test_status_makes_no_store_that_has_no_schema(cli, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_migrate_prints_no_sql_where_it_can_do_it_itself(cli):
+    assert "migrate' makes its tables" in cli("migrate", "--print", *URL).out
+    assert cli("migrate", "--print", "--json", *URL).json["stores"][0]["script"] is None
+    assert cli("status", "--json", *URL).json["stores"][0]["schema"]["version"] == 0
+    assert "no schema" in cli("migrate", "--print", "--conversation-url", "json:///sessions").out
+    assert cli("migrate", "--print", "--adopt", *URL).code == 2
+
+
 def test_migrate_up_and_down(cli):
     dry = cli("migrate", "--dry-run", "--json", *URL).json["stores"][0]
     latest = dry["after"]

@@ -161,6 +161,8 @@ def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict
     return _placed(row, given, found)
 
 
+_WEB = frozenset({"supabase", "turso", "upstash"})
+"""Backends whose constructors here take such a URL as it is."""
 _DECIDED = frozenset({"persistent"})
 """Parameters that decide about the place."""
 
@@ -193,7 +195,7 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
     url = found.get("url")
     if isinstance(url, str) and "://" not in url and "path" in defaults and "path" not in found:
         found["path"] = found.pop("url")  # as the factories there hand it on
-    elif isinstance(url, str) and url.startswith(("http://", "https://")) and "local_path" not in defaults:
+    elif isinstance(url, str) and url.startswith(("http://", "https://")) and row.name not in _WEB:
         found["url"] = f"{row.name}://{url.partition('://')[2].rstrip('/')}"
         if url.startswith("https://"):
             found["ssl" if row.name == "chroma" else "https"] = True

@@ -175,6 +175,7 @@ def status_command(
 @click.option("--adopt", is_flag=True, help="Take over the tables that PraisonAI itself wrote.")
 @click.option("--legacy-prefix", metavar="TEXT", help="With --adopt: their prefix. [default: whichever is there]")
 @click.option("--dry-run", is_flag=True, help="Print the statements, and change nothing.")
+@click.option("--print", "script", is_flag=True, help="Print the SQL that makes the tables of stores whose API cannot.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before data is deleted.")
 def migrate_command(
     conversation_url: str | None,
@@ -186,6 +187,7 @@ def migrate_command(
     adopt: bool,
     legacy_prefix: str | None,
     dry_run: bool,
+    script: bool,
     yes: bool,
 ) -> None:
     """Bring the tables of stores to another version, or adopt those of PraisonAI.
@@ -196,12 +198,19 @@ def migrate_command(
         raise click.UsageError("--adopt goes with neither --down nor --target")
     if legacy_prefix is not None and not adopt:
         raise click.UsageError("--legacy-prefix goes with --adopt")
+    if script and (adopt or down or target is not None):
+        raise click.UsageError("--print goes with none of --adopt, --down and --target")
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     reports = []
     for one in named(urls, table_prefix, every=not any(urls.values())):
-        with one.open(must_exist=dry_run and one.default is not None) as store:
+        with one.open(must_exist=(dry_run or script) and one.default is not None) as store:
             report: dict[str, Any] = {"kind": one.kind, "url": one.shown, "supported": True, "dry_run": dry_run}
-            if "schema" not in store.capabilities:
+            if script:
+                report["script"] = store.schema_script() if hasattr(store, "schema_script") else None
+                report["supported"] = report["script"] is not None or "schema" in store.capabilities
+            elif "schema" not in store.capabilities:
+                if hasattr(store, "schema_script"):
+                    report["by_hand"] = True
                 report["supported"] = False
             elif adopt:
                 if one.kind != "conversation":
@@ -246,7 +255,13 @@ def _migrate(
 def _print(report: dict[str, Any]) -> None:
     where = f"{report['kind']} {plain(report['url'])}"
     would = "would be " if report["dry_run"] else ""
-    if not report["supported"]:
+    if report.get("script"):
+        line(report["script"])
+    elif report["supported"] and "script" in report:
+        line(f"{where}: 'praisonai-persistence migrate' makes its tables; --dry-run shows how")
+    elif report.get("by_hand"):
+        line(f"{where}: the owner of the database makes its tables, with what 'migrate --print' prints")
+    elif not report["supported"]:
         line(f"{where}: this backend has no schema, so there is nothing to migrate")
     elif "adopted" in report:
         adopted = report["adopted"]

@@ -1,0 +1,144 @@
+"""One database, reached by Supabase's API and by PostgreSQL's own protocol; and the command that prints its tables."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from praisonai_persistence import ConversationMessage, ConversationSession
+from praisonai_persistence.errors import ConflictError, SchemaError
+from praisonai_persistence_cli import main
+from praisonai_persistence_postgres import PostgresConversationStore
+from praisonai_persistence_supabase import SupabaseConversationStore
+
+
+@pytest.fixture
+def options(supabase):
+    with supabase.space() as options:
+        yield options
+
+
+@pytest.fixture
+def store(options):
+    with SupabaseConversationStore(**options) as store:
+        yield store
+
+
+@pytest.fixture
+def plain(supabase, options):
+    """The same tables, reached by PostgreSQL's own protocol."""
+    with PostgresConversationStore(supabase.postgres_url(), schema="public", create_schema=False) as store:
+        yield store
+
+
+def texts(store, session_id="s"):
+    return [message.content for message in store.get_messages(session_id)]
+
+
+def test_both_backends_see_the_same_data(store, plain):
+    state = {"n": 10**30, "f": -0.0, "t": "\0\ud800"}
+    store.create_session(ConversationSession("s", user_id="ada", state=state, created_at=5.0))
+    plain.add_message("s", ConversationMessage(id="m1", role="user", content="by postgres\0", metadata=state))
+    second = store.add_message("s", ConversationMessage(id="m2", role="assistant", content="by supabase\ud800"))
+    assert second.seq == 2
+    assert store.get_messages("s") == plain.get_messages("s")
+    assert store.get_session("s") == plain.get_session("s")
+    assert plain.get_session("s").state == state
+    plain.update_session(ConversationSession("s", user_id="bob", name="new"), expected_version=1)
+    with pytest.raises(ConflictError):
+        store.update_session(ConversationSession("s"), expected_version=1)
+    assert store.list_sessions("bob") == plain.list_sessions("bob")
+    assert store.delete_messages("s", ["m1"]) == 1
+    assert texts(plain) == ["by supabase\ud800"]
+    assert plain.delete_session("s") is True
+    assert store.get_session("s") is None
+
+
+def test_appends_of_both_at_once_have_no_gaps(store, plain):
+    store.create_session(ConversationSession("s"))
+    with ThreadPoolExecutor(8) as pool:
+        futures = [
+            pool.submit(
+                (store, plain)[n % 2].add_message, "s", ConversationMessage(id=f"m{n}", role="user", content="x")
+            )
+            for n in range(80)
+        ]
+        numbers = sorted(future.result().seq for future in futures)
+    assert numbers == list(range(1, 81))
+    assert [message.seq for message in plain.get_messages("s")] == numbers
+
+
+def test_both_make_the_same_tables(supabase, store, plain):
+    names = ["praison_schema", "praison_sessions", "praison_messages"]
+
+    def described(schema):
+        columns = supabase.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, collation_name FROM information_schema.columns "
+            "WHERE table_schema = %s AND table_name = ANY (%s) ORDER BY 1, ordinal_position",
+            *(schema, names),
+        )
+        indexes = supabase.execute(
+            "SELECT replace(indexdef, %s, '') FROM pg_indexes WHERE schemaname = %s AND tablename = ANY (%s) "
+            "ORDER BY 1",
+            *(f"{schema}.", schema, names),
+        )
+        return columns, indexes
+
+    schema = f"t{uuid.uuid4().hex[:10]}"
+    with PostgresConversationStore(supabase.postgres_url(), schema=schema) as other:
+        other.connect()
+    try:
+        ours = described("public")
+        assert len(ours[0]) > 20
+        assert ours == described(schema)
+        versions = [
+            supabase.execute(f"SELECT component, version FROM {where}.praison_schema") for where in ("public", schema)
+        ]
+        assert versions[0] == versions[1]
+    finally:
+        supabase.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_what_is_deleted_leaves_the_index_of_the_other_backend(supabase, store):
+    """The index is made by a search of the backend ``postgres``, and would find what has the numbers of the deleted."""
+    with PostgresConversationStore(supabase.postgres_url(), schema="public") as plain:
+        try:
+            store.create_session(ConversationSession("s"))
+            for n, word in enumerate(("apple", "pear", "plum")):
+                store.add_message("s", ConversationMessage(id=f"m{n}", role="user", content=word))
+            assert [message.content for message in plain.search_messages("pear")] == ["pear"]
+            store.delete_messages("s", ["m1"])
+            words = "SELECT seq FROM praison_search_words WHERE session_id = 's' ORDER BY 1"
+            assert supabase.execute(words) == [(1,), (3,)]
+            store.delete_session("s")
+            assert supabase.execute(words) == []
+            store.create_session(ConversationSession("s"))
+            store.add_message("s", ConversationMessage(role="user", content="cherry"))
+            assert [message.content for message in plain.search_messages("cherry")] == ["cherry"]
+        finally:
+            supabase.execute("DROP TABLE IF EXISTS praison_search_words, praison_search_progress")
+
+
+def test_what_is_installed_is_found_at_once(supabase, options, capsys):
+    """The script tells the API of what it has made; a store that found nothing goes on."""
+    prefix = f"t{uuid.uuid4().hex[:8]}_"
+    with SupabaseConversationStore(**options, table_prefix=prefix) as store:
+        with pytest.raises(SchemaError):
+            store.get_session("s")
+        assert main(["migrate", "--print", "--conversation-url", supabase.url, "--table-prefix", prefix]) == 0
+        printed = capsys.readouterr().out
+        assert printed.strip() == store.schema_script().strip()
+        supabase.execute(printed)
+        while not supabase.has(f"{prefix}info"):  # it is told, and takes a moment
+            time.sleep(0.01)
+        assert store.upsert_session(ConversationSession("s")).version == 1
+
+
+def test_migrate_says_who_makes_the_tables(supabase, capsys):
+    assert main(["migrate", "--conversation-url", supabase.url]) == 0
+    said = capsys.readouterr().out
+    assert "migrate --print" in said
+    assert "s3cret" not in said
