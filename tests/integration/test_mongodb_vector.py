@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 from lifecycles import Networked
@@ -20,7 +21,7 @@ class _Server(Networked, KnowledgeStoreSuite):
 
     __test__ = False
     engine = "mongodb"
-    more: dict[str, object] = {}
+    more: ClassVar[dict[str, object]] = {}
 
     @pytest.fixture
     def _engine(self, request):
@@ -47,3 +48,12 @@ class TestMongoDBVector(_Server):
 
     __test__ = True
     backend = "mongodb_vector"
+
+
+class TestAtlas(_Server):
+    """With vector search, by which all is found."""
+
+    __test__ = True
+    backend = "mongodb_vector (Atlas)"
+    engine = "atlas"
+    more: ClassVar[dict[str, object]] = {"vector_search": "atlas", "index_from": 1}
