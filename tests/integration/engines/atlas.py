@@ -33,4 +33,4 @@ class Atlas(MongoDB):
         import pymongo
 
         with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=5000) as client:
-            return client.admin.command("fake", name, value=value)["answer"]
+            return client.admin.command({"fake": name, "value": value})["answer"]

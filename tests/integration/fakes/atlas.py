@@ -1,8 +1,8 @@
 """Vector search of MongoDB Atlas for tests, before a server that has none, as ``atlas.md`` says that it is documented.
 
 It is a proxy of MongoDB's protocol: commands of search indexes, and pipelines that begin with ``$vectorSearch`` or
-``$listSearchIndexes``, are answered here, all else by the server behind it. An index has a copy of what it needs of each
-document, which follows the collection ``--delay`` seconds late. A command ``fake`` gives the orders of tests.
+``$listSearchIndexes``, are answered here, all else by the server behind it. An index has a copy of what it needs of
+each document, which follows the collection ``--delay`` seconds late. A command ``fake`` gives the orders of tests.
 """
 
 from __future__ import annotations
@@ -360,7 +360,9 @@ class Atlas:
         """Check a stage, and return the index; None if there is none of the name."""
         unknown = set(stage) - _STAGE
         check(not unknown, f"unknown field {unknown}")
-        check({"index", "limit", "path", "queryVector"} <= set(stage), "index, limit, path and queryVector are required")
+        check(
+            {"index", "limit", "path", "queryVector"} <= set(stage), "index, limit, path and queryVector are required"
+        )
         exact, limit, candidates = stage.get("exact", False), stage["limit"], stage.get("numCandidates")
         check(isinstance(exact, bool), "exact is a boolean")
         check(_whole(limit) and limit > 0, "limit is a positive int")
@@ -391,7 +393,8 @@ class Atlas:
                 return
             if name == "drop":
                 del self._indexes[f"{database}.{collection}"]
-                return self._keep()
+                self._keep()
+                return
             ids = list(_ids(statements))
             documents = self._server[database][collection]
             stored = {one["_id"]: one for one in documents.find({"_id": {"$in": ids}})}

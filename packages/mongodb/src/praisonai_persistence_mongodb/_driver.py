@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
-from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers import Driver, Options, ThrottledError, option
 from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     BackendError,
@@ -40,6 +40,7 @@ _CONFLICT = 112
 """Two transactions write one document; nothing of ours was written."""
 _NO_SEARCH = {59, 31082, 40324, 6047401, None}
 """What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
+_ATLAS, _OVERLOADED = 8000, 489
 _FIELD = re.compile("[A-Za-z][A-Za-z0-9_]{0,99}")
 MAX_ATOMIC = 1_000
 """Documents of a transaction."""
@@ -390,7 +391,11 @@ class MongoDriver(Driver):
             return UnsupportedOperationError(
                 f"{where} has no vector search: take vector_search='exact', MongoDB Atlas, or a server with mongot"
             )
-        if code in _LOGIN or code == 8000:
+        if code == _OVERLOADED:
+            return ThrottledError(f"{where} has had too many searches for now; try again later, or raise timeout")
+        if code == _ATLAS and "index" in str(error):
+            return BackendError(f"{where} has no room for another index")
+        if code in _LOGIN or code == _ATLAS:
             return ConnectionFailedError(f"{where} refuses the login: check user, password and authSource")
         if code in _UNAUTHORIZED:
             return ConnectionFailedError(
