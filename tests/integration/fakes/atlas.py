@@ -320,7 +320,7 @@ class Atlas:
 
     def _create(self, space: str, wanted: Any) -> list[dict[str, str]]:
         database, _, collection = space.partition(".")
-        check(self._server[database].list_collection_names(filter={"name": collection}), "no such collection", 26)
+        check(collection in self._server[database].list_collection_names(), "no such collection", 26)
         named = self._indexes.setdefault(space, {})
         made = []
         for about in wanted:
