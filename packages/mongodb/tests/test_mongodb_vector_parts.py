@@ -48,7 +48,7 @@ def test_options_stand_in_a_url():
         {"vector_search": "community"},
         {"freshness": "none"},
         {"exact_documents": 0},
-        {"collection": "a-b"},
+        {"collection": "a$b"},
     ],
 )
 def test_what_cannot_be_is_refused(given):

@@ -56,7 +56,7 @@ class MongoOptions(Options):
     """What the stores in MongoDB can be given."""
 
     title = "MongoDB"
-    schemes = ("mongodb", "async_mongodb", "mongodb_async", "motor")
+    schemes: ClassVar[tuple[str, ...]] = ("mongodb", "async_mongodb", "mongodb_async", "motor")
     servers = True
     default_port = 27017
     default_host = "localhost"

@@ -50,7 +50,7 @@ class SearchIndexes:
         # The inner products of vectors of any length are none of what these indexes rank by.
         if self._options.vector_search == "exact" or info.distance == "dot" or info.dimension > _MOST_DIMENSION:
             return opened
-        made = opened._replace(index=name)
+        made = opened._replace(search_index=name)
         try:  # a server that has vector search finds nothing; not every other one refuses to make an index
             yield from self.nearest(made, _unit(info.dimension), {"exact": True, "limit": 1})
         except UnsupportedOperationError:
@@ -88,7 +88,7 @@ class SearchIndexes:
 
     def nearest(self, opened: Opened, query: list[float], how: dict[str, Any]) -> Steps[list[str]]:
         """Return the ids that a search in the index finds."""
-        stage = {"index": opened.index, "path": opened.embedding, "queryVector": query, **how}
+        stage = {"index": opened.search_index, "path": opened.embedding, "queryVector": query, **how}
         pipeline = [{"$vectorSearch": stage}, {"$project": {"_id": 1}}]
         pauses = Pauses(self._options.timeout)
         found = yield from pauses.ask(lambda collection: listed(sibling(collection, opened.engine).aggregate(pipeline)))
@@ -96,7 +96,7 @@ class SearchIndexes:
 
     def wrote(self, opened: Opened, batch: str, ids: list[str]) -> Steps[None]:
         """See to it that a batch, which was just written, is found by the next search."""
-        if opened.index is None:
+        if opened.search_index is None:
             return
         if self._options.freshness == "own":
             with self._lock:

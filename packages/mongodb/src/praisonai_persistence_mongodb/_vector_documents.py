@@ -30,14 +30,14 @@ class Opened(NamedTuple):
     Attributes:
         info: what it was created with.
         engine: the name of MongoDB's collection.
-        index: the name of its vector search index, if it has one.
+        search_index: the name of its vector search index, if it has one.
         embedding: the field of embeddings.
         text: the field of contents.
     """
 
     info: CollectionInfo
     engine: str
-    index: str | None
+    search_index: str | None
     embedding: str
     text: str
 
@@ -104,7 +104,7 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
     from bson.binary import Binary, BinaryVectorDtype
 
     vectors = [row.embedding for row in rows]
-    ranked = ranked_vectors(opened.info.distance, vectors) if opened.index else vectors
+    ranked = ranked_vectors(opened.info.distance, vectors) if opened.search_index else vectors
     head = BinaryVectorDtype.FLOAT32.value + b"\0"
     for row, vector in zip(rows, ranked, strict=True):
         tokens = project(row.metadata).tokens
@@ -118,7 +118,7 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
         yield {
             "_id": row.id,
             opened.text: row.content,
-            opened.embedding: Binary(head + packed, 9) if opened.index else packed,
+            opened.embedding: Binary(head + packed, 9) if opened.search_index else packed,
             **({} if vector is row.embedding else {"given": vector_bytes(row.embedding)}),
             "metadata": row.metadata,
             "content_hash": row.content_hash,

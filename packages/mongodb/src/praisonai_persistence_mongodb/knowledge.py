@@ -83,7 +83,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
                 "_id": info.name,
                 "facts": json.dumps(collection_facts(info, metadata)),
                 "documents": engine,
-                "index": opened.index,
+                "index": opened.search_index,
                 "embedding": opened.embedding,
                 "text": opened.text,
             }
@@ -106,7 +106,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
     def _page(
         self, opened: Opened, what: What, ids: Sequence[str] | None, tokens: Sequence[str], place: Any
     ) -> Steps[tuple[Sequence[Any], Any]]:
-        size, after, seen = _PAGES[what], *(place or ("", 0))
+        size, (after, seen) = _PAGES[what], place or ("", 0)
         left = None if ids is None else ids[seen:]
         wanted: dict[str, Any] = {"_id": {"$gt": after} if left is None else {"$in": left[:size]}}
         if tokens:
@@ -147,7 +147,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
     ) -> Steps[Sequence[Candidate]]:
         most = self._options.index_from
         if (
-            opened.index
+            opened.search_index
             and limit <= MOST_CANDIDATES
             and ((yield from self._count_some(opened, expression, limit=most + 1)) > most)
         ):
