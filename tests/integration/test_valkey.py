@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import engines
 import pytest
 import redis as driver
 from test_redis import MODULE, OnRedis, spec_of
@@ -19,12 +20,16 @@ from praisonai_persistence_redis import (
     ValkeyVectorKnowledgeStore,
     _indexes,
 )
-from praisonai_persistence_redis import knowledge as knowledge_module
 
 STORES = {
     "sync": f"{MODULE}:ValkeyVectorKnowledgeStore",
     "async_": f"{MODULE}:AsyncValkeyVectorKnowledgeStore",
 }
+
+
+def _away():
+    url = f"valkey://u:p4ssw0rd-x@127.0.0.1:{engines.free_port()}/0"
+    return {"url": url, "connect_timeout": 1, "retry_timeout": 1}
 
 
 class _OnValkey(OnRedis):
@@ -52,18 +57,15 @@ class TestValkeyKnowledge(_OnValkey, KnowledgeStoreSuite):
         with valkey.space() as options:
             yield StoreSpec("knowledge", **STORES, options={**options, "retry_timeout": 1})
 
-
-def _as_valkey(key):
-    """What a server of Valkey with its module answers."""
-    yield from ()
-    return {"valkey_hnsw", "valkey_flat"}
+    @pytest.fixture
+    def unreachable_spec(self):
+        return StoreSpec("knowledge", **STORES, options=_away())
 
 
 @pytest.fixture
-def module(redis_search, monkeypatch):
-    """Options of a server that has the commands of Valkey's module, and some more."""
-    monkeypatch.setattr(knowledge_module, "available", _as_valkey)
-    with redis_search.space() as options:
+def module(valkey_search):
+    """Options of a server with the module."""
+    with valkey_search.space() as options:
         yield options
 
 
@@ -75,18 +77,22 @@ class OnModule(OnRedis):
         return StoreSpec("knowledge", **STORES, options={**module, "retry_timeout": 1, "index": self.index})
 
     @pytest.fixture
-    def server(self, redis_search):
-        return redis_search
+    def unreachable_spec(self):
+        return StoreSpec("knowledge", **STORES, options=_away())
 
-
-class TestValkeySearchGraph(OnModule, KnowledgeStoreSuite):
-    backend = "valkey (search, hnsw; on Redis)"
-    index = "auto"
+    @pytest.fixture
+    def server(self, valkey_search):
+        return valkey_search
 
 
 class TestValkeySearchFlat(OnModule, KnowledgeStoreSuite):
     backend = "valkey (search, flat; on Redis)"
-    index = "flat"
+    index = "auto"
+
+
+class TestValkeySearchGraph(OnModule, KnowledgeStoreSuite):
+    backend = "valkey (search, hnsw; on Redis)"
+    index = "hnsw"
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -128,64 +134,11 @@ def test_exact_search_is_what_valkey_has_and_redis_can_be_told(valkey):
             third.connect()
 
 
-def commands_of(url):
-    """Start to record the commands that a server gets; returns a function that ends it and returns them."""
-    client = driver.Redis.from_url(url)
-    monitor = client.monitor().__enter__()
-
-    def end():
-        client_2 = driver.Redis.from_url(url)
-        client_2.echo("the end")
-        client_2.close()
-        found = []
-        for one in monitor.listen():
-            if "the end" in one["command"]:
-                break
-            found.append(one["command"])
-        monitor.__exit__(None, None, None)
-        client.close()
-        return found
-
-    return end
-
-
-@pytest.mark.parametrize(("index", "algorithm"), [("hnsw", "HNSW"), ("flat", "FLAT")])
-def test_the_module_is_asked_only_for_what_its_documentation_has(module, index, algorithm):
-    documented = {
-        "FT.CREATE": {"ON", "HASH", "PREFIX", "SCHEMA", "TAG", "SEPARATOR", "CASESENSITIVE", "VECTOR", "HNSW", "FLAT"}
-        | {"TYPE", "FLOAT32", "DIM", "DISTANCE_METRIC", "IP", "L2", "M", "EF_CONSTRUCTION"},
-        "FT.SEARCH": {"NOCONTENT", "PARAMS", "LIMIT", "DIALECT"},
-        "FT.DROPINDEX": set(),
-        "FT.INFO": set(),
-    }
-    with ValkeyVectorKnowledgeStore(**module, index=index) as store:
-        store.connect()
-        end = commands_of(module["url"])
-        store.create_collection("docs", 2)
-        store.insert("docs", [make("a", n=1, tags=["x"]), make("b", (1.0, 0.0), n=2)])
-        for filters in (None, {"n": 1}, {"n": {"$ne": 1}}, {"$or": [{"n": 1}, {"tags": {"$contains": "x"}}]}):
-            store.search("docs", [1.0, 0.0], filters=filters)
-        store.delete("docs", ["a"])
-        store.delete_collection("docs")
-        asked = [command.split(" ") for command in end() if command.startswith("FT.")]
-    assert {words[0] for words in asked} == set(documented)
-    for words in asked:
-        capitals = {word for word in words[2:] if word.isupper() and word.replace("_", "").isalnum() and len(word) > 1}
-        assert capitals <= documented[words[0]] | {"KNN", "AS"} | {word for word in capitals if word.startswith("EF_R")}
-        if words[0] == "FT.CREATE":
-            assert algorithm in words
-        if words[0] == "FT.SEARCH":
-            query = " ".join(words).split('"')[0] + " ".join(words)
-            assert "=>[KNN" in query
-            assert "HYBRID_POLICY" not in query
-            assert "\\" not in query.split("=>")[0]  # no escapes in tags
-
-
 def test_an_index_of_the_module_leaves_nothing(module):
     with ValkeyVectorKnowledgeStore(**module) as store, driver.Redis.from_url(module["url"]) as client:
         store.create_collection("docs", 2)
         store.insert("docs", [make(str(number)) for number in range(50)])
-        assert store.index == "valkey_hnsw"
+        assert store.index == "valkey_flat"
         assert store.clear_collection("docs") == 50
         store.insert("docs", [make("a")])
         assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
@@ -204,6 +157,26 @@ def test_more_than_the_module_ranks_is_compared_here(module, monkeypatch):
         store.insert("docs", [make(str(number), vector) for number, vector in enumerate(vectors)])
         for limit in (5, 50, 100):
             assert ids(store.search("docs", vectors[0], limit)) == [str(number) for number in best[:limit]]
+
+
+def test_a_graph_is_asked_where_there_are_many_documents(module, monkeypatch):
+    numbers = random.Random(7)
+    vectors = [[numbers.gauss(0, 1) for _ in range(8)] for _ in range(1_200)]
+    best = sorted(range(1_200), key=lambda number: -score("cosine", vectors[0], pack(vectors[number])))
+    asked = []
+    rank = _indexes._ValkeyGraph.rank
+    monkeypatch.setattr(_indexes._ValkeyGraph, "rank", lambda *given: asked.append(given[4]) or rank(*given))
+    with ValkeyVectorKnowledgeStore(**module, index="hnsw") as store:
+        store.create_collection("docs", 8)
+        store.insert("docs", [make(str(number), vector, n=number % 3) for number, vector in enumerate(vectors[:1_000])])
+        assert ids(store.search("docs", vectors[0]))[0] == "0"
+        assert asked == []
+        store.insert("docs", [make(str(n + 1_000), vector, n=n % 3) for n, vector in enumerate(vectors[1_000:])])
+        found = ids(store.search("docs", vectors[0], 10))
+        assert len({*found} & {str(number) for number in best[:10]}) >= 9
+        assert asked
+        third = [str(number) for number in best if (number if number < 1_000 else number - 1_000) % 3 == 1]
+        assert ids(store.search("docs", vectors[0], 500, filters={"n": 1})) == third
 
 
 def test_a_write_waits_until_the_module_has_it(module, monkeypatch):

@@ -195,7 +195,7 @@ def test_an_index_that_there_is_not() -> None:
     for wanted, found, expected in (
         ("valkey", set(), "exact"),
         ("valkey", {"vectorset"}, "vectorset"),
-        ("valkey", {"valkey_hnsw", "valkey_flat"}, "valkey_hnsw"),
+        ("valkey", {"valkey_hnsw", "valkey_flat"}, "valkey_flat"),
         ("hnsw", {"valkey_hnsw", "valkey_flat"}, "valkey_hnsw"),
         ("flat", {"valkey_hnsw", "valkey_flat"}, "valkey_flat"),
         ("exact", {"hnsw"}, "exact"),

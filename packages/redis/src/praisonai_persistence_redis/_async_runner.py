@@ -237,7 +237,7 @@ class AsyncRedisRunner(Common, AsyncRunner):
     async def _attempts(self, here: _Loop, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         batches = here.own is not None
 
-        async def perform(request: Callable[[Any], Any]) -> Any:
+        async def perform(request: Any) -> Any:
             if batches and type(request) is Command:
                 return await self._commands.call(here, request)
             if type(request) is Pause:

@@ -61,6 +61,9 @@ class Index(ABC):
     remove: ClassVar[str]
     most: ClassVar[float] = math.inf
     """How many documents it ranks; where more are wanted, they are compared by this process."""
+    least: ClassVar[int] = 0
+    """In a collection of so many documents, or fewer, they are compared by this process, too. Where it is not 0, the
+    engine may find fewer than there are, and then they are compared as well."""
     _compiler: Compiler[Any]
 
     def ranks(self, distance: str) -> bool:
@@ -270,14 +273,14 @@ class _ValkeySearch(_Search):
 
 
 class _ValkeyGraph(_ValkeySearch):
-    """HNSW."""
+    """HNSW, which cannot be told to compare every vector."""
 
     name = "valkey_hnsw"
+    least = 1_000
     _algorithm = ("HNSW", "M", 16, "EF_CONSTRUCTION", 200)
 
     def _query(self, limit: int, expression: str | None, count: int) -> str:
-        effort = max(EFFORT, 2 * limit) if count > EXACT else 2 * count
-        return f"{expression or '*'}=>[KNN {limit} @v $q EF_RUNTIME {max(1, min(4_096, effort))} AS s]"
+        return f"{expression or '*'}=>[KNN {limit} @v $q EF_RUNTIME {min(4_096, max(EFFORT, 2 * limit))} AS s]"
 
 
 class _ValkeyFlat(_ValkeySearch):
@@ -319,7 +322,7 @@ _CHOICES = {
     "flat": ("flat", "valkey_flat"),
     "vectorset": ("vectorset",),
     "exact": ("exact",),
-    "valkey": ("hnsw", "valkey_hnsw", "vectorset", "exact"),
+    "valkey": ("hnsw", "valkey_flat", "vectorset", "exact"),
 }
 """What an option stands for: the first of these that the server has. ``valkey``: ``auto`` of the stores in Valkey."""
 

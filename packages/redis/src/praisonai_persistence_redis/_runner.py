@@ -99,7 +99,7 @@ def _perform(line: Line, request: Callable[[Any], Any]) -> Any:
     return line.exchange(request.arguments) if type(request) is Command else _ask(line, request)
 
 
-def _ask(client: Any, request: Callable[[Any], Any]) -> Any:
+def _ask(client: Any, request: Any) -> Any:
     return time.sleep(request.seconds) if type(request) is Pause else request(client)
 
 

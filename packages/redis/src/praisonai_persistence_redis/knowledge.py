@@ -243,16 +243,15 @@ class RedisKnowledgeSteps(KnowledgeSteps):
 
         def fetch(wanted: int) -> Steps[list[Candidate]]:
             limit = min(wanted, count)
-            if ordered or limit > opened.found_by.most:
-                if not best:
-                    scores = yield from self._scores(opened, search)
-                    best.extend(sorted(scores, key=lambda item: (-scores[item], item)))
-                ids = best[:wanted]
-            else:
-                ids = yield from opened.found_by.rank(
-                    opened.keys[4], distance, search.query, limit, search.filters, count
-                )
-            return (yield from self._read(opened, ids))
+            found_by = opened.found_by
+            if not ordered and limit <= found_by.most and count > found_by.least:
+                ids = yield from found_by.rank(opened.keys[4], distance, search.query, limit, search.filters, count)
+                if len(ids) == limit or not found_by.least:
+                    return (yield from self._read(opened, ids))
+            if not best:
+                scores = yield from self._scores(opened, search)
+                best.extend(sorted(scores, key=lambda item: (-scores[item], item)))
+            return (yield from self._read(opened, best[:wanted]))
 
         return (yield from nearest(search, distance, fetch, exact=exact, ordered=ordered))
 
