@@ -234,6 +234,7 @@ class _ValkeySearch(_Search):
     their work. Nothing has been tried on it: see the README.
     """
 
+    keeps = False  # this process may have to compare the vectors
     most = 10_000
     _compiler = ValkeyCompiler()
     _made_with = ()
