@@ -446,7 +446,68 @@ def servers() -> Any:
     return importlib.import_module("engines")
 
 
+@contextlib.contextmanager
+def mongodb(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server without vector search. The bare program has an index of the group, and compares as many vectors."""
+    import numpy as np
+    import pymongo
+
+    from praisonai_persistence_mongodb import MongoDBVectorKnowledgeStore
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(servers().engine("mongodb").space())["url"]
+        store = stack.enter_context(MongoDBVectorKnowledgeStore(url, vector_search="exact"))
+        mine = ours(store)
+        client: Any = stack.enter_context(pymongo.MongoClient(url))
+        documents = client.get_default_database()["bare"]
+        documents.create_index("group")
+        fields = {"content": 1, "metadata": 1, "content_hash": 1, "created_at": 1}
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            numbers = np.array([item.embedding for item in batch], dtype="<f4")
+            writes = []
+            for item, vector in zip(batch, numbers, strict=True):
+                made = {
+                    "_id": item.id,
+                    "content": item.content,
+                    "metadata": json.dumps(item.metadata),
+                    "content_hash": item.content_hash,
+                    "created_at": item.created_at,
+                    "embedding": vector.tobytes(),
+                    "group": (item.metadata or {})["group"],
+                }
+                writes.append(pymongo.ReplaceOne({"_id": item.id}, made, upsert=True))
+            documents.bulk_write(writes, ordered=False)
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = documents.find({"group": group}, {"embedding": 1}).to_list()
+            matrix = np.frombuffer(b"".join([one["embedding"] for one in found]), "<f4").reshape(len(found), -1)
+            scores = matrix @ np.array(query, dtype=np.float32)
+            best = {found[number]["_id"]: float(scores[number]) for number in np.argsort(-scores)[:10]}
+            rows = {one["_id"]: one for one in documents.find({"_id": {"$in": list(best)}}, fields)}
+            return [
+                KnowledgeDocument(
+                    key,
+                    rows[key]["content"],
+                    None,
+                    json.loads(rows[key]["metadata"]),
+                    rows[key]["content_hash"],
+                    rows[key]["created_at"],
+                    score,
+                )
+                for key, score in best.items()
+            ]
+
+        yield mine, Program(upsert, search)
+
+
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
-SERVERS: dict[str, Engine] = {"cassandra": cassandra, "clickhouse": clickhouse, "milvus": milvus, "pinecone": pinecone}
+SERVERS: dict[str, Engine] = {
+    "cassandra": cassandra,
+    "clickhouse": clickhouse,
+    "milvus": milvus,
+    "mongodb": mongodb,
+    "pinecone": pinecone,
+}
 """Measured where they are asked for."""

@@ -106,7 +106,7 @@ SQL = "packages/sql/pyproject.toml"
         (DB, '"0.1.0"', '"1"', "must be written out"),
         (DB, "Python :: 3.12", "Python :: 3.99", "classifiers lack ['Programming Language :: Python :: 3.12']"),
         (DB, "[project]", "[tool.ruff]\n[project]", "tables ['tool']"),
-        (DB, "[project]", "#\n" * 48 + "[project]", "at most 48"),
+        (DB, "[project]", "#\n" * 60 + "[project]", "at most 60"),
         (DB, "state_stores.aliases", "state_store.aliases", "is unknown; groups are"),
         (DB, "db = ", "Db = ", "Db must be lower case"),
         (DB, 'db = "praisonai_persistence_db:Store"', 'db = "a b"', "is no object reference"),

@@ -267,6 +267,7 @@ NO_MEANING: dict[str, str] = {
     "auto_create_extension": "the extension is made where it is missing",
     "auto_save": "every store of this project writes what it has acknowledged",
     "check_same_thread": "a store may be used from all threads",
+    "embedding_dim": "each collection is created with a dimension of its own",
     "decode_responses": "values are JSON and keep their types",
     "max_retries": "retries end by time, see retry_timeout",
     "persistent": "a store with a place keeps what it is given, one without a place is in memory",

@@ -25,7 +25,7 @@ from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore
 from praisonai_persistence_redis._errors import classify, translate
 from praisonai_persistence_redis._exchange import fit
 from praisonai_persistence_redis._filters import SearchCompiler, Terms, VectorSetCompiler, tokens
-from praisonai_persistence_redis._indexes import INDEXES, available, choose
+from praisonai_persistence_redis._indexes import available, choose
 from praisonai_persistence_redis._scripts import need_no_eviction
 from praisonai_persistence_rediscore import Command
 
@@ -157,6 +157,7 @@ class _Server:
         return answer
 
 
+ALL = {"hnsw", "flat", "vectorset"}
 UNKNOWN = exceptions.ResponseError("unknown command 'X'")
 
 
@@ -169,10 +170,12 @@ def _flat(server: bytes, *modules: tuple[bytes, int]) -> list[Any]:
     [
         (_Server(_flat(b"redis", (b"search", 21005)), UNKNOWN), {"hnsw", "flat"}),
         (_Server(_flat(b"redis", (b"search", 80005), (b"vectorset", 1)), 0), {"hnsw", "flat", "vectorset"}),
-        (_Server({b"server": b"redis", b"modules": [{b"name": b"search", b"ver": 80005}]}, 0, 0), {*INDEXES}),
+        (_Server({b"server": b"redis", b"modules": [{b"name": b"search", b"ver": 80005}]}, 0, 0), ALL),
         (_Server(_flat(b"redis", (b"search", 80005)), 0, 1), {"vectorset"}),
         (_Server(_flat(b"redis", (b"search", 20811)), UNKNOWN), set()),
-        (_Server(_flat(b"valkey", (b"search", 65536)), UNKNOWN), set()),
+        (_Server(_flat(b"valkey", (b"search", 65536)), UNKNOWN), {"valkey_hnsw", "valkey_flat"}),
+        (_Server(_flat(b"valkey", (b"search", 65536)), UNKNOWN, 1), set()),
+        (_Server(_flat(b"valkey"), UNKNOWN), set()),
         (_Server(_flat(b"redis"), exceptions.NoPermissionError("no")), {"vectorset"}),
         (_Server(UNKNOWN, 0), {"vectorset"}),
     ],
@@ -182,13 +185,22 @@ def test_what_a_server_can(server: _Server, expected: set[str]) -> None:
 
 
 def test_an_index_that_there_is_not() -> None:
-    with pytest.raises(ConfigurationError, match="auto, hnsw, flat, vectorset"):
+    with pytest.raises(ConfigurationError, match="auto, hnsw, flat, vectorset, exact"):
         RedisKnowledgeStore("redis://h", index="btree")
     with pytest.raises(ConfigurationError, match="knowledge stores"):
         RedisStateStore("redis://h", index="flat")
     for found, expected in (({"vectorset", "hnsw", "flat"}, "hnsw"), ({"vectorset"}, "vectorset")):
         assert choose("auto", found).name == expected
         assert choose("vectorset", found).name == "vectorset"
+    for wanted, found, expected in (
+        ("valkey", set(), "exact"),
+        ("valkey", {"vectorset"}, "vectorset"),
+        ("valkey", {"valkey_hnsw", "valkey_flat"}, "valkey_flat"),
+        ("hnsw", {"valkey_hnsw", "valkey_flat"}, "valkey_hnsw"),
+        ("flat", {"valkey_hnsw", "valkey_flat"}, "valkey_flat"),
+        ("exact", {"hnsw"}, "exact"),
+    ):
+        assert choose(wanted, found).name == expected
     for wanted, words in (("auto", "Redis 8 or later"), ("hnsw", "database 0"), ("vectorset", "Redis 8 or later")):
         with pytest.raises(UnsupportedOperationError, match=words):
             choose(wanted, set())

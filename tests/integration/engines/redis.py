@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ._engine import PASSWORD, Engine, UnfitError
+from ._fakes import FOLDER
 from ._servers import Local, Server
 
 
@@ -138,3 +140,22 @@ class Valkey(Redis):
     programs = ("/usr/bin/valkey-server", "/usr/local/bin/valkey-server", "/opt/homebrew/bin/valkey-server")
     system_user = "valkey"
     container_command: ClassVar[list[str]] = ["valkey-server", *Redis.options]
+
+
+class ValkeySearch(Redis):
+    """Valkey with its search module: a front before Redis with its own."""
+
+    name = "valkey_search"
+    image = ""
+    databases = 1
+
+    @classmethod
+    def program(cls, name: str | None = None) -> str | None:
+        return str(FOLDER / "valkey_search.py")
+
+    @classmethod
+    def command(cls, local: Local) -> list[str]:
+        from . import engine
+
+        behind = engine("redis_search").url
+        return [sys.executable, str(FOLDER / "valkey_search.py"), "--port", str(local.port), "--upstream", behind]

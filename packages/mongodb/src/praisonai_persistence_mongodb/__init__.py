@@ -1,4 +1,4 @@
-"""State and conversations of AI agents in MongoDB."""
+"""State, conversations and knowledge of AI agents in MongoDB."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from typing import Any, ClassVar
 from praisonai_persistence.drivers import OptionsStore
 from praisonai_persistence.stores import (
     AsyncStepConversationStore,
+    AsyncStepKnowledgeStore,
     AsyncStepStateStore,
     StepConversationStore,
+    StepKnowledgeStore,
     StepStateStore,
 )
-from praisonai_persistence_mongodb._driver import MongoDriver, MongoOptions
+from praisonai_persistence_mongodb._driver import MongoDriver, MongoOptions, MongoVectorOptions
 from praisonai_persistence_mongodb._engine import MongoEngine
 from praisonai_persistence_mongodb.conversation import MongoConversationSteps
+from praisonai_persistence_mongodb.knowledge import MongoVectorSteps
 from praisonai_persistence_mongodb.state import MongoStateSteps
 
 __all__ = [
     "AsyncMongoDBConversationStore",
     "AsyncMongoDBStateStore",
+    "AsyncMongoDBVectorKnowledgeStore",
     "MongoDBConversationStore",
     "MongoDBStateStore",
+    "MongoDBVectorKnowledgeStore",
     "MongoOptions",
+    "MongoVectorOptions",
 ]
 
 _EXPIRY = {"keys": [("_expires", 1)], "name": "expiry", "expireAfterSeconds": 60}
@@ -78,5 +84,27 @@ class MongoDBConversationStore(_ConversationStore, StepConversationStore):
 
 class AsyncMongoDBConversationStore(_ConversationStore, AsyncStepConversationStore):
     """Conversations in MongoDB, for async callers, by PyMongo's async client."""
+
+    _asynchronous = True
+
+
+class _KnowledgeStore(_Store):
+    options_class = MongoVectorOptions
+    backend: ClassVar[str] = "mongodb_vector"
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    max_document_bytes: ClassVar[int] = 12_000_000
+    _collection = "vectors"
+    _indexes: ClassVar[list[dict[str, Any]]] = [{"keys": [("documents", 1)], "name": "documents"}]
+
+    def _make(self, options: MongoVectorOptions) -> tuple[MongoVectorSteps, MongoDriver]:
+        return MongoVectorSteps(options), self._driver(options)
+
+
+class MongoDBVectorKnowledgeStore(_KnowledgeStore, StepKnowledgeStore):
+    """Knowledge in MongoDB: by a vector search index on Atlas, else by comparing every vector."""
+
+
+class AsyncMongoDBVectorKnowledgeStore(_KnowledgeStore, AsyncStepKnowledgeStore):
+    """Knowledge in MongoDB, for async callers, by PyMongo's async client."""
 
     _asynchronous = True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
-from praisonai_persistence.drivers import Driver, Options, option
+from praisonai_persistence.drivers import Driver, Options, ThrottledError, option
 from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     BackendError,
@@ -20,6 +20,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     SerializationError,
     StoreNotFoundError,
+    UnsupportedOperationError,
 )
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
@@ -32,11 +33,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_mongodb._engine import MongoEngine
 
-__all__ = ["MongoDriver", "MongoOptions"]
+__all__ = ["MongoDriver", "MongoOptions", "MongoVectorOptions", "listed"]
 
 _DUPLICATE, _UNAUTHORIZED, _LOGIN, _TOO_LATE, _TOO_LARGE = 11000, {13, 8000}, {18}, {50, 64}, {10334, 17419, 17420}
 _CONFLICT = 112
 """Two transactions write one document; nothing of ours was written."""
+_NO_SEARCH = {59, 31082, 40324, 6047401, None}
+"""What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
+_ATLAS, _OVERLOADED = 8000, 489
+_FIELD = re.compile("[A-Za-z][A-Za-z0-9_]{0,99}")
 MAX_ATOMIC = 1_000
 """Documents of a transaction."""
 _OURS = {"connecttimeoutms", "serverselectiontimeoutms", "sockettimeoutms", "timeoutms"}
@@ -51,7 +56,7 @@ class MongoOptions(Options):
     """What the stores in MongoDB can be given."""
 
     title = "MongoDB"
-    schemes = ("mongodb", "async_mongodb", "mongodb_async", "motor")
+    schemes: ClassVar[tuple[str, ...]] = ("mongodb", "async_mongodb", "mongodb_async", "motor")
     servers = True
     default_port = 27017
     default_host = "localhost"
@@ -116,6 +121,51 @@ class MongoOptions(Options):
         if self.uri is not None and self.uri.startswith("mongodb+srv"):
             return f"MongoDB at {self.host}"
         return f"the MongoDB servers at {self.host}" if "," in self.host else super().where
+
+
+class MongoVectorOptions(MongoOptions):
+    """What the knowledge stores in MongoDB can be given."""
+
+    schemes = (*MongoOptions.schemes, "mongodb_vector", "async_mongodb_vector", "mongodb_atlas", "mongo_vector")
+
+    collection = option("vectors", "text", "its name behind the prefix; it says which collections there are", url=True)
+    index_name = option("vector_index", "text", "of the vector search indexes that are made", url=True)
+    embedding_field = option("embedding", "text", "the field of embeddings in new collections", url=True)
+    text_field = option("content", "text", "the field of contents in new collections", url=True)
+    vector_search = option(
+        "auto",
+        ("auto", "atlas", "exact"),
+        "new collections have a vector search index (`atlas`), or have none and every vector is compared (`exact`); "
+        "`auto`: what the server can do",
+        url=True,
+    )
+    exact_documents = option(
+        100_000, "count", "of how many documents that may match the store compares the vectors itself", url=True
+    )
+    index_from = option(1_000, "count", "up to how many it does so also where there is an index", url=True)
+    num_candidates = option(
+        None, "count", "`numCandidates` of a search, at least; by default 20 times what is asked for", url=True
+    )
+    freshness = option(
+        "all", ("all", "own"), "who finds a write as soon as it returns: all stores, or the one that wrote", url=True
+    )
+    freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be in the index", url=True)
+    index_timeout = option(300.0, "seconds", "seconds within which a new index has to be ready", url=True)
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        super().__init__(url, **given)
+        if not self.index_name or len(self.index_name) > 100:
+            raise ConfigurationError("index_name must have 1 to 100 characters")
+        fields = (self.embedding_field, self.text_field)
+        if not all(_FIELD.fullmatch(name) for name in fields) or len({*fields, *OWN_FIELDS}) < 2 + len(OWN_FIELDS):
+            raise ConfigurationError(
+                "embedding_field and text_field must be two names of letters, digits and _, and none of "
+                + ", ".join(OWN_FIELDS)
+            )
+
+
+OWN_FIELDS = ("metadata", "content_hash", "created_at", "writer", "batch", "tokens", "given")
+"""Fields of documents beside ``_id``, content and embedding."""
 
 
 def _database(name: Any) -> str:
@@ -337,7 +387,15 @@ class MongoDriver(Driver):
             code = next(iter(codes - {_DUPLICATE}), 64)
         if code in {_DUPLICATE, _CONFLICT}:
             return MovedError("the document was written meanwhile")
-        if code in _LOGIN or code == 8000:
+        if code in _NO_SEARCH and isinstance(error, errors.OperationFailure) and "earch" in str(error):
+            return UnsupportedOperationError(
+                f"{where} has no vector search: take vector_search='exact', MongoDB Atlas, or a server with mongot"
+            )
+        if code == _OVERLOADED:
+            return ThrottledError(f"{where} has had too many searches for now; try again later, or raise timeout")
+        if code == _ATLAS and "index" in str(error):
+            return BackendError(f"{where} has no room for another index")
+        if code in _LOGIN or code == _ATLAS:
             return ConnectionFailedError(f"{where} refuses the login: check user, password and authSource")
         if code in _UNAUTHORIZED:
             return ConnectionFailedError(
@@ -372,11 +430,13 @@ def _is_away(error: Exception) -> bool:
 
 
 def _list(collection: Any) -> Any:
-    listed = collection.database.list_collections(filter={"name": collection.name})
-    if asyncio.iscoroutine(listed):
-        return _awaited(listed)
-    return listed.to_list()
+    return listed(collection.database.list_collections(filter={"name": collection.name}))
 
 
-async def _awaited(listed: Any) -> Any:
-    return await (await listed).to_list()
+def listed(found: Any) -> Any:
+    """Return all that a cursor has; of an async client awaited, also where the cursor itself has to be awaited."""
+    return _awaited(found) if asyncio.iscoroutine(found) else found.to_list()
+
+
+async def _awaited(found: Any) -> Any:
+    return await (await found).to_list()

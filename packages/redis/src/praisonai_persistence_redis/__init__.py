@@ -1,4 +1,4 @@
-"""State and knowledge in Redis; state in Valkey, too."""
+"""State and knowledge in Redis and in Valkey."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncRedisKnowledgeStore",
     "AsyncRedisStateStore",
+    "AsyncValkeyVectorKnowledgeStore",
     "RedisKnowledgeStore",
     "RedisStateStore",
+    "ValkeyVectorKnowledgeStore",
 ]
 
 _UNSET: Any = object()
@@ -53,8 +55,9 @@ class _Store:
         command_timeout: another name of ``timeout``.
         retry_timeout: seconds to go on trying, while the server is away, what is safe to repeat.
         allow_eviction: whether a server will do that throws data away when it is full.
-        index: (knowledge) what new collections are found by: ``hnsw`` or ``flat``, of the search module; ``vectorset``;
-            or ``auto``, the first of these that the server has.
+        index: (knowledge) what new collections are found by: ``hnsw`` or ``flat``, of a search module; ``vectorset``;
+            ``exact``: nothing, this process compares every vector; or ``auto``, the first of these that the server has,
+            and ``exact`` in Valkey only.
         client_options: more arguments of the driver's connections: ``ssl_ca_certs``, ``client_name`` and so on.
 
     Raises:
@@ -64,6 +67,8 @@ class _Store:
 
     backend: ClassVar[str] = "redis"
     _make_steps: ClassVar[type[Any]]
+    _auto: ClassVar[str] = "auto"
+    """What ``index`` is by default."""
     _runner_class: ClassVar[type[Any]] = RedisRunner
 
     def __init__(
@@ -89,8 +94,10 @@ class _Store:
         client_options: Mapping[str, Any] | None = None,
     ) -> None:
         address = {"host": host, "port": port, "db": db, "username": username, "password": password}
-        more = {} if index is None else {"index": index}
-        if more and self._make_steps is not RedisKnowledgeSteps:
+        more = {} if index is None else {"index": self._auto if index == "auto" else index}
+        if self._make_steps is RedisKnowledgeSteps:
+            more.setdefault("index", self._auto)
+        elif more:
             raise ConfigurationError("index is an option of knowledge stores")
         steps = self._make_steps(table_prefix, allow_eviction=allow_eviction, **more)
         if timeout is _UNSET:
@@ -141,7 +148,7 @@ class _Knowledge(_Store):
 
     @property
     def index(self) -> str | None:
-        """What new collections are found by: ``hnsw``, ``flat`` or ``vectorset``; None before the first connection."""
+        """What new collections are found by: the name of an index; None before the first connection."""
         steps: RedisKnowledgeSteps = self._steps  # type: ignore[attr-defined]
         return steps.index
 
@@ -152,5 +159,20 @@ class RedisKnowledgeStore(_Knowledge, StepKnowledgeStore):
 
 class AsyncRedisKnowledgeStore(_Knowledge, AsyncStepKnowledgeStore):
     """Knowledge in Redis with the search module, or in the vector sets of Redis 8, on ``redis.asyncio.Redis``."""
+
+    _runner_class = AsyncRedisRunner
+
+
+class _ValkeyKnowledge(_Knowledge):
+    backend = "valkey"
+    _auto = "valkey"
+
+
+class ValkeyVectorKnowledgeStore(_ValkeyKnowledge, StepKnowledgeStore):
+    """Knowledge in Valkey, on ``redis.Redis``: by its search module, else by comparing every vector."""
+
+
+class AsyncValkeyVectorKnowledgeStore(_ValkeyKnowledge, AsyncStepKnowledgeStore):
+    """Knowledge in Valkey, on ``redis.asyncio.Redis``: by its search module, else by comparing every vector."""
 
     _runner_class = AsyncRedisRunner

@@ -12,7 +12,7 @@ import redis
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import PersistenceError, UnsupportedOperationError
-from praisonai_persistence.steps import Steps, run_async
+from praisonai_persistence.steps import Pause, Steps, run_async
 from praisonai_persistence.stores import AsyncRunner
 from praisonai_persistence.stores.batching import Batching
 from praisonai_persistence_redis._errors import DRIVER_ERRORS, is_silence, translate
@@ -237,9 +237,11 @@ class AsyncRedisRunner(Common, AsyncRunner):
     async def _attempts(self, here: _Loop, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         batches = here.own is not None
 
-        async def perform(request: Callable[[Any], Any]) -> Any:
+        async def perform(request: Any) -> Any:
             if batches and type(request) is Command:
                 return await self._commands.call(here, request)
+            if type(request) is Pause:
+                return await asyncio.sleep(request.seconds)
             return await self._to_its_end(here, request(here.client))
 
         attempts: Attempts | None = None

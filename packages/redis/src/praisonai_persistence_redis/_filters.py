@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ from praisonai_persistence.payload import loads
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["SearchCompiler", "Terms", "VectorSetCompiler", "tokens"]
+__all__ = ["SearchCompiler", "Terms", "ValkeyCompiler", "VectorSetCompiler", "hexadecimal", "tokens"]
 
 E = TypeVar("E")
 
@@ -147,6 +147,18 @@ class SearchCompiler(_TokenCompiler[Terms]):
 
     def _any_of(self, parts: Sequence[Compiled[Terms]]) -> Compiled[Terms]:
         return super()._any_of([_without_negations(part) for part in parts])
+
+
+class ValkeyCompiler(SearchCompiler):
+    """Of Valkey's module: it says nothing of escapes, so tokens have letters and digits only."""
+
+    def has(self, token: str) -> Terms:
+        return Terms((f"@t:{{{hexadecimal(token)}}}",))
+
+
+def hexadecimal(token: str) -> str:
+    """Return a token in hexadecimal digits."""
+    return b64decode(token + "==").hex() if len(token) > 1 else token
 
 
 def _without_negations(part: Compiled[Terms]) -> Compiled[Terms]:

@@ -1,4 +1,4 @@
-"""By what the server finds a collection's documents: a vector set, or an index of the search module.
+"""By what the server finds a collection's documents: a vector set, an index of a search module, or nothing.
 
 An index only says whom to look at. It holds the embeddings in the form in which the engine ranks them best, and tokens
 for the metadata; everything else stands beside it, see ``knowledge``. Index keys lie in the slot of the collection.
@@ -7,6 +7,7 @@ for the metadata; everything else stands beside it, see ``knowledge``. Index key
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import sys
 from abc import ABC, abstractmethod
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
 from praisonai_persistence.stores.projection import ranked_vector
-from praisonai_persistence_redis._filters import SearchCompiler, VectorSetCompiler, tokens
+from praisonai_persistence_redis._filters import SearchCompiler, ValkeyCompiler, VectorSetCompiler, hexadecimal, tokens
 from praisonai_persistence_redis._scripts import sent_to
-from praisonai_persistence_rediscore import RawCommand
+from praisonai_persistence_rediscore import RawCommand, starting_with
 
 if TYPE_CHECKING:
     from array import array
@@ -33,6 +35,8 @@ EXACT = 20_000
 """Up to so many documents the server compares every vector; beyond it walks its graph, where it has one."""
 EFFORT = 500
 """How many candidates the walk keeps, at least."""
+_SETTLED = 30.0
+"""Seconds within which Valkey's module has to have a write in its index."""
 OLDEST = 21_000
 """The first version of the search module that was tried: 2.10. Its numbers go on with 8.0, like the server's."""
 
@@ -55,6 +59,11 @@ class Index(ABC):
     keeps: ClassVar[bool] = False
     put: ClassVar[str]
     remove: ClassVar[str]
+    most: ClassVar[float] = math.inf
+    """How many documents it ranks; where more are wanted, they are compared by this process."""
+    least: ClassVar[int] = 0
+    """In a collection of so many documents, or fewer, they are compared by this process, too. Where it is not 0, the
+    engine may find fewer than there are, and then they are compared as well."""
     _compiler: Compiler[Any]
 
     def ranks(self, distance: str) -> bool:
@@ -75,6 +84,10 @@ class Index(ABC):
 
     def drop(self, key: str) -> Steps[None]:
         """Remove an index and all that belongs to it alone."""
+        yield from ()
+
+    def settle(self, key: str) -> Steps[None]:
+        """Wait until it has what was just written."""
         yield from ()
 
     def rank(
@@ -143,6 +156,9 @@ class _Search(Index):
     _compiler = SearchCompiler()
     _algorithm: ClassVar[Sequence[Any]]
     _metrics: ClassVar[dict[str, str]] = {"cosine": "IP", "dot": "IP", "euclidean": "L2"}
+    _made_with: ClassVar[Sequence[str]] = ("SKIPINITIALSCAN",)
+    _asked_with: ClassVar[Sequence[Any]] = ("SORTBY", "s", "TIMEOUT", 0)
+    """By default a search returns what it found in the first half second."""
 
     def new_key(self, head: str) -> str:
         return f"{head}index:{secrets.token_hex(8)}:"
@@ -155,7 +171,7 @@ class _Search(Index):
         name, *how = self._algorithm
         yield sent_to(
             key,
-            *("FT.CREATE", key, "ON", "HASH", "PREFIX", 1, key, "SKIPINITIALSCAN"),
+            *("FT.CREATE", key, "ON", "HASH", "PREFIX", 1, key, *self._made_with),
             *("SCHEMA", "t", "TAG", "SEPARATOR", ",", "CASESENSITIVE"),
             *("v", "VECTOR", name, len(how) + len(vector), *vector, *how),
         )
@@ -176,8 +192,8 @@ class _Search(Index):
             found = yield sent_to(
                 key,
                 *("FT.SEARCH", key, self._query(limit, expression, count), "NOCONTENT"),
-                # By default there are ten results, and those of the first half second.
-                *("PARAMS", 2, "q", vector, "SORTBY", "s", "LIMIT", 0, limit, "TIMEOUT", 0, "DIALECT", 2),
+                # By default there are ten results.
+                *("PARAMS", 2, "q", vector, *self._asked_with, "LIMIT", 0, limit, "DIALECT", 2),
             )
         except ResponseError as error:
             if _is_lost(error):
@@ -211,7 +227,105 @@ class _Flat(_Search):
         return f"({expression or '*'})=>[KNN {limit} @v $q AS s]"
 
 
-INDEXES: dict[str, Index] = {index.name: index for index in (_Graph(), _Flat(), _VectorSet())}
+class _ValkeySearch(_Search):
+    """An index of Valkey's module, whose commands are fewer.
+
+    It finds what a script has written as soon as it has been told that the script is over, and its threads have done
+    their work. Nothing has been tried on it: see the README.
+    """
+
+    keeps = False  # this process may have to compare the vectors
+    most = 10_000
+    _compiler = ValkeyCompiler()
+    _made_with = ()
+    _asked_with = ()  # the nearest come first
+
+    def tokens(self, metadata: str | None) -> str:
+        return ",".join(map(hexadecimal, tokens(metadata)))
+
+    def drop(self, key: str) -> Steps[None]:
+        try:
+            yield sent_to(key, "FT.DROPINDEX", key)
+        except ResponseError as error:
+            if not _is_lost(error):
+                raise
+        place: Any = 0
+        while True:
+            place, found = yield sent_to(key, "SCAN", place, "MATCH", starting_with(key), "COUNT", 1_000)
+            if found:
+                yield sent_to(key, "UNLINK", *found)
+            if not int(place):
+                return
+
+    def settle(self, key: str) -> Steps[None]:
+        end = Pauses(_SETTLED, 0.01)
+        while True:
+            try:
+                about = _mapping((yield sent_to(key, "FT.INFO", key)))
+            except ResponseError as error:
+                if _is_lost(error):
+                    return
+                raise
+            if not int(about.get(b"mutation_queue_size", 0)):
+                return
+            yield from end.wait(
+                ThrottledError(f"what was written is stored, but not in the index within {_SETTLED:g} seconds")
+            )
+
+
+class _ValkeyGraph(_ValkeySearch):
+    """HNSW, which cannot be told to compare every vector."""
+
+    name = "valkey_hnsw"
+    least = 1_000
+    _algorithm = ("HNSW", "M", 16, "EF_CONSTRUCTION", 200)
+
+    def _query(self, limit: int, expression: str | None, count: int) -> str:
+        return f"{expression or '*'}=>[KNN {limit} @v $q EF_RUNTIME {min(4_096, max(EFFORT, 2 * limit))} AS s]"
+
+
+class _ValkeyFlat(_ValkeySearch):
+    """No graph: every vector is compared, always."""
+
+    name = "valkey_flat"
+    _algorithm = ("FLAT",)
+
+    def _query(self, limit: int, expression: str | None, count: int) -> str:
+        return f"{expression or '*'}=>[KNN {limit} @v $q AS s]"
+
+
+class _None(Index):
+    """No index: this process compares every vector, always."""
+
+    name = "exact"
+    put = remove = ""
+    _compiler = SearchCompiler()
+
+    def ranks(self, distance: str) -> bool:
+        return False
+
+    def new_key(self, head: str) -> str:
+        return f"{head}index"
+
+    def tokens(self, metadata: str | None) -> str:
+        return ""
+
+    def _rank(self, key: str, vector: bytes, limit: int, expression: str | None, count: int) -> Steps[list[str]]:
+        raise NotImplementedError("there is no index to ask")
+
+
+INDEXES: dict[str, Index] = {
+    index.name: index for index in (_Graph(), _Flat(), _VectorSet(), _ValkeyGraph(), _ValkeyFlat(), _None())
+}
+_CHOICES = {
+    "auto": ("hnsw", "flat", "vectorset"),
+    "hnsw": ("hnsw", "valkey_hnsw"),
+    "flat": ("flat", "valkey_flat"),
+    "vectorset": ("vectorset",),
+    "exact": ("exact",),
+    "valkey": ("hnsw", "valkey_flat", "vectorset", "exact"),
+}
+"""What an option stands for: the first of these that the server has. ``valkey``: ``auto`` of the stores in Valkey."""
 
 
 def _is_lost(error: ResponseError) -> bool:
@@ -220,7 +334,7 @@ def _is_lost(error: ResponseError) -> bool:
 
 
 def available(key: str) -> Steps[set[str]]:
-    """Ask the server that has a key which indexes it can make.
+    """Ask the server that has a key which indexes it can make, beside ``exact``, which needs nothing of it.
 
     A user without the right to ask for vector sets is taken to have the right to use them.
     """
@@ -237,9 +351,11 @@ def available(key: str) -> Steps[set[str]]:
     except ResponseError:  # something between us and the server that does not know it
         about = {}
     versions = {module[b"name"]: module[b"ver"] for module in map(_mapping, about.get(b"modules", ()))}
-    # The module works in the first database only. Valkey has another one of that name.
+    # The module works in the first database only. Valkey has another one of that name, with other numbers.
     if about.get(b"server") == b"redis" and versions.get(b"search", 0) >= OLDEST and not database:
         found |= {"hnsw", "flat"}
+    if about.get(b"server") == b"valkey" and b"search" in versions and not database:
+        found |= {"valkey_hnsw", "valkey_flat"}
     try:
         yield sent_to(key, "VCARD", key)  # a cluster's client refuses a command that the server does not have
     except NoPermissionError:
@@ -269,17 +385,18 @@ def choose(wanted: str, found: set[str]) -> Index:
     Raises:
         UnsupportedOperationError: the server cannot make it.
     """
-    for name in INDEXES if wanted == "auto" else (wanted,):
-        if name in found:
+    for name in _CHOICES[wanted]:
+        if name in found or name == "exact":
             return INDEXES[name]
     if wanted in {"hnsw", "flat"}:
         raise UnsupportedOperationError(
-            f"index={wanted!r} needs Redis with the search module (2.10 or later), and database 0: it works in no other"
+            f"index={wanted!r} needs Redis with the search module (2.10 or later), or Valkey with its own, and "
+            f"database 0: they work in no other"
         )
     raise UnsupportedOperationError(
         "this server has neither vector sets nor, in this database, the search module: knowledge needs Redis 8 or "
-        "later, or an older one with that module and database 0 (Valkey keeps state); other backends for knowledge are "
-        "pgvector, qdrant and sqlite"
+        "later, or an older one with that module and database 0; with index='exact', as the backend valkey has it, "
+        "this process compares the vectors; other backends for knowledge are pgvector, qdrant and sqlite"
     )
 
 
@@ -289,8 +406,8 @@ def check_index(name: Any) -> str:
     Raises:
         ConfigurationError: there is none of that name.
     """
-    if name != "auto" and name not in INDEXES:
-        raise ConfigurationError(f"index must be one of auto, {', '.join(INDEXES)}")
+    if name not in _CHOICES:
+        raise ConfigurationError(f"index must be one of {', '.join(name for name in _CHOICES if name != 'valkey')}")
     return str(name)
 
 

@@ -15,7 +15,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import ConfigurationError, PersistenceError, StoreClosedError
-from praisonai_persistence.steps import Steps, is_write, run
+from praisonai_persistence.steps import Pause, Steps, is_write, run
 from praisonai_persistence.stores import Runner
 from praisonai_persistence_redis._errors import DRIVER_ERRORS, classify, is_silence, raised_outside, translate
 from praisonai_persistence_redis._lending import lender_of
@@ -96,11 +96,11 @@ class Common:
 
 
 def _perform(line: Line, request: Callable[[Any], Any]) -> Any:
-    return line.exchange(request.arguments) if type(request) is Command else request(line)
+    return line.exchange(request.arguments) if type(request) is Command else _ask(line, request)
 
 
-def _ask(client: Any, request: Callable[[Any], Any]) -> Any:
-    return request(client)
+def _ask(client: Any, request: Any) -> Any:
+    return time.sleep(request.seconds) if type(request) is Pause else request(client)
 
 
 class RedisRunner(Common, Runner):

@@ -64,7 +64,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
             ConfigurationError: it throws data away when it is full.
             UnsupportedOperationError: it has no index of the kind that is wanted.
         """
-        self._available = yield from available(self._layout.head)
+        self._available = {"exact", *(yield from available(self._layout.head))}
         self.index = choose(self._wanted, self._available).name
         yield from look(self._layout.head, allow_eviction=self._allow_eviction)
 
@@ -141,7 +141,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
             write = WRITE[found.found_by.name]
             answer = yield from write(found.keys, collection, found.said, int(insert), *arguments)
             if answer == 0:
-                return
+                return (yield from found.found_by.settle(found.keys[4]))
             if answer != -1:
                 raise DocumentExistsError(f"document {text(answer)!r} exists already; nothing was written")
 
@@ -166,6 +166,7 @@ class RedisKnowledgeSteps(KnowledgeSteps):
             if answer == -1:
                 return int(count + (yield from self.delete(collection, pending, filters)))
             count += int(answer[0])
+            yield from opened.found_by.settle(opened.keys[4])
             if not answer[1]:
                 return count
             pending = [text(item) for item in answer[1]]  # their metadata have changed meanwhile: look again
@@ -239,18 +240,18 @@ class RedisKnowledgeSteps(KnowledgeSteps):
         exact = search.filters is None
         best: list[str] = []
         ordered = not opened.found_by.ranks(distance)
-        if ordered:
-            scores = yield from self._scores(opened, search)
-            best = sorted(scores, key=lambda item: (-scores[item], item))
 
         def fetch(wanted: int) -> Steps[list[Candidate]]:
-            ids = best[:wanted]
-            if not ordered:
-                limit = min(wanted, count)
-                ids = yield from opened.found_by.rank(
-                    opened.keys[4], distance, search.query, limit, search.filters, count
-                )
-            return (yield from self._read(opened, ids))
+            limit = min(wanted, count)
+            found_by = opened.found_by
+            if not ordered and limit <= found_by.most and count > found_by.least:
+                ids = yield from found_by.rank(opened.keys[4], distance, search.query, limit, search.filters, count)
+                if len(ids) == limit or not found_by.least:
+                    return (yield from self._read(opened, ids))
+            if not best:
+                scores = yield from self._scores(opened, search)
+                best.extend(sorted(scores, key=lambda item: (-scores[item], item)))
+            return (yield from self._read(opened, best[:wanted]))
 
         return (yield from nearest(search, distance, fetch, exact=exact, ordered=ordered))
 

@@ -1,0 +1,37 @@
+"""Filters in the language of MongoDB, as far as a vector search index knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from praisonai_persistence.stores.projection import TokenCompiler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FilterCompiler"]
+
+
+class FilterCompiler(TokenCompiler[dict[str, Any]]):
+    """Of documents with all tokens of their metadata in the field ``tokens``."""
+
+    most_parts = 500
+
+    def has(self, tokens: Sequence[str]) -> dict[str, Any]:
+        return {"tokens": {"$in": list(tokens)}}
+
+    def bound(self, name: str, number: float, *, upper: bool) -> dict[str, Any]:
+        # An index knows the fields that it was made with, and keys are any text: the store compares the numbers.
+        return self.has([name])
+
+    def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {"$and": list(parts)}
+
+    def any_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {"$or": list(parts)}
+
+    def negate(self, part: dict[str, Any]) -> dict[str, Any]:
+        return {"$nor": [part]}
+
+    def nothing(self) -> dict[str, Any]:
+        return self.has([""])  # tokens have 32 characters
