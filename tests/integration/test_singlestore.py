@@ -13,7 +13,7 @@ from adoption import AdoptionTests
 from engines.singlestore import SingleStore
 from lifecycles import Networked
 
-from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
+from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StoreSpec
 from praisonai_persistence_singlestore import AsyncSingleStoreConversationStore, SingleStoreConversationStore
 
 MODULE = "praisonai_persistence_singlestore"
@@ -54,6 +54,11 @@ class OnSingleStore(Networked):
 
 class TestSingleStoreConversation(OnSingleStore, ConversationStoreSuite):
     name = "SingleStoreConversationStore"
+
+
+class TestSingleStoreVector(OnSingleStore, KnowledgeStoreSuite):
+    backend = "singlestore_vector"
+    name = "SingleStoreVectorKnowledgeStore"
 
 
 # ------------------------------------------------------------------------------------------------ what PraisonAI wrote

@@ -36,6 +36,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "postgres_async": ("praisonai-persistence-postgres", "praisonai_persistence_postgres:AsyncPostgresConversationStore"),
         "postgresql": ("praisonai-persistence-postgres", "praisonai_persistence_postgres:PostgresConversationStore"),
         "xata": ("praisonai-persistence-postgres", "praisonai_persistence_postgres:PostgresConversationStore"),
+        "async_singlestore": ("praisonai-persistence-singlestore", "praisonai_persistence_singlestore:AsyncSingleStoreConversationStore"),
+        "singlestore": ("praisonai-persistence-singlestore", "praisonai_persistence_singlestore:SingleStoreConversationStore"),
         "aiosqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "async_sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:AsyncSQLiteConversationStore"),
         "sqlite": ("praisonai-persistence-sqlite", "praisonai_persistence_sqlite:SQLiteConversationStore"),

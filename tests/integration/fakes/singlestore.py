@@ -37,6 +37,14 @@ _ABSENT = {
     r"\bMATCH \([^)]*\) AGAINST": "this fake has no full-text search",
     r"\bREFERENCES\b|\bFOREIGN KEY\b": "Feature 'FOREIGN KEY' is not supported",
 }
+_VECTOR = r"\(('\[[-+0-9.e,]*\]') :> VECTOR\(\d+\)\)"
+_DISTANCE = "VEC_DISTANCE_EUCLIDEAN({0}, {1})"
+# Zeros have no cosine there, and their product is 0.
+_LENGTHS = " * ".join(
+    f"VEC_DISTANCE_EUCLIDEAN({{{number}}}, VEC_FromText(CONCAT('[0', REPEAT(',0', JSON_LENGTH({{2}}) - 1), ']')))"
+    for number in (0, 1)
+)
+_PRODUCT = f"IF({_LENGTHS} = 0, 0, (1 - VEC_DISTANCE_COSINE({{0}}, {{1}})) * {_LENGTHS})"
 _PLAIN = {
     "SET SESSION lock_wait_timeout": "SET SESSION innodb_lock_wait_timeout",
     "@@memsql_version": f"'{_VERSION}'",
@@ -60,7 +68,7 @@ class Translator:
             RefusedError: SingleStore would not take it.
         """
         if len(sql) > _LARGE:
-            return sql
+            return _vectors(sql)
         bare = _STRING.sub("''", sql)
         for pattern, message in _ABSENT.items():
             if re.search(pattern, bare):
@@ -73,14 +81,15 @@ class Translator:
         self._check_keys(bare)
         for theirs, ours in _PLAIN.items():
             sql = sql.replace(theirs, ours) if theirs in bare else sql
-        return sql
+        return _vectors(sql)
 
     def _create(
         self, begin: str | None, rowstore: str | None, absent: str | None, table: str, body: str, select: str | None
     ) -> str:
         columns: list[str] = []
         keys: list[tuple[str, list[str], str, str]] = []
-        for item in re.split(r",\s*(?![^()]*\))", body.strip()):
+        for item in re.findall(r"(?:[^,('\s]|\([^()]*\)|'[^']*'|\s(?!$))+", body.replace(", F32", "").strip()):
+            item = item.strip()
             found = _KEY.match(item)
             if found is None:
                 columns.append(item)
@@ -101,7 +110,11 @@ class Translator:
                 raise RefusedError("keys of a columnstore table are hash keys, but for one sort key")
             if rowstore and kind in {"SORT KEY", "VECTOR INDEX"}:
                 raise RefusedError(f"a rowstore table has no {kind.lower()}")
-            if kind == "SORT KEY":
+            if kind == "VECTOR INDEX":
+                if '"EUCLIDEAN_DISTANCE"' in rest:  # the others are searched without an index, exactly
+                    kept.append(f"VECTOR INDEX ({names[0]}) DISTANCE=euclidean")
+                    kept.append("made_here BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY INVISIBLE")
+            elif kind == "SORT KEY":
                 kept.append(f"KEY ({', '.join(names)})")
             elif kind != "SHARD KEY":
                 kept.append(item)
@@ -117,6 +130,19 @@ class Translator:
             assigned = set(re.findall(r"(?:^|, )(\w+) = ", changes))
             if wrong := assigned & self._keys.get(table, set()):
                 raise RefusedError(f"column {min(wrong)} is part of a key and cannot be updated")
+
+
+def _vectors(sql: str) -> str:
+    """Return a statement with vectors in the words of MariaDB."""
+
+    def rank(found: re.Match[str]) -> str:
+        vector = f"VEC_FromText({found[2]})"
+        return (_PRODUCT if found[1] == "<*>" else _DISTANCE).format("ranked", vector, found[2])
+
+    sql = re.sub(rf"\branked (<\*>|<->) {_VECTOR}", rank, sql)
+    sql = re.sub(_VECTOR, r"VEC_FromText(\1)", sql)
+    number = r"JSON_EXTRACT_DOUBLE\(numbers, '([0-9a-f]+)'\)"
+    return re.sub(number, r"""CAST(JSON_VALUE(numbers, '$."\1"') AS DOUBLE)""", sql)
 
 
 def _names(text: str) -> list[str]:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.stores import StepConversationStore
+from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepConversationStore, StepKnowledgeStore
 from praisonai_persistence_mysqlcore import MySQLStore
 from praisonai_persistence_mysqlcore.on_aiomysql import AsyncMySQLPool
 from praisonai_persistence_mysqlcore.on_pymysql import MySQLPool
 from praisonai_persistence_singlestore._client import AsyncSingleStorePool, SingleStorePool
 from praisonai_persistence_singlestore.conversation import SingleStoreConversationSteps
+from praisonai_persistence_singlestore.knowledge import EXACT, SingleStoreVectorSteps, VectorOptions
 from praisonai_persistence_sql import (
     CONVERSATION_CAPABILITIES,
     AsyncConversationSchema,
+    AsyncSchema,
     AsyncSQLConversationStore,
     ConversationSchema,
+    Schema,
 )
 
-__all__ = ["AsyncSingleStoreConversationStore", "SingleStoreConversationStore"]
+__all__ = [
+    "AsyncSingleStoreConversationStore",
+    "AsyncSingleStoreVectorKnowledgeStore",
+    "SingleStoreConversationStore",
+    "SingleStoreVectorKnowledgeStore",
+]
+
+_INDEXES = ("auto", "flat", "ivf_flat", "ivf_pq", "ivf_pqfs", "hnsw_flat", "hnsw_pq")
 
 
 class _Store(MySQLStore):
@@ -43,5 +54,45 @@ class SingleStoreConversationStore(_Conversation, ConversationSchema, StepConver
 
 class AsyncSingleStoreConversationStore(_Conversation, AsyncConversationSchema, AsyncSQLConversationStore):
     """Conversations in SingleStore, on aiomysql."""
+
+    _async = True
+
+
+class _Vector(_Store):
+    """What both knowledge stores are given, beside what all stores on such a server are (see ``MySQLStore``).
+
+    Args:
+        url: ``singlestore://user:password@host:3306/database``.
+        index: type of the vector index that new collections get: ``none``, ``auto``, ``flat``, ``ivf_flat``,
+            ``ivf_pq``, ``ivf_pqfs``, ``hnsw_flat``, ``hnsw_pq``.
+        index_from: documents from which on a search without filters uses the index; fewer are all compared.
+        **connection: where the server is, and how to talk to it.
+
+    Raises:
+        ConfigurationError: an option that cannot be, or no database named.
+        InvalidIdentifierError: the prefix cannot be part of a table's name.
+    """
+
+    backend: ClassVar[str] = "singlestore_vector"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"atomic_batch", "durable", "prefix", "schema", "shared"})
+
+    def __init__(
+        self, url: str | None = None, *, index: str = "none", index_from: int = 10 * EXACT, **connection: Any
+    ) -> None:
+        if index not in {"none", *_INDEXES}:
+            raise ConfigurationError(f"index must be one of none, {', '.join(_INDEXES)}")
+        if not isinstance(index_from, int) or isinstance(index_from, bool) or index_from <= EXACT:
+            raise ConfigurationError(f"index_from must be a whole number above {EXACT}")
+        options = VectorOptions(None if index == "none" else index, index_from)
+        self._make_steps = partial(SingleStoreVectorSteps, options=options)  # type: ignore[assignment, misc]
+        super().__init__(url, **connection)
+
+
+class SingleStoreVectorKnowledgeStore(_Vector, Schema, StepKnowledgeStore):
+    """Knowledge in SingleStore, on the vendor's client."""
+
+
+class AsyncSingleStoreVectorKnowledgeStore(_Vector, AsyncSchema, AsyncStepKnowledgeStore):
+    """Knowledge in SingleStore, on aiomysql."""
 
     _async = True
