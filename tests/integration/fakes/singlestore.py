@@ -21,7 +21,7 @@ _CREATE = re.compile(
     re.DOTALL,
 )
 _KEY = re.compile(
-    r"(?P<kind>PRIMARY KEY|UNIQUE KEY|SHARD KEY|SORT KEY|VECTOR INDEX|KEY)\s*(?P<name>`[^`]+`)?\s*"
+    r"(?P<kind>PRIMARY KEY|UNIQUE KEY|SHARD KEY|SORT KEY|VECTOR INDEX|KEY)\s*(?P<name>`[^`]+`|\w+)?\s*"
     r"\((?P<columns>[^()]*)\)(?P<rest>.*)",
     re.DOTALL,
 )

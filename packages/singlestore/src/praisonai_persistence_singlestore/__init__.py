@@ -81,7 +81,8 @@ class _Vector(_Store):
     ) -> None:
         if index not in {"none", *_INDEXES}:
             raise ConfigurationError(f"index must be one of none, {', '.join(_INDEXES)}")
-        if not isinstance(index_from, int) or isinstance(index_from, bool) or index_from <= EXACT:
+        least: Any = index_from
+        if not isinstance(least, int) or isinstance(least, bool) or least <= EXACT:
             raise ConfigurationError(f"index_from must be a whole number above {EXACT}")
         options = VectorOptions(None if index == "none" else index, index_from)
         self._make_steps = partial(SingleStoreVectorSteps, options=options)  # type: ignore[assignment, misc]

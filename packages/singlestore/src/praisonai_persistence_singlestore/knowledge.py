@@ -65,11 +65,11 @@ class VectorOptions(NamedTuple):
     """What a store was told.
 
     Attributes:
-        index: the type of the index that new collections get; None: none.
+        index_type: of the index that new collections get; None: none.
         index_from: documents from which on an index is used.
     """
 
-    index: str | None
+    index_type: str | None
     index_from: int
 
 
@@ -169,7 +169,7 @@ class SingleStoreVectorSteps(VectorSteps[Opened, str]):
             {},
         )
         keys = "SHARD KEY (id), UNIQUE KEY (id) USING HASH"
-        index = self._options.index
+        index = self._options.index_type
         if index is not None:
             metric = _OPERATORS[projection.product_distance(info.distance)][1]
             options = json.dumps({"index_type": index.upper(), "metric_type": metric})
