@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pymysql
@@ -81,8 +82,9 @@ class AsyncSingleStorePool(AsyncMySQLPool):
 def _client() -> type[Any]:
     """Return the vendor's connection, changed to raise PyMySQL's errors; its import takes a second."""
     from singlestoredb.exceptions import MySQLError
-    from singlestoredb.mysql.connection import Connection
     from singlestoredb.utils import events
+
+    base: Any = import_module("singlestoredb.mysql.connection").Connection
 
     def told(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -100,7 +102,7 @@ def _client() -> type[Any]:
 
         return call
 
-    class Client(Connection):  # type: ignore[misc]  # has no types
+    class Client(base):  # type: ignore[misc]  # has no types
         inside = tls_required = False
 
         def __init__(self, **options: Any) -> None:
@@ -112,11 +114,11 @@ def _client() -> type[Any]:
                 raise pymysql.err.OperationalError(2026, "the server does not support TLS")
             super()._request_authentication()
 
-        connect = told(Connection.connect)
-        query = told(Connection.query)
-        next_result = told(Connection.next_result)
-        commit = told(Connection.commit)
-        rollback = told(Connection.rollback)
-        close = told(Connection.close)
+        connect = told(base.connect)
+        query = told(base.query)
+        next_result = told(base.next_result)
+        commit = told(base.commit)
+        rollback = told(base.rollback)
+        close = told(base.close)
 
     return Client
