@@ -207,7 +207,7 @@ def test_timeouts_are_those_of_the_packages():
     names = [row[0].strip("[").split("]")[0] for row in rows]
     servers = (
         "cassandra chroma clickhouse dynamodb firestore gcs milvus mongodb mysql pgvector pinecone postgres qdrant "
-        "redis supabase surrealdb turso"
+        "redis singlestore supabase surrealdb turso"
     )
     assert names == [*servers.split(), "upstash", "weaviate"]
     for row in rows:

@@ -59,6 +59,7 @@ class Backend:
 SQLITE, POSTGRES = "praisonai_persistence_sqlite", "praisonai_persistence_postgres"
 MYSQL, PGVECTOR = "praisonai_persistence_mysql", "praisonai_persistence_pgvector"
 TURSO, SUPABASE = "praisonai_persistence_turso", "praisonai_persistence_supabase"
+SINGLESTORE = "praisonai_persistence_singlestore"
 QDRANT, CHROMA = "praisonai_persistence_qdrant", "praisonai_persistence_chroma"
 WEAVIATE, CASSANDRA = "praisonai_persistence_weaviate", "praisonai_persistence_cassandra"
 MILVUS, CLICKHOUSE = "praisonai_persistence_milvus", "praisonai_persistence_clickhouse"
@@ -97,6 +98,10 @@ BACKENDS = {
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),
         Backend("mysql", "conversation", MYSQL, "MySQLConversationStore", engine="mariadb"),
         Backend("mysql (state)", "state", MYSQL, "MySQLStateStore", engine="mariadb"),
+        Backend("singlestore", "conversation", SINGLESTORE, "SingleStoreConversationStore", engine="singlestore"),
+        Backend(
+            "singlestore (knowledge)", "knowledge", SINGLESTORE, "SingleStoreVectorKnowledgeStore", engine="singlestore"
+        ),
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),

@@ -10,12 +10,13 @@ from pymysql.err import IntegrityError, InterfaceError, OperationalError, Progra
 
 from praisonai_persistence import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.payload import encode_text
-from praisonai_persistence_mysql._dialect import CONVERSATION, STATE, MySQL
-from praisonai_persistence_mysql._errors import UndoneError, classify, refused, translate
-from praisonai_persistence_mysql._options import settings_of
-from praisonai_persistence_mysql._search import codes_of, match_of
-from praisonai_persistence_mysql._session import Traits, check_statement
+from praisonai_persistence_mysql._schema import CONVERSATION, STATE
 from praisonai_persistence_mysql.conversation import MySQLConversationSteps
+from praisonai_persistence_mysqlcore.dialect import MySQL
+from praisonai_persistence_mysqlcore.errors import UndoneError, classify, refused, translate
+from praisonai_persistence_mysqlcore.session import Traits, check_statement
+from praisonai_persistence_mysqlcore.settings import settings_of
+from praisonai_persistence_mysqlcore.words import codes_of, match_of
 
 
 def test_statements():

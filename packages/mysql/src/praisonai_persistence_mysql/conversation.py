@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from praisonai_persistence.errors import SessionNotFoundError
 from praisonai_persistence.payload import decode_message, decode_messages, next_updated_at
 from praisonai_persistence.steps import Steps, writes
-from praisonai_persistence_mysql._dialect import CONVERSATION, MySQL, MySQLConversationMigrations
-from praisonai_persistence_mysql._errors import DUPLICATE, DriverError, number_of
-from praisonai_persistence_mysql._requests import Transaction
-from praisonai_persistence_mysql._search import codes_of, match_of
+from praisonai_persistence_mysql._schema import CONVERSATION
+from praisonai_persistence_mysqlcore.dialect import MySQL, MySQLConversationMigrations
+from praisonai_persistence_mysqlcore.errors import DUPLICATE, DriverError, number_of
+from praisonai_persistence_mysqlcore.requests import Transaction
+from praisonai_persistence_mysqlcore.words import codes_of, match_of
 from praisonai_persistence_sql import Execute, ExecuteMany, IndexedConversationSteps, Undo, repeatable
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS
 from praisonai_persistence_sql.schema import CONVERSATION_TABLES, SEARCH_TABLES
@@ -60,7 +61,7 @@ class MySQLConversationSteps(IndexedConversationSteps):
     def add_message(self, session_id: str, row: MessageRow, now: float) -> Steps[ConversationMessage]:
         raise_seq = (self._raise_seq, (now, session_id))
         try:
-            changed, seq = yield Transaction((raise_seq, (self._append, (*row[:7], session_id))))
+            changed, seq, _ = yield Transaction((raise_seq, (self._append, (*row[:7], session_id))))
         except DriverError as error:
             if number_of(error) != DUPLICATE:
                 raise

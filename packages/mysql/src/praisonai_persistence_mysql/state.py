@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from praisonai_persistence_mysql._dialect import STATE, MySQL, MySQLMigrations
+from praisonai_persistence_mysql._schema import STATE
+from praisonai_persistence_mysqlcore.dialect import MySQL, MySQLMigrations
 from praisonai_persistence_sql import SQLStateSteps
 from praisonai_persistence_sql.schema import STATE_TABLES
 

@@ -231,7 +231,8 @@ class _Attempts:
 
 def _from_outside(error: BaseException, pool: _Drivers, operation: Callable[..., Any]) -> BaseException | None:
     own = getattr(operation, "__module__", "").partition(".")[0]
-    return from_outside(error, {*pool.insiders, own})
+    # Operations of the core raise none of its exceptions but those that the store may raise, which are judged before.
+    return from_outside(error, {*pool.insiders, own} - {"praisonai_persistence"})
 
 
 def _must_migrate(migrations: Migrations, version: int, create_schema: bool, must_exist: bool) -> bool:

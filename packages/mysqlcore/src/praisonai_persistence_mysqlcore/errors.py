@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 DriverError = MySQLError
-INSIDERS = frozenset({"pymysql", "aiomysql", "cryptography", "uvloop"})
+INSIDERS = frozenset({"pymysql", "aiomysql", "singlestoredb", "cryptography", "uvloop"})
 """Where errors of the drivers are raised; others came from outside."""
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pymysql
 from pymysql.constants import CLIENT
 from pymysql.cursors import Cursor
 
 from praisonai_persistence.errors import SerializationError
-from praisonai_persistence_mysql._errors import (
+from praisonai_persistence_mysqlcore.errors import (
     INSIDERS,
     DriverError,
     UndoneError,
@@ -22,12 +22,9 @@ from praisonai_persistence_mysql._errors import (
     timed_out,
     translate,
 )
-from praisonai_persistence_mysql._requests import Transaction
-from praisonai_persistence_mysql._session import (
+from praisonai_persistence_mysqlcore.requests import Transaction
+from praisonai_persistence_mysqlcore.session import (
     BEGIN,
-    FACTS,
-    PREPARE,
-    SNAPSHOT,
     Traits,
     check_row,
     check_statement,
@@ -52,7 +49,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from praisonai_persistence.errors import PersistenceError
-    from praisonai_persistence_mysql._options import Settings
+    from praisonai_persistence_mysqlcore.settings import Settings
 
 __all__ = ["MySQLConnection", "MySQLPool"]
 
@@ -166,33 +163,37 @@ class MySQLConnection(Connection):
 
     def _snapshot(self) -> None:
         if not self._begun:
-            for sql in SNAPSHOT:
+            for sql in self._traits.snapshot:
                 self._cursor.execute(sql)
             self._begun = True
 
-    def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int]:
+    def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int, Any]:
         raw, cursor, largest = self.raw, self._cursor, self._traits.largest
         texts = [BEGIN, *[cursor.mogrify(sql, parameters) for sql, parameters in statements], "COMMIT"]
         try:
             if self._traits.several:
                 raw.query(check_statement(";".join(texts), largest))
                 raw.next_result()
-                first = raw.affected_rows(), raw.insert_id()
-                for _ in statements:
+                changed, number = raw.affected_rows(), raw.insert_id()
+                for _ in statements[1:]:
                     raw.next_result()
-                return first
+                rows = raw._result.rows
+                raw.next_result()
+                return changed, number, rows
             for text in texts:
                 check_statement(text, largest)
             raw.query(texts[0])
             raw.query(texts[1])
-            first = raw.affected_rows(), raw.insert_id()
-            for text in texts[2:]:
+            changed, number = raw.affected_rows(), raw.insert_id()
+            for text in texts[2:-1]:
                 raw.query(text)
+            rows = raw._result.rows
+            raw.query(texts[-1])
         except DriverError as error:
             if not is_lost(error):
                 raw.rollback()
             raise
-        return first
+        return changed, number, rows
 
     def commit(self) -> None:
         """See [Connection.commit][]."""
@@ -246,6 +247,8 @@ class MySQLPool(Pool):
     """
 
     insiders = INSIDERS
+    traits: ClassVar[type[Traits]] = Traits
+    """What kind of server it is."""
 
     def __init__(self, settings: Settings, factory: Callable[[], Any] | None, injected: Any) -> None:
         self._settings = settings
@@ -313,10 +316,10 @@ class MySQLPool(Pool):
     def _prepare(self, raw: Any, lent: Any) -> Traits:
         try:
             cursor = Cursor(raw)
-            for sql in PREPARE:
+            for sql in self.traits.prepare:
                 cursor.execute(sql)
-            cursor.execute(FACTS)
-            traits = Traits(cursor.fetchone() or (), raw.client_flag)
+            cursor.execute(self.traits.facts)
+            traits = self.traits(cursor.fetchone() or (), raw.client_flag)
             for limit in traits.limits(self._settings):
                 cursor.execute(limit)
         except BaseException:

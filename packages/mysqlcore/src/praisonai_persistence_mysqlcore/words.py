@@ -17,15 +17,17 @@ from praisonai_persistence.stores.searching import words_of_part
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["codes_of", "match_of"]
+__all__ = ["ANY", "code_of", "codes_of", "match_of"]
 
 _MANY = 20_000  # different words of one message
-_ANY = "zzzzzzzzzz9"  # of a message with more; 9 stands in no code
+ANY = "zzzzzzzzzz9"
+"""What the index holds of a message with more; 9 stands in no code."""
 _SEARCHED = 50  # words of a query that the index is asked for
 
 
 @lru_cache(50_000)
-def _code(word: str) -> str:
+def code_of(word: str) -> str:
+    """Return what the index holds of a word in lower case."""
     return b32encode(blake2b(word.encode(), digest_size=6).digest())[:10].decode().lower()
 
 
@@ -37,10 +39,10 @@ def codes_of(content: str) -> str:
         some, start = words_of_part(content, start)
         words.update(dict.fromkeys(some))
         if len(words) > _MANY:
-            return _ANY
-    return " ".join(map(_code, words))
+            return ANY
+    return " ".join(map(code_of, words))
 
 
 def match_of(words: Sequence[str]) -> str:
     """Return the boolean expression that finds all contents with these words, and hardly any other."""
-    return f"({' '.join('+' + _code(word) for word in words[:_SEARCHED])}) {_ANY}"
+    return f"({' '.join('+' + code_of(word) for word in words[:_SEARCHED])}) {ANY}"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._closing import Single
 from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.payload import check_seconds
 from praisonai_persistence.urls import check_parameters, mask, parse_url, socket_path
 
-__all__ = ["Settings", "settings_of"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["SCHEMES", "Settings", "settings_of"]
 
 SCHEMES = ("mysql", "mariadb", "aiomysql")
 _TIMES = ("connect_timeout", "pool_timeout", "timeout", "write_timeout", "statement_timeout")
@@ -137,17 +140,18 @@ class Settings(Single):
         return self.tls not in {"disable", "prefer"}
 
 
-def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
+def settings_of(url: str | None, options: dict[str, Any], schemes: Sequence[str] = SCHEMES) -> Settings:
     """Check what a store was given; touches no network and no file.
 
     Args:
         url: ``mysql://user:password@host:port/database?option=value``, or None.
         options: fields of [Settings][]; None counts as not given. They win over the URL.
+        schemes: that the URL may have.
 
     Raises:
         ConfigurationError: something cannot be used; secrets are masked.
     """
-    given = {} if url is None else _from_url(url)
+    given = {} if url is None else _from_url(url, schemes)
     given.update({_OLD_NAMES.get(name, name): value for name, value in options.items() if value is not None})
     if given.get("timeout") is None and given.get("statement_timeout") is not None:
         given["timeout"] = check_seconds(given["statement_timeout"], "statement_timeout") + 5
@@ -167,12 +171,12 @@ def settings_of(url: str | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _from_url(url: str) -> dict[str, Any]:
+def _from_url(url: str, schemes: Sequence[str]) -> dict[str, Any]:
     parsed = parse_url(url)
-    if parsed.scheme not in SCHEMES:
-        raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not mysql or mariadb")
+    if parsed.scheme not in schemes:
+        raise ConfigurationError(f"{mask(url)!r} has the scheme {parsed.scheme!r}, not {' or '.join(schemes[:2])}")
     if parsed.path.strip("/") == "" or "/" in parsed.path[1:]:
-        raise ConfigurationError(f"{mask(url)!r} must name one database: mysql://user@host/database")
+        raise ConfigurationError(f"{mask(url)!r} must name one database: {schemes[0]}://user@host/database")
     found: dict[str, Any] = {"database": parsed.path[1:], "host": parsed.host, "port": parsed.port}
     if socket := socket_path(parsed):
         found |= {"unix_socket": socket, "host": None, "port": None}

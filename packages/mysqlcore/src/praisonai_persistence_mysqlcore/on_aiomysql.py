@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiomysql
 from pymysql.constants import CLIENT
@@ -13,7 +13,7 @@ from pymysql.converters import decoders as DECODERS  # noqa: N812  # a constant
 
 from praisonai_persistence._loops import hang_up
 from praisonai_persistence.errors import ConnectionFailedError, PersistenceError
-from praisonai_persistence_mysql._errors import (
+from praisonai_persistence_mysqlcore.errors import (
     INSIDERS,
     DriverError,
     UndoneError,
@@ -23,12 +23,9 @@ from praisonai_persistence_mysql._errors import (
     refused,
     translate,
 )
-from praisonai_persistence_mysql._requests import Transaction
-from praisonai_persistence_mysql._session import (
+from praisonai_persistence_mysqlcore.requests import Transaction
+from praisonai_persistence_mysqlcore.session import (
     BEGIN,
-    FACTS,
-    PREPARE,
-    SNAPSHOT,
     Traits,
     check_row,
     check_statement,
@@ -54,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Literal, TypeVar
 
-    from praisonai_persistence_mysql._options import Settings
+    from praisonai_persistence_mysqlcore.settings import Settings
 
     T = TypeVar("T")
 
@@ -230,33 +227,37 @@ class AsyncMySQLConnection(AsyncConnection):
 
     async def _snapshot(self) -> None:
         if not self._begun:
-            for sql in SNAPSHOT:
+            for sql in self._traits.snapshot:
                 await self._cursor.execute(sql)
             self._begun = True
 
-    async def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int]:
+    async def _transaction(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> tuple[int, int, Any]:
         raw, cursor, largest = self.raw, self._cursor, self._traits.largest
         texts = [BEGIN, *[cursor.mogrify(sql, parameters) for sql, parameters in statements], "COMMIT"]
         try:
             if self._traits.several:
                 await raw.query(check_statement(";".join(texts), largest))
                 await raw.next_result()
-                first = raw.affected_rows(), raw.insert_id()
-                for _ in statements:
+                changed, number = raw.affected_rows(), raw.insert_id()
+                for _ in statements[1:]:
                     await raw.next_result()
-                return first
+                rows = raw._result.rows
+                await raw.next_result()
+                return changed, number, rows
             for text in texts:
                 check_statement(text, largest)
             await raw.query(texts[0])
             await raw.query(texts[1])
-            first = raw.affected_rows(), raw.insert_id()
-            for text in texts[2:]:
+            changed, number = raw.affected_rows(), raw.insert_id()
+            for text in texts[2:-1]:
                 await raw.query(text)
+            rows = raw._result.rows
+            await raw.query(texts[-1])
         except DriverError as error:
             if not is_lost(error):
                 await raw.rollback()
             raise
-        return first
+        return changed, number, rows
 
     async def commit(self) -> None:
         """See [Connection.commit][]."""
@@ -312,6 +313,8 @@ class AsyncMySQLPool(AsyncPool):
     """
 
     insiders = INSIDERS
+    traits: ClassVar[type[Traits]] = Traits
+    """What kind of server it is."""
 
     def __init__(self, settings: Settings, factory: Callable[[], Awaitable[Any]] | None, injected: Any) -> None:
         self._settings = settings
@@ -402,10 +405,10 @@ class AsyncMySQLPool(AsyncPool):
 
     async def _prepare(self, raw: Any) -> Traits:
         cursor = _Cursor(raw)
-        for sql in PREPARE:
+        for sql in self.traits.prepare:
             await cursor.execute(sql)
-        await cursor.execute(FACTS)
-        traits = Traits(await cursor.fetchone() or (), raw.client_flag)
+        await cursor.execute(self.traits.facts)
+        traits = self.traits(await cursor.fetchone() or (), raw.client_flag)
         for limit in traits.limits(self._settings):
             await cursor.execute(limit)
         self._was_there = True

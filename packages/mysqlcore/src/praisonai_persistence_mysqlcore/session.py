@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pymysql.constants import CLIENT, FIELD_TYPE
 
@@ -11,36 +11,44 @@ from praisonai_persistence.errors import ConfigurationError, SerializationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from praisonai_persistence_mysql._options import Settings
+    from praisonai_persistence_mysqlcore.settings import Settings
 
-__all__ = ["BEGIN", "FACTS", "PREPARE", "SNAPSHOT", "Traits", "check_row", "check_statement", "text_decoders"]
+__all__ = ["BEGIN", "Traits", "check_row", "check_statement", "text_decoders"]
 
 BEGIN = "START TRANSACTION"
-SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+_SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 _MODES = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-PREPARE = (
+_PREPARE = (
     # Whatever the server's defaults are. Reads see what is committed when they start: rows are locked where it matters.
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     f"SET SESSION sql_mode = '{_MODES}', time_zone = '+00:00', autocommit = 1",
 )
-FACTS = "SELECT @@max_allowed_packet, VERSION()"
+_FACTS = "SELECT @@max_allowed_packet, VERSION()"
 _LOCK_WAIT = 50  # seconds: the servers' default of innodb_lock_wait_timeout
 _MARGIN = 64  # a packet's head, and BEGIN before the first statement
 
 
 class Traits:
-    """What this server and this connection can.
+    """What this server and this connection can. Servers that differ have a subclass.
 
     Args:
-        facts: the answer to ``FACTS``.
+        facts: the answer to the query ``facts``.
         client_flag: what the connection was opened with.
+
+    Attributes:
+        prepare: statements that set up a new connection.
+        facts: a query about the server; its first column is ``max_allowed_packet``.
+        snapshot: statements that begin a transaction whose reads are of one moment.
 
     Raises:
         ConfigurationError: an injected connection counts rows in a way that this package cannot use.
     """
 
     __slots__ = ("is_mariadb", "largest", "several")
+    prepare: ClassVar[tuple[str, ...]] = _PREPARE
+    facts: ClassVar[str] = _FACTS
+    snapshot: ClassVar[tuple[str, ...]] = _SNAPSHOT
 
     def __init__(self, facts: Sequence[Any], client_flag: int) -> None:
         self.largest = int(facts[0]) - _MARGIN

@@ -13,7 +13,7 @@ from praisonai_persistence_mysql import (
     MySQLConversationStore,
     MySQLStateStore,
 )
-from praisonai_persistence_mysql._options import settings_of
+from praisonai_persistence_mysqlcore.settings import settings_of
 
 URL = "mysql://ada:s3cr%40t@db.example:3307/agents"
 STORES = [AsyncMySQLConversationStore, AsyncMySQLStateStore, MySQLConversationStore, MySQLStateStore]
