@@ -234,6 +234,39 @@ def test_a_store_without_versions_and_numbers_is_enough():
     assert [m["content"] for m in sessions.get_chat_history("s")] == ["one", "two", "three"]
 
 
+class AsyncPlain(AsyncConversationStore):
+    """The same, awaited."""
+
+    def __init__(self):
+        self.plain = Plain()
+
+
+for _name in AsyncConversationStore.__abstractmethods__:
+
+    async def _method(self, *args, _name=_name, **kwargs):
+        return getattr(self.plain, _name)(*args, **kwargs)
+
+    setattr(AsyncPlain, _name, _method)
+AsyncPlain.__abstractmethods__ = frozenset()
+
+
+@pytest.mark.parametrize("make", [Plain, AsyncPlain, Conversations, AsyncConversations])
+def test_a_store_that_keeps_messages_of_unknown_sessions_has_every_session_all_the_same(make):
+    sessions = StoreBackedSessionStore(make())
+    sessions.add_message("s", "user", "one")
+    assert sessions.session_exists("s")
+    assert [found["session_id"] for found in sessions.list_sessions()] == ["s"]
+    assert sessions.clear_session("s")
+    assert sessions.get_chat_history("s") == []
+    store = make()
+    adapter = db(conversation_store=store)  # no agent was started
+    adapter.on_user_message("a", "one")
+    adapter.on_tool_call("b", "look", {}, 1)
+    with PersistenceOrchestrator(conversation_store=store) as orchestrator:
+        orchestrator.on_message("c", "user", "hello")
+    assert {session.session_id for session in as_sync(store).list_sessions()} == {"a", "b", "c"}
+
+
 def test_methods_of_a_class_beside_the_interface_are_completed_too():
     class Methods:
         def update_session(self, session):

@@ -230,7 +230,8 @@ class Stores:
         """Do what the hooks ask for; asks for functions to be called, and for numbers of seconds to be waited."""
         store = self.get(request.kind)
         if isinstance(request, Has):
-            return store is not None and (request.capability is None or request.capability in store.capabilities)
+            has = store is not None and (request.capability is None or request.capability in store.capabilities)
+            return has and (request.test is None or request.test(store))
         if store is None:
             raise UnsupportedOperationError(f"this adapter has no {request.kind} store")
         reach, attempt = self._reach[request.kind], 0

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence import payload
+from praisonai_persistence._custom import refuses_unknown_sessions
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._store import AsyncStore
 from praisonai_persistence.conversation import ConversationStore
@@ -117,6 +118,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
             payload.check_count(max_messages, "max_messages")
         self._store = store
         self._owned = False
+        self._looks_first = not refuses_unknown_sessions(store)
         self._limit = max_messages
         self.max_messages = payload.MAX_INTEGER if max_messages is None else max_messages
         self.capabilities |= store.capabilities & {"durable", "shared"}
@@ -221,6 +223,8 @@ class StoreBackedSessionStore(HierarchicalSessions):
         record = record_of(message)
         while True:
             try:
+                if self._looks_first and self._store.get_session(session_id) is None:
+                    raise SessionNotFoundError
                 self._store.add_message(session_id, record)
             except SessionNotFoundError:
                 try:
