@@ -430,7 +430,8 @@ class _Default:
         with self._lock:
             made = self._made.get(kind)
             if made is None or made[0] != folder:
-                made = self._made[kind] = folder, getattr(files, kind)(folder)
+                options = files.from_environment() if kind == "DefaultSessionStore" else {}  # as in PraisonAI
+                made = self._made[kind] = folder, getattr(files, kind)(folder, **options)
             return made[1]
 
 
@@ -441,7 +442,9 @@ def get_default_session_store() -> SessionStoreProtocol:
     """Return the session store of this process: the same object for every caller, in every thread.
 
     Unless ``set_default_session_store`` chose another one, it is a ``DefaultSessionStore`` on PraisonAI's own folder,
-    ``~/.praisonai/sessions``, or the one below ``PRAISONAI_HOME``. A forked child may go on using it.
+    ``~/.praisonai/sessions``, or the one below ``PRAISONAI_HOME``. ``PRAISONAI_SESSION_RETENTION`` and
+    ``PRAISONAI_SESSION_ACTIVE_WINDOW`` are its ``retention`` and ``active_window``; a value that cannot be one is left
+    out, with a warning in the log. A forked child may go on using it.
 
     Raises:
         BackendNotInstalledError: ``praisonai-persistence-json`` is missing.
