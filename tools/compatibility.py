@@ -64,7 +64,8 @@ PUBLIC: dict[str, dict[str, str]] = {
         "PersistenceOrchestrator": (
             "from_config from_env on_agent_start on_message on_agent_end aon_agent_start aon_message aon_agent_end "
             "retrieve_knowledge add_knowledge aretrieve_knowledge aadd_knowledge get_state set_state delete_state "
-            "get_session list_sessions delete_session get_messages build_context close"
+            "get_session list_sessions delete_session get_messages build_context close aclose conversation knowledge "
+            "state"
         ),
     },
     "praisonai.persistence.hooks": {
@@ -281,6 +282,9 @@ def _lines() -> Iterator[str]:
     for store, variables in sorted(facts.ENVIRONMENT.items()):
         for name, (variable, default) in variables.items():
             yield f"| `{store}` | `{name}` | `{variable}` | {f'`{default}`' if default else 'nothing'} |"
+    yield ""
+    yield "The public attributes of PraisonAI's stores, such as `path`, `table_prefix` and `prefix`, are those arguments,"
+    yield "or their defaults. They can be read and not be set."
     yield ""
     yield "## Other public names"
     yield ""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, backend_of
+from praisonai_persistence._praisonai import ATTRIBUTES, BACKENDS, MEANINGS, NO_MEANING, backend_of
 from praisonai_persistence._praisonai_names import installed_here
 
 OURS = [(kind, row) for kind, rows in BACKENDS.items() for row in rows if backend_of(kind, row)]
@@ -194,6 +194,51 @@ of("state", "ValkeyStateStore", "h", 1, "p")
         {"host": "localhost", "port": 6333},
         {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
         {"host": "h", "port": 1, "password": "p"},
+    ]
+
+
+@needs_all
+def test_public_attributes_are_what_was_given_or_the_default(program):
+    rows = [(kind, row.module, row.store, row.parameters, ATTRIBUTES.get(row.store, "")) for kind, row in OURS]
+    code = (
+        START
+        + f"""
+from importlib import import_module
+from pathlib import Path
+warnings.simplefilter("ignore")
+for kind, module, store, parameters, named in {rows!r}:
+    found = getattr(import_module(f"praisonai.persistence.{{kind}}.{{module}}"), store)
+    place = {NEEDED!r}.get(store, {{}})
+    for made, given in ((found(**place), {{**parameters, **place}}), (found(**{{**parameters, **place}}), None)):
+        given = given or {{**parameters, **place}}
+        for pair in named.split():
+            name, _, parameter = pair.partition("=")
+            value = getattr(made, name)
+            if (parameter or name) in parameters:
+                own = given[parameter or name]
+                assert value == (Path(own) if (store, name) == ("JSONConversationStore", "path") else own), (store, name)
+            try:
+                setattr(made, name, "other")
+            except AttributeError:
+                continue
+            assert name == "SCHEMA_VERSION", (store, name)
+from praisonai.persistence.conversation import PostgresConversationStore, SQLiteConversationStore
+from praisonai.persistence.factory import create_conversation_store
+from praisonai.persistence.state import MemoryStateStore, RedisStateStore
+one = PostgresConversationStore("postgresql://u:secret@h/d", schema="mine", table_prefix="a_", password="secret")
+print(json.dumps([one.url, one.sessions_table, one.messages_table, one.password, one.pool_size, one.SCHEMA_VERSION]))
+assert "secret" not in repr(vars(one)), vars(one)
+two = SQLiteConversationStore("x.db", table_prefix="b_")
+print(json.dumps([two.path, two.table_prefix, two.sessions_table]))
+print(json.dumps([create_conversation_store("sqlite", "sqlite:///a%20b.db").path, RedisStateStore(prefix="p:").prefix]))
+print(json.dumps([MemoryStateStore("s.json", save_interval=3).path, MemoryStateStore().path]))
+"""
+    )
+    assert program(code) == [
+        ["postgresql://u:secret@h/d", "mine.a_sessions", "mine.a_messages", "secret", 5, "1.0.0"],
+        ["x.db", "b_", "b_sessions"],
+        ["a b.db", "p:"],
+        ["s.json", None],
     ]
 
 

@@ -195,6 +195,11 @@ class Stores:
                 return self._stores.setdefault(kind, store)
             return self._stores[kind]
 
+    def given(self, kind: str) -> Any:
+        """Return the store of a kind that was handed in, as it was; None: there is none."""
+        source = self._sources.get(kind)
+        return source.store if isinstance(source, Given) else None
+
     @property
     def opened(self) -> bool:
         """Whether there is anything to close."""

@@ -248,6 +248,25 @@ class PersistenceOrchestrator(EitherClosing):
     async def _arun(self, steps: Steps[T]) -> T:
         return await run_async(steps, functools.partial(answer_later, self._async_stores))
 
+    def _store(self, kind: str) -> Any:
+        given = self._stores.given(kind)
+        return self._stores.get(kind) if given is None else given
+
+    @property
+    def conversation(self) -> ConversationStore | AsyncConversationStore | None:
+        """The store of the conversations, or None: the one that was given, else a sync one, opened for this."""
+        return self._store("conversation")  # type: ignore[no-any-return]
+
+    @property
+    def knowledge(self) -> KnowledgeStore | AsyncKnowledgeStore | None:
+        """The store of knowledge, or None; see [conversation][PersistenceOrchestrator.conversation]."""
+        return self._store("knowledge")  # type: ignore[no-any-return]
+
+    @property
+    def state(self) -> StateStore | AsyncStateStore | None:
+        """The state store, or None; see [conversation][PersistenceOrchestrator.conversation]."""
+        return self._store("state")  # type: ignore[no-any-return]
+
     @property
     def current_session_id(self) -> str | None:
         """The session that was started last, or None."""

@@ -18,6 +18,7 @@ from praisonai_persistence import payload
 from praisonai_persistence._checks import nearest
 from praisonai_persistence._custom_methods import driven
 from praisonai_persistence._praisonai import BACKENDS, ENVIRONMENT, MEANINGS, NO_MEANING, Backend, backend_of
+from praisonai_persistence.compat._attributes import attributes, keep
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
 
@@ -71,6 +72,7 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         given = _from_environment(row, _bound(row, args, kwargs, options))
         base.__init__(self, **{**always, **_translated(row, given, options)})
+        keep(self, row, given)
         if not given.get("auto_create_tables", True) and "create_schema" not in options:
             self.expect_existing()
 
@@ -88,6 +90,7 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
         "__qualname__": row.store,
         "__doc__": f"{base.__doc__ or base.__name__}\n\nConstructed as PraisonAI's ``{row.store}`` is.",
         "__signature__": inspect.Signature(named),
+        **attributes(row, base),
         **_methods(kind, row, base),
     }
     return type(base)(row.store, (base,), space)
