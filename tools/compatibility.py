@@ -283,8 +283,8 @@ def _lines() -> Iterator[str]:
         for name, (variable, default) in variables.items():
             yield f"| `{store}` | `{name}` | `{variable}` | {f'`{default}`' if default else 'nothing'} |"
     yield ""
-    yield "The public attributes of PraisonAI's stores, such as `path`, `table_prefix` and `prefix`, are those arguments,"
-    yield "or their defaults. They can be read and not be set."
+    yield "The public attributes of PraisonAI's stores, such as `path`, `table_prefix` and `prefix`, are those"
+    yield "arguments, or their defaults. They can be read and not be set."
     yield ""
     yield "## Other public names"
     yield ""

@@ -216,7 +216,8 @@ for kind, module, store, parameters, named in {rows!r}:
             value = getattr(made, name)
             if (parameter or name) in parameters:
                 own = given[parameter or name]
-                assert value == (Path(own) if (store, name) == ("JSONConversationStore", "path") else own), (store, name)
+                own = Path(own) if (store, name) == ("JSONConversationStore", "path") else own
+                assert value == own, (store, name)
             try:
                 setattr(made, name, "other")
             except AttributeError:
