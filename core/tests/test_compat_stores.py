@@ -358,6 +358,55 @@ asyncio.run(work())
     ]
 
 
+@pytest.mark.needs_packages("sqlite")
+def test_old_tables_are_gone_on_with_where_none_are_to_be_made(program):
+    code = (
+        START
+        + """
+import sqlite3
+from praisonai.persistence import PersistenceConfig, create_stores_from_config
+from praisonai.persistence.conversation import SQLiteConversationStore
+from praisonai_persistence import PersistenceError, PersistenceOrchestrator, open_conversation_store
+def old(name):
+    with sqlite3.connect(name) as db:
+        db.execute("CREATE TABLE praison_sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT,"
+            " state TEXT, metadata TEXT, created_at REAL, updated_at REAL)")
+        db.execute("CREATE TABLE praison_messages (id TEXT PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,"
+            " tool_calls TEXT, tool_call_id TEXT, metadata TEXT, created_at REAL)")
+        db.execute("INSERT INTO praison_sessions (session_id, created_at) VALUES ('s', 1.0)")
+        db.execute("INSERT INTO praison_messages (id, session_id, role, content) VALUES ('m', 's', 'user', 'x')")
+def show(store):
+    with store:
+        try:
+            print(json.dumps([m.content for m in store.get_messages("s")]))
+        except PersistenceError as error:
+            print(json.dumps(type(error).__name__))
+for name in ("a.db", "b.db", "c.db"):
+    old(name)
+config = PersistenceConfig(conversation_store="sqlite", conversation_options={"path": "b.db"}, auto_create_tables=False)
+show(open_conversation_store("a.db", must_exist=True))  # as commands that only read
+show(SQLiteConversationStore("a.db", auto_create_tables=False))
+show(create_stores_from_config(config)["conversation"])
+config.conversation_options = {"path": "c.db"}
+show(PersistenceOrchestrator.from_config(config))
+sqlite3.connect("empty.db").execute("CREATE TABLE t (x)").connection.close()
+show(SQLiteConversationStore("empty.db", auto_create_tables=False))
+show(SQLiteConversationStore("none.db", auto_create_tables=False))
+config.conversation_options = {"path": "none.db"}
+show(create_stores_from_config(config)["conversation"])
+"""
+    )
+    assert program(code) == [
+        "SchemaError",
+        ["x"],
+        ["x"],
+        ["x"],
+        "SchemaError",
+        "StoreNotFoundError",
+        "StoreNotFoundError",
+    ]
+
+
 @needs_all
 def test_registries_and_factories_construct_as_there(program):
     code = (
