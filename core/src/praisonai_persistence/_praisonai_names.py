@@ -50,11 +50,14 @@ OWN_MODULES = {f"{_PERSISTENCE}._valkey_client": "the client of its Valkey store
 """A module that is PraisonAI's own in any case -> what it is."""
 
 _HOOKS = ("PersistentAgent", "create_persistent_session", "wrap_agent_with_persistence")
+_DOCUMENT = f"{_OWN}.compat._records:KnowledgeDocument"
 EXTRA: dict[str, dict[str, str]] = {
     _PERSISTENCE: {
         **{name: f"{_PERSISTENCE}.hooks:{name}" for name in _HOOKS},
         "PersistenceConfig": f"{_OWN}.compat._config:PersistenceConfig",
+        "KnowledgeDocument": _DOCUMENT,
     },
+    f"{_PERSISTENCE}.orchestrator": {"KnowledgeDocument": _DOCUMENT},
     f"{_PERSISTENCE}.conversation.base": {"validate_identifier": f"{_OWN}.compat._config:validate_identifier"},
     f"{_PERSISTENCE}.knowledge.base": {
         "validate_dimension": f"{_OWN}.compat._config:validate_dimension",
@@ -127,6 +130,8 @@ def attribute(module: str, name: str) -> Any:
         ImportError: it is not installed.
     """
     place = EXTRA.get(module, {}).get(name)
+    if place is None and name == "KnowledgeDocument" and f"{module}.".startswith(f"{_PERSISTENCE}.knowledge."):
+        place = _DOCUMENT  # every module of a backend has it
     if place is not None:
         home, _, own_name = place.partition(":")
         return getattr(import_module(home), own_name)
