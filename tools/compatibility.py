@@ -150,7 +150,10 @@ DIFFERENT = (
     ("a hash key answers plain calls, and the reverse", "`WrongTypeError`", "S07"),
     (
         "`set_json` stores text, and `get_json` parses it",
-        "the value itself; a text that was stored, also by PraisonAI, comes back as that text: `json.loads` it",
+        (
+            "the value itself; a text that was stored, also by PraisonAI, comes back as that text: `json.loads` it. A "
+            "program's own store gets text, as there"
+        ),
         "S10",
     ),
     (

@@ -34,6 +34,19 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
 
         steps = getattr(_custom_methods, f"{kind}_{name}")(function)
         setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=function))
+        if (kind, name) == ("state", "get"):
+            _as_text(cls, asynchronous=asynchronous)
+
+
+def _as_text(cls: type[Any], *, asynchronous: bool) -> None:
+    """Give a state store that was written for PraisonAI its JSON methods: such a store may keep nothing but text."""
+    from praisonai_persistence import _custom_methods
+
+    for name in ("get_json", "set_json"):
+        inherited = getattr(cls, name)
+        if inherited.__module__ == "praisonai_persistence.state":
+            steps = getattr(_custom_methods, f"state_{name}")
+            setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=inherited))
 
 
 def append_each(cls: type[Any], base: type[Any]) -> None:
