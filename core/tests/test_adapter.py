@@ -36,6 +36,7 @@ from praisonai_persistence import (
     SessionNotFoundError,
     StoreClosedError,
     UnknownBackendError,
+    UnknownOptionError,
     UnsupportedOperationError,
     WrongTypeError,
     _sources,
@@ -684,8 +685,36 @@ def test_what_is_given_and_named():
         db(state_store="memory://")
     with db("nosuch://x") as one, pytest.raises(UnknownBackendError):
         one.on_user_message("s", "x")
-    with db("memory://", nonsense=1) as one, pytest.raises(ConfigurationError, match="nonsense"):
-        one.on_user_message("s", "x")
+
+
+@pytest.mark.parametrize("make", [db, db.aio])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"databse_url": "memory://"}, "'databse_url'.*did you mean 'database_url'"),
+        ({"database_url": "memory://", "nonsense": 1}, "nonsense"),
+        ({"database_url": "memory://", "table_prefx": "a_"}, "did you mean 'table_prefix'"),
+        ({"database_url": "memory://", "conversation_options": {"table_prefx": "a_"}}, "did you mean 'table_prefix'"),
+        ({"state_url": "memory://", "state_options": {"table_prefx": "a_"}}, "the state .*did you mean 'table_prefix'"),
+        ({"knowledge_url": "memory://", "knowledge_options": {"nam": "a"}}, "the knowledge .*did you mean 'name'"),
+        ({"knowledge_backend": "memory", "knowledge_options": {"nam": "a"}}, "did you mean 'name'"),
+    ],
+)
+@pytest.mark.needs_packages("sqlite")
+def test_a_misspelt_option_is_found_at_once(make, arguments, words):
+    with pytest.raises(UnknownOptionError, match=words) as caught:
+        make(**arguments)
+    assert isinstance(caught.value, (ConfigurationError, TypeError))
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_a_backend_and_the_url_of_another_one_are_found_at_once():
+    with pytest.raises(ConfigurationError, match=r"'sqlite'.*'memory://u:\*\*\*@h' contradict") as caught:
+        db("memory://u:secret@h", database_backend="sqlite")
+    assert "secret" not in str(caught.value)
+    db("sqlite:///a.db", database_backend="sqlite")
+    db("sqlite:///a.db", database_backend="aiosqlite")
+    db("nosuch://x", database_backend="sqlite")  # what that is, the backend knows
 
 
 def test_stores_of_the_other_mode_and_of_all_kinds():

@@ -295,6 +295,22 @@ def test_adapters_of_one_backend(program):
                 kind()
             except ValueError as error:
                 print(json.dumps(str(error)))
+        assert RedisDB(state_url="redis://a", db=3).state_url == "redis://a"
+        assert PostgresDB(database_url="postgresql://a/b").database_url == "postgresql://a/b"
+        SQLiteDB("a.db", "a.db")
+        for call in (
+            lambda: SQLiteDB("a.db", "sqlite:///b.db"),
+            lambda: SQLiteDB("sqlite:///a.db", "sqlite:///b.db"),
+            lambda: RedisDB("h", state_url="redis://a"),
+            lambda: RedisDB(port=1, state_url="redis://a"),
+            lambda: PostgresDB(password="secret", database_url="postgresql://a/b"),
+            lambda: RedisDB("h", dbb=3),
+        ):
+            try:
+                call()
+            except ValueError as error:
+                assert "secret" not in str(error)
+                print(json.dumps(str(error)))
     """
     first, *refused = program(code)
     assert first == [
@@ -304,8 +320,12 @@ def test_adapters_of_one_backend(program):
         "redis://h:1",
         "postgresql://h/d",
     ]
+    *refused, misspelt = refused
+    refused, contradictions = refused[:4], refused[4:]
     assert [text.partition(" ")[0] for text in refused] == ["CockroachDB", "NeonDB", "TursoDB", "XataDB"]
     assert "COCKROACHDB_URL" in refused[0]
+    assert ["give one" in text for text in contradictions] == [True] * 5
+    assert "did you mean 'db'" in misspelt
 
 
 def test_the_command_line_is_a_distribution_of_its_own(tmp_path):

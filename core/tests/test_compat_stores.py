@@ -169,6 +169,8 @@ of("knowledge", "QdrantKnowledgeStore", "https://h:1")
 of("knowledge", "QdrantKnowledgeStore")
 of("state", "RedisStateStore", socket_timeout=3, max_connections=4, prefix="praison:")
 of("state", "ValkeyStateStore", "h", 1, "p")
+of("state", "RedisStateStore", "redis://a", host="localhost", port=6379, db=0)
+of("state", "RedisStateStore", "redis://a/1", "a", 6379, 1, "secret")
 """
     )
     assert program(code) == [
@@ -194,6 +196,8 @@ of("state", "ValkeyStateStore", "h", 1, "p")
         {"host": "localhost", "port": 6333},
         {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
         {"host": "h", "port": 1, "password": "p"},
+        {"url": "redis://a"},
+        {"url": "redis://a/1", "password": "secret"},
     ]
 
 
@@ -295,21 +299,33 @@ from praisonai_persistence.compat._stores import _identifier
 from praisonai.persistence.knowledge import LanceDBKnowledgeStore
 from praisonai.persistence.state import RedisStateStore
 from praisonai_persistence import ConfigurationError
+from praisonai.persistence.conversation import MySQLConversationStore, PostgresConversationStore
+from praisonai.persistence.knowledge import QdrantKnowledgeStore
 for call in (
     lambda: LanceDBKnowledgeStore("a", "b"),
     lambda: RedisStateStore(prefix="a_", table_prefix="b_"),
+    lambda: RedisStateStore("redis://a", host="b"),
+    lambda: RedisStateStore("redis://a/1", db=2),
+    lambda: RedisStateStore("redis://:secret@a", password="other"),
+    lambda: PostgresConversationStore("postgresql://h/d", database="other"),
+    lambda: MySQLConversationStore("mysql://h:1/d", port=2),
+    lambda: QdrantKnowledgeStore("http://h:6333", host="other"),
 ):
     try:
         call()
     except ConfigurationError as error:
+        assert "secret" not in str(error)
         print(json.dumps(str(error).partition(":")[0]))
+PostgresConversationStore("postgresql://h/d", password="secret"), QdrantKnowledgeStore("http://h:1", "localhost")
 prefixes = ["a:", "a", "a_", "a::", "a.", ":a", "0", "a" * 99 + ":"]
 assert len({_identifier(one) for one in prefixes}) == len(prefixes)
 for one in prefixes:
     RedisStateStore(prefix=one)
 """
     )
-    assert program(code) == ["LanceDBKnowledgeStore", "RedisStateStore"]
+    redis = ["RedisStateStore"] * 4
+    others = ["PostgresConversationStore", "MySQLConversationStore", "QdrantKnowledgeStore"]
+    assert program(code) == ["LanceDBKnowledgeStore", *redis, *others]
 
 
 @pytest.mark.needs_packages("sqlite")

@@ -22,6 +22,7 @@ from praisonai_persistence import (
     StoreNotFoundError,
     Stores,
     UnknownBackendError,
+    UnknownOptionError,
     create_stores_from_config,
 )
 
@@ -252,3 +253,45 @@ def test_what_is_wrong_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert len(wrong.problems()) == len(caplog.records) == 3
     assert "geheim" not in caplog.text
     assert "Did you mean 'chroma'" in caplog.text
+
+
+def test_misspelt_settings_are_found_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    for make, near in (
+        (lambda: PersistenceConfig(conversation_ulr="memory://"), "conversation_url"),  # type: ignore[call-arg]
+        (lambda: PersistenceOrchestrator(conversaton_store=None), "conversation_store"),  # type: ignore[call-arg]
+        (
+            lambda: PersistenceOrchestrator(
+                config=PersistenceConfig(conversation_url="memory://", conversation_options={"nam": "a"})
+            ),
+            "name",
+        ),
+        (
+            lambda: PersistenceOrchestrator.from_config(
+                PersistenceConfig(knowledge_store="memory", knowledge_options={"table_prefx": "a"})
+            ),
+            "table_prefix",
+        ),
+    ):
+        with pytest.raises(UnknownOptionError, match=f"did you mean '{near}'") as caught:
+            make()
+        assert isinstance(caught.value, ConfigurationError)
+        assert isinstance(caught.value, TypeError)
+    with pytest.raises(TypeError, match="takes from"):
+        PersistenceConfig(*range(14))
+    assert PersistenceConfig.from_dict({"conversation_ulr": "secret", "others": 1}) == PersistenceConfig()
+    assert "'conversation_ulr' is not known; did you mean 'conversation_url'" in caplog.text
+    assert "others" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_a_named_store_and_the_url_of_another_one_contradict_each_other() -> None:
+    both = PersistenceConfig(state_store="sqlite", state_url="memory://u:secret@h")
+    for call in (both.validate, lambda: PersistenceOrchestrator(config=both), lambda: create_stores_from_config(both)):
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="state: the backend 'sqlite' and .* contradict"):
+        both.validate()
+    for store, url in (("sqlite", "sqlite:///a.db"), ("async_sqlite", "a.db"), ("memory", None), ("sqlite", "x.data")):
+        assert PersistenceConfig(state_store=store.removeprefix("async_"), state_url=url).validate()

@@ -27,6 +27,7 @@ from praisonai_persistence.errors import (
     UnknownBackendError,
     UnsupportedOperationError,
 )
+from praisonai_persistence.opening import check_options
 from praisonai_persistence.registry import (
     create_conversation_store,
     create_knowledge_store,
@@ -38,7 +39,7 @@ from praisonai_persistence.registry import (
 from praisonai_persistence.steps import run, run_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from typing import Literal
 
     from praisonai_persistence.steps import Steps
@@ -115,6 +116,10 @@ class Source(NamedTuple):
     options: Mapping[str, Any]
     optional: bool = False
 
+    def check(self, mode: Literal["sync", "async"], also: Iterable[str] = ()) -> None:
+        """Find what makes it impossible to open the store; see ``opening.check_options``."""
+        check_options(self.kind, self.backend, self.url, mode, self.options, also)
+
     def open(self, mode: Literal["sync", "async"]) -> Any:
         try:
             if self.backend is not None:
@@ -143,6 +148,9 @@ class Given(NamedTuple):
 
     kind: str
     store: Any
+
+    def check(self, mode: Literal["sync", "async"], also: Iterable[str] = ()) -> None:
+        """There is nothing to find."""
 
     def open(self, mode: Literal["sync", "async"]) -> Any:
         return as_sync(self.store) if mode == "sync" else as_async(self.store)

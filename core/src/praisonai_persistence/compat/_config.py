@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence.compat._stores import _options
 from praisonai_persistence.config import PersistenceConfig as _Config
 from praisonai_persistence.errors import InvalidValueError
@@ -45,6 +46,7 @@ ENV_VARS: dict[str, str] = {
 """PraisonAI's name of a setting -> its environment variable."""
 
 
+@named_arguments
 class PersistenceConfig(_Config):
     """The configuration, with its fields in PraisonAI's order; they can be changed."""
 

@@ -21,6 +21,7 @@ from praisonai_persistence._praisonai import BACKENDS, ENVIRONMENT, MEANINGS, NO
 from praisonai_persistence.compat._attributes import attributes, keep
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
+from praisonai_persistence.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,6 +145,7 @@ def _from_environment(row: Backend, given: dict[str, Any]) -> dict[str, Any]:
 def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict[str, Any]:
     """Return what our constructor takes for the arguments of PraisonAI's."""
     defaults = row.parameters
+    given = _agreeing(row, given)
     found: dict[str, Any] = {}
     for name, value in given.items():
         meant = MEANINGS.get(name)
@@ -162,6 +164,35 @@ def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict
             raise ConfigurationError(f"{row.store}: {here!r} was given twice, with different values")
         found[here] = own
     return _placed(row, given, found)
+
+
+_OF_URL = {"host": "host", "port": "port", "user": "username", "username": "username", "password": "password"}
+"""A parameter -> the part of a URL that says the same."""
+
+
+def _agreeing(row: Backend, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that a URL says as well: as PraisonAI has it, what the URL says counts.
+
+    Raises:
+        ConfigurationError: one of them says something else, and was not just left as it is.
+    """
+    url, defaults = given.get("url"), row.parameters
+    if not isinstance(url, str) or "url" not in defaults or defaults["url"] is not None:
+        return given
+    try:
+        parsed = parse_url(url)
+    except ConfigurationError:
+        return given  # the store says what is wrong with it
+    stated = {name: getattr(parsed, part) for name, part in _OF_URL.items()}
+    stated["database"] = stated["db"] = parsed.path.strip("/")
+    found = dict(given)
+    for name in [name for name in found if name in defaults and name in stated]:
+        said = stated[name]
+        if said not in (None, "") and str(said) != str(found[name]) and found[name] != defaults[name]:
+            raise ConfigurationError(f"{row.store}: url and {name} contradict each other; give one of them")
+        if said not in (None, "") or found[name] == defaults[name]:
+            del found[name]
+    return found
 
 
 _DECIDED = frozenset({"persistent"})
