@@ -582,6 +582,9 @@ def test_an_export_of_praisonai_is_imported(one):
     assert one.import_session(document) == "s"
     assert turns(one.on_agent_start("A", "s")) == [("user", "hello"), ("assistant", "hi")]
     assert one.import_session({"messages": []}) not in {"", "s"}
+    for nothing in ({}, {"other": 1}):
+        with pytest.raises(InvalidValueError, match="no exported session"):
+            one.import_session(nothing)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from praisonai_persistence import (
     UnknownBackendError,
     UnknownOptionError,
     create_stores_from_config,
+    db,
 )
 
 VARIABLES = {
@@ -253,6 +254,25 @@ def test_what_is_wrong_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert len(wrong.problems()) == len(caplog.records) == 3
     assert "geheim" not in caplog.text
     assert "Did you mean 'chroma'" in caplog.text
+
+
+def test_a_mode_may_stand_among_the_options() -> None:
+    for mode, kind in (("sync", ConversationStore), ("async", AsyncConversationStore), ("auto", ConversationStore)):
+        config = PersistenceConfig(conversation_store="memory", conversation_options={"mode": mode})
+        assert isinstance(create_stores_from_config(config).conversation, kind)
+        assert isinstance(create_stores_from_config(config)["conversation"], kind)
+        with PersistenceOrchestrator(config=config) as orchestrator:
+            orchestrator.on_message("s", "user", "x")
+            assert [message.content for message in orchestrator.get_messages("s")] == ["x"]
+        assert config.conversation_options == {"mode": mode}
+        with db("memory://", conversation_options={"mode": mode}) as one:
+            one.on_user_message("s", "x")
+    asynchronous = PersistenceConfig(conversation_store="memory", conversation_options={"mode": "async"})
+    with pytest.raises(ConfigurationError, match="mode='async', and the call for mode='sync'"):
+        create_stores_from_config(asynchronous, mode="sync")
+    for make in (create_stores_from_config, lambda config: PersistenceOrchestrator(config=config)):
+        with pytest.raises(ConfigurationError, match="mode must be"):
+            make(PersistenceConfig(conversation_url="memory://", conversation_options={"mode": "fast"}))
 
 
 def test_misspelt_settings_are_found_at_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def test_sessions_are_searched(searched):
 def test_windows_of_messages(searched):
     for n in range(6):
         searched.add_message("s", "user", str(n), {"message_id": f"m{n}"})
-    shown = searched.window("s", window=2)
+    shown = searched.window("s", window=1)
     assert [message["content"] for message in shown] == ["4", "5"]
     assert set(shown[0]) == {"role", "content", "timestamp", "index", "id"}
     for message in searched.window("s", window=6):
@@ -86,7 +86,12 @@ def test_windows_of_messages(searched):
         assert [other["index"] for other in around] == [
             index for index in range(message["index"] - 1, message["index"] + 2) if 0 <= index < 6
         ]
-    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("s", window=0) == []
+    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("unknown", 3) == []
+    for last in (None, "", 5, "5", 99, "m5"):
+        assert [message["content"] for message in searched.window("s", last, window=0)] == ["5"]
+    (hit,) = searched.search("2")
+    assert searched.window("s", str(hit.anchor_index), window=1) == searched.window("s", "m2", window=1)
+    assert [message["content"] for message in searched.window("s", -3, window=0)] == ["0"]
 
 
 def test_the_latest_sessions_and_all_of_them(searched):

@@ -9,6 +9,7 @@ from praisonai_persistence._known import KNOWN
 from praisonai_persistence._praisonai import BACKENDS, Backend, backend_of, by_class, by_module
 
 __all__ = [
+    "AROUND",
     "EXTRA",
     "FALLBACKS",
     "OWN_MODULES",
@@ -37,6 +38,9 @@ REPLACED = {
     "praisonai.cli.features.persistence": f"{_OWN}.compat._command",
 }
 """A module of PraisonAI -> the module of this project in its place."""
+
+AROUND = frozenset({"praisonai.cli", "praisonai.cli.features"})
+"""Packages of PraisonAI that are empty where it is not installed, around modules that are replaced."""
 
 FALLBACKS = {
     f"{_PERSISTENCE}.hooks": f"{_OWN}.compat._hooks",

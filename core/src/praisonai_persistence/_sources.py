@@ -27,7 +27,7 @@ from praisonai_persistence.errors import (
     UnknownBackendError,
     UnsupportedOperationError,
 )
-from praisonai_persistence.opening import check_options
+from praisonai_persistence.opening import check_options, mode_in
 from praisonai_persistence.registry import (
     create_conversation_store,
     create_knowledge_store,
@@ -121,11 +121,12 @@ class Source(NamedTuple):
         check_options(self.kind, self.backend, self.url, mode, self.options, also)
 
     def open(self, mode: Literal["sync", "async"]) -> Any:
+        options = mode_in(self.options)[1]  # what calls it decides, and both are possible
         try:
             if self.backend is not None:
-                return _CREATE[self.kind](self.backend, self.url, mode, **self.options)
+                return _CREATE[self.kind](self.backend, self.url, mode, **options)
             if self.url is not None:
-                return _OPEN[self.kind](self.url, mode, **self.options)
+                return _OPEN[self.kind](self.url, mode, **options)
         except BackendNotInstalledError:
             raise
         except UnknownBackendError:
@@ -140,7 +141,7 @@ class Source(NamedTuple):
                 "no database was named, and there is no folder for the default one (no home directory, or no right to "
                 "write there): give database_url, or set PRAISONAI_HOME to a folder that can be written"
             ) from error
-        return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **self.options})
+        return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **options})
 
 
 class Given(NamedTuple):

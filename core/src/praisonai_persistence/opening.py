@@ -252,7 +252,8 @@ def check_options(
         from praisonai_persistence.config import check_backend
 
         check_backend(kind, backend, url)
-    own = {name: value for name, value in options.items() if name != "must_exist"}
+    own = mode_in(options)[1]
+    own.pop("must_exist", None)
     if not own:
         return
     stores = _DEFAULTS[kind]
@@ -384,6 +385,24 @@ def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") ->
 
 def _configured(config: PersistenceConfig, kind: str, mode: str) -> Any:
     backend, url = getattr(config, f"{kind}_store"), getattr(config, f"{kind}_url")
+    mode, options = mode_in(config.options(kind), mode)
     if backend is not None:
-        return _create(kind, backend, url, mode, None, dict(config.options(kind)))
-    return None if url is None else _open(kind, url, mode, None, dict(config.options(kind)))
+        return _create(kind, backend, url, mode, None, options)
+    return None if url is None else _open(kind, url, mode, None, options)
+
+
+def mode_in(options: Mapping[str, Any], mode: str = "auto") -> tuple[str, dict[str, Any]]:
+    """Return the mode that options ask for by ``mode``, as PraisonAI's may, and the options without it.
+
+    Raises:
+        ConfigurationError: it is none, or another one than the caller asks for.
+    """
+    rest = dict(options)
+    own = rest.pop("mode", "auto")
+    if own not in ("auto", "sync", "async"):
+        raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(own)}")
+    if mode == "auto":
+        return own, rest
+    if own not in ("auto", mode):
+        raise ConfigurationError(f"the options ask for mode={own!r}, and the call for mode={mode!r}; give one of them")
+    return mode, rest

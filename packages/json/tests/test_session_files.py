@@ -359,7 +359,7 @@ def test_a_broken_document_is_reported_and_kept(raw: bytes, folder: Path) -> Non
         lambda: store.session_exists("s"),
         lambda: store.set_chat_history("s", []),
         lambda: store.create_session("s"),
-        lambda: store.import_session({}, "s"),
+        lambda: store.import_session({"messages": []}, "s"),
         lambda: store.fork_session("s"),
         lambda: store.create_snapshot("s"),
         lambda: store.revert_to_message("s", 0),

@@ -422,7 +422,10 @@ class HierarchicalSessions(SessionStoreBase):
             SessionExistsError: there is a session ``new_session_id``.
         """
         session_id = self._id(str(uuid.uuid4()) if new_session_id is None else new_session_id)
-        document = {**new_document(session_id, hierarchy=True), **check_object(data, "data")}
+        empty = new_document(session_id, hierarchy=True)
+        document = {**empty, **check_object(data, "data")}
+        if empty.keys().isdisjoint(data):
+            raise SerializationError("data is no exported session: it has none of the fields of one")
         if not isinstance(document["snapshots"], list):
             raise SerializationError(f"snapshots must be a list, not {type(document['snapshots']).__name__}")
         for name in ("metadata", "runtime_state"):
