@@ -679,6 +679,12 @@ def test_a_schema_is_told_and_changed(make):
 # ------------------------------------------------------------------------------------------- where the stores come from
 
 
+def test_no_write_is_ever_pending(make):
+    one = make("memory://")
+    one.on_user_message("s", "x")
+    assert db.aio("memory://").flush_pending_writes() is db().flush_pending_writes(timeout=0.1) is None
+
+
 def test_what_is_given_and_named():
     with pytest.raises(ConfigurationError, match="was given, and a URL"):
         db("memory://", conversation_store=MemoryConversationStore())

@@ -237,6 +237,9 @@ two = SQLiteConversationStore("x.db", table_prefix="b_")
 print(json.dumps([two.path, two.table_prefix, two.sessions_table]))
 print(json.dumps([create_conversation_store("sqlite", "sqlite:///a%20b.db").path, RedisStateStore(prefix="p:").prefix]))
 print(json.dumps([MemoryStateStore("s.json", save_interval=3).path, MemoryStateStore().path]))
+with MemoryStateStore() as state:
+    state.set("a:1", 1), state.set("b", 2)
+    print(json.dumps([list(state.scan_prefix("a:", batch=10)), list(state.scan_prefix("a:", 10))]))
 """
     )
     assert program(code) == [
@@ -244,6 +247,7 @@ print(json.dumps([MemoryStateStore("s.json", save_interval=3).path, MemoryStateS
         ["x.db", "b_", "b_sessions"],
         ["a b.db", "p:"],
         ["s.json", None],
+        [["a:1"], ["a:1"]],
     ]
 
 

@@ -50,7 +50,12 @@ FALLBACKS = {
 }
 """A module that stays PraisonAI's own where that is installed -> the one of this project where it is not."""
 
-OWN_MODULES = {f"{_PERSISTENCE}._valkey_client": "the client of its Valkey stores"}
+OWN_MODULES = {
+    f"{_PERSISTENCE}._valkey_client": "the client of its Valkey stores",
+    f"{_PERSISTENCE}.conversation._ops": "what its adapter and its orchestrator share",
+    f"{_PERSISTENCE}.conversation._sql_base": "the base of its SQL stores",
+    f"{_PERSISTENCE}.conversation._sqlite_base": "the base of its SQLite stores",
+}
 """A module that is PraisonAI's own in any case -> what it is."""
 
 _HOOKS = ("PersistentAgent", "create_persistent_session", "wrap_agent_with_persistence")

@@ -120,6 +120,13 @@ class _Adapter:
             source.check(self._mode, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
         self._stores = Stores(self._mode, present, init_retry_cooldown)
 
+    def flush_pending_writes(self, timeout: float | None = 5.0) -> None:
+        """Return at once: a write is stored when its call returns, so that none is ever pending. For PraisonAI.
+
+        Args:
+            timeout: not used.
+        """
+
     def __repr__(self) -> str:
         given = {
             "database_url": self.database_url,

@@ -29,18 +29,21 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.session_protocols import (
     CheckpointQueryProtocol,
+    IncrementalSessionStoreProtocol,
+    PortableSessionStoreProtocol,
     RuntimeStateMirroringProtocol,
     SearchableSessionStoreProtocol,
     SessionMirrorProtocol,
     SessionStoreProtocol,
 )
-from praisonai_persistence.stores._session_files import FILE_STORES, file_stores
+from praisonai_persistence.stores._session_files import FILE_STORES, bot_session_key, file_stores
 from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
     ExtendedSessionData,
     HierarchicalSessions,
+    ImportReport,
     Message,
     SessionData,
     SessionHit,
@@ -61,6 +64,9 @@ __all__ = [
     "CheckpointQueryProtocol",
     "CompactionCheckpoint",
     "ExtendedSessionData",
+    "ImportReport",
+    "IncrementalSessionStoreProtocol",
+    "PortableSessionStoreProtocol",
     "RuntimeStateMirroringProtocol",
     "SearchableSessionStoreProtocol",
     "SessionData",
@@ -281,6 +287,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
         self._store.delete_session(session_id)
         self._drop(session_id, [snapshot["kept_in"] for snapshot in snapshots])
 
+    def _replace(self, document: Document) -> None:
+        self._erase(document["session_id"])  # with its snapshots; others come with the document
+        self._create(document)
+
     def _drop(self, session_id: str, hidden: Sequence[str]) -> None:
         """Remove sessions of snapshots that their session does not name."""
         if hidden:
@@ -470,22 +480,6 @@ def set_default_session_store(store: SessionStoreProtocol | None) -> None:
     if store is not None and not isinstance(store, SessionStoreProtocol):
         raise InvalidValueError(f"a {type(store).__name__} has not the five methods of a session store")
     _default.chosen = store
-
-
-def bot_session_key(platform: str, user_id: str | int) -> str:
-    """Return the session id of a user of a bot: ``bot_session_key("telegram", 12345)`` is ``bot_telegram_12345``.
-
-    PraisonAI makes the same keys. Platforms should have names of which none is another one's beginning, up to a ``_``.
-
-    Raises:
-        InvalidValueError: an argument is empty or of the wrong type, or they make no id.
-    """
-    asked: tuple[Any, Any] = platform, user_id
-    if not isinstance(asked[0], str) or not platform:
-        raise InvalidValueError("platform must be text of 1 or more characters")
-    if isinstance(user_id, bool) or not isinstance(asked[1], (str, int)) or user_id == "":
-        raise InvalidValueError("user_id must be text of 1 or more characters, or a whole number")
-    return payload.check_id(f"bot_{platform}_{user_id}", "the session key")
 
 
 # ------------------------------------------------------------------------------------------------ what json hands out

@@ -263,6 +263,8 @@ def _methods(kind: str, row: Backend, base: Any) -> dict[str, Callable[..., Any]
         made["clear_session"] = _async_clear_session if asynchronous else _clear_session
     if kind == "knowledge" and not asynchronous:
         made["delete_collection"] = _deleting(base)
+    if kind == "state":
+        made["scan_prefix"] = _scanning(base)
     if "async_*" in row.extras:
         made.update({f"async_{name}": _renamed(name) for name in _AWAITED[kind]})
     return made
@@ -329,6 +331,15 @@ def _paged(base: Any) -> Callable[..., Any]:
         return _page((yield base.get_messages(self, session_id, None, before, after, **cursors)), limit, offset)
 
     return get_messages
+
+
+def _scanning(base: Any) -> Callable[..., Any]:
+    def scan_prefix(self: Any, prefix: str, batch: int = 500) -> Any:
+        """Iterate over the keys that begin with a prefix; how many are read at once is the store's business."""
+        payload.check_count(batch, "batch")
+        return base.scan_prefix(self, prefix)
+
+    return scan_prefix
 
 
 def _deleting(base: Any) -> Callable[..., Any]:

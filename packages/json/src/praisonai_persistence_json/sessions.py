@@ -241,6 +241,7 @@ class DefaultSessionStore(SessionStoreBase):
         active_window: overrides ``max_messages`` as the number of messages to keep at hand.
         mirror: an object with ``append(session_id, records)``, which is given a copy of every message after it is
             stored, on another thread; see ``SessionMirrorProtocol``. It is not closed.
+        cache_maxsize: PraisonAI's number of sessions in memory; not used, for every call reads the file.
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to. PraisonAI does not sync.
     """
@@ -255,9 +256,11 @@ class DefaultSessionStore(SessionStoreBase):
         retention: str | None = None,
         active_window: int | None = None,
         mirror: Any = None,
+        cache_maxsize: int = 256,
         *,
         sync: bool = True,
     ) -> None:
+        check_count(cache_maxsize, "cache_maxsize")
         check_timeout(lock_timeout)
         check_switch(sync, "sync")
         if retention is None:
@@ -385,6 +388,13 @@ class DefaultSessionStore(SessionStoreBase):
                         os.unlink(path)
 
     def _heads(self) -> Iterator[Document]:
+        return self._documents(strict=False)
+
+    def _whole(self) -> Iterator[Document]:
+        return self._documents(strict=True)
+
+    def _documents(self, *, strict: bool) -> Iterator[Document]:
+        """Return what the files hold; one that is corrupt is an error, or left out."""
         with translated("the session files"):
             names = os.listdir(self.session_dir) if os.path.isdir(self.session_dir) else []
             self._sweep(names)
@@ -393,6 +403,8 @@ class DefaultSessionStore(SessionStoreBase):
                     try:
                         document = self._read(name.removesuffix(".json"))
                     except CorruptDocumentError as error:
+                        if strict:
+                            raise
                         _log.warning("%s", error)
                         continue
                     if document is not None:
@@ -421,6 +433,10 @@ class HierarchicalSessionStore(HierarchicalSessions, DefaultSessionStore):
     """
 
     capabilities = DefaultSessionStore.capabilities | {"hierarchy"}
+
+    def _whole(self) -> Iterator[Document]:
+        found = (self._exported(document["session_id"]) for document in super()._whole())
+        return (document for document in found if document is not None)
 
 
 def _is_summary(message: Message) -> bool:
