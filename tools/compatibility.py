@@ -64,7 +64,8 @@ PUBLIC: dict[str, dict[str, str]] = {
         "PersistenceOrchestrator": (
             "from_config from_env on_agent_start on_message on_agent_end aon_agent_start aon_message aon_agent_end "
             "retrieve_knowledge add_knowledge aretrieve_knowledge aadd_knowledge get_state set_state delete_state "
-            "get_session list_sessions delete_session get_messages build_context close"
+            "get_session list_sessions delete_session get_messages build_context close aclose conversation knowledge "
+            "state"
         ),
     },
     "praisonai.persistence.hooks": {
@@ -84,7 +85,8 @@ PUBLIC: dict[str, dict[str, str]] = {
             "on_agent_start on_user_message on_agent_message on_tool_call on_agent_end on_run_start on_run_end "
             "get_runs export_session import_session on_trace_start on_trace_end on_span_start on_span_end get_traces "
             "aon_agent_start aon_user_message aon_agent_message aon_tool_call aon_agent_end aon_run_start aon_run_end "
-            "aclose close get_schema_version migrate_schema check_schema_compatibility"
+            "aclose close get_schema_version migrate_schema check_schema_compatibility on_assistant_message "
+            "on_tool_message aexport_session aimport_session flush_pending_writes"
         ),
     },
     "praisonai_persistence.sessions": {
@@ -94,6 +96,9 @@ PUBLIC: dict[str, dict[str, str]] = {
         "RuntimeStateMirroringProtocol": "set_runtime_state get_runtime_state clear_runtime_state",
         "SessionMirrorProtocol": "append load list_sessions",
         "CheckpointQueryProtocol": "list_checkpoints get_checkpoint",
+        "PortableSessionStoreProtocol": "export_session export_all import_sessions",
+        "IncrementalSessionStoreProtocol": "upsert_partial_assistant_message discard_partial_assistant_message",
+        "ImportReport": "skipped_count as_dict",
         "SessionHit": "as_dict",
         "SessionSummary": "as_dict",
         "SessionMessage": "to_dict from_dict to_llm_message",
@@ -107,7 +112,9 @@ PUBLIC: dict[str, dict[str, str]] = {
             "get_working_history update_session_metadata rename_session delete_session list_sessions "
             "list_sessions_by_agent get_sessions_by_agent get_agent_chat_history set_gateway_info "
             "get_by_gateway_session list_sessions_by_gateway_agent search window recent session_exists "
-            "invalidate_cache set_runtime_state get_runtime_state clear_runtime_state"
+            "invalidate_cache set_runtime_state get_runtime_state clear_runtime_state export_session export_all "
+            "import_sessions upsert_partial_assistant_message discard_partial_assistant_message "
+            "merge_session_metadata_map get_session_reasoning_effort"
         ),
         "HierarchicalSessionStore": (
             "create_session fork_session get_children get_parent get_session_tree create_snapshot get_snapshots "
@@ -130,14 +137,15 @@ NOT_HERE = (
         ),
         "of praisonaiagents; `db(...)` has every method of the first, `db.aio(...)` of the second",
     ),
-    (
-        "`DefaultSessionStore`: `export_session`, `export_all`, `import_sessions` (`PortableSessionStoreProtocol`)",
-        (
-            "not here, they are newer than the rest; `HierarchicalSessionStore` exports and imports one session, "
-            "`praisonai-persistence export` and `import` all"
-        ),
-    ),
     ("`praisonaiagents.session.encrypted_store`", "PraisonAI's own"),
+    (
+        "`DefaultSessionStore(cache_maxsize=)`",
+        "accepted, and without effect: nothing is kept in memory that files do not say",
+    ),
+    (
+        "`search` and `window` of a session store with `archived` messages (`archived_messages`)",
+        "only those at hand; `get_session(...).archived_messages` has the others",
+    ),
 )
 """Public names of PraisonAI that have no counterpart -> what there is."""
 
@@ -149,7 +157,10 @@ DIFFERENT = (
     ("a hash key answers plain calls, and the reverse", "`WrongTypeError`", "S07"),
     (
         "`set_json` stores text, and `get_json` parses it",
-        "the value itself; a text that was stored, also by PraisonAI, comes back as that text: `json.loads` it",
+        (
+            "the value itself; a text that was stored, also by PraisonAI, comes back as that text: `json.loads` it. A "
+            "program's own store gets text, as there"
+        ),
         "S10",
     ),
     (
@@ -281,6 +292,9 @@ def _lines() -> Iterator[str]:
     for store, variables in sorted(facts.ENVIRONMENT.items()):
         for name, (variable, default) in variables.items():
             yield f"| `{store}` | `{name}` | `{variable}` | {f'`{default}`' if default else 'nothing'} |"
+    yield ""
+    yield "The public attributes of PraisonAI's stores, such as `path`, `table_prefix` and `prefix`, are those"
+    yield "arguments, or their defaults. They can be read and not be set."
     yield ""
     yield "## Other public names"
     yield ""

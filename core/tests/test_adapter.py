@@ -36,6 +36,7 @@ from praisonai_persistence import (
     SessionNotFoundError,
     StoreClosedError,
     UnknownBackendError,
+    UnknownOptionError,
     UnsupportedOperationError,
     WrongTypeError,
     _sources,
@@ -581,6 +582,9 @@ def test_an_export_of_praisonai_is_imported(one):
     assert one.import_session(document) == "s"
     assert turns(one.on_agent_start("A", "s")) == [("user", "hello"), ("assistant", "hi")]
     assert one.import_session({"messages": []}) not in {"", "s"}
+    for nothing in ({}, {"other": 1}):
+        with pytest.raises(InvalidValueError, match="no exported session"):
+            one.import_session(nothing)
 
 
 @pytest.mark.parametrize(
@@ -675,6 +679,12 @@ def test_a_schema_is_told_and_changed(make):
 # ------------------------------------------------------------------------------------------- where the stores come from
 
 
+def test_no_write_is_ever_pending(make):
+    one = make("memory://")
+    one.on_user_message("s", "x")
+    assert db.aio("memory://").flush_pending_writes() is db().flush_pending_writes(timeout=0.1) is None
+
+
 def test_what_is_given_and_named():
     with pytest.raises(ConfigurationError, match="was given, and a URL"):
         db("memory://", conversation_store=MemoryConversationStore())
@@ -684,8 +694,36 @@ def test_what_is_given_and_named():
         db(state_store="memory://")
     with db("nosuch://x") as one, pytest.raises(UnknownBackendError):
         one.on_user_message("s", "x")
-    with db("memory://", nonsense=1) as one, pytest.raises(ConfigurationError, match="nonsense"):
-        one.on_user_message("s", "x")
+
+
+@pytest.mark.parametrize("make", [db, db.aio])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"databse_url": "memory://"}, "'databse_url'.*did you mean 'database_url'"),
+        ({"database_url": "memory://", "nonsense": 1}, "nonsense"),
+        ({"database_url": "memory://", "table_prefx": "a_"}, "did you mean 'table_prefix'"),
+        ({"database_url": "memory://", "conversation_options": {"table_prefx": "a_"}}, "did you mean 'table_prefix'"),
+        ({"state_url": "memory://", "state_options": {"table_prefx": "a_"}}, "the state .*did you mean 'table_prefix'"),
+        ({"knowledge_url": "memory://", "knowledge_options": {"nam": "a"}}, "the knowledge .*did you mean 'name'"),
+        ({"knowledge_backend": "memory", "knowledge_options": {"nam": "a"}}, "did you mean 'name'"),
+    ],
+)
+@pytest.mark.needs_packages("sqlite")
+def test_a_misspelt_option_is_found_at_once(make, arguments, words):
+    with pytest.raises(UnknownOptionError, match=words) as caught:
+        make(**arguments)
+    assert isinstance(caught.value, (ConfigurationError, TypeError))
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_a_backend_and_the_url_of_another_one_are_found_at_once():
+    with pytest.raises(ConfigurationError, match=r"'sqlite'.*'memory://u:\*\*\*@h' contradict") as caught:
+        db("memory://u:secret@h", database_backend="sqlite")
+    assert "secret" not in str(caught.value)
+    db("sqlite:///a.db", database_backend="sqlite")
+    db("sqlite:///a.db", database_backend="aiosqlite")
+    db("nosuch://x", database_backend="sqlite")  # what that is, the backend knows
 
 
 def test_stores_of_the_other_mode_and_of_all_kinds():

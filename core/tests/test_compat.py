@@ -16,6 +16,38 @@ import pytest
 from programs import REAL
 
 
+def test_documents_have_the_hash_that_praisonai_gives_them(program):
+    code = """
+import praisonai_persistence.compat
+import copy, dataclasses, hashlib, json
+from praisonai.persistence import KnowledgeDocument
+from praisonai.persistence.knowledge import KnowledgeDocument as Same
+from praisonai.persistence.knowledge.base import KnowledgeDocument as AndHere
+from praisonai_persistence import KnowledgeDocument as Own, open_knowledge_store
+assert KnowledgeDocument is Same is AndHere
+wanted = hashlib.sha256("é".encode()).hexdigest()[:16]
+made = [KnowledgeDocument(content="é", embedding=[1.0]), KnowledgeDocument("i", "é"),
+        KnowledgeDocument.from_dict({"content": "é", "other": 1}), KnowledgeDocument(content="é", content_hash="")]
+assert [one.content_hash for one in made] == [wanted] * 4
+given = KnowledgeDocument("i", "x", content_hash="mine")
+assert KnowledgeDocument().content_hash is None and given.content_hash == "mine"
+assert len(KnowledgeDocument(content="\\ud800").content_hash) == 16
+class Mine(KnowledgeDocument):
+    pass
+assert Mine(content="é").content_hash == wanted and isinstance(Mine(), (KnowledgeDocument, Own))
+assert not isinstance(made[0], Mine) and not isinstance(1, KnowledgeDocument) and issubclass(Mine, KnowledgeDocument)
+assert isinstance(Own(), KnowledgeDocument) and copy.copy(made[0]) == dataclasses.replace(made[0]) == made[0]
+assert [field.name for field in dataclasses.fields(KnowledgeDocument)][:2] == ["id", "content"]
+with open_knowledge_store("memory://") as store:
+    store.create_collection("c", 1)
+    store.insert("c", made[:1])
+    (found,) = store.search("c", [1.0])
+assert isinstance(found, KnowledgeDocument) and found.content_hash == wanted
+print(json.dumps("done"))
+"""
+    assert program(code) == ["done"]
+
+
 def test_every_path_of_praisonai_leads_here(program):
     code = """
         import json
@@ -35,7 +67,7 @@ def test_every_path_of_praisonai_leads_here(program):
         from praisonai.persistence.state import *
         own = praisonai_persistence
         assert ConversationStore is Same is own.ConversationStore and Again is own.PersistenceOrchestrator
-        assert CONVERSATION_STORES is own.CONVERSATION_STORES and KnowledgeDocument is own.KnowledgeDocument
+        assert CONVERSATION_STORES is own.CONVERSATION_STORES and isinstance(own.KnowledgeDocument(), KnowledgeDocument)
         assert StateStore is own.StateStore and DB is PraisonDB is PraisonAIDB is own.Db
         assert create_state_store is own.create_state_store and issubclass(PersistenceConfig, own.PersistenceConfig)
         assert "StateStore" in dir(praisonai.persistence.state)
@@ -263,6 +295,22 @@ def test_adapters_of_one_backend(program):
                 kind()
             except ValueError as error:
                 print(json.dumps(str(error)))
+        assert RedisDB(state_url="redis://a", db=3).state_url == "redis://a"
+        assert PostgresDB(database_url="postgresql://a/b").database_url == "postgresql://a/b"
+        SQLiteDB("a.db", "a.db")
+        for call in (
+            lambda: SQLiteDB("a.db", "sqlite:///b.db"),
+            lambda: SQLiteDB("sqlite:///a.db", "sqlite:///b.db"),
+            lambda: RedisDB("h", state_url="redis://a"),
+            lambda: RedisDB(port=1, state_url="redis://a"),
+            lambda: PostgresDB(password="secret", database_url="postgresql://a/b"),
+            lambda: RedisDB("h", dbb=3),
+        ):
+            try:
+                call()
+            except ValueError as error:
+                assert "secret" not in str(error)
+                print(json.dumps(str(error)))
     """
     first, *refused = program(code)
     assert first == [
@@ -272,8 +320,12 @@ def test_adapters_of_one_backend(program):
         "redis://h:1",
         "postgresql://h/d",
     ]
+    *refused, misspelt = refused
+    refused, contradictions = refused[:4], refused[4:]
     assert [text.partition(" ")[0] for text in refused] == ["CockroachDB", "NeonDB", "TursoDB", "XataDB"]
     assert "COCKROACHDB_URL" in refused[0]
+    assert ["give one" in text for text in contradictions] == [True] * 5
+    assert "did you mean 'db'" in misspelt
 
 
 def test_the_command_line_is_a_distribution_of_its_own(tmp_path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from praisonai_persistence._praisonai import BACKENDS, MEANINGS, NO_MEANING, backend_of
+from praisonai_persistence._praisonai import ATTRIBUTES, BACKENDS, MEANINGS, NO_MEANING, backend_of
 from praisonai_persistence._praisonai_names import installed_here
 
 OURS = [(kind, row) for kind, rows in BACKENDS.items() for row in rows if backend_of(kind, row)]
@@ -170,6 +170,8 @@ of("knowledge", "QdrantKnowledgeStore", "https://h:1")
 of("knowledge", "QdrantKnowledgeStore")
 of("state", "RedisStateStore", socket_timeout=3, max_connections=4, prefix="praison:")
 of("state", "ValkeyStateStore", "h", 1, "p")
+of("state", "RedisStateStore", "redis://a", host="localhost", port=6379, db=0)
+of("state", "RedisStateStore", "redis://a/1", "a", 6379, 1, "secret")
 """
     )
     assert program(code) == [
@@ -195,6 +197,58 @@ of("state", "ValkeyStateStore", "h", 1, "p")
         {"host": "localhost", "port": 6333},
         {"timeout": 3, "max_size": 4, "host": "localhost", "port": 6379},
         {"host": "h", "port": 1, "password": "p"},
+        {"url": "redis://a"},
+        {"url": "redis://a/1", "password": "secret"},
+    ]
+
+
+@needs_all
+def test_public_attributes_are_what_was_given_or_the_default(program):
+    rows = [(kind, row.module, row.store, row.parameters, ATTRIBUTES.get(row.store, "")) for kind, row in OURS]
+    code = (
+        START
+        + f"""
+from importlib import import_module
+from pathlib import Path
+warnings.simplefilter("ignore")
+for kind, module, store, parameters, named in {rows!r}:
+    found = getattr(import_module(f"praisonai.persistence.{{kind}}.{{module}}"), store)
+    place = {NEEDED!r}.get(store, {{}})
+    for made, given in ((found(**place), {{**parameters, **place}}), (found(**{{**parameters, **place}}), None)):
+        given = given or {{**parameters, **place}}
+        for pair in named.split():
+            name, _, parameter = pair.partition("=")
+            value = getattr(made, name)
+            if (parameter or name) in parameters:
+                own = given[parameter or name]
+                own = Path(own) if (store, name) == ("JSONConversationStore", "path") else own
+                assert value == own, (store, name)
+            try:
+                setattr(made, name, "other")
+            except AttributeError:
+                continue
+            assert name == "SCHEMA_VERSION", (store, name)
+from praisonai.persistence.conversation import PostgresConversationStore, SQLiteConversationStore
+from praisonai.persistence.factory import create_conversation_store
+from praisonai.persistence.state import MemoryStateStore, RedisStateStore
+one = PostgresConversationStore("postgresql://u:secret@h/d", schema="mine", table_prefix="a_", password="secret")
+print(json.dumps([one.url, one.sessions_table, one.messages_table, one.password, one.pool_size, one.SCHEMA_VERSION]))
+assert "secret" not in repr(vars(one)), vars(one)
+two = SQLiteConversationStore("x.db", table_prefix="b_")
+print(json.dumps([two.path, two.table_prefix, two.sessions_table]))
+print(json.dumps([create_conversation_store("sqlite", "sqlite:///a%20b.db").path, RedisStateStore(prefix="p:").prefix]))
+print(json.dumps([MemoryStateStore("s.json", save_interval=3).path, MemoryStateStore().path]))
+with MemoryStateStore() as state:
+    state.set("a:1", 1), state.set("b", 2)
+    print(json.dumps([list(state.scan_prefix("a:", batch=10)), list(state.scan_prefix("a:", 10))]))
+"""
+    )
+    assert program(code) == [
+        ["postgresql://u:secret@h/d", "mine.a_sessions", "mine.a_messages", "secret", 5, "1.0.0"],
+        ["x.db", "b_", "b_sessions"],
+        ["a b.db", "p:"],
+        ["s.json", None],
+        [["a:1"], ["a:1"]],
     ]
 
 
@@ -250,21 +304,33 @@ from praisonai_persistence.compat._stores import _identifier
 from praisonai.persistence.knowledge import LanceDBKnowledgeStore
 from praisonai.persistence.state import RedisStateStore
 from praisonai_persistence import ConfigurationError
+from praisonai.persistence.conversation import MySQLConversationStore, PostgresConversationStore
+from praisonai.persistence.knowledge import QdrantKnowledgeStore
 for call in (
     lambda: LanceDBKnowledgeStore("a", "b"),
     lambda: RedisStateStore(prefix="a_", table_prefix="b_"),
+    lambda: RedisStateStore("redis://a", host="b"),
+    lambda: RedisStateStore("redis://a/1", db=2),
+    lambda: RedisStateStore("redis://:secret@a", password="other"),
+    lambda: PostgresConversationStore("postgresql://h/d", database="other"),
+    lambda: MySQLConversationStore("mysql://h:1/d", port=2),
+    lambda: QdrantKnowledgeStore("http://h:6333", host="other"),
 ):
     try:
         call()
     except ConfigurationError as error:
+        assert "secret" not in str(error)
         print(json.dumps(str(error).partition(":")[0]))
+PostgresConversationStore("postgresql://h/d", password="secret"), QdrantKnowledgeStore("http://h:1", "localhost")
 prefixes = ["a:", "a", "a_", "a::", "a.", ":a", "0", "a" * 99 + ":"]
 assert len({_identifier(one) for one in prefixes}) == len(prefixes)
 for one in prefixes:
     RedisStateStore(prefix=one)
 """
     )
-    assert program(code) == ["LanceDBKnowledgeStore", "RedisStateStore"]
+    redis = ["RedisStateStore"] * 4
+    others = ["PostgresConversationStore", "MySQLConversationStore", "QdrantKnowledgeStore"]
+    assert program(code) == ["LanceDBKnowledgeStore", *redis, *others]
 
 
 @pytest.mark.needs_packages("sqlite")
@@ -310,6 +376,55 @@ asyncio.run(work())
         [5, "s"],
         False,
         ["x"],
+    ]
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_old_tables_are_gone_on_with_where_none_are_to_be_made(program):
+    code = (
+        START
+        + """
+import sqlite3
+from praisonai.persistence import PersistenceConfig, create_stores_from_config
+from praisonai.persistence.conversation import SQLiteConversationStore
+from praisonai_persistence import PersistenceError, PersistenceOrchestrator, open_conversation_store
+def old(name):
+    with sqlite3.connect(name) as db:
+        db.execute("CREATE TABLE praison_sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT,"
+            " state TEXT, metadata TEXT, created_at REAL, updated_at REAL)")
+        db.execute("CREATE TABLE praison_messages (id TEXT PRIMARY KEY, session_id TEXT, role TEXT, content TEXT,"
+            " tool_calls TEXT, tool_call_id TEXT, metadata TEXT, created_at REAL)")
+        db.execute("INSERT INTO praison_sessions (session_id, created_at) VALUES ('s', 1.0)")
+        db.execute("INSERT INTO praison_messages (id, session_id, role, content) VALUES ('m', 's', 'user', 'x')")
+def show(store):
+    with store:
+        try:
+            print(json.dumps([m.content for m in store.get_messages("s")]))
+        except PersistenceError as error:
+            print(json.dumps(type(error).__name__))
+for name in ("a.db", "b.db", "c.db"):
+    old(name)
+config = PersistenceConfig(conversation_store="sqlite", conversation_options={"path": "b.db"}, auto_create_tables=False)
+show(open_conversation_store("a.db", must_exist=True))  # as commands that only read
+show(SQLiteConversationStore("a.db", auto_create_tables=False))
+show(create_stores_from_config(config)["conversation"])
+config.conversation_options = {"path": "c.db"}
+show(PersistenceOrchestrator.from_config(config))
+sqlite3.connect("empty.db").execute("CREATE TABLE t (x)").connection.close()
+show(SQLiteConversationStore("empty.db", auto_create_tables=False))
+show(SQLiteConversationStore("none.db", auto_create_tables=False))
+config.conversation_options = {"path": "none.db"}
+show(create_stores_from_config(config)["conversation"])
+"""
+    )
+    assert program(code) == [
+        "SchemaError",
+        ["x"],
+        ["x"],
+        ["x"],
+        "SchemaError",
+        "StoreNotFoundError",
+        "StoreNotFoundError",
     ]
 
 

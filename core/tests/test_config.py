@@ -22,7 +22,9 @@ from praisonai_persistence import (
     StoreNotFoundError,
     Stores,
     UnknownBackendError,
+    UnknownOptionError,
     create_stores_from_config,
+    db,
 )
 
 VARIABLES = {
@@ -252,3 +254,64 @@ def test_what_is_wrong_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert len(wrong.problems()) == len(caplog.records) == 3
     assert "geheim" not in caplog.text
     assert "Did you mean 'chroma'" in caplog.text
+
+
+def test_a_mode_may_stand_among_the_options() -> None:
+    for mode, kind in (("sync", ConversationStore), ("async", AsyncConversationStore), ("auto", ConversationStore)):
+        config = PersistenceConfig(conversation_store="memory", conversation_options={"mode": mode})
+        assert isinstance(create_stores_from_config(config).conversation, kind)
+        assert isinstance(create_stores_from_config(config)["conversation"], kind)
+        with PersistenceOrchestrator(config=config) as orchestrator:
+            orchestrator.on_message("s", "user", "x")
+            assert [message.content for message in orchestrator.get_messages("s")] == ["x"]
+        assert config.conversation_options == {"mode": mode}
+        with db("memory://", conversation_options={"mode": mode}) as one:
+            one.on_user_message("s", "x")
+    asynchronous = PersistenceConfig(conversation_store="memory", conversation_options={"mode": "async"})
+    with pytest.raises(ConfigurationError, match="mode='async', and the call for mode='sync'"):
+        create_stores_from_config(asynchronous, mode="sync")
+    for make in (create_stores_from_config, lambda config: PersistenceOrchestrator(config=config)):
+        with pytest.raises(ConfigurationError, match="mode must be"):
+            make(PersistenceConfig(conversation_url="memory://", conversation_options={"mode": "fast"}))
+
+
+def test_misspelt_settings_are_found_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    for make, near in (
+        (lambda: PersistenceConfig(conversation_ulr="memory://"), "conversation_url"),  # type: ignore[call-arg]
+        (lambda: PersistenceOrchestrator(conversaton_store=None), "conversation_store"),  # type: ignore[call-arg]
+        (
+            lambda: PersistenceOrchestrator(
+                config=PersistenceConfig(conversation_url="memory://", conversation_options={"nam": "a"})
+            ),
+            "name",
+        ),
+        (
+            lambda: PersistenceOrchestrator.from_config(
+                PersistenceConfig(knowledge_store="memory", knowledge_options={"table_prefx": "a"})
+            ),
+            "table_prefix",
+        ),
+    ):
+        with pytest.raises(UnknownOptionError, match=f"did you mean '{near}'") as caught:
+            make()
+        assert isinstance(caught.value, ConfigurationError)
+        assert isinstance(caught.value, TypeError)
+    with pytest.raises(TypeError, match="takes from"):
+        PersistenceConfig(*range(14))
+    assert PersistenceConfig.from_dict({"conversation_ulr": "secret", "others": 1}) == PersistenceConfig()
+    assert "'conversation_ulr' is not known; did you mean 'conversation_url'" in caplog.text
+    assert "others" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_a_named_store_and_the_url_of_another_one_contradict_each_other() -> None:
+    both = PersistenceConfig(state_store="sqlite", state_url="memory://u:secret@h")
+    for call in (both.validate, lambda: PersistenceOrchestrator(config=both), lambda: create_stores_from_config(both)):
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="state: the backend 'sqlite' and .* contradict"):
+        both.validate()
+    for store, url in (("sqlite", "sqlite:///a.db"), ("async_sqlite", "a.db"), ("memory", None), ("sqlite", "x.data")):
+        assert PersistenceConfig(state_store=store.removeprefix("async_"), state_url=url).validate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from praisonai_persistence import (
     KnowledgeDocument,
     KnowledgeStore,
     PersistenceOrchestrator,
+    SerializationError,
     SessionNotFoundError,
     StateStore,
     StoreRegistry,
@@ -234,6 +236,39 @@ def test_a_store_without_versions_and_numbers_is_enough():
     assert [m["content"] for m in sessions.get_chat_history("s")] == ["one", "two", "three"]
 
 
+class AsyncPlain(AsyncConversationStore):
+    """The same, awaited."""
+
+    def __init__(self):
+        self.plain = Plain()
+
+
+for _name in AsyncConversationStore.__abstractmethods__:
+
+    async def _method(self, *args, _name=_name, **kwargs):
+        return getattr(self.plain, _name)(*args, **kwargs)
+
+    setattr(AsyncPlain, _name, _method)
+AsyncPlain.__abstractmethods__ = frozenset()
+
+
+@pytest.mark.parametrize("make", [Plain, AsyncPlain, Conversations, AsyncConversations])
+def test_a_store_that_keeps_messages_of_unknown_sessions_has_every_session_all_the_same(make):
+    sessions = StoreBackedSessionStore(make())
+    sessions.add_message("s", "user", "one")
+    assert sessions.session_exists("s")
+    assert [found["session_id"] for found in sessions.list_sessions()] == ["s"]
+    assert sessions.clear_session("s")
+    assert sessions.get_chat_history("s") == []
+    store = make()
+    adapter = db(conversation_store=store)  # no agent was started
+    adapter.on_user_message("a", "one")
+    adapter.on_tool_call("b", "look", {}, 1)
+    with PersistenceOrchestrator(conversation_store=store) as orchestrator:
+        orchestrator.on_message("c", "user", "hello")
+    assert {session.session_id for session in as_sync(store).list_sessions()} == {"a", "b", "c"}
+
+
 def test_methods_of_a_class_beside_the_interface_are_completed_too():
     class Methods:
         def update_session(self, session):
@@ -307,6 +342,83 @@ def test_state():
     assert store.delete_many(["a*b", "a*b", "none"]) == 1
     assert store.clear() == 5
     assert store.keys() == []
+
+
+class Texts(StateStore):
+    """As somebody writes one over a table whose column is text."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def get(self, key):
+        return self.rows.get(key)
+
+    def set(self, key, value, ttl=None):
+        assert type(value) is str
+        self.rows[key] = value
+
+    def delete(self, key):
+        return self.rows.pop(key, None) is not None
+
+    def exists(self, key):
+        return key in self.rows
+
+    def keys(self, pattern="*"):
+        return list(self.rows)
+
+    def ttl(self, key):
+        return None
+
+    def expire(self, key, ttl):
+        return key in self.rows
+
+    def hget(self, key, field):
+        return None
+
+    hset = hgetall = hdel = hget
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("value", [{"a": [1, None, "é"]}, [], "text", 1.5, None, True])
+def test_json_is_text_in_a_state_store_that_was_written_for_praisonai(value):
+    store = Texts()
+    store.set_json("k", value, ttl=5)
+    assert store.rows == {"k": json.dumps(value)}
+    assert store.get_json("k") == value
+    assert store.get_json("none") is None
+    assert store.get_json("none", 3) == 3
+
+    async def work():
+        async with as_async(store) as bridged:
+            await bridged.set_json("k2", value)
+            return await bridged.get_json("k2")
+
+    assert asyncio.run(work()) == value
+    assert store.rows["k2"] == json.dumps(value)
+
+
+def test_what_is_not_json_is_said_to_be_so():
+    store = Texts()
+    store.set("k", "no JSON")
+    for call in (lambda: store.get_json("k"), *(lambda v=v: store.set_json("n", v) for v in ({1, 2}, float("nan")))):
+        with pytest.raises(SerializationError):
+            call()
+    assert store.rows == {"k": "no JSON"}
+
+
+def test_json_methods_of_its_own_stay_what_they_are():
+    class Own(Texts):
+        def get_json(self, key):
+            return "own"
+
+    class New(StateStore):
+        def get(self, key, default=None):
+            return default
+
+    assert Own().get_json("k") == "own"
+    assert New.set_json is StateStore.set_json
 
 
 def test_state_whose_scan_returns_a_list_can_be_awaited():

@@ -74,6 +74,18 @@ def calls(request, mode):
     return mode(PersistenceOrchestrator(*stores))
 
 
+def test_the_stores_are_at_hand_as_they_were_given_or_named(tmp_path):
+    given = AsyncMemoryConversationStore(), MemoryKnowledgeStore(), AsyncMemoryStateStore()
+    made = PersistenceOrchestrator(*given)
+    assert (made.conversation, made.knowledge, made.state) == given
+    with PersistenceOrchestrator.from_config(PersistenceConfig(state_url="memory://")) as named:
+        named.set_state("k", 1)
+        assert (named.conversation, named.knowledge, named.state.get("k")) == (None, None, 1)
+        state = named.state
+    with pytest.raises(StoreClosedError):
+        state.get("k")
+
+
 def test_a_conversation(calls):
     assert calls.on_agent_start(AGENT, "s", "ada") == []
     first = calls.on_message("s", "user", "hello", metadata={"a": 1}, message_id="m1")

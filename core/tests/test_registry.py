@@ -943,6 +943,20 @@ def test_finders_of_other_tools_are_asked(bare_site: Site, tmp_path: Any, monkey
     assert STATE_STORES.list_registered() == ["hidden"]
 
 
+def test_an_alias_cannot_take_the_name_of_an_installed_backend_either():
+    registry = StoreRegistry("state", "praisonai.state_stores")
+    registry.register_store("mine", lambda **_: 1, aliases=["mine", "my"])
+    for taken in ("mine", "memory"):  # registered, and installed
+        with pytest.raises(ConfigurationError, match=f"'{taken}' is a state backend, it cannot be an alias of 'other'"):
+            registry.register_store("other", lambda **_: 2, aliases=("fine", taken))
+    with pytest.raises(ConfigurationError, match="not one text"):
+        registry.register_store("other", lambda **_: 2, aliases="memory")
+    assert not registry.has("other")
+    assert not registry.has("fine")
+    registry.register_store("memory", lambda **_: 3)  # which replaces it, and says so
+    assert registry.create("memory") == 3
+
+
 def test_the_names_that_praisonai_has_for_the_methods():
     registry = StoreRegistry("state")
     made = object()

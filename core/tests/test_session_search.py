@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError, InvalidValueError
+from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.sessions import (
     CheckpointQueryProtocol,
@@ -78,7 +78,7 @@ def test_sessions_are_searched(searched):
 def test_windows_of_messages(searched):
     for n in range(6):
         searched.add_message("s", "user", str(n), {"message_id": f"m{n}"})
-    shown = searched.window("s", window=2)
+    shown = searched.window("s", window=1)
     assert [message["content"] for message in shown] == ["4", "5"]
     assert set(shown[0]) == {"role", "content", "timestamp", "index", "id"}
     for message in searched.window("s", window=6):
@@ -86,7 +86,12 @@ def test_windows_of_messages(searched):
         assert [other["index"] for other in around] == [
             index for index in range(message["index"] - 1, message["index"] + 2) if 0 <= index < 6
         ]
-    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("s", window=0) == []
+    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("unknown", 3) == []
+    for last in (None, "", 5, "5", 99, "m5"):
+        assert [message["content"] for message in searched.window("s", last, window=0)] == ["5"]
+    (hit,) = searched.search("2")
+    assert searched.window("s", str(hit.anchor_index), window=1) == searched.window("s", "m2", window=1)
+    assert [message["content"] for message in searched.window("s", -3, window=0)] == ["0"]
 
 
 def test_the_latest_sessions_and_all_of_them(searched):
@@ -132,18 +137,31 @@ def test_the_store_with_a_hierarchy(files, tmp_path, monkeypatch):
         set_default_session_store(None)
 
 
-def test_what_is_kept_may_stand_in_the_environment(files, tmp_path, monkeypatch):
-    monkeypatch.setenv("PRAISONAI_SESSION_RETENTION", "keep_all")
-    monkeypatch.setenv("PRAISONAI_SESSION_ACTIVE_WINDOW", "2")
-    store = files.HierarchicalSessionStore(tmp_path)
-    assert (store.retention, store.active_window) == ("keep_all", 2)
-    given = files.HierarchicalSessionStore(tmp_path, retention="truncate", active_window=3)
-    assert (given.retention, given.active_window) == ("truncate", 3)
-    for name, value in (("RETENTION", "all"), ("ACTIVE_WINDOW", "-1")):
-        with monkeypatch.context() as patch:
-            patch.setenv(f"PRAISONAI_SESSION_{name}", value)
-            with pytest.raises(ConfigurationError):
-                files.HierarchicalSessionStore(tmp_path)
+@pytest.mark.parametrize(
+    ("retention", "window", "kept"),
+    [
+        ("keep_all", "2", ("keep_all", 2)),
+        ("truncate", None, ("truncate", 100)),
+        ("all", "3", ("compact", 3)),
+        *((None, wrong, ("compact", 100)) for wrong in ("-1", "0", "two", "1.5", "²")),
+    ],
+)
+def test_what_the_default_store_keeps_may_stand_in_the_environment(
+    files, tmp_path, monkeypatch, caplog, retention, window, kept
+):
+    monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path))
+    for name, value in (("RETENTION", retention), ("ACTIVE_WINDOW", window)):
+        if value is not None:
+            monkeypatch.setenv(f"PRAISONAI_SESSION_{name}", value)
+    store = get_default_session_store()
+    assert (store.retention, store.active_window) == kept
+    wrong = retention == "all" or window not in (None, "2", "3")
+    assert ("is not used" in caplog.text) is wrong
+    for other in (files.DefaultSessionStore(tmp_path), files.HierarchicalSessionStore(tmp_path, max_messages=7)):
+        assert other.retention == ("compact" if other.max_messages == 100 else "truncate")
+        assert other.active_window == other.max_messages
+    hierarchical = get_hierarchical_session_store()
+    assert (hierarchical.retention, hierarchical.active_window) == ("compact", 100)
 
 
 def test_searches_look_at_the_text_of_parts(searched):

@@ -19,6 +19,7 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     InvalidValueError,
     PersistenceError,
+    SerializationError,
     SessionNotFoundError,
     StoreClosedError,
 )
@@ -343,6 +344,13 @@ def test_a_head_and_messages_that_are_read_belong_together(
 def test_an_import_is_not_hidden(store: StoreBackedSessionStore) -> None:
     copy = store.import_session({"snapshot_of": "s", "snapshots": [{"id": "x", "kept_in": "s", "transcript": {}}]})
     assert [item["session_id"] for item in store.list_sessions()] == [copy]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"other": 1}, {"snapshot_of": "s"}])
+def test_what_is_no_exported_session_makes_none(store: StoreBackedSessionStore, nothing: dict[str, object]) -> None:
+    with pytest.raises(SerializationError, match="no exported session"):
+        store.import_session(nothing)
+    assert store.list_sessions() == []
 
 
 def test_an_import_that_fails_leaves_nothing(

@@ -25,6 +25,7 @@ from praisonai_persistence import (
     ConversationSession,
     SchemaError,
     SessionExistsError,
+    StoreNotFoundError,
 )
 from praisonai_persistence.schema import LegacyTables
 
@@ -358,6 +359,19 @@ class AdoptionTests(ABC):
         assert ids(store("get_messages", "s", options=wanted)) == ["s-0001"]
         assert store("get_session", "s").version == 1
         assert "praison_sessions_legacy" in old.tables()
+
+    def test_they_are_adopted_where_nothing_else_may_be_made(self, place, store):
+        withheld = {"create_schema": False}
+        with pytest.raises((SchemaError, StoreNotFoundError)):
+            store("get_messages", "s", options={**withheld, "adopt_legacy": True})
+        old = Old(self, place)
+        old.add("sessions", session("s"))
+        old.add("messages", message("s", 1))
+        with pytest.raises(SchemaError, match=r"written by PraisonAI itself: adopt .*adopt_legacy"):
+            store("get_messages", "s", options=withheld)
+        assert old.tables() == {"praison_sessions", "praison_messages"}
+        assert ids(store("get_messages", "s", options={**withheld, "adopt_legacy": True})) == ["s-0001"]
+        assert ids(store("get_messages", "s", options=withheld)) == ["s-0001"]
 
     @pytest.mark.parametrize("prefix", ["praison_", "praisonai_"])
     @pytest.mark.parametrize("mode", ["sync", "async"])

@@ -22,7 +22,7 @@ import engines
 import psycopg
 import psycopg_pool
 import pytest
-from adoption import AdoptionTests
+from adoption import AdoptionTests, Old, session
 from lifecycles import Networked
 
 from praisonai_persistence import ConversationMessage, ConversationSession, open_conversation_store
@@ -635,6 +635,23 @@ class TestAdoption(AdoptionTests):
         connection = psycopg.connect(options["url"])
         connection.execute(f'SET search_path TO "{options["schema"]}"')
         return connection
+
+    def test_a_role_that_may_not_adopt_is_told_what_somebody_else_has_to_run(self, place, postgres):
+        old = Old(self, place)
+        old.add("sessions", session("s"))
+        schema = place["schema"]
+        role = f"a_{schema}"
+        postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'wr1te'")
+        try:
+            postgres.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {role}')
+            postgres.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO {role}')
+            url = url_with(place["url"], username=role, password="wr1te")
+            wanted = {**place, "url": url, "create_schema": False, "adopt_legacy": True}
+            both(wanted, SchemaError, "praisonai-persistence migrate --adopt")
+        finally:
+            postgres.execute(f'DROP OWNED BY "{role}"')
+            postgres.execute(f"DROP ROLE {role}")
+        assert old.tables() == {"praison_sessions", "praison_messages"}
 
 
 def test_a_store_that_may_make_nothing_tells_where_the_schema_stands(options):

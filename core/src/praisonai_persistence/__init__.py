@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StoreClosedError,
         StoreNotFoundError,
         UnknownBackendError,
+        UnknownOptionError,
         UnsupportedOperationError,
         WrongTypeError,
     )
@@ -94,6 +95,7 @@ _MODULES = {
         "StoreClosedError",
         "StoreNotFoundError",
         "UnknownBackendError",
+        "UnknownOptionError",
         "UnsupportedOperationError",
         "WrongTypeError",
     ),
@@ -170,6 +172,7 @@ __all__ = [
     "StoreRegistry",
     "Stores",
     "UnknownBackendError",
+    "UnknownOptionError",
     "UnsupportedOperationError",
     "WrongTypeError",
     "as_async",

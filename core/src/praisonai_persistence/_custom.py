@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["EXTENDED", "append_each", "complete"]
+__all__ = ["EXTENDED", "append_each", "complete", "refuses_unknown_sessions"]
 
 EXTENDED: dict[str, dict[str, tuple[str, ...]]] = {
     "conversation": {"update_session": ("expected_version",), "get_messages": ("before_seq", "after_seq")},
@@ -34,6 +34,19 @@ def complete(cls: type[Any], kind: str, *, asynchronous: bool) -> None:
 
         steps = getattr(_custom_methods, f"{kind}_{name}")(function)
         setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=function))
+        if (kind, name) == ("state", "get"):
+            _as_text(cls, asynchronous=asynchronous)
+
+
+def _as_text(cls: type[Any], *, asynchronous: bool) -> None:
+    """Give a state store that was written for PraisonAI its JSON methods: such a store may keep nothing but text."""
+    from praisonai_persistence import _custom_methods
+
+    for name in ("get_json", "set_json"):
+        inherited = getattr(cls, name)
+        if inherited.__module__ == "praisonai_persistence.state":
+            steps = getattr(_custom_methods, f"state_{name}")
+            setattr(cls, name, _custom_methods.driven(steps, asynchronous=asynchronous, around=inherited))
 
 
 def append_each(cls: type[Any], base: type[Any]) -> None:
@@ -44,3 +57,16 @@ def append_each(cls: type[Any], base: type[Any]) -> None:
     if "add_message" in vars(cls) and "add_messages" not in vars(cls):
         cls.add_messages = base.add_messages
         cls.capabilities = cls.capabilities - {"atomic_batch"}
+
+
+def refuses_unknown_sessions(store: Any) -> bool:
+    """Whether a conversation store surely raises ``SessionNotFoundError`` for a message of a session that is not there.
+
+    Stores made of this project's classes do. Of others nobody knows: PraisonAI's own ones keep the message, and a
+    session that nobody has made is then in no list. So whoever writes to them has to look first.
+    """
+    own = "praisonai_persistence"
+    while type(store).__module__ == f"{own}.bridge":
+        store = store._store
+    found = (vars(cls).get("add_message") for cls in type(store).__mro__ if cls.__module__.startswith(own))
+    return any(method and not getattr(method, "__isabstractmethod__", False) for method in found)

@@ -6,7 +6,12 @@ sent the result (see [driven][]).
 
 from __future__ import annotations
 
-from praisonai_persistence.errors import ConflictError, SessionNotFoundError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    ConflictError,
+    SerializationError,
+    SessionNotFoundError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.steps import run, run_async
 
 TYPE_CHECKING = False
@@ -26,8 +31,10 @@ __all__ = [
     "knowledge_count",
     "knowledge_search",
     "state_get",
+    "state_get_json",
     "state_hget",
     "state_incr",
+    "state_set_json",
 ]
 
 
@@ -189,6 +196,40 @@ def state_get(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:
         return default if value is None and default is not None and not (yield self.exists(key)) else value
 
     return get
+
+
+def state_get_json(self: Any, key: str, default: Any = None) -> Steps[Any]:
+    """Return what the text of a value says, as PraisonAI does; a value that is no text as it is.
+
+    Raises:
+        SerializationError: the text is not JSON.
+    """
+    value = yield self.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, str):
+        return value
+    from json import loads
+
+    try:
+        return loads(value)
+    except (ValueError, RecursionError) as error:
+        raise SerializationError("the value is text that is not JSON: get() returns it") from error
+
+
+def state_set_json(self: Any, key: str, value: Any, ttl: float | None = None) -> Steps[None]:
+    """Store a value as text, as PraisonAI does.
+
+    Raises:
+        SerializationError: it is not JSON.
+    """
+    from json import dumps
+
+    try:
+        text = dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(f"the value is not JSON: {type(error).__name__}") from error
+    yield self.set(key, text, ttl)
 
 
 def state_hget(function: Callable[..., Any]) -> Callable[..., Steps[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from praisonai_persistence import payload
@@ -12,6 +13,8 @@ from praisonai_persistence.records import ConversationMessage, ConversationSessi
 from praisonai_persistence.runs import DbSpan, DbTrace
 
 __all__ = ["ExportedSession"]
+
+_FIELDS = frozenset((*(field.name for field in fields(ConversationSession)), "messages", "runs", "traces"))
 
 
 class ExportedSession:
@@ -26,6 +29,8 @@ class ExportedSession:
 
     def __init__(self, data: Any) -> None:
         document = _object(data, "the document")
+        if _FIELDS.isdisjoint(document):
+            raise InvalidValueError("the document is no exported session: it has none of the fields of one")
         self.session = _record(ConversationSession, document, "the session", skip=("updated_at", "version"))
         row = payload.encode_session(self.session)
         self.messages = [

@@ -14,6 +14,7 @@ from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
+from praisonai_persistence._custom import refuses_unknown_sessions
 from praisonai_persistence._exported import ExportedSession
 from praisonai_persistence._requests import KINDS, Has, StoreCall, conversation, state
 from praisonai_persistence._resume import made_up_call, resumable
@@ -206,6 +207,10 @@ class Hooks(RunHooks):
         append = conversation("add_messages", session_id, messages)
         stored: list[ConversationMessage]
         try:
+            if not (yield Has("conversation", test=refuses_unknown_sessions)) and (
+                (yield conversation("get_session", session_id)) is None
+            ):
+                raise _no_session(session_id)
             stored = yield append
         except SessionNotFoundError:
             session = self._starts.get(session_id, ConversationSession(session_id))

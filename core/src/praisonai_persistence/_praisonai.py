@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from praisonai_persistence._known import KNOWN
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "MEANINGS", "NO_MEANING", "Backend", "backend_of", "by_class", "by_module"]
+__all__ = [
+    "ATTRIBUTES",
+    "BACKENDS",
+    "ENVIRONMENT",
+    "MEANINGS",
+    "NO_MEANING",
+    "Backend",
+    "backend_of",
+    "by_class",
+    "by_module",
+]
 
 
 class Backend(NamedTuple):
@@ -291,6 +301,50 @@ ENVIRONMENT: dict[str, dict[str, tuple[str, str | None]]] = {
     },
 }
 """A class -> the arguments that it takes from a variable of the environment, or else by default, if not given."""
+
+
+_TABLES = "table_prefix sessions_table messages_table"
+_VERSIONED = f"{_TABLES} SCHEMA_VERSION"
+_SERVER = "url host port database user password"
+_VECTORS = "index_name embedding_field text_field embedding_dim database_name=database collection_name=collection"
+
+ATTRIBUTES: dict[str, str] = {
+    "PostgresConversationStore": f"{_SERVER} schema pool_size {_VERSIONED}",
+    "AsyncPostgresConversationStore": f"{_SERVER} table_prefix pool_size",
+    "MySQLConversationStore": _VERSIONED,
+    "AsyncMySQLConversationStore": f"{_SERVER} table_prefix pool_size",
+    "SQLiteConversationStore": f"path {_VERSIONED}",
+    "SyncSQLiteConversationStore": f"path {_VERSIONED}",
+    "AsyncSQLiteConversationStore": "path table_prefix",
+    "JSONConversationStore": "path pretty",
+    "SingleStoreConversationStore": _VERSIONED,
+    "SupabaseConversationStore": _VERSIONED,
+    "SurrealDBConversationStore": f"url namespace database username password {_VERSIONED}",
+    "TursoConversationStore": _VERSIONED,
+    "CassandraKnowledgeStore": "keyspace",
+    "ClickHouseKnowledgeStore": "database",
+    "CosmosDBVectorKnowledgeStore": f"connection_string api_mode {_VECTORS}",
+    "CouchbaseKnowledgeStore": (
+        "connection_string username password bucket_name scope_name collection_name index_name vector_field text_field "
+        "embedding_dim"
+    ),
+    "LightRAGKnowledgeStore": "working_dir llm_model embedding_model kwargs",
+    "MongoDBVectorKnowledgeStore": f"url {_VECTORS}",
+    "PGVectorKnowledgeStore": "schema",
+    "RedisVectorKnowledgeStore": "prefix",
+    "SingleStoreVectorKnowledgeStore": f"{_SERVER} table_prefix embedding_dim",
+    "SurrealDBVectorKnowledgeStore": "url namespace database username password embedding_dim",
+    "UpstashVectorKnowledgeStore": "url token embedding_dim",
+    "ValkeyVectorKnowledgeStore": "host port password prefix",
+    "AsyncMongoDBStateStore": "url database_name=database collection_name=collection",
+    "DynamoDBStateStore": "table_name",
+    "GCSStateStore": "bucket_name prefix",
+    "MemoryStateStore": "path auto_save save_interval",
+    "RedisStateStore": "prefix",
+    "UpstashStateStore": "prefix",
+    "ValkeyStateStore": "host port password prefix db",
+}
+"""A class -> the public attributes of its objects, with spaces between; ``name=parameter`` where they differ."""
 
 
 def backend_of(kind: str, row: Backend) -> str | None:

@@ -9,6 +9,7 @@ from praisonai_persistence._known import KNOWN
 from praisonai_persistence._praisonai import BACKENDS, Backend, backend_of, by_class, by_module
 
 __all__ = [
+    "AROUND",
     "EXTRA",
     "FALLBACKS",
     "OWN_MODULES",
@@ -38,6 +39,9 @@ REPLACED = {
 }
 """A module of PraisonAI -> the module of this project in its place."""
 
+AROUND = frozenset({"praisonai.cli", "praisonai.cli.features"})
+"""Packages of PraisonAI that are empty where it is not installed, around modules that are replaced."""
+
 FALLBACKS = {
     f"{_PERSISTENCE}.hooks": f"{_OWN}.compat._hooks",
     f"{_PERSISTENCE}.hooks.agent_hooks": f"{_OWN}.compat._hooks",
@@ -46,15 +50,23 @@ FALLBACKS = {
 }
 """A module that stays PraisonAI's own where that is installed -> the one of this project where it is not."""
 
-OWN_MODULES = {f"{_PERSISTENCE}._valkey_client": "the client of its Valkey stores"}
+OWN_MODULES = {
+    f"{_PERSISTENCE}._valkey_client": "the client of its Valkey stores",
+    f"{_PERSISTENCE}.conversation._ops": "what its adapter and its orchestrator share",
+    f"{_PERSISTENCE}.conversation._sql_base": "the base of its SQL stores",
+    f"{_PERSISTENCE}.conversation._sqlite_base": "the base of its SQLite stores",
+}
 """A module that is PraisonAI's own in any case -> what it is."""
 
 _HOOKS = ("PersistentAgent", "create_persistent_session", "wrap_agent_with_persistence")
+_DOCUMENT = f"{_OWN}.compat._records:KnowledgeDocument"
 EXTRA: dict[str, dict[str, str]] = {
     _PERSISTENCE: {
         **{name: f"{_PERSISTENCE}.hooks:{name}" for name in _HOOKS},
         "PersistenceConfig": f"{_OWN}.compat._config:PersistenceConfig",
+        "KnowledgeDocument": _DOCUMENT,
     },
+    f"{_PERSISTENCE}.orchestrator": {"KnowledgeDocument": _DOCUMENT},
     f"{_PERSISTENCE}.conversation.base": {"validate_identifier": f"{_OWN}.compat._config:validate_identifier"},
     f"{_PERSISTENCE}.knowledge.base": {
         "validate_dimension": f"{_OWN}.compat._config:validate_dimension",
@@ -127,6 +139,8 @@ def attribute(module: str, name: str) -> Any:
         ImportError: it is not installed.
     """
     place = EXTRA.get(module, {}).get(name)
+    if place is None and name == "KnowledgeDocument" and f"{module}.".startswith(f"{_PERSISTENCE}.knowledge."):
+        place = _DOCUMENT  # every module of a backend has it
     if place is not None:
         home, _, own_name = place.partition(":")
         return getattr(import_module(home), own_name)

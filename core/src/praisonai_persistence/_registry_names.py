@@ -24,7 +24,21 @@ class PraisonAINames:
         return factory if self.adapt is None or not distribution else self.adapt(self.kind, name, factory)
 
     def register_store(self: Any, name: str, factory: Callable[..., Any], *, aliases: Iterable[str] = ()) -> None:
-        """Do the same as ``register``."""
+        """Do the same as ``register``, but let no alias take the name of another backend, installed or not.
+
+        Raises:
+            ConfigurationError: as for ``register``, and such an alias.
+        """
+        from praisonai_persistence.errors import ConfigurationError
+
+        if not isinstance(aliases, str):  # which register refuses
+            aliases = list(aliases)
+            for alias in aliases:
+                if alias != name and alias in self.list_registered():
+                    raise ConfigurationError(
+                        f"{alias!r} is a {self.kind} backend, it cannot be an alias of {name!r}; to replace that one, "
+                        f"register it under its own name"
+                    )
         self.register(name, factory, aliases=aliases)
 
     def unregister(self: Any, name: str) -> bool:

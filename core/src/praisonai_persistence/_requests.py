@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["KINDS", "Has", "StoreCall", "conversation", "state"]
@@ -20,10 +20,11 @@ class StoreCall(NamedTuple):
 
 
 class Has(NamedTuple):
-    """Whether there is a store of a kind, with a capability if one is named."""
+    """Whether there is a store of a kind, with a capability if one is named, and of which something is true."""
 
     kind: str
     capability: str | None = None
+    test: Callable[[Any], bool] | None = None
 
 
 def conversation(method: str, *args: Any, **kwargs: Any) -> StoreCall:

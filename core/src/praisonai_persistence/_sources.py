@@ -27,6 +27,7 @@ from praisonai_persistence.errors import (
     UnknownBackendError,
     UnsupportedOperationError,
 )
+from praisonai_persistence.opening import check_options, mode_in
 from praisonai_persistence.registry import (
     create_conversation_store,
     create_knowledge_store,
@@ -38,7 +39,7 @@ from praisonai_persistence.registry import (
 from praisonai_persistence.steps import run, run_async
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from typing import Literal
 
     from praisonai_persistence.steps import Steps
@@ -115,12 +116,17 @@ class Source(NamedTuple):
     options: Mapping[str, Any]
     optional: bool = False
 
+    def check(self, mode: Literal["sync", "async"], also: Iterable[str] = ()) -> None:
+        """Find what makes it impossible to open the store; see ``opening.check_options``."""
+        check_options(self.kind, self.backend, self.url, mode, self.options, also)
+
     def open(self, mode: Literal["sync", "async"]) -> Any:
+        options = mode_in(self.options)[1]  # what calls it decides, and both are possible
         try:
             if self.backend is not None:
-                return _CREATE[self.kind](self.backend, self.url, mode, **self.options)
+                return _CREATE[self.kind](self.backend, self.url, mode, **options)
             if self.url is not None:
-                return _OPEN[self.kind](self.url, mode, **self.options)
+                return _OPEN[self.kind](self.url, mode, **options)
         except BackendNotInstalledError:
             raise
         except UnknownBackendError:
@@ -135,7 +141,7 @@ class Source(NamedTuple):
                 "no database was named, and there is no folder for the default one (no home directory, or no right to "
                 "write there): give database_url, or set PRAISONAI_HOME to a folder that can be written"
             ) from error
-        return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **self.options})
+        return _CREATE[self.kind]("sqlite", None, mode, **{"path": str(path), **options})
 
 
 class Given(NamedTuple):
@@ -143,6 +149,9 @@ class Given(NamedTuple):
 
     kind: str
     store: Any
+
+    def check(self, mode: Literal["sync", "async"], also: Iterable[str] = ()) -> None:
+        """There is nothing to find."""
 
     def open(self, mode: Literal["sync", "async"]) -> Any:
         return as_sync(self.store) if mode == "sync" else as_async(self.store)
@@ -195,6 +204,11 @@ class Stores:
                 return self._stores.setdefault(kind, store)
             return self._stores[kind]
 
+    def given(self, kind: str) -> Any:
+        """Return the store of a kind that was handed in, as it was; None: there is none."""
+        source = self._sources.get(kind)
+        return source.store if isinstance(source, Given) else None
+
     @property
     def opened(self) -> bool:
         """Whether there is anything to close."""
@@ -230,7 +244,8 @@ class Stores:
         """Do what the hooks ask for; asks for functions to be called, and for numbers of seconds to be waited."""
         store = self.get(request.kind)
         if isinstance(request, Has):
-            return store is not None and (request.capability is None or request.capability in store.capabilities)
+            has = store is not None and (request.capability is None or request.capability in store.capabilities)
+            return has and (request.test is None or request.test(store))
         if store is None:
             raise UnsupportedOperationError(f"this adapter has no {request.kind} store")
         reach, attempt = self._reach[request.kind], 0

@@ -115,7 +115,17 @@ class _Adapter:
                 "state", database_backend, own, {**options, **(state_options or {})}, optional=True
             )
         present = {kind: source for kind, source in sources.items() if source is not None}
+        code = _Adapter.__init__.__code__
+        for source in present.values():
+            source.check(self._mode, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
         self._stores = Stores(self._mode, present, init_retry_cooldown)
+
+    def flush_pending_writes(self, timeout: float | None = 5.0) -> None:
+        """Return at once: a write is stored when its call returns, so that none is ever pending. For PraisonAI.
+
+        Args:
+            timeout: not used.
+        """
 
     def __repr__(self) -> str:
         given = {
@@ -154,7 +164,8 @@ class Db(_Adapter, EitherClosing):
         **options: for the backend of the conversations, and for that of the state if it is in the same database.
 
     Raises:
-        ConfigurationError: a store and a URL of one kind.
+        ConfigurationError: a store and a URL of one kind, a backend and a URL of another one, or options that a backend
+            does not take.
     """
 
     _mode = "sync"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence._arguments import named_arguments
+from praisonai_persistence._checks import nearest
 from praisonai_persistence.errors import BackendNotInstalledError, ConfigurationError, PersistenceError
 from praisonai_persistence.urls import mask, parse_url
 
@@ -30,19 +33,48 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
 _WEB = ("http://", "https://")
 
 
-def _is_another(kind: str, found: Mapping[str, str], url: str) -> bool:
-    """Whether the store that is named for a kind is of another backend than a URL."""
+_SAME = {"valkey": "redis"}
+"""A backend -> the one whose URLs it takes as well."""
+
+
+def _family(kind: str, name: str) -> str:
+    """Return the backend that a name stands for, whatever its variant; one that nobody has here stands for itself."""
     from praisonai_persistence.registry import get_default_registry
 
-    def canonical(name: str) -> str:
-        with suppress(PersistenceError):  # nobody has it here: then it stands for itself
-            name = get_default_registry(kind).canonical(name)
-        return name.removeprefix("async_")
+    with suppress(PersistenceError):
+        name = get_default_registry(kind).canonical(name)
+    name = name.removeprefix("async_")
+    return _SAME.get(name, name)
 
+
+def _is_another(kind: str, found: Mapping[str, str], url: str) -> bool:
+    """Whether the store that is named for a kind is of another backend than a URL."""
     named = found.get(f"{kind}_store")
-    return named is not None and canonical(named) != canonical(url.partition(":")[0].lower())
+    return named is not None and _family(kind, named) != _family(kind, url.partition(":")[0].lower())
 
 
+def check_backend(kind: str, backend: str, url: str) -> None:
+    """Check that a URL is one of a named backend, as far as its scheme says so.
+
+    Raises:
+        ConfigurationError: it is one of another backend; the message masks secrets.
+    """
+    from praisonai_persistence.registry import get_default_registry
+
+    registry = get_default_registry(kind)
+    try:
+        scheme = parse_url(url).scheme
+        known = registry.has(scheme) and registry.has(backend)
+    except PersistenceError:  # not a URL: what it is, the backend knows
+        return
+    if known and _family(kind, backend) != _family(kind, scheme):
+        raise ConfigurationError(
+            f"{kind}: the backend {backend!r} and the URL {mask(url)!r} contradict each other; give one of them, or "
+            f"two of the same kind"
+        )
+
+
+@named_arguments
 @dataclass(frozen=True, slots=True, repr=False)
 class PersistenceConfig:
     """A URL for each kind of store, None for none, and the options of its backend.
@@ -128,8 +160,15 @@ class PersistenceConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PersistenceConfig:
-        """Build a configuration of the keys that it knows; others are ignored."""
+        """Build a configuration of the keys that it knows; others are ignored.
+
+        One that is like a key that it knows is told in the log: it is probably misspelt.
+        """
         known = {one.name for one in fields(cls)}
+        for key in data:
+            near = nearest(key, known) if isinstance(key, str) and key not in known else None
+            if near is not None:
+                logging.getLogger(__name__).warning("the setting %r is not known; did you mean %r?", key, near)
         return cls(**{key: value for key, value in data.items() if key in known})
 
     @classmethod
@@ -182,9 +221,15 @@ class PersistenceConfig:
         return found
 
     def validate(self) -> bool:
-        """Whether the backends that it names are there; what is wrong goes to the log as an error."""
-        import logging
+        """Whether the backends that it names are there; what is wrong goes to the log as an error.
 
+        Raises:
+            ConfigurationError: a store is named, and a URL of another backend.
+        """
+        for kind in ("conversation", "knowledge", "state"):
+            name, url = getattr(self, f"{kind}_store"), getattr(self, f"{kind}_url")
+            if name is not None and url is not None:
+                check_backend(kind, name, url)
         problems = self.problems()
         for problem in problems:
             logging.getLogger(__name__).error("%s", problem)

@@ -66,6 +66,10 @@ class ConfigurationError(PersistenceError, ValueError):
     """An option, a URL or an environment variable that cannot be used."""
 
 
+class UnknownOptionError(ConfigurationError, TypeError):
+    """An option that nobody takes; the message has the nearest name, or all of them."""
+
+
 class InvalidIdentifierError(ConfigurationError):
     """An identifier that would reach DDL (prefix, schema, collection) has characters or a length that none may have."""
 

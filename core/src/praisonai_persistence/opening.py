@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from praisonai_persistence._declare import NamedTuple, overload
-from praisonai_persistence.errors import ConfigurationError, UnknownBackendError
+from praisonai_persistence.errors import ConfigurationError, PersistenceError, UnknownBackendError
 from praisonai_persistence.registry import _DEFAULTS, _shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal
 
     from praisonai_persistence.config import PersistenceConfig
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import AsyncKnowledgeStore, KnowledgeStore
     from praisonai_persistence.registry import StoreRegistry
     from praisonai_persistence.state import AsyncStateStore, StateStore
+    from praisonai_persistence.urls import StoreURL
 
     Mode = Literal["auto", "sync", "async"]
 
@@ -202,23 +203,69 @@ def create_state_store(
 
 
 def _open(kind: str, url: str | os.PathLike[str], mode: str, registry: StoreRegistry | None, options: Any) -> Any:
-    from praisonai_persistence.urls import mask, parse_url, url_text
+    from praisonai_persistence.urls import parse_url, url_text
 
     url = url_text(url)
-    parsed = parse_url(url)
     stores = _stores(kind, registry)
+    return _create(kind, _named(kind, stores, parse_url(url)), url, mode, stores, options)
+
+
+def _named(kind: str, stores: StoreRegistry, parsed: StoreURL) -> str:
+    """Return the name of the backend that a URL asks for."""
     name = parsed.scheme
     if parsed.variant:
         variant = _variant(stores, name, parsed.variant)
         if variant is None:
-            raise UnknownBackendError(f"{mask(url)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
+            raise UnknownBackendError(f"{str(parsed)!r}: the {kind} backend {name!r} has no variant {parsed.variant!r}")
         name = variant
     if name == "file" and not stores.has(name):
         raise UnknownBackendError(
-            f"{mask(url)!r} does not say which backend it is of: write sqlite:////folder/name, with four slashes "
+            f"{str(parsed)!r} does not say which backend it is of: write sqlite:////folder/name, with four slashes "
             f"before an absolute path and three before a relative one"
         )
-    return _create(kind, name, url, mode, stores, options)
+    return name
+
+
+def check_options(
+    kind: str, backend: str | None, url: str | None, mode: str, options: Mapping[str, Any], also: Iterable[str] = ()
+) -> None:
+    """Find what makes it impossible to open a store with these options, and open nothing.
+
+    A backend that is not there is nobody's mistake yet: opening the store says so.
+
+    Args:
+        kind: of store.
+        backend: its name, or None.
+        url: or None; one of the two.
+        mode: as for [create_conversation_store][].
+        options: of the backend.
+        also: names that may have been meant by one that the backend does not take.
+
+    Raises:
+        UnknownOptionError: an option that the backend does not take.
+        ConfigurationError: the URL is one of another backend.
+    """
+    from praisonai_persistence.registry import _check_options
+    from praisonai_persistence.urls import parse_url
+
+    if backend is not None and url is not None:
+        from praisonai_persistence.config import check_backend
+
+        check_backend(kind, backend, url)
+    own = mode_in(options)[1]
+    own.pop("must_exist", None)
+    if not own:
+        return
+    stores = _DEFAULTS[kind]
+    try:
+        name = _named(kind, stores, parse_url(url)) if backend is None and url is not None else backend or "sqlite"
+        entry = stores._find(_in_mode(stores, name, mode))
+        factory = stores._adapted(entry.name, entry.load(kind), entry.distribution)
+    except PersistenceError:
+        return
+    if url is not None:
+        own["url"] = url
+    _check_options(f"the {kind} backend {entry.name!r}", factory, own, also)
 
 
 def _variant(stores: StoreRegistry, scheme: str, variant: str) -> str | None:
@@ -338,6 +385,24 @@ def create_stores_from_config(config: PersistenceConfig, mode: Mode = "auto") ->
 
 def _configured(config: PersistenceConfig, kind: str, mode: str) -> Any:
     backend, url = getattr(config, f"{kind}_store"), getattr(config, f"{kind}_url")
+    mode, options = mode_in(config.options(kind), mode)
     if backend is not None:
-        return _create(kind, backend, url, mode, None, dict(config.options(kind)))
-    return None if url is None else _open(kind, url, mode, None, dict(config.options(kind)))
+        return _create(kind, backend, url, mode, None, options)
+    return None if url is None else _open(kind, url, mode, None, options)
+
+
+def mode_in(options: Mapping[str, Any], mode: str = "auto") -> tuple[str, dict[str, Any]]:
+    """Return the mode that options ask for by ``mode``, as PraisonAI's may, and the options without it.
+
+    Raises:
+        ConfigurationError: it is none, or another one than the caller asks for.
+    """
+    rest = dict(options)
+    own = rest.pop("mode", "auto")
+    if own not in ("auto", "sync", "async"):
+        raise ConfigurationError(f"mode must be 'auto', 'sync' or 'async', not {_shown(own)}")
+    if mode == "auto":
+        return own, rest
+    if own not in ("auto", mode):
+        raise ConfigurationError(f"the options ask for mode={own!r}, and the call for mode={mode!r}; give one of them")
+    return mode, rest

@@ -12,6 +12,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence._closing import EitherClosing
 from praisonai_persistence._hooks import Hooks
 from praisonai_persistence._requests import Has, StoreCall, conversation, state
@@ -199,6 +200,7 @@ class _Operations(Hooks):
         return found
 
 
+@named_arguments
 class PersistenceOrchestrator(EitherClosing):
     """The stores of an application. Safe to share between threads, and between the tasks of a loop.
 
@@ -209,7 +211,8 @@ class PersistenceOrchestrator(EitherClosing):
         config: URLs for the kinds for which no store is given; these are opened on first use, and closed here.
 
     Raises:
-        ConfigurationError: a store of another kind than its argument's, or a store and a URL of one kind.
+        ConfigurationError: a store of another kind than its argument's, a store and a URL of one kind, or options that
+            a backend does not take.
     """
 
     def __init__(
@@ -228,6 +231,8 @@ class PersistenceOrchestrator(EitherClosing):
             for kind, store in given.items()
         }
         present = {kind: source for kind, source in sources.items() if source is not None}
+        for source in present.values():
+            source.check("sync")
         self._hooks = _Operations(named.session_id, named.user_id)
         self._stores = Stores("sync", present)
         self._async_stores = Stores("async", present)
@@ -247,6 +252,25 @@ class PersistenceOrchestrator(EitherClosing):
 
     async def _arun(self, steps: Steps[T]) -> T:
         return await run_async(steps, functools.partial(answer_later, self._async_stores))
+
+    def _store(self, kind: str) -> Any:
+        given = self._stores.given(kind)
+        return self._stores.get(kind) if given is None else given
+
+    @property
+    def conversation(self) -> ConversationStore | AsyncConversationStore | None:
+        """The store of the conversations, or None: the one that was given, else a sync one, opened for this."""
+        return self._store("conversation")  # type: ignore[no-any-return]
+
+    @property
+    def knowledge(self) -> KnowledgeStore | AsyncKnowledgeStore | None:
+        """The store of knowledge, or None; see [conversation][PersistenceOrchestrator.conversation]."""
+        return self._store("knowledge")  # type: ignore[no-any-return]
+
+    @property
+    def state(self) -> StateStore | AsyncStateStore | None:
+        """The state store, or None; see [conversation][PersistenceOrchestrator.conversation]."""
+        return self._store("state")  # type: ignore[no-any-return]
 
     @property
     def current_session_id(self) -> str | None:

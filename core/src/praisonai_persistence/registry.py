@@ -24,6 +24,7 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     PersistenceError,
     UnknownBackendError,
+    UnknownOptionError,
 )
 
 TYPE_CHECKING = False
@@ -398,8 +399,8 @@ def _not_installed(kind: str, backend: str, distribution: str) -> BackendNotInst
     )
 
 
-def _check_options(what: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Refuse options that the factory does not take; where its signature cannot be read, it decides itself."""
+def _check_options(what: str, factory: Callable[..., Any], options: dict[str, Any], also: Iterable[str] = ()) -> None:
+    """Refuse options that are not taken, with what was meant, which may be in ``also``; unread signatures decide."""
     if _surely_takes(factory, options):
         return
     import inspect
@@ -415,9 +416,11 @@ def _check_options(what: str, factory: Callable[..., Any], options: dict[str, An
     except TypeError as error:
         named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         takes = [name for name, parameter in signature.parameters.items() if parameter.kind in named]
-        near = next(filter(None, (nearest(name, takes) for name in options if name not in takes)), None)
+        unknown = [name for name in options if name not in takes]
+        near = next(filter(None, (nearest(name, [*takes, *also]) for name in unknown)), None)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise ConfigurationError(f"{what}: {error}; it takes: {', '.join(takes) or 'no options'}{hint}") from None
+        refused = UnknownOptionError if unknown else ConfigurationError
+        raise refused(f"{what}: {error}; it takes: {', '.join(takes) or 'no options'}{hint}") from None
 
 
 def _surely_takes(factory: Callable[..., Any], options: dict[str, Any]) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from praisonai_persistence.stores.sessions import SessionHit, SessionSummary
+    from praisonai_persistence.stores.sessions import ImportReport, SessionHit, SessionSummary
 
 __all__ = [
     "CheckpointQueryProtocol",
+    "IncrementalSessionStoreProtocol",
+    "PortableSessionStoreProtocol",
     "RuntimeStateMirroringProtocol",
     "SearchableSessionStoreProtocol",
     "SessionMirrorProtocol",
@@ -42,6 +44,38 @@ class SessionStoreProtocol(Protocol):
 
     def session_exists(self, session_id: str) -> bool:
         """Whether there is such a session."""
+
+
+@runtime_checkable
+class IncrementalSessionStoreProtocol(Protocol):
+    """A session store that takes an answer while it is made; every one of this project does."""
+
+    def upsert_partial_assistant_message(self, session_id: str, content: str, *, finalize: bool = False) -> bool:
+        """Write what there is of the answer, in the place of what there was."""
+
+    def discard_partial_assistant_message(self, session_id: str) -> bool:
+        """Remove an answer that was not finished."""
+
+
+@runtime_checkable
+class PortableSessionStoreProtocol(Protocol):
+    """A session store whose sessions can be taken to another one; every one of this project is."""
+
+    def export_session(self, session_id: str, *, include_lineage: bool = True) -> dict[str, Any]:
+        """Return a session for ``import_sessions``."""
+
+    def export_all(self) -> dict[str, Any]:
+        """Return all sessions."""
+
+    def import_sessions(
+        self,
+        payload: dict[str, Any],
+        *,
+        max_sessions: int = 10_000,
+        reset_live_fields: bool = True,
+        overwrite: bool = False,
+    ) -> ImportReport:
+        """Store exported sessions."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence import payload
+from praisonai_persistence._custom import refuses_unknown_sessions
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._store import AsyncStore
 from praisonai_persistence.conversation import ConversationStore
@@ -28,18 +29,21 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.session_protocols import (
     CheckpointQueryProtocol,
+    IncrementalSessionStoreProtocol,
+    PortableSessionStoreProtocol,
     RuntimeStateMirroringProtocol,
     SearchableSessionStoreProtocol,
     SessionMirrorProtocol,
     SessionStoreProtocol,
 )
-from praisonai_persistence.stores._session_files import FILE_STORES, file_stores
+from praisonai_persistence.stores._session_files import FILE_STORES, bot_session_key, file_stores
 from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
     ExtendedSessionData,
     HierarchicalSessions,
+    ImportReport,
     Message,
     SessionData,
     SessionHit,
@@ -60,6 +64,9 @@ __all__ = [
     "CheckpointQueryProtocol",
     "CompactionCheckpoint",
     "ExtendedSessionData",
+    "ImportReport",
+    "IncrementalSessionStoreProtocol",
+    "PortableSessionStoreProtocol",
     "RuntimeStateMirroringProtocol",
     "SearchableSessionStoreProtocol",
     "SessionData",
@@ -117,6 +124,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
             payload.check_count(max_messages, "max_messages")
         self._store = store
         self._owned = False
+        self._looks_first = not refuses_unknown_sessions(store)
         self._limit = max_messages
         self.max_messages = payload.MAX_INTEGER if max_messages is None else max_messages
         self.capabilities |= store.capabilities & {"durable", "shared"}
@@ -221,6 +229,8 @@ class StoreBackedSessionStore(HierarchicalSessions):
         record = record_of(message)
         while True:
             try:
+                if self._looks_first and self._store.get_session(session_id) is None:
+                    raise SessionNotFoundError
                 self._store.add_message(session_id, record)
             except SessionNotFoundError:
                 try:
@@ -276,6 +286,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
             self._sweep()
         self._store.delete_session(session_id)
         self._drop(session_id, [snapshot["kept_in"] for snapshot in snapshots])
+
+    def _replace(self, document: Document) -> None:
+        self._erase(document["session_id"])  # with its snapshots; others come with the document
+        self._create(document)
 
     def _drop(self, session_id: str, hidden: Sequence[str]) -> None:
         """Remove sessions of snapshots that their session does not name."""
@@ -426,7 +440,8 @@ class _Default:
         with self._lock:
             made = self._made.get(kind)
             if made is None or made[0] != folder:
-                made = self._made[kind] = folder, getattr(files, kind)(folder)
+                options = files.from_environment() if kind == "DefaultSessionStore" else {}  # as in PraisonAI
+                made = self._made[kind] = folder, getattr(files, kind)(folder, **options)
             return made[1]
 
 
@@ -437,7 +452,9 @@ def get_default_session_store() -> SessionStoreProtocol:
     """Return the session store of this process: the same object for every caller, in every thread.
 
     Unless ``set_default_session_store`` chose another one, it is a ``DefaultSessionStore`` on PraisonAI's own folder,
-    ``~/.praisonai/sessions``, or the one below ``PRAISONAI_HOME``. A forked child may go on using it.
+    ``~/.praisonai/sessions``, or the one below ``PRAISONAI_HOME``. ``PRAISONAI_SESSION_RETENTION`` and
+    ``PRAISONAI_SESSION_ACTIVE_WINDOW`` are its ``retention`` and ``active_window``; a value that cannot be one is left
+    out, with a warning in the log. A forked child may go on using it.
 
     Raises:
         BackendNotInstalledError: ``praisonai-persistence-json`` is missing.
@@ -463,22 +480,6 @@ def set_default_session_store(store: SessionStoreProtocol | None) -> None:
     if store is not None and not isinstance(store, SessionStoreProtocol):
         raise InvalidValueError(f"a {type(store).__name__} has not the five methods of a session store")
     _default.chosen = store
-
-
-def bot_session_key(platform: str, user_id: str | int) -> str:
-    """Return the session id of a user of a bot: ``bot_session_key("telegram", 12345)`` is ``bot_telegram_12345``.
-
-    PraisonAI makes the same keys. Platforms should have names of which none is another one's beginning, up to a ``_``.
-
-    Raises:
-        InvalidValueError: an argument is empty or of the wrong type, or they make no id.
-    """
-    asked: tuple[Any, Any] = platform, user_id
-    if not isinstance(asked[0], str) or not platform:
-        raise InvalidValueError("platform must be text of 1 or more characters")
-    if isinstance(user_id, bool) or not isinstance(asked[1], (str, int)) or user_id == "":
-        raise InvalidValueError("user_id must be text of 1 or more characters, or a whole number")
-    return payload.check_id(f"bot_{platform}_{user_id}", "the session key")
 
 
 # ------------------------------------------------------------------------------------------------ what json hands out

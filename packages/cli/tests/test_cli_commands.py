@@ -152,6 +152,26 @@ def test_resume_shows_the_history(cli, fill):
     assert "history" not in cli("resume", "--session-id", "s0", "--json", *URL).json
 
 
+def test_resume_dry(cli, fill):
+    fill()
+    before = cli("export", *URL).out
+    asked = ("--continue", "hello", "--agent-name", "A")
+    assert cli("resume", "--session-id", "s0", *asked, "--dry-run", "--json", *URL).json == {
+        "dry_run": True,
+        "session_id": "s0",
+        "user_id": "u0",
+        "agent": "A",
+        "messages": 4,
+        "conversation_url": URL[1],
+    }
+    shown = cli("resume", "--latest", "--dry-run", "--show-history", *URL).out
+    assert "message 3 of session" in shown
+    assert "no model is asked, nothing is stored" in shown
+    assert "messages 4" in shown
+    assert cli("resume", "--session-id", "nobody", "--dry-run", *URL).code == 1
+    assert cli("export", *URL).out.splitlines()[1:] == before.splitlines()[1:]
+
+
 def test_run_dry(cli):
     document = cli("run", "hello", "--dry-run", "--json", "--user-id", "ada", "--session-id", "s", *URL).json
     assert document == {

@@ -92,6 +92,20 @@ def test_a_program_that_calls_the_handler(tmp_path, fill):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="needs /proc")
+def test_the_handler_is_there_without_praisonai(tmp_path, fill):
+    fill()
+    code = (
+        "import praisonai_persistence.compat\n"
+        "from praisonai.cli.features.persistence import handle_persistence_command\n"
+        "print(handle_persistence_command(['status', '--json', '--conversation-url', 'a.db']))\n"
+        "try:\n    import praisonai.cli.main\nexcept ModuleNotFoundError as error:\n    print(error.name)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    assert '"ok": true' in ended.stdout
+    assert ended.stdout.splitlines()[-2:] == ["True", "praisonai.cli.main"]
+
+
 def test_passwords_in_arguments_are_hidden(tmp_path):
     program = (
         "import sys\nsys.argv[1:] = ['persistence', *sys.argv[1:]]\n"

@@ -343,6 +343,16 @@ BROKEN = {
 }
 
 
+def test_a_size_of_a_cache_is_taken_and_means_nothing(folder: Path) -> None:
+    first = HierarchicalSessionStore(folder, 100, 5.0, None, None, None, 0)
+    second = HierarchicalSessionStore(folder, cache_maxsize=1)
+    first.add_user_message("s", "x")
+    second.add_user_message("s", "y")
+    assert [message["content"] for message in first.get_chat_history("s")] == ["x", "y"]
+    with pytest.raises(InvalidValueError):
+        HierarchicalSessionStore(folder, cache_maxsize=-1)
+
+
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
 def test_a_broken_document_is_reported_and_kept(raw: bytes, folder: Path) -> None:
     folder.mkdir()
@@ -359,7 +369,7 @@ def test_a_broken_document_is_reported_and_kept(raw: bytes, folder: Path) -> Non
         lambda: store.session_exists("s"),
         lambda: store.set_chat_history("s", []),
         lambda: store.create_session("s"),
-        lambda: store.import_session({}, "s"),
+        lambda: store.import_session({"messages": []}, "s"),
         lambda: store.fork_session("s"),
         lambda: store.create_snapshot("s"),
         lambda: store.revert_to_message("s", 0),

@@ -110,7 +110,7 @@ class _AliasLoader(Loader):
 
 
 class _EmptyLoader(Loader):
-    """Makes the package around the replaced modules where praisonai is not installed."""
+    """Makes the packages around the replaced modules where praisonai is not installed."""
 
     def create_module(self, spec: ModuleSpec) -> None:
         return
@@ -170,7 +170,7 @@ class _Last(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname == _ROOT:
+        if fullname == _ROOT or fullname in _names.AROUND:
             return spec_from_loader(fullname, _EmptyLoader(), is_package=True)
         if fullname in _names.FALLBACKS:
             return _alias(fullname, _names.FALLBACKS[fullname], path)

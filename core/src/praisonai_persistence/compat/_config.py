@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from praisonai_persistence._arguments import named_arguments
+from praisonai_persistence.compat._stores import _options
 from praisonai_persistence.config import PersistenceConfig as _Config
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.registry import get_default_registry
+from praisonai_persistence.urls import parse_url
 
 __all__ = [
     "ENV_VARS",
@@ -43,6 +46,7 @@ ENV_VARS: dict[str, str] = {
 """PraisonAI's name of a setting -> its environment variable."""
 
 
+@named_arguments
 class PersistenceConfig(_Config):
     """The configuration, with its fields in PraisonAI's order; they can be changed."""
 
@@ -79,6 +83,18 @@ class PersistenceConfig(_Config):
             auto_create_tables,
             lazy_init,
         )
+
+    def options(self, kind: str) -> dict[str, Any]:
+        """Return the options of a kind's backend; one that may make no tables still takes over PraisonAI's."""
+        found = super().options(kind)
+        backend, url = getattr(self, f"{kind}_store"), getattr(self, f"{kind}_url")
+        if "must_exist" not in found or (backend is None and url is None):
+            return found
+        factory = get_default_registry(kind)._find(backend or parse_url(url).scheme).load(kind)
+        if isinstance(factory, type) and {"adopt_legacy", "create_schema"} <= _options(factory).keys():
+            del found["must_exist"]
+            return {"create_schema": False, **found}
+        return found
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 from urllib.parse import quote
 
-from praisonai_persistence.adapter import Db
+from praisonai_persistence.adapter import Db, _Adapter
 from praisonai_persistence.errors import ConfigurationError
 
 __all__ = [
@@ -25,6 +25,25 @@ __all__ = [
 DB = PraisonAIDB = PraisonDB = Db
 
 
+def _either(made: str, options: dict[str, Any], name: str, **parts: tuple[Any, Any]) -> str | None:
+    """Take a URL out of the options that says what the parts say; None: there is none.
+
+    Args:
+        made: what is made, for errors.
+        options: of the adapter.
+        name: of the URL.
+        **parts: each with its default.
+
+    Raises:
+        ConfigurationError: there is one, and parts are given too.
+    """
+    url = options.pop(name, None)
+    given = [part for part, (value, default) in parts.items() if value != default]
+    if url is not None and given:
+        raise ConfigurationError(f"{made}: {name} and {', '.join(given)} both say where the server is; give one")
+    return url  # type: ignore[no-any-return]
+
+
 class PostgresDB(Db):
     """A [Db][] on PostgreSQL, described in parts."""
 
@@ -37,14 +56,29 @@ class PostgresDB(Db):
         password: str = "",
         **options: Any,
     ) -> None:
+        url = _either(
+            type(self).__name__,
+            options,
+            "database_url",
+            host=(host, "localhost"),
+            port=(port, 5432),
+            database=(database, "praisonai"),
+            user=(user, "postgres"),
+            password=(password, ""),
+        )
         account = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
-        super().__init__(f"postgresql://{account}@{host}:{port}/{quote(database, safe='')}", **options)
+        super().__init__(url or f"postgresql://{account}@{host}:{port}/{quote(database, safe='')}", **options)
+
+
+_SQLITE = "praisonai.db"
 
 
 class SQLiteDB(Db):
     """A [Db][] on a SQLite file."""
 
-    def __init__(self, path: str = "praisonai.db", database_url: str | None = None, **options: Any) -> None:
+    def __init__(self, path: str = _SQLITE, database_url: str | None = None, **options: Any) -> None:
+        if database_url is not None and path not in (_SQLITE, database_url):
+            raise ConfigurationError(f"{type(self).__name__}: path and database_url both name a file; give one")
         if database_url is not None and "://" in database_url:
             super().__init__(database_url, **options)
         else:
@@ -52,10 +86,18 @@ class SQLiteDB(Db):
 
 
 class RedisDB(Db):
-    """A [Db][] with runs and traces in Redis; conversations are where a [Db][] without a URL keeps them."""
+    """A [Db][] with runs and traces in Redis; conversations are where a [Db][] without a URL keeps them.
+
+    Options that are not the adapter's are those of Redis.
+    """
 
     def __init__(self, host: str = "localhost", port: int = 6379, **options: Any) -> None:
-        super().__init__(state_url=f"redis://{host}:{port}", **options)
+        url = _either(type(self).__name__, options, "state_url", host=(host, "localhost"), port=(port, 6379))
+        code = _Adapter.__init__.__code__
+        taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        own = {name: options.pop(name) for name in list(options) if name not in taken}
+        options["state_options"] = {**own, **(options.get("state_options") or {})}
+        super().__init__(state_url=url or f"redis://{host}:{port}", **options)
 
 
 class _Hosted(Db):

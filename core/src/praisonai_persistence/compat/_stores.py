@@ -18,8 +18,10 @@ from praisonai_persistence import payload
 from praisonai_persistence._checks import nearest
 from praisonai_persistence._custom_methods import driven
 from praisonai_persistence._praisonai import BACKENDS, ENVIRONMENT, MEANINGS, NO_MEANING, Backend, backend_of
+from praisonai_persistence.compat._attributes import attributes, keep
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
+from praisonai_persistence.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +73,7 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
         given = _from_environment(row, _bound(row, args, kwargs, options))
         base.__init__(self, **{**always, **_translated(row, given, options)})
+        keep(self, row, given)
         if not given.get("auto_create_tables", True) and "create_schema" not in options:
             self.expect_existing()
 
@@ -88,6 +91,7 @@ def _class(kind: str, row: Backend, base: Any) -> Any:
         "__qualname__": row.store,
         "__doc__": f"{base.__doc__ or base.__name__}\n\nConstructed as PraisonAI's ``{row.store}`` is.",
         "__signature__": inspect.Signature(named),
+        **attributes(row, base),
         **_methods(kind, row, base),
     }
     return type(base)(row.store, (base,), space)
@@ -141,6 +145,7 @@ def _from_environment(row: Backend, given: dict[str, Any]) -> dict[str, Any]:
 def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict[str, Any]:
     """Return what our constructor takes for the arguments of PraisonAI's."""
     defaults = row.parameters
+    given = _agreeing(row, given)
     found: dict[str, Any] = {}
     for name, value in given.items():
         meant = MEANINGS.get(name)
@@ -163,6 +168,35 @@ def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict
 
 _WEB = frozenset({"supabase", "turso", "upstash"})
 """Backends whose constructors here take such a URL as it is."""
+_OF_URL = {"host": "host", "port": "port", "user": "username", "username": "username", "password": "password"}
+"""A parameter -> the part of a URL that says the same."""
+
+
+def _agreeing(row: Backend, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments without those that a URL says as well: as PraisonAI has it, what the URL says counts.
+
+    Raises:
+        ConfigurationError: one of them says something else, and was not just left as it is.
+    """
+    url, defaults = given.get("url"), row.parameters
+    if not isinstance(url, str) or "url" not in defaults or defaults["url"] is not None:
+        return given
+    try:
+        parsed = parse_url(url)
+    except ConfigurationError:
+        return given  # the store says what is wrong with it
+    stated = {name: getattr(parsed, part) for name, part in _OF_URL.items()}
+    stated["database"] = stated["db"] = parsed.path.strip("/")
+    found = dict(given)
+    for name in [name for name in found if name in defaults and name in stated]:
+        said = stated[name]
+        if said not in (None, "") and str(said) != str(found[name]) and found[name] != defaults[name]:
+            raise ConfigurationError(f"{row.store}: url and {name} contradict each other; give one of them")
+        if said not in (None, "") or found[name] == defaults[name]:
+            del found[name]
+    return found
+
+
 _DECIDED = frozenset({"persistent"})
 """Parameters that decide about the place."""
 
@@ -231,6 +265,8 @@ def _methods(kind: str, row: Backend, base: Any) -> dict[str, Callable[..., Any]
         made["clear_session"] = _async_clear_session if asynchronous else _clear_session
     if kind == "knowledge" and not asynchronous:
         made["delete_collection"] = _deleting(base)
+    if kind == "state":
+        made["scan_prefix"] = _scanning(base)
     if "async_*" in row.extras:
         made.update({f"async_{name}": _renamed(name) for name in _AWAITED[kind]})
     return made
@@ -297,6 +333,15 @@ def _paged(base: Any) -> Callable[..., Any]:
         return _page((yield base.get_messages(self, session_id, None, before, after, **cursors)), limit, offset)
 
     return get_messages
+
+
+def _scanning(base: Any) -> Callable[..., Any]:
+    def scan_prefix(self: Any, prefix: str, batch: int = 500) -> Any:
+        """Iterate over the keys that begin with a prefix; how many are read at once is the store's business."""
+        payload.check_count(batch, "batch")
+        return base.scan_prefix(self, prefix)
+
+    return scan_prefix
 
 
 def _deleting(base: Any) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ from praisonai_persistence.stores._session_documents import (
     owner,
 )
 from praisonai_persistence.stores._session_mirror import MirroredSessions
+from praisonai_persistence.stores._session_portable import PortableSessions
 from praisonai_persistence.stores._session_search import SearchingSessions
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = ["SessionStoreBase"]
 T = TypeVar("T")
 
 
-class SessionStoreBase(SearchingSessions, MirroredSessions, Closing):
+class SessionStoreBase(SearchingSessions, PortableSessions, MirroredSessions, Closing):
     """Every method of a session store, on documents that a subclass reads and writes.
 
     Safe to share between threads, if the subclass's methods are.

@@ -13,25 +13,22 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     InvalidValueError,
     PersistenceError,
-    SerializationError,
     SessionNotFoundError,
 )
 from praisonai_persistence.stores._session_base import SessionStoreBase
 from praisonai_persistence.stores._session_documents import (
     Document,
     ExtendedSessionData,
-    Message,
     SessionSnapshot,
     as_object,
     as_objects,
-    check_message,
     check_object,
     check_text,
     clamp_checkpoint,
     metadata_of,
     new_document,
-    owner,
 )
+from praisonai_persistence.stores._session_portable import checked_document
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -393,7 +390,12 @@ class HierarchicalSessions(SessionStoreBase):
 
     # Portable documents.
 
-    def export_session(self, session_id: str) -> Document:
+    def _exported(self, session_id: str) -> Document | None:
+        with suppress(SessionNotFoundError):
+            return self.export_session(session_id)
+        return None
+
+    def export_session(self, session_id: str) -> Document:  # type: ignore[override]  # as in PraisonAI
         """Return a session as one JSON object that ``import_session`` of any store takes, snapshots included.
 
         Raises:
@@ -422,24 +424,8 @@ class HierarchicalSessions(SessionStoreBase):
             SessionExistsError: there is a session ``new_session_id``.
         """
         session_id = self._id(str(uuid.uuid4()) if new_session_id is None else new_session_id)
-        document = {**new_document(session_id, hierarchy=True), **check_object(data, "data")}
-        if not isinstance(document["snapshots"], list):
-            raise SerializationError(f"snapshots must be a list, not {type(document['snapshots']).__name__}")
-        for name in ("metadata", "runtime_state"):
-            check_object(document[name], name)
-        for name in ("title", "agent_name", "gateway_session_id"):
-            check_text(document[name], name)
-        for name in ("user_id", "agent_id"):
-            document[name] = owner(document[name], name)
-        for transcript in (
-            document,
-            *(as_object(item.get("transcript")) for item in as_objects(document["snapshots"])),
-        ):
-            for name in ("messages", "archived_messages"):
-                if name in transcript:
-                    transcript[name] = _checked_history(transcript[name], name)
-        document.update(session_id=session_id, parent_id=None, children_ids=[], forked_from_message_id=None)
-        document["snapshots"] = [{**item, "session_id": session_id} for item in as_objects(document["snapshots"])]
+        document = checked_document(data, session_id)
+        document.update(parent_id=None, children_ids=[], forked_from_message_id=None)
         self._create(document)
         return session_id
 
@@ -463,14 +449,6 @@ def _title_maker() -> Callable[[str, str], Awaitable[str | None]]:
 
 class _NothingToDoError(Exception):
     """Ends an edit without a write."""
-
-
-def _checked_history(messages: Any, what: str) -> list[Message]:
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise SerializationError(f"{what} must be a list of JSON objects")
-    return [
-        check_message({"timestamp": 0.0, **message, "metadata": message.get("metadata") or {}}) for message in messages
-    ]
 
 
 def _children(document: Document) -> list[str]:

@@ -118,25 +118,23 @@ class SearchingSessions:
                 yield document
 
     def window(self, session_id: str, around_message_id: str | None = None, *, window: int = 5) -> list[dict[str, Any]]:
-        """Return the messages around one of them, oldest first; without one, the latest ones.
+        """Return the messages around one of them, oldest first; without one, around the latest.
 
         Each has ``role``, ``content``, ``timestamp``, ``index`` and ``id``, and what language models take of it.
 
         Args:
             session_id: an unknown session has none.
-            around_message_id: the ``id`` of a message, as this returns it; of an unknown one nothing is returned.
-            window: how many before and after it; without a message: how many.
+            around_message_id: the ``id`` of a message, as this returns it, or its ``index``, as a hit has it, too;
+                a number beyond the ends is the first, or the last. Of another one nothing is returned.
+            window: how many before and after it.
         """
         store: Any = self
         around = payload.check_count(window, "window")
         document = as_object(store._load(store._id(session_id)))
         messages = as_objects(document.get("messages"))
-        if around_message_id is None:
-            return list(_shown(messages, len(messages) - around, len(messages)))
-        ids = [_id_of(message, index) for index, message in enumerate(messages)]
-        if around_message_id not in ids:
+        place = _place_of(around_message_id, messages)
+        if place is None:
             return []
-        place = ids.index(around_message_id)
         return list(_shown(messages, place - around, place + around + 1))
 
     def recent(self, *, limit: int = 10) -> list[SessionSummary]:
@@ -190,6 +188,20 @@ def _id_of(message: Message, index: int) -> str:
         if isinstance(given, str) and given:
             return given
     return str(index)
+
+
+def _place_of(anchor: Any, messages: list[Message]) -> int | None:
+    """Return the index of a message that is named by its id or by its index; without a name the last one's."""
+    last = len(messages) - 1
+    if anchor is None or anchor == "":
+        return last
+    ids = [_id_of(message, index) for index, message in enumerate(messages)]
+    if anchor in ids:
+        return ids.index(anchor)
+    try:
+        return max(0, min(int(anchor), last))
+    except (TypeError, ValueError):
+        return None
 
 
 def _shown(messages: list[Message], start: int, end: int) -> Iterator[dict[str, Any]]:

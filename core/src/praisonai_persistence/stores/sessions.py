@@ -43,6 +43,7 @@ from praisonai_persistence.stores._session_documents import (
     unanswered,
 )
 from praisonai_persistence.stores._session_hierarchy import HierarchicalSessions
+from praisonai_persistence.stores._session_portable import ImportReport
 from praisonai_persistence.stores._session_search import SessionHit, SessionSummary
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Document",
     "ExtendedSessionData",
     "HierarchicalSessions",
+    "ImportReport",
     "Message",
     "SessionData",
     "SessionHit",

@@ -92,15 +92,18 @@ def _dry_run(stores: dict[str, Target], session_id: str, user_id: str | None, ag
     for target in stores.values():
         if target.default is None:
             target.open().close()  # nothing is connected: that is what doctor is for
-    shown = {"session_id": session_id, "user_id": user_id, "agent": agent_name}
-    urls = {f"{kind}_url": target.shown for kind, target in stores.items()}
+    _show_dry({"session_id": session_id, "user_id": user_id, "agent": agent_name}, stores)
+
+
+def _show_dry(shown: dict[str, Any], stores: dict[str, Target]) -> None:
+    shown = {**shown, **{f"{kind}_url": target.shown for kind, target in stores.items()}}
     if as_json():
-        document({"dry_run": True, **shown, **urls})
+        document({"dry_run": True, **shown})
     else:
         line("dry run: no model is asked, nothing is stored")
-        for name, value in {**shown, **urls}.items():
+        for name, value in shown.items():
             if value is not None:
-                line(f"{name} {plain(value)}")
+                line(f"{name} {plain(str(value))}")
 
 
 def _ask(prompt: str, stores: dict[str, Target], session_id: str, user_id: str | None, agent: dict[str, Any]) -> str:
@@ -208,6 +211,7 @@ def _latest(store: ConversationStore, user_id: str | None, agent_id: str | None)
 @click.option("--agent-name", metavar="NAME", default=_NAME, show_default=True, help="The agent's name.")
 @click.option("--agent-instructions", metavar="TEXT", default=_INSTRUCTIONS, show_default=True, help="What it is told.")
 @click.option("--model", metavar="NAME", help="The language model. [default: what PraisonAI takes]")
+@click.option("--dry-run", is_flag=True, help="Show which session it is that would go on, ask no model.")
 def resume_command(
     session_id: str | None,
     latest: bool,
@@ -221,6 +225,7 @@ def resume_command(
     agent_name: str,
     agent_instructions: str,
     model: str | None,
+    dry_run: bool,
 ) -> None:
     """Show a session, or let an agent go on with it."""
     from praisonai_persistence_cli._reading import message_pages
@@ -244,6 +249,12 @@ def resume_command(
                 history = [message.to_dict() for page in pages for message in page]
             else:
                 print_history(message for page in pages for message in page)
+    if dry_run:
+        known = {"session_id": session_id, "user_id": session.user_id, "agent": agent_name, "messages": count}
+        if show_history and as_json():
+            known["history"] = history
+        _show_dry(known, {"conversation": target})
+        return
     answer = None
     if prompt is not None:
         agent = {"name": agent_name, "instructions": agent_instructions, "model": model}

@@ -47,7 +47,14 @@ from praisonai_persistence_json._location import check_switch, check_timeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DefaultSessionStore", "HierarchicalSessionStore", "default_session_dir", "parse", "serialise"]
+__all__ = [
+    "DefaultSessionStore",
+    "HierarchicalSessionStore",
+    "default_session_dir",
+    "from_environment",
+    "parse",
+    "serialise",
+]
 
 T = TypeVar("T")
 
@@ -197,8 +204,24 @@ def _corrupt(path: str, reason: str) -> CorruptDocumentError:
 # --------------------------------------------------------------------------------------------------------------- store
 
 
-def _from_environment(name: str) -> str | None:
-    return os.environ.get(f"PRAISONAI_SESSION_{name}", "").strip() or None
+_COUNT = re.compile("0*[1-9][0-9]{0,8}", re.ASCII)
+_MEANT = {"retention": f"one of {', '.join(RETENTIONS)}", "active_window": "a number of messages, 1 or more"}
+
+
+def from_environment() -> dict[str, Any]:
+    """Return what the environment says about the default store: ``retention`` and ``active_window``, where it does.
+
+    As in PraisonAI, a value that is wrong is left out, with a warning in the log.
+    """
+    found: dict[str, Any] = {}
+    for name, good in (("retention", RETENTIONS.__contains__), ("active_window", _COUNT.fullmatch)):
+        variable = f"PRAISONAI_SESSION_{name.upper()}"
+        value = os.environ.get(variable, "").strip()
+        if value and good(value):
+            found[name] = value if name == "retention" else int(value)
+        elif value:
+            _log.warning("%s is not used: it must be %s", variable, _MEANT[name])
+    return found
 
 
 class DefaultSessionStore(SessionStoreBase):
@@ -214,12 +237,11 @@ class DefaultSessionStore(SessionStoreBase):
         lock_timeout: seconds to wait for another writer of the session before ``BackendError``.
         retention: what becomes of older messages. ``compact``: they move to the document's ``archived_messages``.
             ``truncate``: they are dropped. ``keep_all``: they stay. By default ``compact``, or ``truncate`` when
-            ``max_messages`` is given; PraisonAI decides so, too. ``PRAISONAI_SESSION_RETENTION`` in the environment is
-            what it is when it is not given.
-        active_window: overrides ``max_messages`` as the number of messages to keep at hand. It may stand in the
-            environment as ``PRAISONAI_SESSION_ACTIVE_WINDOW``.
+            ``max_messages`` is given; PraisonAI decides so, too.
+        active_window: overrides ``max_messages`` as the number of messages to keep at hand.
         mirror: an object with ``append(session_id, records)``, which is given a copy of every message after it is
             stored, on another thread; see ``SessionMirrorProtocol``. It is not closed.
+        cache_maxsize: PraisonAI's number of sessions in memory; not used, for every call reads the file.
         sync: True: what was acknowledged survives a power failure. False: it survives the death of the process; a power
             failure may take the last writes and damage the documents that they were made to. PraisonAI does not sync.
     """
@@ -234,16 +256,13 @@ class DefaultSessionStore(SessionStoreBase):
         retention: str | None = None,
         active_window: int | None = None,
         mirror: Any = None,
+        cache_maxsize: int = 256,
         *,
         sync: bool = True,
     ) -> None:
+        check_count(cache_maxsize, "cache_maxsize")
         check_timeout(lock_timeout)
         check_switch(sync, "sync")
-        retention = _from_environment("RETENTION") if retention is None else retention
-        if active_window is None and (given := _from_environment("ACTIVE_WINDOW")) is not None:
-            if not given.isdecimal() or not given.isascii():
-                raise ConfigurationError("PRAISONAI_SESSION_ACTIVE_WINDOW must be a number of messages")
-            active_window = int(given)
         if retention is None:
             retention = "compact" if max_messages == _DEFAULT_MAX else "truncate"
         if retention not in RETENTIONS:
@@ -369,6 +388,13 @@ class DefaultSessionStore(SessionStoreBase):
                         os.unlink(path)
 
     def _heads(self) -> Iterator[Document]:
+        return self._documents(strict=False)
+
+    def _whole(self) -> Iterator[Document]:
+        return self._documents(strict=True)
+
+    def _documents(self, *, strict: bool) -> Iterator[Document]:
+        """Return what the files hold; one that is corrupt is an error, or left out."""
         with translated("the session files"):
             names = os.listdir(self.session_dir) if os.path.isdir(self.session_dir) else []
             self._sweep(names)
@@ -377,6 +403,8 @@ class DefaultSessionStore(SessionStoreBase):
                     try:
                         document = self._read(name.removesuffix(".json"))
                     except CorruptDocumentError as error:
+                        if strict:
+                            raise
                         _log.warning("%s", error)
                         continue
                     if document is not None:
@@ -405,6 +433,10 @@ class HierarchicalSessionStore(HierarchicalSessions, DefaultSessionStore):
     """
 
     capabilities = DefaultSessionStore.capabilities | {"hierarchy"}
+
+    def _whole(self) -> Iterator[Document]:
+        found = (self._exported(document["session_id"]) for document in super()._whole())
+        return (document for document in found if document is not None)
 
 
 def _is_summary(message: Message) -> bool:

@@ -229,11 +229,16 @@ class SqliteTranscriptStore(_WithDatabase):
     def _heads(self) -> Iterator[Document]:
         return self._where()
 
-    def _where(self, field: str = "", value: str = "") -> Iterator[Document]:
+    def _whole(self) -> Iterator[Document]:
+        return self._where(strict=True)
+
+    def _where(self, field: str = "", value: str = "", *, strict: bool = False) -> Iterator[Document]:
         for session_id, text in self._rows.select(field, value):
             try:
                 yield self._parsed(session_id, text)
             except CorruptDocumentError as error:
+                if strict:
+                    raise
                 _log.warning("%s", error)
 
     def _heads_where(self, field: str, value: Any) -> Iterator[Document]:

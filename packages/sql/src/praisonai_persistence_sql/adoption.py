@@ -37,8 +37,6 @@ _OURS = {"sessions": "last_seq", "messages": "seq"}
 class ConversationMigrations(Migrations):
     """The migrations of conversations, which may find tables of PraisonAI itself in their place."""
 
-    _adopts = False
-
     def adopt_on_connect(self, wanted: bool) -> None:
         self._adopts = wanted
 
@@ -145,7 +143,7 @@ class ConversationMigrations(Migrations):
         columns = yield from self._columns(self._prefix)
         if _is_legacy(columns):
             if not self._adopts:
-                raise self._occupied()
+                raise self.occupied()
             yield from self._adopt(self._prefix)
             return True
         for table, names in columns.items():

@@ -60,6 +60,7 @@ class Migrations:
     """
 
     TABLE: ClassVar[str] = "schema"
+    _adopts = False
     administered = True
     """Whether the store has ``schema_status``, ``migrate_schema`` and ``adopt_legacy``; if not, it does by itself what
     its options say."""
@@ -169,12 +170,23 @@ class Migrations:
         )
 
     @reads
+    def unmade(self) -> Steps[SchemaError | None]:
+        """Return the error for tables that are not there, where this store may not make them; changes nothing.
+
+        None: tables of PraisonAI itself stand in their place and are to be taken over, as the store was told to.
+        """
+        for found in (yield from self._legacy()):
+            if found.prefix == self._prefix:
+                return None if self._adopts else self.occupied()
+        return self.missing(0)
+
+    @reads
     def absent(self) -> Steps[PersistenceError]:
         """Return the error for tables that must exist, and do not; changes nothing."""
         legacy = yield from self._legacy()
         for found in legacy:
             if found.prefix == self._prefix:
-                return self._occupied()
+                return self.occupied()
         said = "".join(f"; {found.hint}" for found in legacy if found.sessions)
         return StoreNotFoundError(f"there are no {self._component} tables with prefix {self._prefix!r} yet{said}")
 
@@ -205,7 +217,7 @@ class Migrations:
         yield from ()
         return ()
 
-    def _occupied(self) -> SchemaError:
+    def occupied(self) -> SchemaError:
         """Return the error for tables of PraisonAI itself that stand where the store's are to be."""
         theirs = f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself"
         if not self.administered:

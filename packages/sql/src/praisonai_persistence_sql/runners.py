@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, TypeVar
 from praisonai_persistence._closing import Single
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence.errors import (
+    BackendError,
     ConnectionFailedError,
     PersistenceError,
     StoreClosedError,
@@ -282,8 +283,21 @@ class _Prepared:
         version = yield self._migrations.current
         if self.must_exist and version == 0:
             raise (yield self._migrations.absent)
+        if version == 0 and not self._create_schema:
+            yield from self._take_over(self._migrations)
+            return
         if _must_migrate(self._migrations, version, self._create_schema, self.must_exist):
             yield self._migrations.migrate
+
+    def _take_over(self, migrations: Migrations) -> Steps[None]:
+        """Make tables only of PraisonAI's own, which is no use of a right to make tables that somebody withheld."""
+        error = yield migrations.unmade
+        if error is not None:
+            raise error
+        try:
+            yield migrations.migrate
+        except BackendError as refused:
+            raise migrations.occupied() from refused
 
 
 class SQLRunner(_Prepared, Runner):

@@ -13,10 +13,12 @@ from praisonai_persistence_sqlite._connection import file_uri, is_busy, translat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.integrity import Integrity
+    from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql import Migrations
 
 __all__ = ["check_integrity", "look_for"]
@@ -32,10 +34,17 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def look_for(path: str, migrations: Migrations) -> PersistenceError | None:
+def look_for(
+    path: str, migrations: Migrations, lacking: Callable[[], Steps[PersistenceError | None]]
+) -> PersistenceError | None:
     """Return what is to be raised where a file, or the tables in it, must exist and do not; None: they are there.
 
     A file that cannot be looked into so, because SQLite has to write beside it first, counts as one with tables.
+
+    Args:
+        path: the file.
+        migrations: of the tables.
+        lacking: an operation that returns what is to be raised where there are none.
     """
     if not os.path.exists(path):
         return StoreNotFoundError(f"there is no store yet: {path} does not exist")
@@ -46,7 +55,7 @@ def look_for(path: str, migrations: Migrations) -> PersistenceError | None:
                 return connection.execute(request[0], request[1]).fetchall()
 
             if run(migrations.current(), perform) == 0:
-                return run(migrations.absent(), perform)
+                return run(lacking(), perform)
     except sqlite3.OperationalError:
         return None
     except sqlite3.DatabaseError as error:

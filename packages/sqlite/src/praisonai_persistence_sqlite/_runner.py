@@ -40,11 +40,13 @@ class SQLiteRunner(Runner):
     Args:
         location: where.
         migrations: of the store's tables.
+        create_schema: whether the file and its tables are made or brought up to date; if not, they must be there.
     """
 
-    def __init__(self, location: Location, migrations: Migrations) -> None:
+    def __init__(self, location: Location, migrations: Migrations, *, create_schema: bool = True) -> None:
         self._location = location
         self._migrations = migrations
+        self._create_schema = create_schema
         self._database: Database | None = None
         self.closed = False
         self.epoch: object = None
@@ -74,10 +76,11 @@ class SQLiteRunner(Runner):
     def prepare(self, database: Database) -> None:
         """Bring the tables up to date, unless they are, and note of which file this is known."""
         migrations = self._migrations
-        if self.must_exist and self._location.path is not None:
+        if (self.must_exist or not self._create_schema) and self._location.path is not None:
             from praisonai_persistence_sqlite._looking import look_for
 
-            failure = look_for(self._location.path, migrations)
+            lacking = migrations.absent if self.must_exist else migrations.unmade
+            failure = look_for(self._location.path, migrations, lacking)
             if failure is not None:
                 raise failure
         epoch = database.epoch
@@ -85,8 +88,8 @@ class SQLiteRunner(Runner):
             # The usual case takes no lock.
             version = database.run(self, migrations.current, READ, prepared=False)
             if version != migrations.latest:
-                if self.must_exist and 0 < version < migrations.latest:
-                    raise migrations.older(version)
+                if 0 < version < migrations.latest and (self.must_exist or not self._create_schema):
+                    raise migrations.older(version) if self.must_exist else migrations.missing(version)
                 database.run(self, migrations.upgrade, WRITE, prepared=False)
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error

@@ -28,6 +28,7 @@ class Store:
         synchronous: ``FULL``: what was acknowledged survives a power failure. ``NORMAL``: it survives the death of the
             process; a power failure may take the last commits.
         lock_timeout: seconds to wait for other processes' write transactions.
+        create_schema: False: no file and no tables are made, or brought up to date; they must be there.
         adopt_legacy: whether the first call takes over tables of PraisonAI itself that stand where this store's are
             to be (see ``adopt_legacy()``); only of conversations.
 
@@ -49,6 +50,7 @@ class Store:
         table_prefix: str = "praison_",
         synchronous: str = "FULL",
         lock_timeout: float = 60.0,
+        create_schema: bool = True,
         adopt_legacy: bool = False,
     ) -> None:
         location = locate(url, path, synchronous, lock_timeout)
@@ -56,7 +58,7 @@ class Store:
             self.capabilities = type(self).capabilities - {"durable", "shared"}
         steps = self._make_steps(table_prefix)
         steps.migrations.adopt_on_connect(adopt_legacy)
-        runner = SQLiteRunner(location, steps.migrations)
+        runner = SQLiteRunner(location, steps.migrations, create_schema=create_schema)
         super().__init__(steps, SQLiteThreadRunner(runner) if self._threads else runner)  # type: ignore[call-arg]
 
 

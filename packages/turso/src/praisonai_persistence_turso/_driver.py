@@ -95,7 +95,9 @@ class _TursoDriver(Driver):
             if self.must_exist:
                 raise migrations.older(version)
             if not self._options.create_schema:
-                raise migrations.missing(version)
+                error = migrations.missing(version) if version else (yield from migrations.unmade())
+                if error is not None:
+                    raise error
             yield from migrations.upgrade()
 
 

@@ -1,0 +1,133 @@
+"""Sessions that go from one session store to another as one JSON object."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from praisonai_persistence.errors import InvalidValueError, PersistenceError, SerializationError
+from praisonai_persistence.memory import MemoryConversationStore
+from praisonai_persistence.sessions import (
+    ImportReport,
+    IncrementalSessionStoreProtocol,
+    PortableSessionStoreProtocol,
+    StoreBackedSessionStore,
+)
+
+STORES = ("store", "DefaultSessionStore", "HierarchicalSessionStore", "SqliteSessionStore", "SqliteTranscriptStore")
+
+
+def make(kind, folder):
+    if kind == "store":
+        return StoreBackedSessionStore(MemoryConversationStore())
+    pytest.importorskip("praisonai_persistence_json", reason="session files need praisonai-persistence-json")
+    from praisonai_persistence import sessions
+
+    return getattr(sessions, kind)(folder)
+
+
+@pytest.fixture(params=STORES)
+def store(request, tmp_path):
+    return make(request.param, tmp_path / "one")
+
+
+def fill(store):
+    for number in range(3):
+        store.add_message(f"s{number}", "user", f"hello {number}", {"n": number})
+        store.add_message(f"s{number}", "assistant", "é 😀", tool_calls=[{"id": "c"}])
+    store.set_gateway_info("s0", "gateway", "agent")
+    store.update_session_metadata("s1", lineage_id="chain", colour="red")
+    store.update_session_metadata("s2", lineage_id="chain")
+
+
+@pytest.mark.parametrize("target", STORES)
+def test_all_sessions_go_to_another_store(store, target, tmp_path):
+    fill(store)
+    exported = json.loads(json.dumps(store.export_all()))
+    assert exported["version"] == 1
+    assert sorted(one["session_id"] for one in exported["sessions"]) == ["s0", "s1", "s2"]
+    other = make(target, tmp_path / "other")
+    report = other.import_sessions(exported)
+    assert (report.imported, report.skipped, report.as_dict()["skipped_count"]) == (3, [], 0)
+    for number in range(3):
+        before, after = store.get_session(f"s{number}"), other.get_session(f"s{number}")
+        assert [vars(m) for m in after.messages] == [vars(m) for m in before.messages]
+        assert after.metadata == before.metadata
+    assert (other.get_session("s0").gateway_session_id, other.get_session("s0").agent_id) == (None, None)
+    again = other.import_sessions(exported)
+    assert (again.imported, {one["reason"] for one in again.skipped}) == (0, {"already exists (use overwrite)"})
+    other.add_message("s0", "user", "more")
+    over = other.import_sessions(exported, overwrite=True, reset_live_fields=False)
+    assert (over.imported, over.skipped) == (3, [])
+    assert [m.content for m in other.get_session("s0").messages] == ["hello 0", "é 😀"]
+    assert other.get_session("s0").gateway_session_id == "gateway"
+    assert other.add_message("s0", "user", "goes on")
+
+
+def test_protocols(store):
+    assert isinstance(store, PortableSessionStoreProtocol)
+    assert isinstance(store, IncrementalSessionStoreProtocol)
+    assert isinstance(store.import_sessions({"sessions": []}), ImportReport)
+
+
+def test_one_session_and_those_of_its_conversation(store):
+    fill(store)
+    if "hierarchy" in store.capabilities:
+        assert store.export_session("s1")["session_id"] == "s1"
+        return
+    assert [one["session_id"] for one in store.export_session("s0")["sessions"]] == ["s0"]
+    assert [one["session_id"] for one in store.export_session("s1")["sessions"]] == ["s1", "s2"]
+    assert [one["session_id"] for one in store.export_session("s1", include_lineage=False)["sessions"]] == ["s1"]
+    assert store.export_session("nobody") == {"version": 1, "sessions": []}
+
+
+def test_what_is_left_out_is_told(store):
+    sessions = [
+        "no object",
+        {"messages": []},
+        {"session_id": "a", "messages": [{"role": "user", "content": "x"}]},
+        {"session_id": "a", "messages": []},
+        {"session_id": "b", "messages": "no list"},
+        {"session_id": "c\0", "messages": []},
+        {"session_id": "d", "messages": []},
+        {"session_id": "e", "messages": []},
+    ]
+    report = store.import_sessions({"sessions": sessions}, max_sessions=2)
+    assert report.imported == 2
+    assert [one["session_id"] for one in report.skipped] == ["", "", "a", "b", "c\0", ""]
+    assert "max_sessions=2" in report.skipped[-1]["reason"]
+    assert not store.session_exists("b")
+    assert not store.session_exists("e")
+    assert store.get_chat_history("a") == [{"role": "user", "content": "x"}]
+    newer = store.import_sessions({"version": 2, "sessions": sessions})
+    assert (newer.imported, newer.skipped_count) == (0, 1)
+    for wrong in (None, [], {}, {"sessions": None}):
+        with pytest.raises(SerializationError):
+            store.import_sessions(wrong)
+    with pytest.raises(InvalidValueError):
+        store.import_sessions({"sessions": []}, max_sessions=-1)
+
+
+def test_snapshots_go_along(tmp_path):
+    one, other = make("HierarchicalSessionStore", tmp_path), make("store", None)
+    one.add_message("s", "user", "before")
+    snapshot = one.create_snapshot("s")
+    one.set_chat_history("s", [{"role": "user", "content": "after"}])
+    for first, second in ((one, other), (other, make("HierarchicalSessionStore", tmp_path / "again"))):
+        for overwrite in (False, True):
+            assert second.import_sessions(first.export_all(), overwrite=overwrite).imported == 1
+        copy = make("store", None)
+        copy.import_sessions(second.export_all())
+        assert copy.revert_to_snapshot("s", snapshot)
+        assert copy.get_chat_history("s") == [{"role": "user", "content": "before"}]
+
+
+@pytest.mark.parametrize("kind", ["DefaultSessionStore", "HierarchicalSessionStore"])
+def test_a_backup_without_what_cannot_be_read_is_an_error(tmp_path, kind):
+    store = make(kind, tmp_path)
+    store.add_message("s", "user", "x")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(PersistenceError):
+        store.export_all()
+    assert [one["session_id"] for one in store.list_sessions()] == ["s"]
