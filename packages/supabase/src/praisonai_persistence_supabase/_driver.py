@@ -239,7 +239,8 @@ class SupabaseDriver(Driver):
     def _lacking(self, what: str) -> SchemaError:
         return SchemaError(
             f"{self.where} {what}, this release needs the versions {SCHEMA} and {FUNCTIONS}: run "
-            f"'praisonai-persistence migrate --print --table-prefix {self._prefix} --conversation-url supabase://:KEY@HOST', {_THEN}"
+            f"'praisonai-persistence migrate --print --table-prefix {self._prefix} "
+            f"--conversation-url supabase://:KEY@HOST', {_THEN}"
         )
 
     def _refusal(self, error: _RefusedError) -> PersistenceError:
