@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["SupabaseDriver", "SupabaseOptions", "install"]
+__all__ = ["SupabaseDriver", "SupabaseOptions"]
 
 _URL, _KEY = "SUPABASE_URL", "SUPABASE_KEY"
 _LOGIN = "check its key (Project Settings, API Keys)"
@@ -41,21 +41,9 @@ _HINTS = {
     "25006": "the database is read-only: it may be full, or a replica",
     "23505": "a row of this key is there already, and a policy of row-level security hides it",
 }
+_THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()))"
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
-
-
-def install(prefix: str) -> str:
-    """Return what to do where tables or functions are missing."""
-    own = (
-        ""
-        if prefix == SupabaseOptions.declared["table_prefix"].default
-        else f" --table-prefix {prefix or repr(prefix)}"
-    )
-    return (
-        f"run 'praisonai-persistence migrate --print --conversation-url supabase://:KEY@HOST{own}', and what it prints "
-        "once in the SQL editor of the project (in Python: print(store.schema_script()))"
-    )
 
 
 class SupabaseOptions(Options):
@@ -158,7 +146,7 @@ class SupabaseDriver(Driver):
         self.asynchronous = asynchronous
         self._options = options
         self._errors = HttpErrors(self.where, _LOGIN)
-        self._install = install(options.table_prefix)
+        self._prefix = options.table_prefix or '""'  # as it is typed
 
     def open(self, deadline: Deadline) -> Any:
         import httpx
@@ -193,12 +181,15 @@ class SupabaseDriver(Driver):
         call = Call(function_of(options.table_prefix, "info"), {}, True)
         try:
             found = yield from again(call, options.max_retries, options.retry_delay, options.connect_timeout)
-        except SchemaError:
+        except SchemaError as error:
             if self.must_exist:
-                raise StoreNotFoundError(f"{self.where} has no tables with this prefix yet: {self._install}") from None
+                raise StoreNotFoundError(str(error)) from None
             raise
         if not isinstance(found, dict) or not {"schema", "functions"} <= found.keys():
-            raise SchemaError(f"{self.where} has functions of somebody else: choose another table_prefix")
+            raise SchemaError(
+                f"{self.where} has functions of somebody else: choose another table_prefix, and run "
+                f"'praisonai-persistence migrate --print' for it"
+            )
         schema, functions = found["schema"] or 0, found["functions"]
         if schema > SCHEMA or functions > FUNCTIONS:
             raise SchemaError(
@@ -206,10 +197,7 @@ class SupabaseDriver(Driver):
                 f"to {SCHEMA} and {FUNCTIONS}: upgrade it (pip install --upgrade praisonai-persistence-supabase)"
             )
         if schema < SCHEMA or functions < FUNCTIONS:
-            raise SchemaError(
-                f"{self.where}: tables and functions have the versions {schema} and {functions}, this release needs "
-                f"{SCHEMA} and {FUNCTIONS}: {self._install}"
-            )
+            raise self._lacking(f"has tables and functions of the versions {schema} and {functions}")
 
     def perform(self, on: Any, request: Any) -> Any:
         content = json.dumps(request.arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -248,6 +236,13 @@ class SupabaseDriver(Driver):
             return ConnectionFailedError(f"{self.where} does not answer as PostgREST does; check the URL")
         return None
 
+    def _lacking(self, what: str) -> SchemaError:
+        return SchemaError(
+            f"{self.where} {what}, this release needs the versions {SCHEMA} and {FUNCTIONS}: run "
+            f"'praisonai-persistence migrate --print --table-prefix {self._prefix} "
+            f"--conversation-url supabase://:KEY@HOST', {_THEN}"
+        )
+
     def _refusal(self, error: _RefusedError) -> PersistenceError:
         """Return our error for what the service said."""
         status, code, where = error.status, error.code, self.where
@@ -256,7 +251,7 @@ class SupabaseDriver(Driver):
         if code in _UNDONE:
             return AsleepError(f"{where} undid a transaction ({code})", nothing_done=True, at_once=True)
         if code in _ABSENT:
-            return SchemaError(f"{where} lacks tables or functions of this release ({code}): {self._install}")
+            return self._lacking(f"lacks tables or functions ({code})")
         if code in _TOKEN or (status == 401 and code != "42501"):
             what = "its token has expired: sign in again" if "expired" in error.message.lower() else _LOGIN
             return ConnectionFailedError(f"{where} does not let this client in: {what}")
