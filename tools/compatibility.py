@@ -139,8 +139,11 @@ NOT_HERE = (
     ),
     ("`praisonaiagents.session.encrypted_store`", "PraisonAI's own"),
     (
-        "`praisonaiagents.session.store`, `.hierarchy`, `.protocols`: `SessionData`, `SessionMessage`, "
-        "`CompactionCheckpoint`, `ExtendedSessionData`, `SessionSnapshot`, `SessionHit`, `SessionSummary`, `ImportReport`",
+        (
+            "`praisonaiagents.session.store`, `.hierarchy`, `.protocols`: `SessionData`, `SessionMessage`, "
+            "`CompactionCheckpoint`, `ExtendedSessionData`, `SessionSnapshot`, `SessionHit`, `SessionSummary`, "
+            "`ImportReport`"
+        ),
         "here, for whoever imports them; PraisonAI's own code in these modules goes on with its own",
     ),
     (
