@@ -139,6 +139,14 @@ NOT_HERE = (
     ),
     ("`praisonaiagents.session.encrypted_store`", "PraisonAI's own"),
     (
+        (
+            "`praisonaiagents.session.store`, `.hierarchy`, `.protocols`: `SessionData`, `SessionMessage`, "
+            "`CompactionCheckpoint`, `ExtendedSessionData`, `SessionSnapshot`, `SessionHit`, `SessionSummary`, "
+            "`ImportReport`"
+        ),
+        "here, for whoever imports them; PraisonAI's own code in these modules goes on with its own",
+    ),
+    (
         "`DefaultSessionStore(cache_maxsize=)`",
         "accepted, and without effect: nothing is kept in memory that files do not say",
     ),

@@ -245,6 +245,60 @@ def test_session_stores_of_agents(program, imported_before):
     assert program(code, real=AGENTS) == [own]
 
 
+RECORDS = {
+    **AGENTS,
+    "praisonaiagents/session/store.py": (
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass SessionMessage:\n    role: str\n    content: str\n"
+        "@dataclass\nclass SessionData:\n    session_id: str\n    messages: list = None\n"
+        "@dataclass\nclass CompactionCheckpoint:\n    summary: str\n    newer: int = 0\n"
+        "class DefaultSessionStore:\n    _private = 1\n    def get_session(self, id): return SessionData(id)\n"
+        "_default_store = None\ndef get_default_session_store(): return _default_store\n"
+    ),
+    "praisonaiagents/session/protocols.py": (
+        "from dataclasses import dataclass\n@dataclass\nclass SessionHit:\n    session_id: str\n"
+    ),
+    "praisonaiagents/session/late.py": (
+        "from .store import DefaultSessionStore, SessionData\n"
+        "class More(SessionData): pass\n"
+        "class Late(DefaultSessionStore): pass\n"
+    ),
+}
+
+
+@pytest.mark.needs_packages("json")
+@pytest.mark.parametrize("imported_before", [False, True])
+def test_records_of_sessions_are_ours_by_every_name_and_its_own_for_itself(program, imported_before):
+    code = f"""
+        import json, os
+        if {imported_before}:
+            import praisonaiagents.session.store, praisonaiagents.session.protocols
+        import praisonai_persistence.compat
+        from praisonai_persistence import sessions as ours
+        from praisonaiagents.session import DefaultSessionStore, SessionData
+        from praisonaiagents.session import store as module
+        from praisonaiagents.session.protocols import SessionHit
+        from praisonaiagents.session.store import CompactionCheckpoint, SessionData as Same, SessionMessage
+        from praisonaiagents.session.late import Late, More
+        assert Same is SessionData is module.SessionData is ours.SessionData and SessionHit is ours.SessionHit
+        assert SessionMessage is ours.SessionMessage
+        store = DefaultSessionStore(os.path.join(os.getcwd(), "sessions"))
+        store.add_message("s", "user", "red fox")
+        found = store.get_session("s")
+        assert isinstance(found, Same) and isinstance(found.messages[0], SessionMessage)
+        assert isinstance(store.search("fox")[0], SessionHit)
+        assert CompactionCheckpoint.__module__ == "praisonaiagents.session.store"  # it has a field that ours lacks
+        own = vars(module)["SessionData"]
+        assert own is not Same and type(Late().get_session("x")) is own is More.__mro__[1]
+        module.SessionData = int
+        from praisonaiagents.session.store import SessionData as mine
+        assert mine is int
+        del module.SessionData
+        print(json.dumps(hasattr(module, "SessionData")))
+    """
+    assert program(code, real=RECORDS) == [False]
+
+
 def test_without_the_opt_in_everything_is_praisonais_own(program):
     code = """
         import json, praisonai_persistence, praisonai.persistence.conversation, praisonai.db

@@ -165,8 +165,9 @@ class PersistenceConfig:
         One that is like a key that it knows is told in the log: it is probably misspelt.
         """
         known = {one.name for one in fields(cls)}
-        for key in data:
-            near = nearest(key, known) if isinstance(key, str) and key not in known else None
+        unknown: set[Any] = set(data) - known  # of a file, keys may be anything
+        for key in unknown:
+            near = nearest(key, known) if isinstance(key, str) else None
             if near is not None:
                 logging.getLogger(__name__).warning("the setting %r is not known; did you mean %r?", key, near)
         return cls(**{key: value for key, value in data.items() if key in known})

@@ -400,7 +400,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
                 self._sweep()
         return super().import_session(data, new_session_id)
 
-    def export_session(self, session_id: str) -> Document:
+    def export_session(self, session_id: str) -> Document:  # type: ignore[override]  # as in the base
         """See [HierarchicalSessions.export_session][]."""
         document = super().export_session(session_id)
         for snapshot in document["snapshots"]:

@@ -17,8 +17,9 @@ From then on, in this process:
 * with praisonai-persistence-json installed, the session stores of ``praisonaiagents.session`` are this project's:
   ``DefaultSessionStore``, ``HierarchicalSessionStore``, ``SqliteSessionStore``, ``SqliteTranscriptStore``,
   ``get_default_session_store`` and ``get_hierarchical_session_store``, with the records that they return; they keep the
-  same files. A store that a program puts into ``session.store._default_store`` is used. Other classes of that package
-  stay as they are; a release that has no protocols of session stores gets ours.
+  same files. These records are found in the modules that define them, too, by whoever imports them there. A store that
+  a program puts into ``session.store._default_store`` is used. Other classes of that package stay as they are; a
+  release that has no protocols of session stores gets ours.
 * ``Agent`` takes ``db=``, ``session_id=``, ``user_id=`` and ``conversation_store=``, and keeps conversations in SQLite
   with ``memory=True``, whatever the release of praisonaiagents takes by itself.
 
@@ -70,6 +71,12 @@ _PATCHED = {
     f"{_AGENTS_SESSION}.hierarchy": ("HierarchicalSessionStore", "get_hierarchical_session_store"),
 }
 """A module of praisonaiagents -> the names that are this project's in it."""
+_SHOWN = {
+    f"{_AGENTS_SESSION}.store": ("CompactionCheckpoint", "SessionData", "SessionMessage"),
+    f"{_AGENTS_SESSION}.hierarchy": ("ExtendedSessionData", "SessionSnapshot"),
+    f"{_AGENTS_SESSION}.protocols": ("ImportReport", "SessionHit", "SessionSummary"),
+}
+"""A module of praisonaiagents -> the records that are this project's for whoever imports them from it."""
 _theirs: dict[str, Any] = {}
 """PraisonAI's own ``DefaultSessionStore``, once it is replaced: other classes of its package derive from it."""
 
@@ -134,7 +141,11 @@ class _PatchLoader(Loader):
         if store is not None:
             store.__dict__.update(_theirs)
         try:
-            self._inner.exec_module(module)
+            if module.__name__.startswith(_AGENTS_SESSION):
+                with import_module(f"{_OWN}.compat._shown").inside():
+                    self._inner.exec_module(module)
+            else:
+                self._inner.exec_module(module)
         finally:
             if store is not None and _theirs:
                 _patch(store)
@@ -215,6 +226,7 @@ def _patch(module: ModuleType) -> None:
             if found is not None and found is not own:
                 _theirs[name] = found
         setattr(module, name, own)
+    import_module(f"{_OWN}.compat._shown").show(module, _SHOWN.get(module.__name__, ()))
     if module.__name__ == _AGENTS_SESSION and find_spec(f"{_AGENTS_SESSION}.protocols") is None:
         protocols = import_module(f"{_OWN}.session_protocols")
         module.__dict__.update({name: getattr(protocols, name) for name in protocols.__all__})
@@ -236,7 +248,7 @@ def install() -> None:
             del sys.modules[name]
             package, _, attribute = name.rpartition(".")
             sys.modules.get(package, module).__dict__.pop(attribute, None)
-        elif name == _AGENT or (name in _PATCHED and _has_sessions()):
+        elif name == _AGENT or (name in {*_PATCHED, *_SHOWN} and _has_sessions()):
             _patch(module)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from heapq import nsmallest
@@ -217,18 +218,23 @@ class SessionSnapshot:
         created_at: Unix seconds.
         label: any text, or None.
         metadata: a JSON object.
+        transcript: the messages, where the document itself has them; None where the store keeps them.
+        invalidated: whether other messages stand there now, and there is no transcript.
     """
 
-    id: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     session_id: str = ""
     message_index: int = 0
-    created_at: float = 0.0
+    created_at: float = field(default_factory=time.time)
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    transcript: dict[str, Any] | None = None
+    invalidated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        """Return the fields; the last two where they are set."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: item for name, item in found.items() if name not in {"transcript", "invalidated"} or item}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -246,8 +252,8 @@ class SessionData:
 
     session_id: str
     messages: list[SessionMessage] = field(default_factory=list)
-    created_at: str = ""
-    updated_at: str = ""
+    created_at: str = field(default_factory=lambda: iso(time.time()))
+    updated_at: str = field(default_factory=lambda: iso(time.time()))
     agent_name: str | None = None
     user_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -250,7 +250,12 @@ def resume_command(
             else:
                 print_history(message for page in pages for message in page)
     if dry_run:
-        known = {"session_id": session_id, "user_id": session.user_id, "agent": agent_name, "messages": count}
+        known: dict[str, Any] = {
+            "session_id": session_id,
+            "user_id": session.user_id,
+            "agent": agent_name,
+            "messages": count,
+        }
         if show_history and as_json():
             known["history"] = history
         _show_dry(known, {"conversation": target})
