@@ -65,6 +65,7 @@ NEEDED = {
     "GCSStateStore": {"bucket_name": "agents"},
     "PineconeKnowledgeStore": {"api_key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
+    "UpstashVectorKnowledgeStore": {"url": "https://agents-vector.upstash.io", "token": "secret"},
 }
 """What has no default there."""
 

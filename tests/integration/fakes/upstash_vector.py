@@ -51,7 +51,7 @@ class UpstashVector(Fake):
         super().__init__(arguments)
 
     def order(self, name: str, value: Any) -> Any:
-        """Beside those of all fakes: what the index is, its filtering ``budget``, and whether the quota is ``spent``."""
+        """Beside those of all fakes: what the index is, its ``budget`` of filters, whether the quota is ``spent``."""
         if name in {"dimension", "function", "sparse", "budget", "spent"}:
             return setattr(self, name, value)
         return super().order(name, value)
@@ -93,7 +93,7 @@ class UpstashVector(Fake):
     def change(self, entry: Any, delay: float) -> Any:
         kind, name, what = entry
         if kind == "drop":
-            return self.namespaces.pop(name)
+            return self.namespaces.pop(name, None)  # what reads have made is not in the log
         namespace = self.namespaces.setdefault(name, Namespace())
         if kind == "upsert":
             made = {one["id"]: _record(one) for one in what}
@@ -314,7 +314,7 @@ def _cursor(text: str) -> str:
     if text in {"", "0"}:
         return ""
     try:
-        return base64.urlsafe_b64decode(text.encode()).decode()
+        return base64.b64decode(text, altchars=b"-_", validate=True).decode()
     except ValueError:
         raise Refusal(400, "invalid cursor") from None
 
