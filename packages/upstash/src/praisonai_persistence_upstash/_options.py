@@ -30,6 +30,7 @@ class _RestOptions(Options):
     https = option(True, "flag", "use TLS", url=True, server=True)
     connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered", url=True)
+    client = option(None, "object", "a client of yours instead of a place; it stays open")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -120,7 +120,7 @@ class UpstashVectorDriver(Driver):
         return self._errors.error(status, error)
 
 
-def _refused(response: Any) -> _RefusedError | None:
+def _refused(response: Any) -> _RefusedError:
     """Return the error of an answer that was read."""
     try:
         message = response.json()["error"]

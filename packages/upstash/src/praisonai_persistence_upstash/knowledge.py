@@ -9,6 +9,7 @@ import uuid
 from array import array
 from contextlib import suppress
 from itertools import islice
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
@@ -112,7 +113,7 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         self._unseen.pop(_namespace(opened), None)
         for name in (_namespace(opened), _namespace(opened, claims=True)):
             with suppress(GoneError):  # nothing has been written to it
-                yield from self._ask(lambda client, name=name: client.delete_namespace(name))
+                yield from self._ask(methodcaller("delete_namespace", name))
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
@@ -175,11 +176,8 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
                 return
             key, (writer, near) = next(iter(some.items()))
             text = self._filters.one_of("writer", [one for one, _ in some.values()]).text
-            found = yield from self._ask(
-                lambda client, near=near, some=some, text=text: client.query(
-                    near, top_k=len(some), filter=text, include_metadata=True, namespace=name
-                )
-            )
+            asked = {"top_k": len(some), "filter": text, "include_metadata": True, "namespace": name}
+            found = yield from self._ask(methodcaller("query", near, **asked))
             seen = {match.id: match.metadata["writer"] for match in found}
             missing = seen.get(key) != writer
             if missing:
@@ -253,12 +251,9 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         name, cursor = _namespace(opened, claims=chosen.claims), "0"
         at_once = whole and not chosen.text  # where not all are selected, they are fetched afterwards
         limit, vectors = self._whole(opened) if at_once else _MOST_NEAR, at_once and _indexed(opened)
+        asked = {"include_metadata": True, "include_data": at_once, "namespace": name}
         while cursor:
-            page = yield from self._ask(
-                lambda client, cursor=cursor: client.range(
-                    cursor, limit, vectors, include_metadata=True, include_data=at_once, namespace=name
-                )
-            )
+            page = yield from self._ask(methodcaller("range", cursor, limit, vectors, **asked))
             cursor = page.next_cursor
             records = [record for record in map(_record, page.vectors) if chosen.test(record.metadata)]
             if at_once or not whole:
