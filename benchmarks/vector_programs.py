@@ -324,6 +324,61 @@ def pinecone(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
+def upstash_vector(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or an index itself, whose URL is in the environment; neither side waits until a write is found."""
+    from praisonai_persistence_upstash import UpstashVectorKnowledgeStore
+
+    server = servers().engine("upstash_vector")
+    if server.restartable:
+        server.order("delay", 0)
+        server.order("dimension", DIMENSION)
+    with (
+        server.space() as options,
+        UpstashVectorKnowledgeStore(**options, freshness="own") as store,
+        server.client() as index,
+    ):
+        mine = ours(store)
+        namespace = f"{options['namespace']}bare"
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            index.upsert(
+                [
+                    {
+                        "id": item.id,
+                        "vector": item.embedding,
+                        "data": item.content,
+                        "metadata": {
+                            "metadata": json.dumps(item.metadata),
+                            "created_at": item.created_at,
+                            "group": (item.metadata or {})["group"],
+                        },
+                    }
+                    for item in batch
+                ],
+                namespace=namespace,
+            )
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = index.query(
+                query,
+                top_k=TOP,
+                namespace=namespace,
+                filter=f"group = {group}",
+                include_metadata=True,
+                include_data=True,
+            )
+            return [document(match) for match in found]
+
+        def document(match: Any) -> KnowledgeDocument:
+            stored = match.metadata
+            metadata = json.loads(stored["metadata"])
+            score = 2 * match.score - 1  # the index's is from 0 to 1
+            return KnowledgeDocument(match.id, match.data, None, metadata, None, stored["created_at"], score)
+
+        yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
 def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
     """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
     from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
@@ -448,5 +503,11 @@ def servers() -> Any:
 
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
-SERVERS: dict[str, Engine] = {"cassandra": cassandra, "clickhouse": clickhouse, "milvus": milvus, "pinecone": pinecone}
+SERVERS: dict[str, Engine] = {
+    "cassandra": cassandra,
+    "clickhouse": clickhouse,
+    "milvus": milvus,
+    "pinecone": pinecone,
+    "upstash_vector": upstash_vector,
+}
 """Measured where they are asked for."""
