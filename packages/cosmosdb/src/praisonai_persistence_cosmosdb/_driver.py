@@ -29,6 +29,11 @@ _KEY = "COSMOS_CONNECTION_STRING"
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _OWN = frozenset({"id", "collection", "name", "facts"})
+_RESERVED = frozenset(
+    "and array as asc between by desc distinct exists false from group in join left like limit not null offset or order "
+    "right select top true udf undefined value where".split()
+)
+"""Words of the query language, which cannot stand behind a dot."""
 _of_parents: list[Any] = []
 """Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
@@ -80,6 +85,8 @@ class CosmosDBOptions(ApiKeyOptions):
         for name in ("embedding_field", "text_field"):
             if not _FIELD.fullmatch(getattr(self, name)) or getattr(self, name) in _OWN:
                 raise ConfigurationError(f"{name} must have letters, digits and _, and be none of {sorted(_OWN)}")
+        if self.embedding_field.lower() in _RESERVED:
+            raise ConfigurationError(f"embedding_field: {self.embedding_field!r} is a word of the query language")
         if self.embedding_field == self.text_field:
             raise ConfigurationError("embedding_field and text_field must differ")
         for name in ("database", "collection"):
@@ -278,6 +285,8 @@ class CosmosDBDriver(Driver):
                 return ThrottledError(f"{where} has had too many requests for now; raise its request units, or timeout")
             if status == 403 and ("maximum" in said or "quota" in said or "exceed" in said):
                 return BackendError(f"{where} has no room for more: see its quotas in the portal")
+            if status == 449:  # several writes of one item at once: nothing was done
+                return ThrottledError(f"{where} has had too many writes of one item at once; try again later")
             if status == 413:
                 return SerializationError(f"{where} does not take a request as large as this: write fewer documents")
             return self._errors.error(status, error)
