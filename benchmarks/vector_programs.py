@@ -324,6 +324,123 @@ def pinecone(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
+def cosmosdb(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or an account itself, whose URL is in the environment; both sides see their own writes, and no others."""
+    from praisonai_persistence_cosmosdb import CosmosDBVectorKnowledgeStore
+
+    server = servers().engine("cosmosdb")
+    with (
+        server.space() as options,
+        CosmosDBVectorKnowledgeStore(**options, freshness="own") as store,
+        server.client() as client,
+    ):
+        mine = ours(store)
+        database = client.get_database_client(options["database"])
+        container = database.get_container_client(f"vectors-{DIMENSION}-dotproduct")
+        token = ""
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            nonlocal token
+            for start in range(0, len(batch), 100):
+                operations = [
+                    (
+                        "upsert",
+                        (
+                            {
+                                "id": item.id,
+                                "collection": "bare",
+                                "content": item.content,
+                                "metadata": json.dumps(item.metadata),
+                                "created_at": item.created_at,
+                                "group": (item.metadata or {})["group"],
+                                "embedding": item.embedding,
+                            },
+                        ),
+                    )
+                    for item in batch[start : start + 100]
+                ]
+                done = container.execute_item_batch(operations, "bare")
+                token = done.get_response_headers()["x-ms-session-token"]
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = container.query_items(
+                "SELECT TOP @top c.id, c.content, c.metadata, c.created_at, VectorDistance(c.embedding, @q) AS score "
+                "FROM c WHERE c['group'] = @group ORDER BY VectorDistance(c.embedding, @q)",
+                parameters=[
+                    {"name": "@top", "value": TOP},
+                    {"name": "@q", "value": query},
+                    {"name": "@group", "value": group},
+                ],
+                partition_key="bare",
+                session_token=token,
+            )
+            return [document(item) for item in found]
+
+        def document(item: Any) -> KnowledgeDocument:
+            metadata = json.loads(item["metadata"])
+            return KnowledgeDocument(
+                item["id"], item["content"], None, metadata, None, item["created_at"], item["score"]
+            )
+
+        yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
+def upstash_vector(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or an index itself, whose URL is in the environment; neither side waits until a write is found."""
+    from praisonai_persistence_upstash import UpstashVectorKnowledgeStore
+
+    server = servers().engine("upstash_vector")
+    if server.restartable:
+        server.order("delay", 0)
+        server.order("dimension", DIMENSION)
+    with (
+        server.space() as options,
+        UpstashVectorKnowledgeStore(**options, freshness="own") as store,
+        server.client() as index,
+    ):
+        mine = ours(store)
+        namespace = f"{options['namespace']}bare"
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            index.upsert(
+                [
+                    {
+                        "id": item.id,
+                        "vector": item.embedding,
+                        "data": item.content,
+                        "metadata": {
+                            "metadata": json.dumps(item.metadata),
+                            "created_at": item.created_at,
+                            "group": (item.metadata or {})["group"],
+                        },
+                    }
+                    for item in batch
+                ],
+                namespace=namespace,
+            )
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            found = index.query(
+                query,
+                top_k=TOP,
+                namespace=namespace,
+                filter=f"group = {group}",
+                include_metadata=True,
+                include_data=True,
+            )
+            return [document(match) for match in found]
+
+        def document(match: Any) -> KnowledgeDocument:
+            stored = match.metadata
+            metadata = json.loads(stored["metadata"])
+            score = 2 * match.score - 1  # the index's is from 0 to 1
+            return KnowledgeDocument(match.id, match.data, None, metadata, None, stored["created_at"], score)
+
+        yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
 def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
     """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
     from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
@@ -506,8 +623,10 @@ ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": ch
 SERVERS: dict[str, Engine] = {
     "cassandra": cassandra,
     "clickhouse": clickhouse,
+    "cosmosdb": cosmosdb,
     "milvus": milvus,
     "mongodb": mongodb,
     "pinecone": pinecone,
+    "upstash_vector": upstash_vector,
 }
 """Measured where they are asked for."""

@@ -133,11 +133,11 @@ OWN_BACKEND = {
     "praisonai/persistence/__init__.py": "",
     "praisonai/persistence/knowledge/__init__.py": "",
     "praisonai/persistence/knowledge/base.py": "raise AssertionError",
-    "praisonai/persistence/knowledge/cosmosdb_vector.py": (
+    "praisonai/persistence/knowledge/couchbase.py": (
         "from .base import KnowledgeStore\n"
-        "class CosmosDBVectorKnowledgeStore:\n"
+        "class CouchbaseKnowledgeStore:\n"
         "    base = KnowledgeStore\n"
-        "    def __init__(self, connection_string=None, database='praisonai'): self.database = database\n"
+        "    def __init__(self, connection_string=None, bucket_name='praisonai'): self.bucket_name = bucket_name\n"
     ),
 }
 
@@ -148,25 +148,25 @@ def test_registries_have_the_backends_that_stay_praisonais_own(program, read_bef
         import json, sys
         from praisonai_persistence.registry import KNOWLEDGE_STORES
         if {read_before}:
-            print(json.dumps("cosmosdb" in KNOWLEDGE_STORES.list_registered()))
+            print(json.dumps("couchbase" in KNOWLEDGE_STORES.list_registered()))
         import praisonai_persistence.compat
         from praisonai.persistence.factory import create_knowledge_store
-        assert "cosmosdb" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("azure_cosmos")
-        assert KNOWLEDGE_STORES.list_aliases()["cosmos"] == "cosmosdb"
-        made = KNOWLEDGE_STORES.create("cosmos", url="of no use to it", database="d")
+        assert "couchbase" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("couchbase")
+        assert KNOWLEDGE_STORES.list_aliases()["singlestore_v"] == "singlestore_vector"
+        made = KNOWLEDGE_STORES.create("couchbase", url="of no use to it", bucket_name="b")
         assert made.base.__module__ == "praisonai_persistence.knowledge"
-        print(json.dumps([type(made).__module__, made.database, [b.distribution for b in KNOWLEDGE_STORES.backends()
-            if b.name == "cosmosdb"]]))
+        print(json.dumps([type(made).__module__, made.bucket_name, [b.distribution for b in KNOWLEDGE_STORES.backends()
+            if b.name == "couchbase"]]))
         try:
-            KNOWLEDGE_STORES.create("couchbase")
+            KNOWLEDGE_STORES.create("singlestore_vector")
         except ValueError as error:
             assert isinstance(error, ImportError)
             print(json.dumps(str(error)))
     """
     assert program(code, real=OWN_BACKEND) == [
         *([False] if read_before else []),
-        ["praisonai.persistence.knowledge.cosmosdb_vector", "d", ["praisonai"]],
-        "the knowledge backend 'couchbase' is PraisonAI's own: pip install praisonai",
+        ["praisonai.persistence.knowledge.couchbase", "b", ["praisonai"]],
+        "the knowledge backend 'singlestore_vector' is PraisonAI's own: pip install praisonai",
     ]
 
 

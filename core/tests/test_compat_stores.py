@@ -56,6 +56,7 @@ class Code:
 
 
 NEEDED = {
+    "CosmosDBVectorKnowledgeStore": {"connection_string": "AccountEndpoint=https://c:443/;AccountKey=c2VjcmV0"},
     "LangChainKnowledgeStore": {
         "vectorstore": Code("import_module('langchain_core.vectorstores').InMemoryVectorStore(None)")
     },
@@ -66,6 +67,7 @@ NEEDED = {
     "PineconeKnowledgeStore": {"api_key": "secret"},
     "SupabaseConversationStore": {"url": "https://agents.supabase.co", "key": "secret"},
     "UpstashStateStore": {"url": "https://agents.upstash.io", "token": "secret"},
+    "UpstashVectorKnowledgeStore": {"url": "https://agents-vector.upstash.io", "token": "secret"},
 }
 """What has no default there."""
 
@@ -583,7 +585,7 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.couchbase", "knowledge.cosmosdb_vector", "conversation.singlestore", "_valkey_client"],
+    ["knowledge.couchbase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
 import struct
 import time
@@ -10,12 +13,13 @@ import urllib.error
 import urllib.request
 import uuid
 from typing import Any, ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import pinecone as client_library
 import pymongo
 import pytest
 import redis
+from azure.cosmos import exceptions as cosmos_errors
 from bson import Decimal128
 from bson.binary import Binary, BinaryVectorDtype
 from engines import PASSWORD
@@ -636,3 +640,464 @@ class TestSingleStore:
         for operator, query, distance in (("<*>", "[2,1]", 10), ("<*>", "[0,0]", 0), ("<->", "[0,0]", 5)):
             found = singlestore.execute(f"SELECT ranked {operator} ('{query}' :> VECTOR(2)) FROM {table}")
             assert found[0][0] == pytest.approx(distance, rel=1e-5)
+
+
+class TestUpstashVector:
+    """The facts of ``fakes/upstash_vector.md``."""
+
+    @pytest.fixture
+    def ask(self, upstash_vector):
+        """Asks an index of two dimensions, by a path and a body."""
+        if not upstash_vector.restartable:
+            pytest.skip("the facts are those of the fake, and this is the service itself")
+        for name, value in {"delay": 0, "dimension": 2}.items():
+            upstash_vector.order(name, value)
+        asking = Asking(upstash_vector.url, {"Authorization": f"Bearer {PASSWORD}"})
+
+        def ask(path, body=None, **headers):
+            status, answer, _ = asking(f"POST /{path}", body, **headers)
+            return answer["result"] if status == 200 else status
+
+        ask.whole = asking
+        yield ask
+        asking("POST /delete-namespace/n")
+        defaults = {"delay": 0.01, "dimension": 1536, "function": "COSINE", "budget": 200, "sparse": False}
+        for name, value in {**defaults, "spent": False, "busy": 0}.items():
+            upstash_vector.order(name, value)
+
+    def fill(self, ask, **records):
+        made = [{"id": key, "vector": [1, 0], "metadata": metadata} for key, metadata in records.items()]
+        assert ask("upsert/n", made) == "Success"
+
+    def chosen(self, ask, text, **more):
+        found = ask("query/n", {"vector": [1, 0], "topK": 100, "filter": text, **more})
+        return sorted(one["id"] for one in found) if isinstance(found, list) else found
+
+    def test_tokens_and_the_format_of_errors(self, ask):
+        status, body, _ = ask.whole("POST /info", None, Authorization="Bearer another")
+        assert (status, body) == (401, {"error": "Unauthorized: Invalid auth token", "status": 401})
+        assert (ask("nothing"), ask("query/n/m", {}), ask("query/n", b"{")) == (404, 404, 400)
+
+    def test_what_is_not_documented_is_refused(self, ask):
+        vector = {"id": "a", "vector": [1, 2]}
+        assert ask("upsert/n", {**vector, "sparseVector": None, "metadata": None, "data": None}) == "Success"
+        for wrong in ({"values": []}, {"vector": "1"}, {"metadata": "{}"}, {"metadata": []}, {"data": 1}, {"id": 1.5}):
+            assert ask("upsert/n", {**vector, **wrong}) == 400, wrong
+        assert ask("upsert/n", {**vector, "sparseVector": {"indices": [1], "values": [1]}}) == 422
+        assert ask("query/n", {"vector": [1, 2], "limit": 1}) == 400
+
+    def test_vectors(self, ask, upstash_vector):
+        def status(*values):
+            found = ask("upsert/n", {"id": "a", "vector": list(values)})
+            return found if isinstance(found, int) else 200
+
+        assert (status(1), status(1, 2, 3), status(1, None), status(1, 1e39), status(0, 0)) == (422, 422, 400, 400, 422)
+        assert status(0.1, 124) == 200
+        assert ask("fetch/n", {"ids": ["a"], "includeVectors": True}) == [{"id": "a", "vector": [0.1, 124]}]
+        upstash_vector.order("function", "DOT_PRODUCT")
+        assert (status(0.6, 0.8), status(1, 1)) == (200, 422)
+        upstash_vector.order("function", "EUCLIDEAN")
+        assert status(0, 0) == 200
+
+    def test_sizes(self, ask):
+        def status(**more):
+            found = ask("upsert/n", {"id": "a", "vector": [1, 2], **more})
+            return found if isinstance(found, int) else 200
+
+        room = 48_000 - len('{"a":""}')
+        assert (status(metadata={"a": "x" * room}), status(metadata={"a": "x" * (room + 1)})) == (200, 400)
+        assert (status(data="x" * 1_000_000), status(data="x" * 1_000_001), status(id="")) == (200, 400, 400)
+        many = [{"id": str(number), "vector": [1, 2]} for number in range(1_001)]
+        assert (ask("upsert/n", many), ask("upsert/n", []), ask("upsert/n", many[:-1])) == (400, 400, "Success")
+        assert [ask("query/n", {"vector": [1, 2], "topK": limit}) for limit in (0, 1_001)] == [400, 400]
+        assert (len(ask("query/n", {"vector": [1, 2]})), len(ask("query/n", {"vector": [1, 2], "topK": 1_000}))) == (
+            10,
+            1_000,
+        )
+        assert ask("fetch/n", {"ids": ["1"] * 1_001}) == ask("range/n", {"cursor": "0", "limit": 1_001}) == 400
+
+    @pytest.mark.parametrize(
+        ("function", "scores"),
+        [
+            ("COSINE", [("a", 1.0), ("b", 0.8), ("c", 0.5)]),
+            ("EUCLIDEAN", [("b", 1 / 1.8), ("a", 0.5), ("c", 1 / 3)]),
+        ],
+    )
+    def test_scores(self, ask, upstash_vector, function, scores):
+        upstash_vector.order("function", function)
+        for key, vector in (("a", [2, 0]), ("b", [0.6, 0.8]), ("c", [0, 1])):
+            ask("upsert/n", {"id": key, "vector": vector})
+        found = [(one["id"], pytest.approx(one["score"])) for one in ask("query/n", {"vector": [1, 0]})]
+        assert found == scores
+        batch = ask("query/n", [{"vector": [1, 0], "topK": 1}, {"vector": [0, 1], "topK": 1}])
+        assert [len(one) for one in batch] == [1, 1]
+
+    def test_filters(self, ask):
+        self.fill(
+            ask,
+            n1={"n": 1, "t": "x"},
+            n2={"n": 2.5, "t": ["x", "y"]},
+            b={"n": True, "o": {"p": [{"q": "z"}, "end"]}},
+            t={"n": "1", "t": "xyz"},
+            o={},
+        )
+        for text, wanted in (
+            ("n = 2.5", ["n2"]),
+            ("n = '1'", ["t"]),
+            ("n = true", ["b"]),
+            ("n = 1", ["b", "n1"]),
+            ("n != 2.5", ["b", "n1", "t"]),
+            ("n > 1 or t = 'x'", ["n1", "n2"]),
+            ("n >= 1 AND n < 2", ["n1"]),
+            ("n <= -1", []),
+            ("t GLOB 'x*'", ["n1", "t"]),
+            ("t GLOB '[a-z]?[^abc]'", ["t"]),
+            ("t NOT GLOB '*z'", ["n1"]),
+            ("t IN ('x', 'z')", ["n1"]),
+            ('t NOT IN ("x")', ["t"]),
+            ("t CONTAINS 'y'", ["n2"]),
+            ("t NOT CONTAINS 'y'", []),
+            ("o.p[0].q = 'z' AND o.p[#-1] = 'end'", ["b"]),
+            ("n = '1' AND t = 'no' OR n = 2.5", ["n2"]),
+            ("n = '1' AND (t = 'xyz' OR n = 2.5)", ["t"]),
+        ):
+            assert self.chosen(ask, text) == wanted, text
+        for wrong in ("n", "n =", "= 1", "n == 1", "n > 'x'", "n = 1e3", "9n = 1", "t GLOB 1", "t IN 'x'", "t IN ()"):
+            assert self.chosen(ask, wrong) == 400, wrong
+        for wrong in ("(n = 1", "n = 1)", "n = 1 AND", "NOT n = 1", "t = 'a'b'", "n NOT = 1", "n IS NULL"):
+            assert self.chosen(ask, wrong) == 400, wrong
+
+    def test_a_filter_has_a_budget(self, ask, upstash_vector):
+        self.fill(ask, **{f"k{number:03}": {"n": number % 50} for number in range(300)})
+        upstash_vector.order("budget", 100)
+        assert len(self.chosen(ask, "n = 7")) == 2
+        assert len(self.chosen(ask, "n = 7", topK=1)) == 1
+        upstash_vector.order("budget", 1_000)
+        assert len(self.chosen(ask, "n = 7")) == 6
+
+    def test_fetches_and_ranges(self, ask):
+        self.fill(ask, **{f"k{number}": {"n": number} for number in range(5)})
+        assert ask("fetch/n", {"ids": ["k3", "none", "k1"]}) == [{"id": "k3"}, None, {"id": "k1"}]
+        assert ask("fetch/n", {"prefix": "k4", "includeMetadata": True}) == [{"id": "k4", "metadata": {"n": 4}}]
+        assert (ask("fetch/n", {}), ask("fetch/n", {"ids": ["a"], "prefix": "a"})) == (400, 400)
+        found, cursor = [], "0"
+        while cursor:
+            page = ask("range/n", {"cursor": cursor, "limit": 2})
+            cursor = page["nextCursor"]
+            found.append([one["id"] for one in page["vectors"]])
+        assert found == [["k0", "k1"], ["k2", "k3"], ["k4"]]
+        assert len(ask("range/n", {"cursor": "", "limit": 9, "prefix": "k2"})["vectors"]) == 1
+        assert (ask("range/n", {"limit": 1}), ask("range/n", {"cursor": "?", "limit": 1})) == (400, 400)
+
+    def test_deletions_and_updates(self, ask):
+        self.fill(ask, **{f"k{number}": {"n": number} for number in range(5)})
+        assert ask("delete/n", {"ids": ["k0", "none"]}) == {"deleted": 1}
+        assert ask("delete/n", {"prefix": "k1"}) == {"deleted": 1}
+        assert ask("delete/n", {"filter": "n >= 4"}) == {"deleted": 1}
+        assert (ask("delete/n", {}), ask("delete/n", {"ids": [], "prefix": "k"})) == (400, 400)
+        assert ask("update/n", {"id": "k2", "metadata": {"m": 1, "n": None}, "metadataUpdateMode": "PATCH"}) == {
+            "updated": 1
+        }
+        assert ask("update/n", {"id": "none", "data": "x"}) == {"updated": 0}
+        found = ask("range/n", {"cursor": "0", "limit": 9, "includeMetadata": True})["vectors"]
+        assert found == [{"id": "k2", "metadata": {"m": 1}}, {"id": "k3", "metadata": {"n": 3}}]
+        assert (ask("reset/n"), ask("range/n", {"cursor": "0", "limit": 9})["vectors"]) == ("Success", [])
+
+    def test_namespaces(self, ask):
+        assert ask("query/n", {"vector": [1, 2]}) == []
+        assert {"", "n"} <= set(ask("list-namespaces"))
+        assert [ask("delete-namespace/n"), ask("delete-namespace/n"), ask("delete-namespace")] == ["Success", 404, 400]
+        assert ask("upsert/n", {"id": "a", "vector": [1, 2]}) == "Success"
+        assert ask("info")["namespaces"]["n"] == {"vectorCount": 1, "pendingVectorCount": 0}
+
+    def test_queries_see_a_write_later(self, ask, upstash_vector):
+        upstash_vector.order("delay", 0.3)
+        self.fill(ask, a={})
+        assert (ask("fetch/n", {"ids": ["a"]}), ask("query/n", {"vector": [1, 0]})) == ([{"id": "a"}], [])
+        assert ask("info")["namespaces"]["n"]["pendingVectorCount"] == 1
+        end = time.monotonic() + 10
+        while not ask("query/n", {"vector": [1, 0]}):
+            assert time.monotonic() < end
+        assert ask("delete/n", {"ids": ["a"]}) == {"deleted": 1}
+        assert (ask("fetch/n", {"ids": ["a"]}), len(ask("query/n", {"vector": [1, 0]}))) == ([None], 1)
+
+    def test_throttling_and_quotas_on_demand(self, ask, upstash_vector):
+        upstash_vector.order("busy", 1)
+        status, _, headers = ask.whole("POST /info")
+        assert (status, headers["retry-after"], ask("info")["dimension"]) == (429, "1", 2)
+        upstash_vector.order("spent", True)
+        assert ask("info") == 429
+
+    def test_what_was_written_outlives_a_restart(self, ask, upstash_vector):
+        self.fill(ask, a={"a": "\u00e9"}, b={})
+        ask("delete/n", {"ids": ["b"]})
+        upstash_vector.kill()
+        upstash_vector.start()
+        upstash_vector.order("dimension", 2)
+        assert self.chosen(ask, "a = '\u00e9'") == self.chosen(ask, "") == ["a"]
+
+    def test_the_sdk_reads_the_answers(self, ask, upstash_vector):
+        with upstash_vector.client() as client:
+            client.upsert([("a", [0.1, 0.2], {"n": 1}, "text")], namespace="n")
+            found = client.query([0.1, 0.2], 1, True, True, "n = 1", include_data=True, namespace="n")
+            assert [(one.id, one.score, one.vector, one.metadata, one.data) for one in found] == [
+                ("a", 1.0, [0.1, 0.2], {"n": 1}, "text")
+            ]
+            assert client.fetch(["a", "b"], namespace="n")[1] is None
+            assert client.range("0", 5, namespace="n").next_cursor == ""
+            assert client.delete("a", namespace="n").deleted == 1
+            info = client.info()
+            assert (info.dimension, info.similarity_function, info.sparse_index) == (2, "COSINE", None)
+
+
+class TestCosmosDB:
+    """The facts of ``fakes/cosmosdb.md``."""
+
+    VECTORS: ClassVar = {"path": "/v", "dataType": "float32", "dimensions": 2, "distanceFunction": "dotproduct"}
+
+    @pytest.fixture
+    def ask(self, cosmosdb):
+        """Asks the account, with a signature; in a database of its own."""
+        if not cosmosdb.restartable:
+            pytest.skip("the facts are those of the fake, and this is the service itself")
+        asking = Asking(cosmosdb.url, {"x-ms-version": "2020-07-15"})
+
+        def ask(request, body=None, key=PASSWORD, **headers):
+            method, path = request.split()
+            parts = path.strip("/").split("/") if path != "/" else []
+            even = bool(parts) and len(parts) % 2 == 0
+            link, kind = ("/".join(parts), parts[-2]) if even else ("/".join(parts[:-1]), (parts or [""])[-1])
+            date = "thu, 01 jan 2026 00:00:00 gmt"
+            text = f"{method.lower()}\n{kind}\n{link}\n{date}\n\n"
+            made = base64.b64encode(hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()).decode()
+            signed = {"Authorization": quote(f"type=master&ver=1.0&sig={made}", safe=""), "x-ms-date": date}
+            status, answer, found = asking(request, body, **signed, **headers)
+            ask.headers = found
+            return answer if status < 300 else status
+
+        cosmosdb.order("delay", 0)
+        ask("DELETE /dbs/facts")
+        assert ask("POST /dbs", {"id": "facts"})["id"] == "facts"
+        made = {"id": "c", "partitionKey": {"paths": ["/p"], "kind": "Hash"}}
+        assert ask("POST /dbs/facts/colls", {**made, "vectorEmbeddingPolicy": {"vectorEmbeddings": [self.VECTORS]}})
+        yield ask
+        for name, value in {"delay": 0.01, "busy": 0, "quota": 500, "consistency": "Session"}.items():
+            cosmosdb.order(name, value)
+        ask("DELETE /dbs/facts")
+
+    def write(self, ask, *, partition="x", upsert=False, **item):
+        headers = {"x-ms-documentdb-partitionkey": json.dumps([partition])}
+        headers.update({"x-ms-documentdb-is-upsert": "True"} if upsert else {})
+        return ask("POST /dbs/facts/colls/c/docs", {"p": partition, **item}, **headers)
+
+    def on(self, ask, request, body=None, **headers):
+        method, key = request.split()
+        partition = {"x-ms-documentdb-partitionkey": '["x"]'}
+        return ask(f"{method} /dbs/facts/colls/c/docs/{key}", body, **partition, **headers)
+
+    def batch(self, ask, *operations):
+        headers = {"x-ms-documentdb-partitionkey": '["x"]', "x-ms-cosmos-is-batch-request": "True"}
+        found = ask("POST /dbs/facts/colls/c/docs", list(operations), **headers)
+        return [one["statusCode"] for one in found] if isinstance(found, list) else found
+
+    def found(self, ask, text, size="100", token="", kind="application/query+json", **parameters):
+        body = {"query": text, "parameters": [{"name": f"@{key}", "value": one} for key, one in parameters.items()]}
+        headers = {"x-ms-documentdb-partitionkey": '["x"]', "x-ms-documentdb-isquery": "True", "Content-Type": kind}
+        headers.update({"x-ms-max-item-count": size, "x-ms-continuation": token})
+        answer = ask("POST /dbs/facts/colls/c/docs", body, **headers)
+        return answer["Documents"] if isinstance(answer, dict) else answer
+
+    def test_signatures_and_the_format_of_errors(self, ask, cosmosdb):
+        assert (ask("GET /", key="another"), ask("GET /dbs/facts", key="another")) == (401, 401)
+        assert ask("GET /")["userConsistencyPolicy"] == {"defaultConsistencyLevel": "Session"}
+        status, body, _ = Asking(cosmosdb.url, {"x-ms-version": "1"})("GET /dbs/facts")
+        assert (status, sorted(body)) == (401, ["code", "message"])
+        assert (ask("GET /dbs/none"), ask("GET /dbs/none/colls/c")) == (404, 404)
+        assert ask.headers["x-ms-substatus"] == "1003"
+
+    def test_databases_and_containers(self, ask, cosmosdb):
+        key = {"partitionKey": {"paths": ["/p"], "kind": "Hash"}}
+        assert (ask("POST /dbs", {"id": "facts"}), ask("POST /dbs", {"id": "a/b"})) == (409, 400)
+        assert ask("POST /dbs/facts/colls", {"id": "c", **key}) == 409
+        for wrong in ({"id": "x" * 256, **key}, {"id": "d"}, {"id": "d", **key, "colour": 1}):
+            assert ask("POST /dbs/facts/colls", wrong) == 400, wrong
+        for change in ({"dimensions": 0}, {"dimensions": 4_097}, {"distanceFunction": "hamming"}, {"dataType": "text"}):
+            policy = {"vectorEmbeddings": [{**self.VECTORS, **change}]}
+            assert ask("POST /dbs/facts/colls", {"id": "d", **key, "vectorEmbeddingPolicy": policy}) == 400, change
+        for kind, dimensions, path, wanted in (
+            ("flat", 505, "/v", True),
+            ("flat", 506, "/v", False),
+            ("diskANN", 4_096, "/v", True),
+            ("tree", 2, "/v", False),
+            ("diskANN", 2, "/w", False),
+        ):
+            made = {
+                "vectorEmbeddingPolicy": {"vectorEmbeddings": [{**self.VECTORS, "dimensions": dimensions}]},
+                "indexingPolicy": {"vectorIndexes": [{"path": path, "type": kind}]},
+            }
+            answer = ask("POST /dbs/facts/colls", {"id": f"{kind}{dimensions}{path[1:]}", **key, **made})
+            assert isinstance(answer, dict) is wanted, (kind, dimensions, path)
+        cosmosdb.order("quota", 0)
+        assert ask("POST /dbs/facts/colls", {"id": "e", **key}) == 403
+        assert (ask("DELETE /dbs/facts/colls/c"), ask("GET /dbs/facts/colls/c")) == ("", 404)
+
+    def test_items(self, ask):
+        found = self.write(ask, id="a", n=2**53 + 1, f=1.0)
+        assert (found["n"], found["f"], sorted(set(found) - {"id", "p", "n", "f"})) == (
+            float(2**53),
+            1,
+            ["_etag", "_rid", "_self"],
+        )
+        assert (self.write(ask, id="a"), self.write(ask, id="a", upsert=True)["id"]) == (409, "a")
+        for wrong in ("", "a/b", "a?b", "a#b", "a\\b", "x" * 256, 1):
+            assert self.write(ask, id=wrong) == 400, wrong
+        assert (
+            ask("POST /dbs/facts/colls/c/docs", {"id": "b", "p": "y"}, **{"x-ms-documentdb-partitionkey": '["x"]'})
+            == 400
+        )
+        assert ask("POST /dbs/facts/colls/c/docs", {"id": "b", "p": "y"}) == 400
+        assert (self.write(ask, id="big", t="x" * 2_097_000)["id"], self.write(ask, id="b", t="x" * 2_097_153)) == (
+            "big",
+            413,
+        )
+        deep = {}
+        for _ in range(130):
+            deep = {"a": deep}
+        assert self.write(ask, id="deep", d=deep) == 400
+        etag = self.on(ask, "GET a")["_etag"]
+        assert self.on(ask, "PUT a", {"id": "a", "p": "x", "m": 1}, **{"If-Match": etag})["m"] == 1
+        assert (self.on(ask, "DELETE a", **{"If-Match": etag}), self.on(ask, "DELETE a")) == (412, "")
+        assert (self.on(ask, "GET a"), self.on(ask, "DELETE a")) == (404, 404)
+
+    def test_a_batch_is_done_whole_or_not_at_all(self, ask):
+        def create(key):
+            return {"operationType": "Create", "resourceBody": {"id": key, "p": "x"}}
+
+        assert self.batch(ask, create("a"), create("b")) == [201, 201]
+        assert self.batch(ask, create("c"), create("a"), create("d")) == [424, 409, 424]
+        assert self.batch(ask, {"operationType": "Delete", "id": "a"}, create("a")) == [204, 201]
+        assert self.batch(ask, {"operationType": "Delete", "id": "b"}, {"operationType": "Delete", "id": "c"}) == [
+            424,
+            404,
+        ]
+        assert self.found(ask, "SELECT VALUE c.id FROM c ORDER BY c.id") == ["a", "b"]
+        many = [create(f"n{number}") for number in range(101)]
+        assert (self.batch(ask), self.batch(ask, *many), self.batch(ask, *many[:100])) == (400, 400, [201] * 100)
+        large = [
+            {"operationType": "Upsert", "resourceBody": {"id": f"l{n}", "p": "x", "t": "x" * 1_100_000}} for n in (1, 2)
+        ]
+        assert self.batch(ask, *large) == 413
+
+    def test_queries(self, ask):
+        for key, item in {
+            "n": {"a": 1, "l": ["x", 1]},
+            "t": {"a": "1"},
+            "b": {"a": True},
+            "z": {"a": None},
+            "o": {},
+        }.items():
+            self.write(ask, id=key, **item)
+        self.write(ask, id="other", partition="y", a=1)
+        for where, wanted in (
+            ("c.a = 1", "n"),
+            ("c.a = 1.0", "n"),
+            ("c.a = '1'", "t"),
+            ("c.a = true", "b"),
+            ("c.a = null", "z"),
+            ("c.a != 1", "btz"),
+            ("NOT (c.a = 1)", "btz"),
+            ("c.a < 2", "n"),
+            ("c.a >= '0'", "t"),
+            ("c.a IN (1, '1')", "nt"),
+            ("NOT (c.a IN (1, '1'))", "bz"),
+            ("IS_DEFINED(c.a)", "bntz"),
+            ("NOT IS_DEFINED(c.a)", "o"),
+            ("NOT IS_DEFINED(c.a) OR c.a = 1", "no"),
+            ("ARRAY_CONTAINS(c.l, 'x') AND NOT ARRAY_CONTAINS(c.l, '1')", "n"),
+            ("STARTSWITH(c.id, @start)", "n"),
+            ("c['id'] = 'o' OR false", "o"),
+        ):
+            assert "".join(sorted(self.found(ask, f"SELECT VALUE c.id FROM c WHERE {where}", start="n"))) == wanted, (
+                where
+            )
+        assert self.found(ask, "SELECT VALUE COUNT(1) FROM c WHERE c.a != 1") == [3]
+        assert self.found(ask, "SELECT TOP 1 c.id, c.a FROM c ORDER BY c.id DESC") == [{"id": "z", "a": None}]
+        for wrong in (
+            "SELECT",
+            "SELECT * FROM d",
+            "SELECT * FROM c WHERE c.a ==",
+            "SELECT * FROM c WHERE LENGTH(c.id) = 1",
+            "SELECT TOP 0 * FROM c",
+            "SELECT * FROM c WHERE c.a = @none",
+            "SELECT * FROM c GROUP BY c.a",
+            "SELECT * FROM c WHERE c.a = '" + "x" * 524_288 + "'",
+        ):
+            assert self.found(ask, wrong) == 400, wrong[:80]
+        assert self.found(ask, "SELECT * FROM c", kind="application/json") == 400
+
+    def test_vector_distances(self, ask):
+        for key, item in {"a": {"v": [1, 0]}, "b": {"v": [3, 1]}, "c": {"v": [1]}, "d": {}}.items():
+            self.write(ask, id=key, **item)
+        near = "ORDER BY VectorDistance(c.v, @q)"
+        found = self.found(ask, f"SELECT TOP @k c.id, VectorDistance(c.v, @q) AS s FROM c {near}", q=[1, 1], k=9)
+        assert found == [{"id": "b", "s": 4}, {"id": "a", "s": 1}]
+        assert self.found(ask, f"SELECT TOP 1 VALUE c.id FROM c WHERE c.id != 'b' {near}", q=[1, 1]) == ["a"]
+        assert self.found(ask, f"SELECT VALUE c.id FROM c {near}", q=[1, 1]) == 400
+        assert self.found(ask, f"SELECT TOP 1 VALUE c.id FROM c {near}", q=[1, 1, 1]) == 400
+        assert self.found(ask, "SELECT TOP 1 * FROM c ORDER BY VectorDistance(c.w, @q)", q=[1, 1]) == 400
+
+    def test_pages(self, ask):
+        for number in range(5):
+            self.write(ask, id=f"k{number}", t="x" * 1_500_000)
+        pages, token = [], ""
+        while not pages or token:
+            pages.append(self.found(ask, "SELECT VALUE c.id FROM c ORDER BY c.id", size="2", token=token))
+            token = ask.headers.get("x-ms-continuation", "")
+        assert pages == [["k0", "k1"], ["k2", "k3"], ["k4"]]
+        assert len(self.found(ask, "SELECT * FROM c", size="-1")) == 2
+        assert ask.headers["x-ms-continuation"]
+
+    def test_reads_see_a_write_later_unless_they_have_its_session_token(self, ask, cosmosdb):
+        cosmosdb.order("delay", 0.3)
+        self.write(ask, id="a")
+        token = ask.headers["x-ms-session-token"]
+        assert float(ask.headers["x-ms-request-charge"]) > 0
+        assert (self.on(ask, "GET a"), self.on(ask, "GET a", **{"x-ms-session-token": token})["id"]) == (404, "a")
+        assert self.on(ask, "GET a", **{"x-ms-session-token": "0:-1#99999"}) == 404
+        assert ask.headers["x-ms-substatus"] == "1002"
+        end = time.monotonic() + 10
+        while self.on(ask, "GET a") == 404:
+            assert time.monotonic() < end
+        cosmosdb.order("consistency", "Strong")
+        self.write(ask, id="b")
+        assert self.on(ask, "GET b")["id"] == "b"
+
+    def test_throttling_on_demand(self, ask, cosmosdb):
+        cosmosdb.order("busy", 1)
+        assert (ask("GET /dbs/facts"), ask.headers["x-ms-retry-after-ms"]) == (429, "20")
+        assert ask("GET /dbs/facts")["id"] == "facts"
+
+    def test_what_was_written_outlives_a_restart(self, ask, cosmosdb):
+        self.write(ask, id="a", t="\u00e9")
+        self.write(ask, id="b")
+        self.on(ask, "DELETE b")
+        cosmosdb.kill()
+        cosmosdb.start()
+        assert self.found(ask, "SELECT VALUE c.t FROM c") == ["\u00e9"]
+
+    def test_the_sdk_reads_the_answers(self, ask, cosmosdb):
+        with cosmosdb.client() as client:
+            container = client.get_database_client("facts").get_container_client("c")
+            assert container.upsert_item({"id": "a", "p": "x", "v": [1, 2]}).get_response_headers()[
+                "x-ms-session-token"
+            ]
+            assert container.read_item("a", "x")["v"] == [1, 2]
+            batch = [("create", ({"id": "b", "p": "x"},)), ("create", ({"id": "a", "p": "x"},))]
+            with pytest.raises(cosmos_errors.CosmosBatchOperationError) as caught:
+                container.execute_item_batch(batch, "x")
+            assert (caught.value.status_code, caught.value.error_index) == (409, 1)
+            near = "SELECT TOP 1 VALUE c.id FROM c ORDER BY VectorDistance(c.v, @q)"
+            found = container.query_items(near, parameters=[{"name": "@q", "value": [1, 1]}], partition_key="x")
+            assert list(found) == ["a"]
+            with pytest.raises(cosmos_errors.CosmosResourceNotFoundError):
+                container.read_item("none", "x")

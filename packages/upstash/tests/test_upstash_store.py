@@ -29,7 +29,8 @@ def environment(monkeypatch):
 def test_importing_the_package_imports_no_client():
     code = (
         "import sys, praisonai_persistence_upstash as p; p.UpstashStateStore('upstash://:t@localhost'); "
-        "assert not {'upstash_redis', 'httpx'} & set(sys.modules), sorted(sys.modules)"
+        "p.UpstashVectorKnowledgeStore('https://:t@localhost'); "
+        "assert not {'upstash_redis', 'upstash_vector', 'httpx'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

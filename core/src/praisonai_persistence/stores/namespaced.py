@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.fields import FieldCompiler
     from praisonai_persistence.stores.ranking import Candidate
 
-__all__ = ["NamespacedSteps", "Record", "Selection"]
+__all__ = ["NamespacedSteps", "Record", "Selection", "record_key"]
 
 E = TypeVar("E")
 
@@ -151,7 +151,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         catalog = yield from self._catalog()
-        found = [] if catalog is None else (yield from self._read(catalog, [_key(name)]))
+        found = [] if catalog is None else (yield from self._read(catalog, [record_key(name)]))
         if not found:
             return None
         facts = loads(found[0].metadata["content"])
@@ -177,13 +177,13 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
     # ---------------------------------------------------------------------------------------------------------- claims
 
     def _claim(self, opened: Collection, claim: str, ids: Sequence[str]) -> Steps[None]:
-        parts = documents.pages([_key(key) for key in ids], _CLAIMED)
+        parts = documents.pages([record_key(key) for key in ids], _CLAIMED)
         made = [Record(f"c-{claim}-{n}", [_TINY], {"claim": claim, "claims": some}) for n, some in enumerate(parts)]
         for some in documents.pages(made, 20):
             yield from self._upsert(opened, some)
 
     def _claims(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        chosen = self._filters.holds("claims", [_key(key) for key in ids])
+        chosen = self._filters.holds("claims", [record_key(key) for key in ids])
         found = yield from self._query(opened, chosen, self.most_matches)
         return sorted({record.id[2:34] for record in found})
 
@@ -209,7 +209,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         total = 0
         vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
         for row, vector in zip(rows, vectors, strict=True):
-            made, size = self._made(row, vector if any(vector) else array("f", [_TINY, *vector[1:]]))
+            made, size = self._made(opened, row, vector if any(vector) else array("f", [_TINY, *vector[1:]]))
             if found[-1] and (total + size > (self.most_bytes or size) or len(found[-1]) == self.most_rows):
                 found.append([])
                 total = 0
@@ -217,10 +217,10 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
             found[-1].append(made)
         return found
 
-    def _made(self, row: DocumentRow, vector: array[float]) -> tuple[Record, int]:
+    def _made(self, opened: Collection, row: DocumentRow, vector: array[float]) -> tuple[Record, int]:
         """Return a document's record, and how many bytes it has at most in a request."""
         facts = {name: value for name, value in documents.document_facts(row, vector).items() if value is not None}
-        own = {"key": _key(row.id), "id": row.id, "content": row.content, **facts}
+        own = {"key": record_key(row.id), "id": row.id, "content": row.content, **facts}
         metadata = {**own, **copies(row.metadata)}
         if (size := _size(metadata)) > self.most_metadata:
             metadata = {**own, "loose": True}
@@ -262,7 +262,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         self, opened: Collection, ids: Sequence[str] | None, chosen: Selection[E] | None
     ) -> Steps[tuple[list[str], bool]]:
         """Return the ids of records that a filter selects exactly, and whether there are more."""
-        base = self._base(None if ids is None else [_key(key) for key in ids])
+        base = self._base(None if ids is None else [record_key(key) for key in ids])
         if chosen is None:
             found = yield from self._query(opened, base, self.most_matches)
             return [record.id for record in found], len(found) == self.most_matches
@@ -314,11 +314,11 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         return ranked(opened.info.distance, query, records, [_vector(opened, record) for record in records])[:limit]
 
     def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
-        found = yield from self._read(opened, [_key(key) for key in ids])
+        found = yield from self._read(opened, [record_key(key) for key in ids])
         return [_candidate(opened, record) for record in found]
 
     def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
-        names = {f"d-{_key(key)}": key for key in ids}
+        names = {f"d-{record_key(key)}": key for key in ids}
         found = yield from self._query(opened, self._base([name[2:] for name in names]), len(names))
         return [names[record.id] for record in found]
 
@@ -326,7 +326,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         self, opened: Collection, ids: Sequence[str] | None, expression: Selection[E] | None
     ) -> Steps[Sequence[tuple[str, str | None]]]:
         if ids is not None:
-            found = yield from self._read(opened, [_key(key) for key in ids])
+            found = yield from self._read(opened, [record_key(key) for key in ids])
         else:
             found = yield from self._walk(opened, self._chosen(self._base(None), expression))
         texts = ((record.metadata["id"], record.metadata.get("metadata")) for record in found)
@@ -340,7 +340,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         return sum(_fits(record, expression) for record in records)
 
 
-def _key(id: str) -> str:  # noqa: A002
+def record_key(id: str) -> str:  # noqa: A002
     """Return what stands for an id, which may be any text."""
     return blake2b(id.encode(), digest_size=16).hexdigest()
 

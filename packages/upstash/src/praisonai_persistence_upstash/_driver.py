@@ -1,4 +1,4 @@
-"""The clients of Upstash Redis, and what its stores can be given."""
+"""The clients of Upstash Redis."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import os
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, option
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    ConnectionFailedError,
-    SerializationError,
-    WrongTypeError,
-)
+from praisonai_persistence.drivers import Driver, HttpErrors, http
+from praisonai_persistence.errors import BackendError, ConnectionFailedError, SerializationError, WrongTypeError
 from praisonai_persistence_rediscore import Command, without_arguments
 from praisonai_persistence_upstash.state import Pipeline
 
@@ -23,60 +17,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.urls import StoreURL
+    from praisonai_persistence_upstash._options import UpstashOptions
 
-__all__ = ["UpstashDriver", "UpstashOptions"]
+__all__ = ["UpstashDriver"]
 
-_URL, _TOKEN = "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"
 _LOGIN = "check its token (UPSTASH_REDIS_REST_TOKEN in the console)"
 _TOO_LARGE = "the plan of the database says how large it may be (1 MB or 10 MB); write less at once"
 _of_parents: list[Any] = []
 """Clients of the process that we were forked from; kept, so that nobody closes them here."""
 _ANSWERS = frozenset({401, 403, 404, 413, 429})
-
-
-class UpstashOptions(Options):
-    """What the stores in Upstash Redis can be given."""
-
-    title = "Upstash Redis"
-    schemes = ("upstash", "async_upstash", "https", "http")
-    servers = True
-    default_port = 443
-    clients = ("client",)
-    password_is = "token"  # noqa: S105 - the name of an option
-    hint = "; a token is written upstash://:token@host"
-
-    token = option(
-        None, "text", f"the token of the REST interface; by default the variable `{_TOKEN}`", server=True, secret=True
-    )
-    https = option(True, "flag", "use TLS", url=True, server=True)
-    read_your_writes = option(
-        True, "flag", "reads of a store see its own writes, whichever replica answers", url=True, server=True
-    )
-    client = option(
-        None,
-        "object",
-        "an `upstash_redis.Redis` (`upstash_redis.asyncio.Redis` for the async store) of yours instead of a place; it "
-        "stays open, and keeps its own timeouts and retries",
-    )
-    connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
-    timeout = option(30.0, "seconds", "seconds in which a request has to be answered", url=True)
-
-    def __init__(self, url: str | None = None, **given: Any) -> None:
-        if url is None and given.get("host") is None and given.get("client") is None:
-            url = os.environ.get(_URL) or None
-        if url is not None and url.startswith("http://") and given.get("https") is None:
-            given["https"] = False
-        super().__init__(url, **given)
-        if self.client is None:
-            self.token = self.token or os.environ.get(_TOKEN) or None
-            if self.token is None:
-                raise ConfigurationError(f"{self.where} needs a token: give token=..., or set {_TOKEN}")
-
-    def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
-        if parsed.scheme == "http" and parsed.port is None:
-            raise ConfigurationError(f"{parsed} needs a port; Upstash itself is asked by https://")
-        return super()._of_server(parsed)
 
 
 class UpstashDriver(Driver):

@@ -1,0 +1,292 @@
+"""Knowledge in Cosmos DB: a partition for each collection, and one that says which there are."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from array import array
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.drivers import Pauses
+from praisonai_persistence.errors import ConfigurationError, DocumentExistsError, SerializationError
+from praisonai_persistence.steps import reads
+from praisonai_persistence.stores import vector_documents as documents
+from praisonai_persistence.stores.fields import copies
+from praisonai_persistence.stores.namespaced import record_key
+from praisonai_persistence.stores.projection import bounded_query, product_distance, ranked_vectors
+from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
+from praisonai_persistence_cosmosdb._filters import FilterCompiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from praisonai_persistence.knowledge import CollectionInfo
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence_cosmosdb._driver import CosmosDBOptions
+
+__all__ = ["CosmosDBSteps"]
+
+_METRICS = {"dot": "dotproduct", "euclidean": "euclidean"}
+_MOST_DIMENSION = {"flat": 505, "quantizedFlat": 4_096, "diskANN": 4_096}
+_MOST_ITEM = 2_000_000
+_MOST_BATCH = 100
+_CLOCK = "clock"
+_Item = dict[str, Any]
+
+
+class _Place(NamedTuple):
+    """Where a collection is: a container, and the value of its partition key."""
+
+    container: str
+    partition: str
+
+
+class CosmosDBSteps(VectorSteps[Collection, str]):
+    """Knowledge in Cosmos DB.
+
+    All documents of a collection are in one partition, so that a batch of them is written whole, and a query asks one
+    partition. A write returns a session token, and a read with that token sees the write. A write of one small item
+    returns the newest token of its partition, with which a read sees what all others have written before.
+
+    Args:
+        options: of the store.
+    """
+
+    most_ids = 1_000
+
+    def __init__(self, options: CosmosDBOptions) -> None:
+        super().__init__(FilterCompiler())
+        self._options = options
+        self._catalog = _Place(options.collection, f"{options.table_prefix}collections")
+        self._tokens: dict[_Place, str | None] = {}
+        self._strong = False
+
+    def look(self) -> Steps[None]:
+        """Ask the service for the first time."""
+        level = yield from self._ask(lambda clients: clients.account())
+        if level in {"Eventual", "ConsistentPrefix"}:
+            raise ConfigurationError(
+                f"the account's consistency is {level}, with which a store does not see its own writes: set Session, "
+                f"or a stronger one"
+            )
+        self._strong = level == "Strong"
+
+    def _ask(self, request: Callable[[Any], Any]) -> Steps[Any]:
+        return Pauses(self._options.timeout).ask(request)
+
+    # --------------------------------------------------------------------------------------------------------- requests
+
+    def _fresh(self, place: _Place) -> Steps[str | None]:
+        """Return the session token of a read."""
+        if self._options.freshness == "all" and not self._strong:
+            item = {"id": _CLOCK, "collection": place.partition}
+            self._tokens[place] = yield from self._ask(lambda clients: clients.write(place.container, item))
+        return self._tokens.get(place)
+
+    def _query(self, place: _Place, text: str, **parameters: Any) -> Steps[list[Any]]:
+        token = yield from self._fresh(place)
+        named = {f"@{name}": value for name, value in parameters.items()}
+        return (  # type: ignore[no-any-return]
+            yield from self._ask(lambda clients: clients.query(place.container, text, place.partition, token, named))
+        )
+
+    def _batch(self, place: _Place, operations: list[Any]) -> Steps[None]:
+        self._tokens[place] = yield from self._ask(
+            lambda clients: clients.batch(place.container, operations, place.partition)
+        )
+
+    # ----------------------------------------------------------------------------------------------------- collections
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        try:
+            return sorted(
+                (yield from self._query(self._catalog, "SELECT VALUE c.name FROM c WHERE IS_DEFINED(c.name)"))
+            )
+        except GoneError:  # no container yet
+            return []
+
+    def _found_item(self, name: str) -> Steps[_Item]:
+        place = self._catalog
+        token = yield from self._fresh(place)
+        key = record_key(name)
+        return (  # type: ignore[no-any-return]
+            yield from self._ask(lambda clients: clients.read(place.container, key, place.partition, token))
+        )
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
+        facts = (yield from self._found_item(name))["facts"]
+        return Collection(documents.collection_info(name, facts), _Place(*facts["place"]))
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        options, metric = self._options, _METRICS[product_distance(info.distance)]
+        most = _MOST_DIMENSION[options.vector_index]
+        if info.dimension > most:
+            raise ConfigurationError(
+                f"Cosmos DB's index {options.vector_index} has vectors of at most {most} numbers, not {info.dimension}"
+            )
+        path = f"/{options.embedding_field}"
+        policy = {"path": path, "dataType": "float32", "dimensions": info.dimension, "distanceFunction": metric}
+        plain = [f"/{options.text_field}/?", "/facts/*", '/"_etag"/?']
+        indexing = {"indexingMode": "consistent", "automatic": True, "includedPaths": [{"path": "/*"}]}
+        catalog = {**indexing, "excludedPaths": [{"path": one} for one in plain]}
+        vectors = {
+            **indexing,
+            "excludedPaths": [{"path": one} for one in [f"{path}/*", *plain]],
+            "vectorIndexes": [{"path": path, "type": options.vector_index}],
+        }
+        container = f"{options.collection}-{info.dimension}-{metric}"
+        yield from self._make(options.collection, indexing_policy=catalog)
+        yield from self._make(
+            container, indexing_policy=vectors, vector_embedding_policy={"vectorEmbeddings": [policy]}
+        )
+        yield from self._check(container, policy)
+        place = [container, f"{options.table_prefix}{uuid.uuid4().hex}"]
+        facts = {**documents.collection_facts(info, metadata), "place": place}
+        item = {"id": record_key(info.name), "collection": self._catalog.partition, "name": info.name, "facts": facts}
+        self._tokens[self._catalog] = yield from self._ask(
+            lambda clients: clients.write(self._catalog.container, item, new=True)
+        )
+
+    def _make(self, name: str, **more: Any) -> Steps[None]:
+        """Make a container, unless it is there; and the database."""
+        try:
+            yield from self._ask(lambda clients: clients.properties(name))
+            return
+        except GoneError:
+            pass
+        with suppress(TakenError):  # it is there, or somebody else was first
+            yield from self._ask(lambda clients: clients.make_database())
+        with suppress(TakenError):
+            yield from self._ask(lambda clients: clients.make(name, **more))
+
+    def _check(self, name: str, policy: _Item) -> Steps[None]:
+        found = yield from self._ask(lambda clients: clients.properties(name))
+        policies = (found.get("vectorEmbeddingPolicy") or {}).get("vectorEmbeddings", [])
+        paths = (found.get("partitionKey") or {}).get("paths")
+        if paths != ["/collection"] or not any(policy.items() <= one.items() for one in policies):
+            raise ConfigurationError(
+                f"the container {name!r} has another partition key or vector policy than this collection needs: give "
+                f"another collection=..., or delete it"
+            )
+
+    def _drop(self, opened: Collection) -> Steps[None]:
+        item = yield from self._found_item(opened.info.name)
+        place = self._catalog
+        yield from self._ask(lambda clients: clients.delete(place.container, item, place.partition))
+        self._tokens.pop(opened.engine, None)
+        yield from self._remove(opened, None, None)
+
+    # ---------------------------------------------------------------------------------------------------------- writes
+
+    def _items(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[_Item]]:
+        """Return items, as many together as go into one batch; what is too large is refused."""
+        found: list[list[_Item]] = [[]]
+        total, options = 0, self._options
+        vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
+        for row, vector in zip(rows, vectors, strict=True):
+            item = {
+                "id": record_key(row.id),
+                "collection": opened.engine.partition,
+                "name": row.id,
+                options.text_field: row.content,
+                options.embedding_field: vector.tolist(),
+                "facts": documents.document_facts(row, vector),
+                **copies(row.metadata),
+            }
+            size = len(json.dumps(item, ensure_ascii=False).encode())
+            if size > _MOST_ITEM:
+                raise SerializationError(
+                    f"document {row.id!r} has {size} bytes with its embedding; Cosmos DB takes {_MOST_ITEM}: split its "
+                    f"content"
+                )
+            if found[-1] and (total + size > _MOST_ITEM or len(found[-1]) == _MOST_BATCH):
+                found.append([])
+                total = 0
+            total += size + 100
+            found[-1].append(item)
+        return found
+
+    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        for some in self._items(opened, rows):
+            yield from self._batch(opened.engine, [("upsert", (item,)) for item in some])
+
+    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        written: list[str] = []
+        for some in self._items(opened, rows):
+            try:
+                yield from self._batch(opened.engine, [("create", (item,)) for item in some])
+            except TakenError:
+                yield from self._remove_keys(opened, written)
+                raise DocumentExistsError(
+                    "another writer inserted one of the documents meanwhile; nothing was written"
+                ) from None
+            written += [item["id"] for item in some]
+
+    def _remove_keys(self, opened: Collection, keys: Sequence[str]) -> Steps[int]:
+        """Remove items by their keys; return how many there were."""
+        gone = 0
+        for some in documents.pages(keys, _MOST_BATCH):
+            try:
+                yield from self._batch(opened.engine, [("delete", (key,)) for key in some])
+                gone += len(some)
+            except GoneError:  # somebody removed one of them meanwhile: one after the other
+                for key in some:
+                    with suppress(GoneError):
+                        yield from self._batch(opened.engine, [("delete", (key,))])
+                        gone += 1
+        return gone
+
+    def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
+        keys = yield from self._select(opened, "VALUE c.id", ids, expression)
+        return (yield from self._remove_keys(opened, keys))
+
+    # ----------------------------------------------------------------------------------------------------------- reads
+
+    def _where(self, ids: Sequence[str] | None, expression: str | None) -> str:
+        parts = ["IS_DEFINED(c.name)"] if ids is None else [self._of_keys(ids)]
+        return " AND ".join([*parts, *([] if expression is None else [expression])])
+
+    @staticmethod
+    def _of_keys(ids: Sequence[str]) -> str:
+        quoted = ", ".join(f"'{record_key(one)}'" for one in ids)
+        return f"c.id IN ({quoted})"
+
+    def _select(
+        self, opened: Collection, what: str, ids: Sequence[str] | None, expression: str | None
+    ) -> Steps[list[Any]]:
+        chosen = self._where(ids, expression)  # of hashes and numbers
+        return (yield from self._query(opened.engine, f"SELECT {what} FROM c WHERE {chosen}"))  # noqa: S608
+
+    def _rank(
+        self, opened: Collection, query: array[float], limit: int, expression: str | None
+    ) -> Steps[Sequence[Candidate]]:
+        chosen, field = self._where(None, expression), self._options.embedding_field
+        text = f"SELECT TOP @limit * FROM c WHERE {chosen} ORDER BY VectorDistance(c.{field}, @q)"  # noqa: S608
+        near = bounded_query(opened.info.distance, query)
+        found = yield from self._query(opened.engine, text, q=near, limit=limit)
+        return [self._candidate(item) for item in found]
+
+    def _candidate(self, item: _Item) -> Candidate:
+        options = self._options
+        return documents.document_candidate(
+            item["name"], item[options.text_field], item["facts"], lambda: array("f", item[options.embedding_field])
+        )
+
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        return [self._candidate(item) for item in (yield from self._select(opened, "*", ids, None))]
+
+    def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
+        return (yield from self._select(opened, "VALUE c.name", ids, None))
+
+    def _scan(
+        self, opened: Collection, ids: Sequence[str] | None, expression: str | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        found = yield from self._select(opened, "c.name, c.facts", ids, expression)
+        return [(item["name"], item["facts"]["metadata"]) for item in found]
+
+    def _count(self, opened: Collection, expression: str | None) -> Steps[int]:
+        return int((yield from self._select(opened, "VALUE COUNT(1)", None, expression))[0])

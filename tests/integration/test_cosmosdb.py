@@ -1,0 +1,288 @@
+"""Cosmos DB against the conformance kit, and what the kit does not ask; on a fake, or on the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import engines
+import pytest
+from lifecycles import Networked
+
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    PersistenceError,
+    SerializationError,
+)
+from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence_cosmosdb import AsyncCosmosDBVectorKnowledgeStore, CosmosDBVectorKnowledgeStore
+
+STORES = {
+    "sync": "praisonai_persistence_cosmosdb:CosmosDBVectorKnowledgeStore",
+    "async_": "praisonai_persistence_cosmosdb:AsyncCosmosDBVectorKnowledgeStore",
+}
+
+
+class TestCosmosDB(Networked, KnowledgeStoreSuite):
+    backend = "cosmosdb"
+
+    @pytest.fixture
+    def spec(self, cosmosdb) -> Iterator[StoreSpec]:
+        with cosmosdb.space() as options:
+            yield StoreSpec("knowledge", **STORES, options=options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        url = f"http://:a2V5LXMzY3JldA==@127.0.0.1:{engines.free_port()}"
+        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
+
+    @pytest.fixture
+    def server(self, cosmosdb):
+        return cosmosdb
+
+
+def make(name, vector=(1.0, 2.0), content="", **metadata):
+    return KnowledgeDocument(name, content, list(vector), metadata)
+
+
+def ids(documents):
+    return [document.id for document in documents]
+
+
+@pytest.fixture
+def options(cosmosdb):
+    with cosmosdb.space() as options:
+        yield options
+
+
+@pytest.fixture
+def fake(cosmosdb):
+    """The fake, told what to do by a test; afterwards as it was."""
+    if not cosmosdb.restartable:
+        pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
+    yield cosmosdb
+    for name, value in {"delay": 0.01, "busy": 0, "quota": 500, "consistency": "Session"}.items():
+        cosmosdb.order(name, value)
+
+
+class TestFreshness:
+    """K11 with each setting, where reads without a session token see a write some time later."""
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_write_is_visible_to_the_next_read_of_the_same_store(self, fake, options, freshness):
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            store.insert("docs", [make("a", n=1)])
+            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
+            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
+            assert store.delete("docs", ["a"]) == 1
+            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
+            with pytest.raises(DocumentExistsError):
+                store.insert("docs", [make("b")])
+
+    def test_who_else_sees_it(self, fake, options):
+        with (
+            CosmosDBVectorKnowledgeStore(**options) as everything,
+            CosmosDBVectorKnowledgeStore(**options, freshness="own") as own,
+        ):
+            fake.order("delay", 0)
+            everything.create_collection("docs", 2)
+            assert own.count("docs") == 0
+            fake.order("delay", 30.0)
+            everything.insert("docs", [make("a")])
+            assert ids(own.get("docs", ["a"])) == []
+            own.upsert("docs", [make("b")])
+            assert ids(own.get("docs", ["a", "b"])) == ids(everything.get("docs", ["a", "b"])) == ["a", "b"]
+
+    def test_where_all_reads_are_strong_nothing_is_written_for_them(self, fake, options):
+        fake.order("consistency", "Strong")
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            other.upsert("docs", [make("a")])
+            fake.order("asked")
+            assert ids(store.get("docs", ["a"])) == ["a"]
+            assert len(fake.order("asked")) == 2
+
+    @pytest.mark.parametrize("level", ["Eventual", "ConsistentPrefix"])
+    def test_an_account_that_knows_no_sessions(self, fake, options, level):
+        fake.order("consistency", level)
+        with (
+            CosmosDBVectorKnowledgeStore(**options) as store,
+            pytest.raises(ConfigurationError, match=f"{level}.*set Session"),
+        ):
+            store.connect()
+
+
+class TestContainers:
+    """Which ones there are, and which are refused."""
+
+    def test_one_for_each_dimension_and_function(self, cosmosdb, options):
+        with CosmosDBVectorKnowledgeStore(**options, vector_index="quantizedFlat", text_field="text") as store:
+            for name, dimension, distance in (
+                ("a", 2, "cosine"),
+                ("b", 2, "dot"),
+                ("c", 3, "dot"),
+                ("d", 2, "euclidean"),
+            ):
+                store.create_collection(name, dimension, distance)
+                store.upsert(name, [make("x", [1.0] * dimension, "words")])
+                assert ids(store.search(name, [1.0] * dimension)) == ["x"]
+        with cosmosdb.client() as client:
+            database = client.get_database_client(options["database"])
+            found = {one["id"]: one for one in database.list_containers()}
+            assert sorted(found) == ["vectors", "vectors-2-dotproduct", "vectors-2-euclidean", "vectors-3-dotproduct"]
+            assert found["vectors-2-euclidean"]["indexingPolicy"]["vectorIndexes"] == [
+                {"path": "/embedding", "type": "quantizedFlat"}
+            ]
+            container = database.get_container_client("vectors-3-dotproduct")
+            items = [item for item in container.read_all_items() if "name" in item] if not cosmosdb.restartable else []
+            assert all(item["text"] == "words" for item in items)
+
+    def test_one_that_does_not_fit(self, cosmosdb, options):
+        from azure.cosmos import PartitionKey
+
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            with cosmosdb.client() as client:
+                database = client.get_database_client(options["database"])
+                database.create_container("vectors-3-dotproduct", PartitionKey("/other"))
+            with pytest.raises(ConfigurationError, match=r"another partition key or vector policy.*collection="):
+                store.create_collection("other", 3)
+            with pytest.raises(ConfigurationError, match="at most 4096 numbers, not 4097"):
+                store.create_collection("other", 4_097)
+            assert store.list_collections() == ["docs"]
+
+    def test_a_deleted_collection_leaves_no_document(self, cosmosdb, options):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make(str(number)) for number in range(250)])
+            store.delete_collection("docs")
+            store.create_collection("docs", 2)
+            assert store.count("docs") == 0
+
+    def test_no_room(self, fake, options):
+        fake.order("quota", 0)
+        with CosmosDBVectorKnowledgeStore(**options) as store, pytest.raises(BackendError, match="quotas"):
+            store.create_collection("docs", 2)
+
+
+class TestDocuments:
+    """Batches, sizes, pages."""
+
+    def test_an_insert_of_several_batches_that_finds_another_document(self, fake, options, monkeypatch):
+        documents = [make(f"{number:03}") for number in range(250)]
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            taken = type(store._steps)._taken
+
+            def late(steps, opened, ids):
+                monkeypatch.undo()
+                found = yield from taken(steps, opened, ids)
+                thread = threading.Thread(target=other.insert, args=("docs", [make("240", content="of the other")]))
+                thread.start()
+                thread.join()
+                return found
+
+            monkeypatch.setattr(type(store._steps), "_taken", late)
+            with pytest.raises(DocumentExistsError, match="nothing was written"):
+                store.insert("docs", documents)
+            assert store.count("docs") == 1
+            assert store.get("docs", ["240"])[0].content == "of the other"
+            store.upsert("docs", documents)
+            assert (store.count("docs"), store.delete("docs", ids(documents[:150])), store.count("docs")) == (
+                250,
+                150,
+                100,
+            )
+
+    def test_a_document_that_is_too_large_with_its_embedding(self, options):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 4_000)
+            large = make("large", [0.123456789] * 4_000, content="\n" * 995_000)
+            for write in (store.insert, store.upsert):
+                with pytest.raises(SerializationError, match=r"'large' has \d+ bytes.*2000000.*split"):
+                    write("docs", [make("small", [1.0] * 4_000), large])
+            assert store.count("docs") == 0
+
+    def test_results_of_several_pages(self, options):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            store.insert("docs", [make(str(number), (float(number), 1.0), "x" * 900_000) for number in range(12)])
+            found = store.search("docs", [1.0, 0.0], 12)
+            assert ids(found) == [str(number) for number in reversed(range(12))]
+            assert {len(document.content) for document in store.get("docs", ids(found))} == {900_000}
+
+
+class TestBadWeather:
+    """Wrong keys, throttling, other servers."""
+
+    def test_a_wrong_key(self, cosmosdb):
+        url = cosmosdb.url.replace(urlsplit(cosmosdb.url).password, "d3IwbmcwMDA%3D")
+
+        async def main():
+            async with AsyncCosmosDBVectorKnowledgeStore(url) as store:
+                with pytest.raises(ConnectionFailedError, match="check its key") as caught:
+                    await store.list_collections()
+                return caught.value
+
+        with CosmosDBVectorKnowledgeStore(url) as store:
+            for call in (store.connect, store.list_collections, lambda: store.create_collection("docs", 2)):
+                with pytest.raises(ConnectionFailedError, match="check its key") as caught:
+                    call()
+                assert "d3IwbmcwMDA" not in str(caught.value) + repr(store)
+        assert "d3IwbmcwMDA" not in str(asyncio.run(main()))
+
+    def test_throttling(self, fake, options):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            fake.order("busy", 3)
+            store.insert("docs", [make("a")])
+            fake.order("busy", 3)
+            assert store.count("docs") == 1
+        with CosmosDBVectorKnowledgeStore(**options, timeout=0.5) as store:
+            store.connect()
+            fake.order("busy", 1_000)
+            with pytest.raises(ConnectionFailedError, match="too many requests.*request units"):
+                store.upsert("docs", [make("b")])
+            fake.order("busy", 0)
+
+    def test_a_server_of_another_kind(self, gcs):
+        with CosmosDBVectorKnowledgeStore(gcs.url, api_key="a2V5") as store:
+            with pytest.raises(PersistenceError) as caught:
+                store.create_collection("docs", 2)
+            assert "a2V5" not in str(caught.value)
+
+
+@pytest.mark.parametrize("freshness", ["all", "own"])
+def test_requests_of_each_call(fake, options, freshness):
+    """The table in the README."""
+    with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make(str(number), (number, 1.0), n=1) for number in range(10)])
+
+        def requests_of(call):
+            fake.order("asked")
+            call()
+            return len(fake.order("asked"))
+
+        found = {
+            "insert": requests_of(lambda: store.insert("docs", [make("new")])),
+            "upsert": requests_of(lambda: store.upsert("docs", [make("a", n=2)])),
+            "search": requests_of(lambda: store.search("docs", [1.0, 0.0], filters={"n": 1})),
+            "get": requests_of(lambda: store.get("docs", ["1", "2"])),
+            "count": requests_of(lambda: store.count("docs", {"n": 1})),
+            "delete": requests_of(lambda: store.delete("docs", ["1"])),
+            "create": requests_of(lambda: store.create_collection("another", 2)),
+        }
+    own = {"insert": 3, "upsert": 2, "search": 2, "get": 2, "count": 2, "delete": 3, "create": 5}
+    more = {"insert": 2, "upsert": 1, "search": 2, "get": 2, "count": 2, "delete": 2, "create": 1}
+    assert found == {name: count + (more[name] if freshness == "all" else 0) for name, count in own.items()}
