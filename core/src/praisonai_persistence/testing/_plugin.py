@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from praisonai_persistence.testing._forks import Forks
-from praisonai_persistence.testing._tiers import FORKS, QUICK_LIFECYCLE, TIERS, Tiers, add_options
+from praisonai_persistence.testing._tiers import FORKS, QUICK_LIFECYCLE, TIERS, Tiers, add_options, takes_turns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -194,7 +194,7 @@ def _is_lifecycle(item: pytest.Item) -> bool:
 
 def _is_about_clients(item: pytest.Item) -> bool:
     """Whether it is about how a client lives, which differs between the modes: it runs in both."""
-    return _is_lifecycle(item) and not getattr(item.function, "_one_mode_at_a_time", False)
+    return _is_lifecycle(item) and not takes_turns(item)
 
 
 def _defined(cls: type, name: str) -> Any:

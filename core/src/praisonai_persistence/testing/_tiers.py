@@ -34,6 +34,7 @@ __all__ = [
     "full_only",
     "full_tests",
     "one_mode_at_a_time",
+    "takes_turns",
     "walks_all",
 ]
 
@@ -136,12 +137,12 @@ class Tiers:
             items: tests of suites that run, in either mode, without those of the lifecycle that run in both.
         """
         quick = [item for item in items if self.tier_of(item) == "quick"]
-        elsewhere = {item for item in quick if item.get_closest_marker(QUICK_LIFECYCLE) and not _takes_turns(item)}
+        elsewhere = {item for item in quick if item.get_closest_marker(QUICK_LIFECYCLE) and not takes_turns(item)}
         found: dict[tuple[object, ...], dict[str, pytest.Function]] = {}
         for item in quick:
             if item not in elsewhere and "mode" in getattr(item, "fixturenames", ()):
                 others = sorted((name, at) for name, at in item.callspec.indices.items() if name != "mode")
-                place = (item.path.name, item.cls.__name__) if _takes_turns(item) else ()
+                place = (item.path.name, item.cls.__name__) if takes_turns(item) else ()
                 modes = found.setdefault((item.path, item.cls, *place, item.originalname, *others), {})
                 modes[str(item.callspec.params["mode"])] = item
         return elsewhere | {
@@ -197,8 +198,9 @@ def walks_all(config: pytest.Config) -> bool:
     return config.stash[TIERS].tier == "full"
 
 
-def _takes_turns(item: pytest.Function) -> bool:
-    return getattr(item.function, "_one_mode_at_a_time", False)
+def takes_turns(item: pytest.Item) -> bool:
+    """Whether a test is marked with [one_mode_at_a_time][]."""
+    return getattr(getattr(item, "function", None), "_one_mode_at_a_time", False)
 
 
 def _within(file: Path, place: Path) -> bool:
