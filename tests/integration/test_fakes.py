@@ -582,11 +582,12 @@ class TestValkeySearch:
             assert sorted(self.search(client, f"{chosen}=>[KNN 9 @v $q EF_RUNTIME 100 AS s]")) == sorted(found), chosen
         for query in (
             "@t:{x}",
-            "*=>[KNN 10001 @v $q]",
+            "*=>[KNN 129 @v $q]",
             "*=>[KNN 9 @v $q EF_RUNTIME 4097]",
             "*=>[KNN 9 @v $q HYBRID_POLICY ADHOC_BF]",
             "@t:{a\\+b}=>[KNN 9 @v $q]",
             "@t:[0 1]=>[KNN 9 @v $q]",
+            f"({'|'.join(['@t:{x}'] * 17)})=>[KNN 9 @v $q]",
         ):
             self.refused(self.search, client, query)
         self.refused(self.search, client, "*=>[KNN 9 @v $q AS s]", "SORTBY", "s")

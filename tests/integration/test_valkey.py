@@ -179,6 +179,15 @@ def test_a_graph_is_asked_where_there_are_many_documents(module, monkeypatch):
         assert ids(store.search("docs", vectors[0], 500, filters={"n": 1})) == third
 
 
+def test_a_filter_of_many_terms_is_checked_here(module):
+    with ValkeyVectorKnowledgeStore(**module) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make(str(number), (1.0, number), n=number) for number in range(60)])
+        for wide in (30, 600):
+            found = store.search("docs", [1.0, 0.0], 100, filters={"n": {"$in": list(range(wide))}})
+            assert ids(found) == [str(number) for number in range(min(wide, 60))]
+
+
 def test_a_write_waits_until_the_module_has_it(module, monkeypatch):
     """Valkey's module has a queue of what scripts have written."""
     queue = [2, 1, 0]

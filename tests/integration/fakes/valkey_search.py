@@ -17,8 +17,9 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-MOST_NEIGHBOURS = 10_000
+MOST_NEIGHBOURS = 128
 MOST_EFFORT = 4_096
+MOST_TERMS = 16
 _SAYS = (b"$6\r\nserver\r\n$5\r\nredis\r\n", b"$6\r\nserver\r\n$6\r\nvalkey\r\n")
 _CREATE = {
     *("ON", "HASH", "PREFIX", "SCHEMA", "AS", "TAG", "SEPARATOR", "CASESENSITIVE", "NUMERIC", "VECTOR", "HNSW", "FLAT"),
@@ -68,7 +69,9 @@ def _refused_query(query: str) -> str | None:
         return f"KNN parameter must be 1 to {MOST_NEIGHBOURS}"
     if any(int(effort) > MOST_EFFORT for effort in re.findall(r"EF_RUNTIME (\d+)", modifiers)):
         return f"EF_RUNTIME must be at most {MOST_EFFORT}"
-    left = re.sub(_TAG, "x", chosen)
+    left, terms = re.subn(_TAG, "x", chosen)
+    if terms > MOST_TERMS:
+        return f"a query has at most {MOST_TERMS} terms"
     return None if chosen == "*" or re.fullmatch(r"[x ()|-]+", left) else "Invalid filter expression"
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.filters import Compiler, Filter
     from praisonai_persistence.steps import Steps
 
-__all__ = ["EXACT", "INDEXES", "Index", "LostIndexError", "available", "blob", "check_index", "choose"]
+__all__ = ["EXACT", "INDEXES", "Index", "LostIndexError", "TooWideError", "available", "blob", "check_index", "choose"]
 
 EXACT = 20_000
 """Up to so many documents the server compares every vector; beyond it walks its graph, where it has one."""
@@ -43,6 +43,10 @@ OLDEST = 21_000
 
 class LostIndexError(Exception):
     """The index that a search asks for is not there, or not any more."""
+
+
+class TooWideError(Exception):
+    """The server does not take this filter; this process can select by it."""
 
 
 class Index(ABC):
@@ -105,6 +109,7 @@ class Index(ABC):
 
         Raises:
             LostIndexError: there is no such index.
+            TooWideError: the server does not take the filter.
         """
         vector = blob(ranked_vector(distance, query, query=True))
         expression = self._compiler.compile(filters).expression
@@ -235,7 +240,7 @@ class _ValkeySearch(_Search):
     """
 
     keeps = False  # this process may have to compare the vectors
-    most = 10_000
+    most = 128  # the default of the first releases, and of none less
     _compiler = ValkeyCompiler()
     _made_with = ()
     _asked_with = ()  # the nearest come first
@@ -256,6 +261,14 @@ class _ValkeySearch(_Search):
                 yield sent_to(key, "UNLINK", *found)
             if not int(place):
                 return
+
+    def _rank(self, key: str, vector: bytes, limit: int, expression: str | None, count: int) -> Steps[list[str]]:
+        try:
+            return (yield from super()._rank(key, vector, limit, expression, count))
+        except ResponseError as error:
+            if expression is None:
+                raise
+            raise TooWideError from error  # each release has its own limits of terms and of depth
 
     def settle(self, key: str) -> Steps[None]:
         end = Pauses(_SETTLED, 0.01)

@@ -20,7 +20,7 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.stores.ranking import nearest, selected
 from praisonai_persistence.vectors import check_dimension, score, unpack
-from praisonai_persistence_redis._indexes import LostIndexError, available, check_index, choose
+from praisonai_persistence_redis._indexes import LostIndexError, TooWideError, available, check_index, choose
 from praisonai_persistence_redis._layout import ABOUT, DELETE, EMPTY, READ, WRITE, Layout, candidate, document
 from praisonai_persistence_redis._scripts import look
 from praisonai_persistence_rediscore import Command, RawCommand, text
@@ -245,9 +245,12 @@ class RedisKnowledgeSteps(KnowledgeSteps):
             limit = min(wanted, count)
             found_by = opened.found_by
             if not ordered and limit <= found_by.most and count > found_by.least:
-                ids = yield from found_by.rank(opened.keys[4], distance, search.query, limit, search.filters, count)
-                if len(ids) == limit or not found_by.least:
-                    return (yield from self._read(opened, ids))
+                try:
+                    ids = yield from found_by.rank(opened.keys[4], distance, search.query, limit, search.filters, count)
+                    if len(ids) == limit or not found_by.least:
+                        return (yield from self._read(opened, ids))
+                except TooWideError:
+                    pass
             if not best:
                 scores = yield from self._scores(opened, search)
                 best.extend(sorted(scores, key=lambda item: (-scores[item], item)))
