@@ -146,6 +146,19 @@ def test_a_class_may_leave_the_operations_to_another_one(run):
     assert {name[5] for name, _ in ran} == {"c", "l"}
 
 
+def test_a_class_may_leave_the_lifecycle_to_another_one(run):
+    module = """
+    @pytest.mark.quick_operations
+    class TestIt(Memory): pass
+    """
+    asked = ["-rA", "-k", "c05 or c06 or l01 or l06"]
+    ran = re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", run(module, *asked, "--conformance-tier=quick"))
+    assert {name[5] for name, _ in ran} == {"c"}
+    assert {mode for _, mode in ran} == {"sync", "async"}
+    ran = re.findall(r"PASSED .*::(test_\w*)\[(.*)\]", run(module, *asked))
+    assert {name[5] for name, _ in ran} == {"c", "l"}
+
+
 def test_a_mode_that_is_alone_runs(run):
     output = run("class TestIt(Memory): pass", "-k", "c06 and async and not reference", "--conformance-tier=quick")
     assert "passed" in output

@@ -71,6 +71,7 @@ class TestMongoDBState(_Server, StateStoreSuite):
     backend, kind, stores = "mongodb", "state", STATE
 
 
+@pytest.mark.quick_operations
 class TestNX27017Conversation(_Server, ConversationStoreSuite):
     backend, kind, stores, engine = "mongodb (NX-27017)", "conversation", CONVERSATION, "nx27017"
 

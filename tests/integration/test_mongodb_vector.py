@@ -65,6 +65,7 @@ class TestMongoDBVector(_Server):
     backend = "mongodb_vector"
 
 
+@pytest.mark.quick_operations
 class TestAtlas(_Server):
     """With vector search, by which all is found."""
 

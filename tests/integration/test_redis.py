@@ -90,6 +90,7 @@ class TestRedisSearchGraph(OnRedisSearch, KnowledgeStoreSuite):
     index = "auto"
 
 
+@pytest.mark.quick_operations
 class TestRedisSearchFlat(OnRedisSearch, KnowledgeStoreSuite):
     backend = "redis (search, flat)"
     index = "flat"

@@ -85,11 +85,13 @@ class OnModule(OnRedis):
         return valkey_search
 
 
+@pytest.mark.quick_operations
 class TestValkeySearchFlat(OnModule, KnowledgeStoreSuite):
     backend = "valkey (search, flat; on Redis)"
     index = "auto"
 
 
+@pytest.mark.quick_operations
 class TestValkeySearchGraph(OnModule, KnowledgeStoreSuite):
     backend = "valkey (search, hnsw; on Redis)"
     index = "hnsw"

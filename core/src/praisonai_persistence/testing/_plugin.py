@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from praisonai_persistence.testing._forks import Forks
-from praisonai_persistence.testing._tiers import FORKS, QUICK_LIFECYCLE, TIERS, Tiers, add_options, takes_turns
+from praisonai_persistence.testing._tiers import (
+    FORKS,
+    QUICK_LIFECYCLE,
+    QUICK_OPERATIONS,
+    TIERS,
+    Tiers,
+    add_options,
+    takes_turns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -62,6 +70,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{QUICK_LIFECYCLE}: on a class of a suite: the quick tier runs the tests of the lifecycle only, since another "
         "class runs the same operations on another place",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{QUICK_OPERATIONS}: on a class of a suite: the quick tier leaves out the tests of the lifecycle, since "
+        "another class runs them on the same client",
     )
     config.addinivalue_line("markers", "crash: kills a child process with SIGKILL and looks at what is left")
     config.stash[TIERS] = Tiers(config)
@@ -159,7 +172,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for other in rest if needed else ():
             if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
                 other.user_properties.append(("not applicable", needed))
-    elsewhere = tiers.leaves_to_others(
+    elsewhere: set[pytest.Item] = {item for item in rest if _is_lifecycle(item) and tiers.leaves_lifecycle(item)}
+    elsewhere |= tiers.leaves_to_others(
         [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_about_clients(item)]
     )
     later += elsewhere

@@ -8,7 +8,7 @@ One test is one body for the sync and the async store, and so is what a backend 
 is how its client lives. So ``quick`` runs the tests of the lifecycle in both modes, but for those marked with
 [one_mode_at_a_time][], and each other test of a suite in one of them: about half of them each. The same holds of a
 backend's places: a class with the mark ``quick_lifecycle``, whose operations another class runs on another place, runs
-the lifecycle only.
+the lifecycle only. A class with the mark ``quick_operations``, whose client is that of another class, runs the rest.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "CUT_SHORT",
     "FORKS",
     "QUICK_LIFECYCLE",
+    "QUICK_OPERATIONS",
     "TIERS",
     "TIER_VARIABLE",
     "Tiers",
@@ -46,6 +47,8 @@ CUT_SHORT = "walk cut short"
 """The property of a test that visited a part of the places that it was to visit."""
 QUICK_LIFECYCLE = "quick_lifecycle"
 """The mark of a class of which the quick tier runs the tests of the lifecycle only."""
+QUICK_OPERATIONS = "quick_operations"
+"""The mark of a class of which the quick tier leaves out the tests of the lifecycle."""
 _NAMES = ("quick", "full")
 _LEFT_OUT = "conformance_left_out"
 
@@ -150,6 +153,10 @@ class Tiers:
             for test, modes in found.items()
             if len(modes) == 2
         }
+
+    def leaves_lifecycle(self, item: pytest.Item) -> bool:
+        """Whether another class runs a test of the lifecycle, on the same client."""
+        return self.tier_of(item) == "quick" and item.get_closest_marker(QUICK_OPERATIONS) is not None
 
     def note(self, config: pytest.Config, left_out: int, inapplicable: int) -> None:
         """Count what was left out, and what cannot apply; a worker of xdist tells the process that prints."""
