@@ -31,6 +31,7 @@ __all__ = [
     "StoreClosedError",
     "StoreNotFoundError",
     "UnknownBackendError",
+    "UnknownOptionError",
     "UnsupportedOperationError",
     "WrongTypeError",
 ]
