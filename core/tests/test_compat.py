@@ -152,7 +152,6 @@ def test_registries_have_the_backends_that_stay_praisonais_own(program, read_bef
         import praisonai_persistence.compat
         from praisonai.persistence.factory import create_knowledge_store
         assert "couchbase" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("couchbase")
-        assert KNOWLEDGE_STORES.list_aliases()["singlestore_v"] == "singlestore_vector"
         made = KNOWLEDGE_STORES.create("couchbase", url="of no use to it", bucket_name="b")
         assert made.base.__module__ == "praisonai_persistence.knowledge"
         print(json.dumps([type(made).__module__, made.bucket_name, [b.distribution for b in KNOWLEDGE_STORES.backends()

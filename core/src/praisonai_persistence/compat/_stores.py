@@ -154,6 +154,8 @@ def _translated(row: Backend, given: dict[str, Any], options: list[str]) -> dict
             if name != "auto_create_tables" and name not in _DECIDED and value != defaults.get(name):
                 _tell(row, name)
             continue
+        if name == "api_mode" and value == defaults.get(name):
+            continue  # it means what is meant when nothing is said, and that is another one here
         if name == "prefix" and here == "table_prefix":
             if value == defaults.get(name):
                 continue

@@ -30,38 +30,9 @@ _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _OWN = frozenset({"id", "collection", "name", "facts"})
 _RESERVED = frozenset(
-    [
-        "and",
-        "array",
-        "as",
-        "asc",
-        "between",
-        "by",
-        "desc",
-        "distinct",
-        "exists",
-        "false",
-        "from",
-        "group",
-        "in",
-        "join",
-        "left",
-        "like",
-        "limit",
-        "not",
-        "null",
-        "offset",
-        "or",
-        "order",
-        "right",
-        "select",
-        "top",
-        "true",
-        "udf",
-        "undefined",
-        "value",
-        "where",
-    ]
+    {"and", "array", "as", "asc", "between", "by", "desc", "distinct", "exists", "false", "from", "group", "in", "join"}
+    | {"left", "like", "limit", "not", "null", "offset", "or", "order", "right", "select", "top", "true", "udf"}
+    | {"undefined", "value", "where"}
 )
 """Words of the query language, which cannot stand behind a dot."""
 _of_parents: list[Any] = []
@@ -129,7 +100,10 @@ class CosmosDBOptions(ApiKeyOptions):
             raise ConfigurationError("connection_string says where the account is: no url and no host beside it")
         parts = dict(one.partition("=")[::2] for one in str(said).split(";") if one)
         if not {"AccountEndpoint", "AccountKey"} <= set(parts):
-            raise ConfigurationError("connection_string must have AccountEndpoint=...;AccountKey=...")
+            raise ConfigurationError(
+                "connection_string must have AccountEndpoint=...;AccountKey=..., as that of the API for NoSQL has; "
+                "one of the MongoDB API is for the backend mongodb_vector"
+            )
         return parts["AccountEndpoint"].rstrip("/"), {
             **given,
             "connection_string": None,
