@@ -88,16 +88,26 @@ class SingleStoreMigrations(MySQLConversationMigrations):
 
     def _rename(self, names: Mapping[str, str]) -> Steps[None]:
         yield Execute(self._write, (self._RENAMING + json.dumps(names), 0, time.time()))
-        yield from self._go_on_renaming()
+        yield from self._rename_each(names)
+        yield Execute(self._unmark, (self._RENAMING + json.dumps(names),))
 
     def _go_on_renaming(self) -> Steps[None]:
+        """Finish what a process that died has begun; where it had renamed nothing yet, leave that to the adoption."""
         marks = yield Fetch(self._sql("SELECT component FROM {schema} WHERE component LIKE ?"), (self._RENAMING + "%",))
         for (mark,) in marks:
-            for old, new in json.loads(mark[len(self._RENAMING) :]).items():
-                made = yield Fetch(*self._dialect.find_table("", new))
-                if not made and (yield Fetch(*self._dialect.find_table("", old))):
-                    yield Execute(*self._dialect.rename({old: new}))
+            names = json.loads(mark[len(self._RENAMING) :])
+            if not (yield from self._is_waiting(*next(iter(names.items())))):
+                yield from self._rename_each(names)
             yield Execute(self._unmark, (mark,))
+
+    def _rename_each(self, names: Mapping[str, str]) -> Steps[None]:
+        for old, new in names.items():
+            if (yield from self._is_waiting(old, new)):
+                yield Execute(*self._dialect.rename({old: new}))
+
+    def _is_waiting(self, old: str, new: str) -> Steps[bool]:
+        made = yield Fetch(*self._dialect.find_table("", new))
+        return not made and bool((yield Fetch(*self._dialect.find_table("", old))))
 
 
 CONVERSATION = (
