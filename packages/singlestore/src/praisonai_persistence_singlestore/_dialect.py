@@ -61,6 +61,7 @@ class SingleStoreMigrations(MySQLConversationMigrations):
 
     def _alone(self, steps: Steps[T]) -> Steps[T]:
         yield Patiently()
+        made = not (yield self._find)
         yield from self._take_lock()
         try:
             yield from self._go_on_renaming()
@@ -68,6 +69,8 @@ class SingleStoreMigrations(MySQLConversationMigrations):
         except Exception:
             yield Undo()
             yield Execute(self._unmark, (self._LOCK,))
+            if made and not (yield Fetch(self._sql("SELECT 1 FROM {schema} LIMIT 1"))):
+                yield Execute(self._sql("DROP TABLE {schema}"))  # what was refused leaves nothing behind
             raise
         yield Execute(self._unmark, (self._LOCK,))
         return answer
