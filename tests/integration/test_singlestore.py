@@ -241,7 +241,7 @@ class TestAdoption(AdoptionTests):
     }
     unchecked = "SET FOREIGN_KEY_CHECKS = 0"
     keeps_order = False
-    kill_before = (1, 2)
+    kill_before = (1, 3)
 
     @pytest.fixture
     def place(self, singlestore: SingleStore) -> Iterator[dict[str, str]]:

@@ -7,11 +7,13 @@ one, sorted by session. There are no foreign keys.
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from praisonai_persistence_mysqlcore import MySQL
 from praisonai_persistence_mysqlcore.dialect import MySQLConversationMigrations
-from praisonai_persistence_sql import Dialect, Migration, Patiently
+from praisonai_persistence_sql import Dialect, Execute, Fetch, Migration, Patiently, Undo
 from praisonai_persistence_sql.schema import NO_SEARCH
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
 
 T = TypeVar("T")
+_VERSION_COLUMNS = ("component", "version", "applied_at")
+_LOOK = 0.2  # seconds between looks at whether a lock is free
 
 __all__ = ["CONVERSATION", "SEARCH", "SingleStore", "SingleStoreMigrations"]
 
@@ -46,14 +50,67 @@ class SingleStore(MySQL):
 
 
 class SingleStoreMigrations(MySQLConversationMigrations):
-    """Migrations where DDL commits on its own and the server has no named locks.
+    """Migrations where DDL commits on its own, tables are renamed one by one, and the server has no named locks.
 
-    So each step can be repeated, also by two processes at once (``IF NOT EXISTS``). Only one process may adopt.
+    So each step can be repeated. A row of the version table is the lock: it names the connection that holds it, and one
+    that has ended holds nothing. Another row tells which tables are being renamed, so that who comes after a crash goes
+    on with it.
     """
+
+    _LOCK, _RENAMING = "lock", "renaming "
 
     def _alone(self, steps: Steps[T]) -> Steps[T]:
         yield Patiently()
-        return (yield from steps)
+        made = not (yield self._find)
+        yield from self._take_lock()
+        try:
+            yield from self._go_on_renaming()
+            answer = yield from steps
+        except Exception:
+            yield Undo()
+            yield Execute(self._unmark, (self._LOCK,))
+            if made and not (yield Fetch(self._sql("SELECT 1 FROM {schema} LIMIT 1"))):
+                yield Execute(self._sql("DROP TABLE {schema}"))  # what was refused leaves nothing behind
+            raise
+        yield Execute(self._unmark, (self._LOCK,))
+        return answer
+
+    def _take_lock(self) -> Steps[None]:
+        yield Execute(self._create)
+        mine = (yield Fetch("SELECT CONNECTION_ID()"))[0][0]
+        insert = self._dialect.insert_new(self._tables[self.TABLE], _VERSION_COLUMNS, _VERSION_COLUMNS[:1])
+        drop = self._sql("DELETE FROM {schema} WHERE component = ? AND version = ?")
+        while not (yield Execute(self._dialect.prepare(insert, {}), (self._LOCK, mine, time.time()))):
+            for (holder,) in (yield Fetch(self._read, (self._LOCK,))):
+                if (yield Fetch("SELECT 1 FROM information_schema.processlist WHERE id = %s", (holder,))):
+                    yield Fetch(f"SELECT SLEEP({_LOOK})")
+                else:
+                    yield Execute(drop, (self._LOCK, holder))
+            yield Execute("COMMIT")
+        yield Execute("COMMIT")
+
+    def _rename(self, names: Mapping[str, str]) -> Steps[None]:
+        yield Execute(self._write, (self._RENAMING + json.dumps(names), 0, time.time()))
+        yield from self._rename_each(names)
+        yield Execute(self._unmark, (self._RENAMING + json.dumps(names),))
+
+    def _go_on_renaming(self) -> Steps[None]:
+        """Finish what a process that died has begun; where it had renamed nothing yet, leave that to the adoption."""
+        marks = yield Fetch(self._sql("SELECT component FROM {schema} WHERE component LIKE ?"), (self._RENAMING + "%",))
+        for (mark,) in marks:
+            names = json.loads(mark[len(self._RENAMING) :])
+            if not (yield from self._is_waiting(*next(iter(names.items())))):
+                yield from self._rename_each(names)
+            yield Execute(self._unmark, (mark,))
+
+    def _rename_each(self, names: Mapping[str, str]) -> Steps[None]:
+        for old, new in names.items():
+            if (yield from self._is_waiting(old, new)):
+                yield Execute(*self._dialect.rename({old: new}))
+
+    def _is_waiting(self, old: str, new: str) -> Steps[bool]:
+        made = yield Fetch(*self._dialect.find_table("", new))
+        return not made and bool((yield Fetch(*self._dialect.find_table("", old))))
 
 
 CONVERSATION = (
