@@ -61,6 +61,7 @@ class OnDynamoDB:
         )
 
 
+@pytest.mark.quick_operations
 class TestDynamoDBState(OnDynamoDB, StateStoreSuite):
     kind = "state"
     many = 1_100  # a page has 1,000

@@ -46,6 +46,7 @@ class OnFirestore:
         )
 
 
+@pytest.mark.quick_operations
 class TestFirestoreState(OnFirestore, StateStoreSuite):
     kind = "state"
     stores = {"sync": f"{_PACKAGE}:FirestoreStateStore", "async_": f"{_PACKAGE}:AsyncFirestoreStateStore"}  # noqa: RUF012

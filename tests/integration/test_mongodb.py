@@ -67,6 +67,7 @@ class TestMongoDBConversation(_Server, ConversationStoreSuite):
     backend, kind, stores = "mongodb", "conversation", CONVERSATION
 
 
+@pytest.mark.quick_operations
 class TestMongoDBState(_Server, StateStoreSuite):
     backend, kind, stores = "mongodb", "state", STATE
 

@@ -85,6 +85,7 @@ class TestMySQLConversation(Networked, Server, ConversationStoreSuite):
         return _spec("conversation", **NOWHERE)
 
 
+@pytest.mark.quick_operations
 class TestMySQLState(Networked, Server, StateStoreSuite):
     backend = "mysql"
 

@@ -68,6 +68,7 @@ class TestRedisState(OnRedis, StateStoreSuite):
     pass
 
 
+@pytest.mark.quick_operations
 class TestRedisKnowledge(OnRedis, KnowledgeStoreSuite):
     """Vector sets: these databases are not the first one."""
 

@@ -68,6 +68,7 @@ class TestSingleStoreConversation(OnSingleStore, ConversationStoreSuite):
     name = "SingleStoreConversationStore"
 
 
+@pytest.mark.quick_operations
 class TestSingleStoreVector(OnSingleStore, KnowledgeStoreSuite):
     backend = "singlestore_vector"
     name = "SingleStoreVectorKnowledgeStore"

@@ -67,6 +67,7 @@ class TestTursoConversation(OnServer, ConversationStoreSuite):
     kind = "conversation"
 
 
+@pytest.mark.quick_operations
 class TestTursoState(OnServer, StateStoreSuite):
     kind = "state"
 

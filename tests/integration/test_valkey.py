@@ -49,6 +49,7 @@ class TestValkeyState(_OnValkey, StateStoreSuite):
     pass
 
 
+@pytest.mark.quick_operations
 class TestValkeyKnowledge(_OnValkey, KnowledgeStoreSuite):
     """Without the module: the store compares every vector."""
 
