@@ -201,8 +201,9 @@ def integration_tests(root: Path = ROOT) -> dict[str, list[Dist]]:
     tests = {}
     for path in sorted(root.glob("tests/integration/test_*.py")):
         name = path.stem.removeprefix("test_")
-        owners = [dist for dist in everything if dist.short.replace("-", "_") == name]
-        owners = owners or [dist for dist in everything if name in dist.names]
+        owner = name.removeprefix("fake_")
+        owners = [dist for dist in everything if dist.short.replace("-", "_") == owner]
+        owners = owners or [dist for dist in everything if owner in dist.names]
         tests[name] = closure(owners, everything) if owners else everything
     return tests
 
