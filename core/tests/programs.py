@@ -24,6 +24,21 @@ REAL = {
 """A distribution named praisonai, and one named praisonaiagents, for a temporary folder: file -> text."""
 
 
+def without(*packages: str) -> str:
+    """Return code that makes the rest of a program run as if this project had no such packages: short names."""
+    names = {f"praisonai-persistence-{package}" for package in packages}
+    return f"""
+from functools import cache
+from praisonai_persistence import _entry_points
+from praisonai_persistence._known import KNOWN
+for backends in KNOWN.values():
+    for name in [name for name, (distribution, _) in backends.items() if distribution in {names}]:
+        del backends[name]
+all_installed = _entry_points._installed
+_entry_points._installed = cache(lambda: tuple(one for one in all_installed() if one.key not in {names}))
+"""
+
+
 def run_program(
     folder: Path,
     code: str,

@@ -13,7 +13,7 @@ import sys
 import textwrap
 
 import pytest
-from programs import REAL
+from programs import REAL, without
 
 
 def test_documents_have_the_hash_that_praisonai_gives_them(program):
@@ -144,24 +144,27 @@ OWN_BACKEND = {
 
 @pytest.mark.parametrize("read_before", [False, True])
 def test_registries_have_the_backends_that_stay_praisonais_own(program, read_before):
-    code = f"""
-        import json, sys
-        from praisonai_persistence.registry import KNOWLEDGE_STORES
-        if {read_before}:
-            print(json.dumps("couchbase" in KNOWLEDGE_STORES.list_registered()))
-        import praisonai_persistence.compat
-        from praisonai.persistence.factory import create_knowledge_store
-        assert "couchbase" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("couchbase")
-        made = KNOWLEDGE_STORES.create("couchbase", url="of no use to it", bucket_name="b")
-        assert made.base.__module__ == "praisonai_persistence.knowledge"
-        print(json.dumps([type(made).__module__, made.bucket_name, [b.distribution for b in KNOWLEDGE_STORES.backends()
-            if b.name == "couchbase"]]))
-        try:
-            KNOWLEDGE_STORES.create("singlestore_vector")
-        except ValueError as error:
-            assert isinstance(error, ImportError)
-            print(json.dumps(str(error)))
-    """
+    code = (
+        without("couchbase", "singlestore")
+        + f"""
+import json, sys
+from praisonai_persistence.registry import KNOWLEDGE_STORES
+if {read_before}:
+    print(json.dumps("couchbase" in KNOWLEDGE_STORES.list_registered()))
+import praisonai_persistence.compat
+from praisonai.persistence.factory import create_knowledge_store
+assert "couchbase" in KNOWLEDGE_STORES.list_registered() and KNOWLEDGE_STORES.is_available("couchbase")
+made = KNOWLEDGE_STORES.create("couchbase", url="of no use to it", bucket_name="b")
+assert made.base.__module__ == "praisonai_persistence.knowledge"
+print(json.dumps([type(made).__module__, made.bucket_name, [b.distribution for b in KNOWLEDGE_STORES.backends()
+    if b.name == "couchbase"]]))
+try:
+    KNOWLEDGE_STORES.create("singlestore_vector")
+except ValueError as error:
+    assert isinstance(error, ImportError)
+    print(json.dumps(str(error)))
+"""
+    )
     assert program(code, real=OWN_BACKEND) == [
         *([False] if read_before else []),
         ["praisonai.persistence.knowledge.couchbase", "b", ["praisonai"]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from programs import without
 
 from praisonai_persistence._praisonai import ATTRIBUTES, BACKENDS, MEANINGS, NO_MEANING, backend_of
 from praisonai_persistence._praisonai_names import installed_here
@@ -565,7 +566,8 @@ with MemoryStateStore("old.json") as store:
 
 def test_what_is_not_replaced_stays_praisonais_own(program):
     code = (
-        START
+        without("couchbase")
+        + START
         + """
 import praisonai_persistence
 from praisonai.persistence import hooks, migrations
@@ -583,13 +585,11 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
     assert program(code, real=PRAISONAI) == [["client", "hooks", "migrations"]]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["knowledge.couchbase", "_valkey_client"],
-)
+@pytest.mark.parametrize("name", ["knowledge.couchbase", "_valkey_client"])
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (
-        START
+        without("couchbase")
+        + START
         + f"""
 own = "from praisonai.persistence.knowledge import CouchbaseKnowledgeStore"
 for statement in ("import praisonai.persistence.{name}", own):
