@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import engines
 import pytest
 from lifecycles import Networked
 
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
 
 STORES = {
     "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
@@ -32,3 +33,20 @@ class TestCouchbase(Networked, KnowledgeStoreSuite):
     @pytest.fixture
     def server(self, couchbase):
         return couchbase
+
+    @pytest.fixture
+    def spec_through(self, couchbase, spec) -> Endpoint:
+        """Through a proxy, of which the cluster must know, because its clients go where it says that it is."""
+        server = urlsplit(couchbase.url)
+
+        def spec_at(host: str, port: int) -> StoreSpec:
+            couchbase.order("outside", port)
+            return spec.with_options(
+                url=None,
+                connection_string=f"couchbase://{host}:{port}?network=n{port}",
+                username=server.username,
+                password=server.password,
+                bucket_name=server.path.strip("/"),
+            )
+
+        return Endpoint(server.hostname, server.port, spec_at)

@@ -142,6 +142,7 @@ class Couchbase(Fake):
         self.starting: float = arguments.starting
         self.quota: int = arguments.quota
         self.impossible = False
+        self.outside: list[int] = []
         self.collections = {"_default": 0}
         self.stored: dict[tuple[int, str], tuple[bytes, bytes, int]] = {}
         self.numbers = [0] * PARTS
@@ -157,8 +158,11 @@ class Couchbase(Fake):
         """Beside those of all fakes.
 
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
-        ``impossible``, and ``keys``: all of a collection, ``indexes``: the names of all.
+        ``impossible``, and ``keys``: all of a collection, ``indexes``: the names of all. ``outside``: a further port at
+        which clients find the services, as those outside of a network do.
         """
+        if name == "outside":
+            return self.outside.append(value)
         if name in {"quota", "starting", "impossible"}:
             return setattr(self, name, value)
         if name == "keys":
@@ -247,10 +251,14 @@ class Couchbase(Fake):
     def _cluster(self, bucket: str) -> dict[str, Any]:
         """The configuration that says where services are."""
         services = {"kv": self.port, "mgmt": self.port, "fts": self.port}
+        others = {
+            f"n{port}": {"hostname": "127.0.0.1", "ports": dict.fromkeys(services, port)} for port in self.outside
+        }
+        node = {"services": services, "thisNode": True, "hostname": "127.0.0.1", "alternateAddresses": others}
         found: dict[str, Any] = {
             "rev": 1,
             "revEpoch": 1,
-            "nodesExt": [{"services": services, "thisNode": True, "hostname": "127.0.0.1"}],
+            "nodesExt": [node],
             "clusterCapabilitiesVer": [1, 0],
             "clusterCapabilities": {"search": ["vectorSearch", "scopedSearchIndex"]},
         }
@@ -291,7 +299,7 @@ class Couchbase(Fake):
         salted = hashlib.pbkdf2_hmac(kind, self.key.encode(), salt, 1000)
         own = hmac.digest(salted, b"Client Key", kind)
         signed = hmac.digest(hashlib.new(kind, own).digest(), text, kind)
-        wanted = base64.b64encode(bytes(one ^ other for one, other in zip(own, signed))).decode()
+        wanted = base64.b64encode(bytes(one ^ other for one, other in zip(own, signed, strict=True))).decode()
         if user != USER or not hmac.compare_digest(wanted, proof):
             raise Failure("auth")
         session.user = user
@@ -396,6 +404,10 @@ class Couchbase(Fake):
         if request.path[:6] == begin and len(request.path) > 6:
             self.throttle(Refusal(429, "num_concurrent_requests"))
             return self._search(request, request.path[6], request.path[7:])
+        full = f"{BUCKET}._default."
+        if len(request.path) == 4 and request.path[1] == "index" and request.path[2].startswith(full):
+            self.throttle(Refusal(429, "num_concurrent_requests"))
+            return self._search(request, request.path[2].removeprefix(full), request.path[3:], full)
         if request.path == begin and request.method == "GET":
             known = {name: index.made for name, index in self.indexes.items()}
             return Answer({"status": "ok", "indexDefs": {"uuid": "1", "indexDefs": known, "implVersion": "5.7.0"}})
@@ -415,7 +427,7 @@ class Couchbase(Fake):
             return Answer({"uid": f"{len(self.collections):x}"})
         raise Refusal(404, "Object Not Found")
 
-    def _search(self, request: Request, name: str, rest: tuple[str, ...]) -> Answer:
+    def _search(self, request: Request, name: str, rest: tuple[str, ...], full: str = "") -> Answer:
         if request.method == "PUT" and not rest:
             return self._make(name, request.json())
         index = self.indexes.get(name)
@@ -425,7 +437,7 @@ class Couchbase(Fake):
             self.write(["no index", name])
             return Answer({"status": "ok"})
         if request.method == "POST" and rest == ("query",):
-            return self._query(index, request.json())
+            return self._query(index, request.json(), full + name)
         raise Refusal(404, "Object Not Found")
 
     def _make(self, name: str, made: dict[str, Any]) -> Answer:
@@ -446,8 +458,8 @@ class Couchbase(Fake):
             for found in mapping["properties"].values():
                 for field in found.get("fields", ()):
                     self._check_field(field)
-        self.write(["index", made])
-        return Answer({"status": "ok", "uuid": os.urandom(8).hex()})
+        self.write(["index", {**made, "uuid": os.urandom(8).hex()}])
+        return Answer({"status": "ok", "uuid": self.indexes[name].made["uuid"]})
 
     def _check_field(self, field: dict[str, Any]) -> None:
         if field["type"] in {"vector", "vector_base64"}:
@@ -460,11 +472,11 @@ class Couchbase(Fake):
         elif field["type"] not in {"text", "number"}:
             raise Refusal(400, "rest_create_index: error creating index: unknown type of field")
 
-    def _query(self, index: Index, asked: dict[str, Any]) -> Answer:
-        known = {
-            **{"query": dict, "ctl": dict, "knn": list, "size": int, "from": int, "score": str, "sort": list},
-            **{"search_after": list, "explain": bool, "showrequest": bool, "includeLocations": bool, "fields": list},
-        }
+    def _query(self, index: Index, asked: dict[str, Any], name: str) -> Answer:
+        known: dict[str, Any] = dict.fromkeys(("query", "ctl"), dict)
+        known |= dict.fromkeys(("knn", "sort", "search_after", "fields"), list)
+        known |= dict.fromkeys(("explain", "showrequest", "includeLocations"), bool)
+        known |= {"size": int, "from": int, "score": str}
         check_fields(asked, known, ("query",))
         if time.monotonic() < index.ready_at:
             raise Refusal(400, "rest_index: pindex not available")
@@ -474,9 +486,9 @@ class Couchbase(Fake):
         self.feed.catch_up()
         consistency = asked.get("ctl", {}).get("consistency", {})
         if consistency:
-            if consistency.get("level") != "at_plus" or set(consistency["vectors"]) != {index.made["name"]}:
+            if consistency.get("level") != "at_plus" or set(consistency["vectors"]) != {name}:
                 raise Refusal(400, "rest_index: consistency is not valid")
-            for part, number in consistency["vectors"][index.made["name"]].items():
+            for part, number in consistency["vectors"][name].items():
                 place, _, own = part.partition("/")
                 if int(own) != _uuid(int(place)):
                     raise Refusal(412, "consistency: the part of the bucket has another history")

@@ -19,7 +19,7 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
@@ -119,6 +119,7 @@ class CouchbaseDriver(Driver):
 
     imports = ("couchbase.cluster", "couchbase.search", "acouchbase.cluster")
     packages = ("couchbase", "acouchbase")
+    lost = "reopen"  # it would wait for answers on a connection that is dead
 
     def __init__(self, options: CouchbaseOptions, *, asynchronous: bool) -> None:
         super().__init__(options)
@@ -129,7 +130,12 @@ class CouchbaseDriver(Driver):
         from acouchbase.cluster import Cluster as AsyncCluster
         from couchbase.auth import PasswordAuthenticator
         from couchbase.cluster import Cluster
-        from couchbase.options import ClusterOptions, ClusterTimeoutOptions
+        from couchbase.options import (
+            ClusterMetricsOptions,
+            ClusterOptions,
+            ClusterTimeoutOptions,
+            ClusterTracingOptions,
+        )
 
         options = self._options
         left, long = timedelta(seconds=deadline.left()), timedelta(seconds=options.timeout)
@@ -138,6 +144,9 @@ class CouchbaseDriver(Driver):
         wanted = ClusterOptions(
             PasswordAuthenticator(options.username, options.password),
             timeout_options=ClusterTimeoutOptions(**connecting, **working),
+            # Each of these is a thread that writes to logs what may be slow.
+            tracing_options=ClusterTracingOptions(enable_tracing=False),
+            metrics_options=ClusterMetricsOptions(enable_metrics=False),
         )
         if self.asynchronous:
             return _connected(AsyncCluster, options, wanted)
@@ -180,7 +189,7 @@ class CouchbaseDriver(Driver):
     def translate(self, error: Exception) -> PersistenceError | None:
         where, kind = self.where, type(error).__name__
         said = str(error).lower()
-        if kind in {"AuthenticationException"}:
+        if kind == "AuthenticationException":
             return ConnectionFailedError(
                 f"{where} does not let this client in: check username and password, and what the account may do"
             )

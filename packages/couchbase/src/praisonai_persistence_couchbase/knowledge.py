@@ -15,7 +15,13 @@ from praisonai_persistence.errors import ConfigurationError, ConnectionFailedErr
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
-from praisonai_persistence.stores.projection import bounded_query, product_distance, project_rows, ranked, ranked_vectors
+from praisonai_persistence.stores.projection import (
+    bounded_query,
+    product_distance,
+    project_rows,
+    ranked,
+    ranked_vectors,
+)
 from praisonai_persistence.stores.ranking import Candidate, selected
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
 from praisonai_persistence.vectors import unpack
@@ -122,7 +128,9 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         if info.dimension > _MOST_DIMENSION:
-            raise ConfigurationError(f"Couchbase's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}")
+            raise ConfigurationError(
+                f"Couchbase's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}"
+            )
         place = f"c{uuid.uuid4().hex}"
         facts = {**documents.collection_facts(info, metadata), "place": place}
 
@@ -232,8 +240,10 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             **({"consistent_with": state} if tokens else {}),
         )
         asked = search.SearchRequest.create(search.RawQuery(query))
+        # By its whole name: a search of a scope warns about an option of its own.
+        name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
         try:
-            found = yield lambda client: _hits(client.scope.search(self._index(place), asked, options))
+            found = yield lambda client: _hits(client.cluster.search(name, asked, options))
         except GoneError:
             raise
         except ConnectionFailedError as error:
@@ -268,15 +278,18 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
         for row, vector, projection in project_rows(opened.info.distance, rows):
-            yield self._key(opened, row.id), {
-                "id": row.id,
-                "place": opened.engine,
-                "tokens": projection.tokens,
-                "numbers": projection.numbers,
-                "facts": documents.document_facts(row, vector),
-                self._options.text_field: row.content,
-                self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
-            }
+            yield (
+                self._key(opened, row.id),
+                {
+                    "id": row.id,
+                    "place": opened.engine,
+                    "tokens": projection.tokens,
+                    "numbers": projection.numbers,
+                    "facts": documents.document_facts(row, vector),
+                    self._options.text_field: row.content,
+                    self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
+                },
+            )
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
         """Remember writes: the last one of each part of the bucket."""
@@ -328,9 +341,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
-    def _places(
-        self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None
-    ) -> Steps[list[str]]:
+    def _places(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Steps[list[str]]:
         """Return the keys of these ids (None: of all that an expression selects, and maybe of more)."""
         if ids is not None:
             return [self._key(opened, one) for one in ids]
