@@ -141,7 +141,7 @@ class Couchbase(Fake):
         self.port: int = arguments.port
         self.starting: float = arguments.starting
         self.quota: int = arguments.quota
-        self.impossible = False
+        self.impossible = self.ignoring = False
         self.outside: list[int] = []
         self.collections = {"_default": 0}
         self.stored: dict[tuple[int, str], tuple[bytes, bytes, int]] = {}
@@ -158,12 +158,12 @@ class Couchbase(Fake):
         """Beside those of all fakes.
 
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
-        ``impossible``, and ``keys``: all of a collection, ``indexes``: the names of all. ``outside``: a further port at
+        ``impossible``, whether filters of vector queries are ignored (``ignoring``), and ``keys``: all of a collection, ``indexes``: the names of all. ``outside``: a further port at
         which clients find the services, as those outside of a network do.
         """
         if name == "outside":
             return self.outside.append(value)
-        if name in {"quota", "starting", "impossible"}:
+        if name in {"quota", "starting", "impossible", "ignoring"}:
             return setattr(self, name, value)
         if name == "keys":
             return sorted(key for number, key in self.stored if number == self.collections.get(value))
@@ -521,7 +521,11 @@ class Couchbase(Fake):
         if not 0 < asked["k"] <= MOST_HITS:
             raise Refusal(400, "knn: k must be between 1 and 10000")
         query = np.asarray(asked["vector"], dtype=np.float32)
-        keys = list(found.documents) if "filter" not in asked else list(self._select(found, asked["filter"]))
+        keys = (
+            list(found.documents)
+            if self.ignoring or "filter" not in asked
+            else list(self._select(found, asked["filter"]))
+        )
         if query.size != index.vector["dims"] or not keys:
             return {}  # vectors of another dimension have no hits
         matrix = np.stack([self._vector(index, found.documents[key]) for key in keys])

@@ -31,6 +31,7 @@ DURABLE = ("majority_and_persist_to_active", "persist_to_majority")
 """Levels of durability at which a write is on a disk when it is acknowledged."""
 _NAME = re.compile(r"_default|[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}", re.ASCII)
 _INDEX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,150}", re.ASCII)
+_DESCRIPTORS = 16  # that a client may need when it is opened
 _of_parents: list[Any] = []
 """Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
@@ -138,6 +139,7 @@ class CouchbaseDriver(Driver):
         )
 
         options = self._options
+        _check_descriptors(self.where)
         left, long = timedelta(seconds=deadline.left()), timedelta(seconds=options.timeout)
         connecting = {f"{name}_timeout": left for name in ("bootstrap", "connect", "resolve")}
         working = {f"{name}_timeout": long for name in ("kv", "kv_durable", "search", "management")}
@@ -271,6 +273,19 @@ def _checked(request: Each, found: dict[str, Any]) -> dict[str, Any]:
         if isinstance(answer, BaseException) and type(answer).__name__ not in request.expected:
             raise answer
     return found
+
+
+def _check_descriptors(where: str) -> None:
+    """Refuse where the client could open no sockets and timers, because it then ends the process."""
+    taken: list[int] = []
+    try:
+        while len(taken) < _DESCRIPTORS:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise ConnectionFailedError(f"{where} cannot be reached: this process may open no more files") from error
+    finally:
+        for one in taken:
+            os.close(one)
 
 
 async def _connected(kind: Any, options: CouchbaseOptions, wanted: Any) -> _Client:
