@@ -126,7 +126,7 @@ def test_registries_have_the_backends_that_stay_praisonais_own(program, read_bef
         print(json.dumps([type(made).__module__, made.database, [b.distribution for b in KNOWLEDGE_STORES.backends()
             if b.name == "cosmosdb"]]))
         try:
-            KNOWLEDGE_STORES.create("couchbase")
+            KNOWLEDGE_STORES.create("singlestore_vector")
         except ValueError as error:
             assert isinstance(error, ImportError)
             print(json.dumps(str(error)))
@@ -134,7 +134,7 @@ def test_registries_have_the_backends_that_stay_praisonais_own(program, read_bef
     assert program(code, real=OWN_BACKEND) == [
         *([False] if read_before else []),
         ["praisonai.persistence.knowledge.cosmosdb_vector", "d", ["praisonai"]],
-        "the knowledge backend 'couchbase' is PraisonAI's own: pip install praisonai",
+        "the knowledge backend 'singlestore_vector' is PraisonAI's own: pip install praisonai",
     ]
 
 

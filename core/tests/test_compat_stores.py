@@ -407,8 +407,8 @@ PRAISONAI = {
     "praisonai/persistence/hooks/__init__.py": "from ..orchestrator import PersistenceOrchestrator\nmine = 'hooks'\n",
     "praisonai/persistence/migrations/__init__.py": "mine = 'migrations'\n",
     "praisonai/persistence/knowledge/__init__.py": "",
-    "praisonai/persistence/knowledge/couchbase.py": (
-        "from .base import KnowledgeStore\nclass CouchbaseKnowledgeStore(KnowledgeStore): pass\n"
+    "praisonai/persistence/knowledge/singlestore_vector.py": (
+        "from .base import KnowledgeStore\nclass SingleStoreVectorKnowledgeStore(KnowledgeStore): pass\n"
     ),
 }
 
@@ -454,9 +454,9 @@ from praisonai.persistence import hooks, migrations
 from praisonai.persistence._valkey_client import mine
 print(json.dumps([mine, hooks.mine, migrations.mine]))
 assert hooks.PersistenceOrchestrator is praisonai_persistence.PersistenceOrchestrator
-from praisonai.persistence.knowledge.couchbase import CouchbaseKnowledgeStore
-from praisonai.persistence.knowledge import CouchbaseKnowledgeStore as Same
-assert issubclass(Same, praisonai_persistence.KnowledgeStore) and Same is CouchbaseKnowledgeStore
+from praisonai.persistence.knowledge.singlestore_vector import SingleStoreVectorKnowledgeStore
+from praisonai.persistence.knowledge import SingleStoreVectorKnowledgeStore as Same
+assert issubclass(Same, praisonai_persistence.KnowledgeStore) and Same is SingleStoreVectorKnowledgeStore
 praisonai_persistence.compat.install()
 from praisonai.persistence.hooks import mine
 assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
@@ -467,13 +467,13 @@ assert hooks is __import__("sys").modules["praisonai.persistence.hooks"]
 
 @pytest.mark.parametrize(
     "name",
-    ["knowledge.couchbase", "knowledge.cosmosdb_vector", "conversation.supabase", "_valkey_client"],
+    ["knowledge.singlestore_vector", "knowledge.cosmosdb_vector", "conversation.supabase", "_valkey_client"],
 )
 def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
     code = (
         START
         + f"""
-own = "from praisonai.persistence.knowledge import CouchbaseKnowledgeStore"
+own = "from praisonai.persistence.knowledge import SingleStoreVectorKnowledgeStore"
 for statement in ("import praisonai.persistence.{name}", own):
     try:
         exec(statement)

@@ -56,6 +56,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "chromadb": ("praisonai-persistence-chroma", "praisonai_persistence_chroma:ChromaKnowledgeStore"),
         "async_clickhouse": ("praisonai-persistence-clickhouse", "praisonai_persistence_clickhouse:AsyncClickHouseKnowledgeStore"),
         "clickhouse": ("praisonai-persistence-clickhouse", "praisonai_persistence_clickhouse:ClickHouseKnowledgeStore"),
+        "async_couchbase": ("praisonai-persistence-couchbase", "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore"),
+        "couchbase": ("praisonai-persistence-couchbase", "praisonai_persistence_couchbase:CouchbaseKnowledgeStore"),
         "async_lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:AsyncLanceDBKnowledgeStore"),
         "lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:LanceDBKnowledgeStore"),
         "async_langchain": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:AsyncLangChainKnowledgeStore"),

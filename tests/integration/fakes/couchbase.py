@@ -158,8 +158,9 @@ class Couchbase(Fake):
         """Beside those of all fakes.
 
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
-        ``impossible``, whether filters of vector queries are ignored (``ignoring``), and ``keys``: all of a collection, ``indexes``: the names of all. ``outside``: a further port at
-        which clients find the services, as those outside of a network do.
+        ``impossible``, and whether filters of vector queries are ignored (``ignoring``). ``keys``: all of a collection;
+        ``indexes``: the names of all. ``outside``: a further port at which clients find the services, as those outside
+        of a network do.
         """
         if name == "outside":
             return self.outside.append(value)

@@ -21,7 +21,7 @@ class _Store(OptionsStore):
     def _make(self, options: CouchbaseOptions) -> tuple[CouchbaseSteps, CouchbaseDriver]:
         if options.durability not in DURABLE:
             self.capabilities -= {"durable"}
-        return CouchbaseSteps(options), CouchbaseDriver(options, asynchronous=self._asynchronous)
+        return CouchbaseSteps(options), CouchbaseDriver(options)
 
 
 class CouchbaseKnowledgeStore(_Store, StepKnowledgeStore):
@@ -29,6 +29,6 @@ class CouchbaseKnowledgeStore(_Store, StepKnowledgeStore):
 
 
 class AsyncCouchbaseKnowledgeStore(_Store, AsyncStepKnowledgeStore):
-    """Knowledge in Couchbase, on ``acouchbase.cluster.Cluster``."""
+    """Knowledge in Couchbase, for async callers: by the same client, on threads."""
 
     _asynchronous = True

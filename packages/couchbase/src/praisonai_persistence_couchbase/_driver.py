@@ -115,20 +115,17 @@ class CouchbaseDriver(Driver):
 
     Args:
         options: of the store.
-        asynchronous: whether to use the async client.
     """
 
-    imports = ("couchbase.cluster", "couchbase.search", "acouchbase.cluster")
-    packages = ("couchbase", "acouchbase")
+    imports = ("couchbase.cluster", "couchbase.search")
+    packages = ("couchbase",)
     lost = "reopen"  # it would wait for answers on a connection that is dead
 
-    def __init__(self, options: CouchbaseOptions, *, asynchronous: bool) -> None:
+    def __init__(self, options: CouchbaseOptions) -> None:
         super().__init__(options)
         self._options = options
-        self.asynchronous = asynchronous
 
     def open(self, deadline: Deadline) -> Any:
-        from acouchbase.cluster import Cluster as AsyncCluster
         from couchbase.auth import PasswordAuthenticator
         from couchbase.cluster import Cluster
         from couchbase.options import (
@@ -150,13 +147,11 @@ class CouchbaseDriver(Driver):
             tracing_options=ClusterTracingOptions(enable_tracing=False),
             metrics_options=ClusterMetricsOptions(enable_metrics=False),
         )
-        if self.asynchronous:
-            return _connected(AsyncCluster, options, wanted)
         cluster = Cluster.connect(options.connection_string, wanted)
         return _Client(cluster, cluster.bucket(options.bucket_name), options)
 
-    def close(self, client: Any) -> Any:
-        return client.cluster.close()
+    def close(self, client: Any) -> None:
+        client.cluster.close()
 
     def abandon(self, client: Any) -> None:
         if client.opened_by != os.getpid():
@@ -186,7 +181,7 @@ class CouchbaseDriver(Driver):
         """See [Driver.perform][]."""
         if not isinstance(request, Each):
             return request(on)
-        return on.all_at_once(request) if self.asynchronous else on.each(request)
+        return on.each(request)
 
     def translate(self, error: Exception) -> PersistenceError | None:
         where, kind = self.where, type(error).__name__
@@ -255,18 +250,6 @@ class _Client:
         found = {**answers.results, **answers.exceptions}
         return _checked(request, {key: found[key] for key in request.values})
 
-    async def all_at_once(self, request: Each) -> dict[str, Any]:
-        """Do a request; awaited."""
-        import asyncio
-
-        call = getattr(self._collection, request.operation)
-        asked = (
-            call(key, *([] if value is None else [value]), self._given(request, key))
-            for key, value in request.values.items()
-        )
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        return _checked(request, dict(zip(request.values, answers, strict=True)))
-
 
 def _checked(request: Each, found: dict[str, Any]) -> dict[str, Any]:
     for answer in found.values():
@@ -286,14 +269,3 @@ def _check_descriptors(where: str) -> None:
     finally:
         for one in taken:
             os.close(one)
-
-
-async def _connected(kind: Any, options: CouchbaseOptions, wanted: Any) -> _Client:
-    cluster = await kind.connect(options.connection_string, wanted)
-    bucket = cluster.bucket(options.bucket_name)
-    try:
-        await bucket.on_connect()
-    except BaseException:
-        await cluster.close()
-        raise
-    return _Client(cluster, bucket, options)

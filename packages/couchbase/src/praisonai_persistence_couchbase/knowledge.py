@@ -414,15 +414,7 @@ def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.query is None else expression.query
 
 
-def _hits(result: Any) -> Any:
-    """Return the ids of the hits of a search, and how many it has in all; awaitable if the client is async."""
-    rows = result.rows()
-    if hasattr(rows, "__anext__"):
-        return _awaited_hits(result, rows)
-    ids = [row.id for row in rows]
-    return ids, int(result.metadata().metrics().total_rows() or 0)
-
-
-async def _awaited_hits(result: Any, rows: Any) -> Any:
-    ids = [row.id async for row in rows]
+def _hits(result: Any) -> tuple[list[str], int]:
+    """Return the ids of the hits of a search, and how many it has in all."""
+    ids = [row.id for row in result.rows()]
     return ids, int(result.metadata().metrics().total_rows() or 0)
