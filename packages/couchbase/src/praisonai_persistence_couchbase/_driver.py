@@ -200,14 +200,16 @@ class CouchbaseDriver(Driver):
             return ThrottledError(f"{where} is busy, or its index is not ready ({kind}): try again later")
         if kind == "QuotaLimitedException" or "num_fts_indexes" in said:
             return BackendError(f"{where} has no room for more indexes: delete a collection, or raise its limit")
+        if kind in {"AmbiguousTimeoutException", "DurabilitySyncWriteAmbiguousException"}:
+            return ConnectionFailedError(
+                f"{where} did not answer in time. A write may have been done: it is safe to repeat"
+            )
+        if kind == "DurabilitySyncWriteInProgressException":
+            return ThrottledError(f"{where} has not ended another write of a document: try again later")
         if kind.startswith("Durability"):
             return BackendError(
                 f"{where} cannot keep a write as durable as durability={self._options.durability} asks ({kind}): "
                 f"its bucket needs nodes for its replicas, or choose another durability"
-            )
-        if kind == "AmbiguousTimeoutException":
-            return ConnectionFailedError(
-                f"{where} did not answer in time. A write may have been done: it is safe to repeat"
             )
         if "Timeout" in kind or kind in {"RequestCanceledException", "ServiceUnavailableException"}:
             return ConnectionFailedError(f"{where} does not answer ({kind}): is it up, and does it run this service?")
