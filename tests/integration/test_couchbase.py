@@ -227,6 +227,19 @@ class TestDocuments:
         finally:
             fake.order("ignoring", False)
 
+    def test_an_answer_of_a_part_of_the_index_is_none(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.upsert("docs", [make("a")])
+            fake.order("partial", True)
+            try:
+                for call in (lambda: store.search("docs", [1.0, 0.0]), lambda: store.count("docs")):
+                    with pytest.raises(ConnectionFailedError, match="a part of the index"):
+                        call()
+            finally:
+                fake.order("partial", False)
+            assert store.count("docs") == 1
+
     def test_requests_of_each_call(self, fake, options):
         """The table in the README."""
         fake.order("delay", 0)

@@ -141,7 +141,7 @@ class Couchbase(Fake):
         self.port: int = arguments.port
         self.starting: float = arguments.starting
         self.quota: int = arguments.quota
-        self.impossible = self.ignoring = False
+        self.impossible = self.ignoring = self.partial = False
         self.outside: list[int] = []
         self.collections = {"_default": 0}
         self.stored: dict[tuple[int, str], tuple[bytes, bytes, int]] = {}
@@ -158,13 +158,14 @@ class Couchbase(Fake):
         """Beside those of all fakes.
 
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
-        ``impossible``, and whether filters of vector queries are ignored (``ignoring``). ``keys``: all of a collection;
+        ``impossible``, whether filters of vector queries are ignored (``ignoring``), and whether a part of each index
+        is away (``partial``). ``keys``: all of a collection;
         ``indexes``: the names of all. ``outside``: a further port at which clients find the services, as those outside
         of a network do.
         """
         if name == "outside":
             return self.outside.append(value)
-        if name in {"quota", "starting", "impossible", "ignoring"}:
+        if name in {"quota", "starting", "impossible", "ignoring", "partial"}:
             return setattr(self, name, value)
         if name == "keys":
             return sorted(key for number, key in self.stored if number == self.collections.get(value))
@@ -511,7 +512,9 @@ class Couchbase(Fake):
             raise Refusal(400, "this fake sorts by _id or by -_score")
         keys = keys[asked.get("from", 0) :][:size]
         hits = [{"index": index.made["name"], "id": key, "score": scores[key], "sort": [key]} for key in keys]
-        status = {"total": 1, "failed": 0, "successful": 1}
+        status: dict[str, Any] = {"total": 1, "failed": 0, "successful": 1}
+        if self.partial:
+            status = {"total": 2, "failed": 1, "successful": 1, "errors": {"part": "no answer"}}
         body = {"status": status, "request": None, "hits": hits, "total_hits": len(scores), "cost": 0}
         return Answer({**body, "max_score": max(scores.values(), default=0.0), "took": 1000, "facets": None})
 

@@ -221,7 +221,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         with suppress(GoneError):
             yield lambda client: client.scope.search_indexes().drop_index(name)
 
-    def _ask(self, place: str, query: dict[str, Any], size: int, **raw: Any) -> Steps[Any]:
+    def _ask(self, place: str, query: dict[str, Any], size: int, **raw: Any) -> Steps[tuple[list[str], int]]:
         """Return ids of hits, and how many there are, when the index has what this store wrote."""
         from couchbase import search
         from couchbase.mutation_state import MutationState
@@ -243,7 +243,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         # By its whole name: a search of a scope warns about an option of its own.
         name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
         try:
-            found = yield lambda client: _hits(client.cluster.search(name, asked, options))
+            found: tuple[list[str], int] = yield lambda client: _hits(client.cluster.search(name, asked, options))
         except GoneError:
             raise
         except ConnectionFailedError as error:
@@ -293,7 +293,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
         """Remember writes: the last one of each part of the bucket."""
-        tokens = [answer.mutation_token() for answer in answers.values() if not isinstance(answer, Exception)]
+        tokens: list[Any] = [one.mutation_token() for one in answers.values() if not isinstance(one, Exception)]
         with self._lock:
             written = self._written.setdefault(opened.engine, {})
             for token in filter(None, tokens):
@@ -356,14 +356,16 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         for key, answer in found.items():
             if isinstance(answer, Exception):
                 continue
-            stored = answer.content_as[dict]
-            vector = unpack(base64.b64decode(stored[self._options.vector_field]))
-            candidate = documents.document_candidate(
-                stored["id"], stored[self._options.text_field], stored["facts"], lambda vector=vector: vector
-            )
+            candidate = self._candidate(answer.content_as[dict])
             if expression is None or selected(expression.filters, candidate.metadata):
                 kept[key] = _Stored(candidate, answer.cas)
         return kept
+
+    def _candidate(self, stored: dict[str, Any]) -> Candidate:
+        vector, content = (stored[name] for name in (self._options.vector_field, self._options.text_field))
+        return documents.document_candidate(
+            stored["id"], content, stored["facts"], lambda: unpack(base64.b64decode(vector))
+        )
 
     def _whole(self, keys: Sequence[str], expression: _Selection | None) -> Steps[list[Candidate]]:
         found: list[Candidate] = []
@@ -406,7 +408,8 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _count(self, opened: Collection, expression: _Selection | None) -> Steps[int]:
         if expression is None or expression.exact:
-            return (yield from self._ask(opened.engine, _query(expression), 0))[1]
+            _, count = yield from self._ask(opened.engine, _query(expression), 0)
+            return count
         return len((yield from self._scan(opened, None, expression)))
 
 
@@ -417,4 +420,7 @@ def _query(expression: _Selection | None) -> dict[str, Any]:
 def _hits(result: Any) -> tuple[list[str], int]:
     """Return the ids of the hits of a search, and how many it has in all."""
     ids = [row.id for row in result.rows()]
-    return ids, int(result.metadata().metrics().total_rows() or 0)
+    metrics = result.metadata().metrics()
+    if metrics.error_partition_count():
+        raise ThrottledError("a part of the index does not answer: try again later")
+    return ids, int(metrics.total_rows() or 0)
