@@ -153,6 +153,7 @@ class TestIndexes:
         ):
             with pytest.raises(ConnectionFailedError, match=r"not ready.*index_timeout"):
                 hasty.create_collection("docs", 2)
+            assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
             patient.create_collection("docs", 2)
             assert patient.list_collections() == ["docs"]
 

@@ -17,7 +17,6 @@ from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.projection import (
     bounded_query,
-    product_distance,
     project_rows,
     ranked,
     ranked_vectors,
@@ -27,6 +26,7 @@ from praisonai_persistence.stores.vector_engine import Collection, GoneError, Ta
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_couchbase._driver import Each
 from praisonai_persistence_couchbase._filters import QueryCompiler
+from praisonai_persistence_couchbase._indexes import definition
 
 if TYPE_CHECKING:
     from array import array
@@ -63,6 +63,10 @@ class _Selecting:
             return Compiled(None)
         found = self._compiler.compile(tree)
         return Compiled(_Selection(tree, found.expression, found.exact))
+
+
+class _NotReadyError(ThrottledError):
+    """An index did not answer in time, and no collection has it."""
 
 
 class _Stored(NamedTuple):
@@ -139,10 +143,10 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
                 raise TakenError("somebody else was first")
             known[info.name] = facts
 
-        yield from self._make_index(place, info)
         try:
+            yield from self._make_index(place, info)
             yield from self._change(add)
-        except TakenError:
+        except (TakenError, _NotReadyError):  # after another error the collection may be there
             yield from self._drop_index(place)
             raise
 
@@ -165,55 +169,16 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         return f"{self._options.index_name}-{place}"
 
     def _make_index(self, place: str, info: CollectionInfo) -> Steps[None]:
-        from couchbase.management.search import SearchIndex
-
-        options = self._options
-        vector = {
-            "name": options.vector_field,
-            "type": "vector_base64",
-            "dims": info.dimension,
-            "similarity": "l2_norm" if product_distance(info.distance) == "euclidean" else "dot_product",
-            "vector_index_optimized_for": "recall",
-            "index": True,
-        }
-        tokens = {"name": "tokens", "type": "text", "analyzer": "keyword", "index": True}
-        mapping = {
-            "enabled": True,
-            "dynamic": False,
-            "properties": {
-                options.vector_field: {"enabled": True, "dynamic": False, "fields": [vector]},
-                "tokens": {"enabled": True, "dynamic": False, "fields": [tokens]},
-                "numbers": {"enabled": True, "dynamic": True},
-            },
-        }
-        index = SearchIndex(
-            name=self._index(place),
-            idx_type="fulltext-index",
-            source_name=options.bucket_name,
-            source_type="gocbcore",
-            plan_params={"indexPartitions": 1},
-            params={
-                "doc_config": {"mode": "scope.collection.type_field", "type_field": "place"},
-                "mapping": {
-                    "default_analyzer": "keyword",
-                    "default_mapping": {"enabled": False, "dynamic": False},
-                    "index_dynamic": True,
-                    "store_dynamic": False,
-                    "docvalues_dynamic": False,
-                    "types": {f"{options.scope_name}.{options.collection_name}.{place}": mapping},
-                },
-                "store": {"indexType": "scorch", "segmentVersion": 16},
-            },
-        )
+        index = definition(self._options, self._index(place), place, info)
         yield lambda client: client.scope.search_indexes().upsert_index(index)
-        pauses = Pauses(options.index_timeout, 0.05)
+        pauses = Pauses(self._options.index_timeout, 0.05)
         while True:
             try:
                 yield from self._ask(place, _ALL, 0)
                 return
             except (GoneError, ThrottledError):
                 yield from pauses.wait(
-                    ThrottledError("the index is not ready: try again later, or raise index_timeout")
+                    _NotReadyError("the index is not ready: try again later, or raise index_timeout")
                 )
 
     def _drop_index(self, place: str) -> Steps[None]:
@@ -255,9 +220,9 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             ) from error.__cause__
         with self._lock:  # the index has these now, for good
             written = self._written.get(place, {})
-            for token in tokens:
-                if written.get(token.partition_id) is token:
-                    del written[token.partition_id]
+            for part, token in [(token.partition_id, token) for token in tokens]:
+                if written.get(part) is token:
+                    del written[part]
         return found
 
     def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
