@@ -441,6 +441,60 @@ def upstash_vector(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
+def couchbase(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A fake, or a cluster, whose URL is in the environment; neither side waits until an index has a write."""
+    import base64
+    from array import array
+
+    from couchbase import search as searching
+    from couchbase.options import SearchOptions
+
+    from praisonai_persistence_couchbase import CouchbaseKnowledgeStore
+
+    server = servers().engine("couchbase")
+    if server.restartable:
+        server.order("delay", 0)
+    with server.space() as options, CouchbaseKnowledgeStore(**options, freshness="own", durability="none") as store:
+        mine = ours(store)
+        with server.client() as (cluster, bucket):
+            ((_, index),) = server.spaces(options["index_name"])
+            place = index.rpartition("-")[2]
+            collection = bucket.scope("_default").collection(options["collection_name"])
+
+            def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+                made = {
+                    f"bare-{item.id}": {
+                        "place": place,
+                        "embedding": base64.b64encode(array("f", item.embedding or []).tobytes()).decode(),
+                        "tokens": [f"bare-{(item.metadata or {})['group']}"],
+                        "content": item.content,
+                        "metadata": json.dumps(item.metadata),
+                        "created_at": item.created_at,
+                    }
+                    for item in batch
+                }
+                collection.upsert_multi(made)
+
+            def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+                near = {"field": "embedding", "vector": query, "k": TOP}
+                near["filter"] = {"field": "tokens", "term": f"bare-{group}"}
+                found = cluster.search(
+                    f"{bucket.name}._default.{index}",
+                    searching.SearchRequest.create(searching.RawQuery({"match_none": {}})),
+                    SearchOptions(limit=TOP, raw={"knn": [near]}),
+                )
+                scores = {row.id: row.score for row in found.rows()}
+                read = collection.get_multi(list(scores)).results
+                return [document(key, read[key].content_as[dict], score) for key, score in scores.items()]
+
+            def document(key: str, stored: Any, score: float) -> KnowledgeDocument:
+                metadata = json.loads(stored["metadata"])
+                return KnowledgeDocument(key[5:], stored["content"], None, metadata, None, stored["created_at"], score)
+
+            yield mine, Program(upsert, search)
+
+
+@contextlib.contextmanager
 def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
     """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
     from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
@@ -624,6 +678,7 @@ SERVERS: dict[str, Engine] = {
     "cassandra": cassandra,
     "clickhouse": clickhouse,
     "cosmosdb": cosmosdb,
+    "couchbase": couchbase,
     "milvus": milvus,
     "mongodb": mongodb,
     "pinecone": pinecone,

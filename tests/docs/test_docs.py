@@ -206,8 +206,8 @@ def test_timeouts_are_those_of_the_packages():
     rows = rows[: next((place for place, row in enumerate(rows) if not row[0].startswith("[")), len(rows))]
     names = [row[0].strip("[").split("]")[0] for row in rows]
     servers = (
-        "cassandra chroma clickhouse cosmosdb dynamodb firestore gcs milvus mongodb mysql pgvector pinecone postgres "
-        "qdrant redis singlestore supabase surrealdb turso"
+        "cassandra chroma clickhouse cosmosdb couchbase dynamodb firestore gcs milvus mongodb mysql pgvector pinecone "
+        "postgres qdrant redis singlestore supabase surrealdb turso"
     )
     assert names == [*servers.split(), "upstash", "weaviate"]
     for row in rows:

@@ -185,6 +185,10 @@ class Fake(ABC):
             except Refusal as refusal:
                 return self.refuse(refusal, request)
 
+    def converse(self, connection: socket.socket) -> bool:
+        """Serve a connection of another protocol to its end; False: it speaks HTTP, and nothing was read."""
+        return False
+
     def throttle(self, refusal: Refusal) -> None:
         """Refuse the request, if a test said so."""
         if self.busy:
@@ -231,6 +235,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = socket.SOMAXCONN
 
+    def __init__(self, address: tuple[str, int], fake: Fake) -> None:
+        self._fake = fake
+        super().__init__(address, _handler(fake))
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with contextlib.suppress(ConnectionError):  # the client went away
+            if not self._fake.converse(request):
+                super().finish_request(request, client_address)
+
 
 def main(kind: Callable[[argparse.Namespace], Fake], *more: tuple[str, Any]) -> None:
     """Run a fake as a program, which ends with its parent.
@@ -248,6 +261,6 @@ def main(kind: Callable[[argparse.Namespace], Fake], *more: tuple[str, Any]) -> 
         parser.add_argument(f"--{name}", type=type(default), default=default)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     arguments = parser.parse_args()
-    with _Server(("127.0.0.1", arguments.port), _handler(kind(arguments))) as server:
+    with _Server(("127.0.0.1", arguments.port), kind(arguments)) as server:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever(poll_interval=0.05)

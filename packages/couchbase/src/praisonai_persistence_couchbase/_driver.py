@@ -1,0 +1,273 @@
+"""The clients of Couchbase, and what its stores can be given."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.drivers import Driver, Options, ThrottledError, option
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SerializationError,
+    StoreNotFoundError,
+    UnsupportedOperationError,
+)
+from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from praisonai_persistence.drivers import Deadline
+    from praisonai_persistence.errors import PersistenceError
+    from praisonai_persistence.steps import Steps
+
+__all__ = ["DURABLE", "CouchbaseDriver", "CouchbaseOptions", "Each"]
+
+DURABLE = ("majority_and_persist_to_active", "persist_to_majority")
+"""Levels of durability at which a write is on a disk when it is acknowledged."""
+_NAME = re.compile(r"_default|[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}", re.ASCII)
+_INDEX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,150}", re.ASCII)
+_DESCRIPTORS = 16  # that a client may need when it is opened
+_of_parents: list[Any] = []
+"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
+
+
+class CouchbaseOptions(Options):
+    """What the stores in Couchbase can be given."""
+
+    title = "Couchbase"
+    schemes = ("couchbase", "couchbases", "async_couchbase")
+    servers = True
+    default_host = "localhost"
+    default_port = 11210
+    user_is, password_is, path_is = "username", "password", "bucket_name"
+
+    connection_string = option(
+        None, "text", "Couchbase's own, with more nodes or parameters; instead of a URL", server=True
+    )
+    username = option("Administrator", "text", "of an account; in a URL the user")
+    password = option("", "text", "of the account; in a URL the password", secret=True)
+    bucket_name = option("praisonai", "text", "a bucket that is there; in a URL the path")
+    scope_name = option("_default", "text", "a scope that is there", url=True)
+    collection_name = option("vectors", "text", "of documents; is made where there is none", url=True)
+    index_name = option("vector_index", "text", "what the names of the search indexes begin with", url=True)
+    vector_field = option("embedding", "text", "where a document has its vector", url=True)
+    text_field = option("content", "text", "where a document has its text", url=True)
+    durability = option(
+        DURABLE[0], ("none", "majority", *DURABLE), "where a write has to be when it is acknowledged", url=True
+    )
+    freshness = option(
+        "all", ("all", "own"), "who sees a write as soon as it returns: all stores, or the one that wrote", url=True
+    )
+    freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be visible", url=True)
+    index_timeout = option(60.0, "seconds", "seconds within which a new index has to answer", url=True)
+    connect_timeout = option(10.0, "seconds", "seconds to connect in")
+    timeout = option(30.0, "seconds", "seconds in which a request has to be answered")
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        own = given.get("connection_string")
+        if own is not None:
+            found = re.fullmatch(r"(couchbases?)://([^\s/@?,]+)[^\s@]*", own) if isinstance(own, str) else None
+            if url is not None or given.get("host") is not None or found is None:
+                raise ConfigurationError(
+                    "connection_string must be couchbase://HOST,HOST?PARAMETERS, without a password, and no url or "
+                    "host can be given beside it"
+                )
+            given["host"] = found[2].partition(":")[0]
+        super().__init__(url, **given)
+        secure = "s" if url is not None and url.startswith("couchbases:") else ""
+        port = "" if self.port == self.default_port else f":{self.port}"
+        self.connection_string = own or f"couchbase{secure}://{self.host}{port}"
+        for name in ("bucket_name", "scope_name", "collection_name"):
+            if not _NAME.fullmatch(getattr(self, name)):
+                raise ConfigurationError(f"{name} must have letters, digits, -, _ and %, and begin with none of these")
+        if not _INDEX.fullmatch(self.index_name):
+            raise ConfigurationError("index_name must be a letter, and then letters, digits, - and _")
+        fields = {self.vector_field, self.text_field}
+        if len(fields) < 2 or not all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", one, re.ASCII) for one in fields):
+            raise ConfigurationError("vector_field and text_field must be two names of letters, digits and _")
+        if fields & {"id", "place", "tokens", "numbers", "facts"}:
+            raise ConfigurationError("vector_field and text_field cannot be id, place, tokens, numbers or facts")
+
+
+class Each(NamedTuple):
+    """A request: one operation for each of some keys, all at a time; the answer has a result by key.
+
+    Attributes:
+        operation: ``get``, ``upsert``, ``insert``, ``replace`` or ``remove``.
+        values: by key what is written; None where nothing is.
+        versions: by key the ``cas`` that it must have.
+        expected: errors of Couchbase that are results, by the names of their classes.
+    """
+
+    operation: str
+    values: Mapping[str, Any]
+    versions: Mapping[str, int] = {}
+    expected: tuple[str, ...] = ()
+
+
+class CouchbaseDriver(Driver):
+    """A cluster's client, which is given requests of the class ``Each``, and functions of a scope.
+
+    Args:
+        options: of the store.
+    """
+
+    imports = ("couchbase.cluster", "couchbase.search")
+    packages = ("couchbase",)
+    lost = "reopen"  # it would wait for answers on a connection that is dead
+
+    def __init__(self, options: CouchbaseOptions) -> None:
+        super().__init__(options)
+        self._options = options
+
+    def open(self, deadline: Deadline) -> Any:
+        from couchbase.auth import PasswordAuthenticator
+        from couchbase.cluster import Cluster
+        from couchbase.options import (
+            ClusterMetricsOptions,
+            ClusterOptions,
+            ClusterTimeoutOptions,
+            ClusterTracingOptions,
+        )
+
+        options = self._options
+        _check_descriptors(self.where)
+        left, long = timedelta(seconds=deadline.left()), timedelta(seconds=options.timeout)
+        connecting = {f"{name}_timeout": left for name in ("bootstrap", "connect", "resolve")}
+        working = {f"{name}_timeout": long for name in ("kv", "kv_durable", "search", "management")}
+        wanted = ClusterOptions(
+            PasswordAuthenticator(options.username, options.password),
+            timeout_options=ClusterTimeoutOptions(**connecting, **working),
+            # Each of these is a thread that writes to logs what may be slow.
+            tracing_options=ClusterTracingOptions(enable_tracing=False),
+            metrics_options=ClusterMetricsOptions(enable_metrics=False),
+        )
+        cluster = Cluster.connect(options.connection_string, wanted)
+        return _Client(cluster, cluster.bucket(options.bucket_name), options)
+
+    def close(self, client: Any) -> None:
+        client.cluster.close()
+
+    def abandon(self, client: Any) -> None:
+        if client.opened_by != os.getpid():
+            _of_parents.append(client)
+
+    def probe(self) -> Steps[None]:
+        """Make the collection, unless it is there."""
+        options = self._options
+        if options.collection_name == "_default":
+            return
+        scopes = yield lambda client: client.bucket.collections().get_all_scopes()
+        names = {scope.name: {one.name for one in scope.collections} for scope in scopes}
+        if options.scope_name not in names:
+            raise ConfigurationError(f"{self.where} has no scope {options.scope_name!r} in its bucket: make it first")
+        if options.collection_name in names[options.scope_name]:
+            return
+        if self.must_exist:
+            raise StoreNotFoundError(f"there is no store yet: {self.where}, collection {options.collection_name}")
+        try:
+            yield lambda client: client.bucket.collections().create_collection(
+                options.scope_name, options.collection_name
+            )
+        except TakenError:  # somebody else was first
+            return
+
+    def perform(self, on: Any, request: Any) -> Any:
+        """See [Driver.perform][]."""
+        if not isinstance(request, Each):
+            return request(on)
+        return on.each(request)
+
+    def translate(self, error: Exception) -> PersistenceError | None:
+        where, kind = self.where, type(error).__name__
+        said = str(error).lower()
+        if kind == "AuthenticationException":
+            return ConnectionFailedError(
+                f"{where} does not let this client in: check username and password, and what the account may do"
+            )
+        if kind == "SearchIndexNotFoundException" or "index not found" in said:
+            return GoneError(f"{where} has no such collection")
+        if kind in {"CollectionAlreadyExistsException", "CasMismatchException", "DocumentExistsException"}:
+            return TakenError("somebody else was first")
+        if kind in {"BucketNotFoundException", "ScopeNotFoundException", "CollectionNotFoundException"}:
+            return ConfigurationError(f"{where} has no such bucket, scope or collection ({kind}): make it first")
+        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said or "consistency" in said:
+            return ThrottledError(f"{where} is busy, or its index is not ready ({kind}): try again later")
+        if kind == "QuotaLimitedException" or "num_fts_indexes" in said:
+            return BackendError(f"{where} has no room for more indexes: delete a collection, or raise its limit")
+        if kind in {"AmbiguousTimeoutException", "DurabilitySyncWriteAmbiguousException"}:
+            return ConnectionFailedError(
+                f"{where} did not answer in time. A write may have been done: it is safe to repeat"
+            )
+        if kind == "DurabilitySyncWriteInProgressException":
+            return ThrottledError(f"{where} has not ended another write of a document: try again later")
+        if kind.startswith("Durability"):
+            return BackendError(
+                f"{where} cannot keep a write as durable as durability={self._options.durability} asks ({kind}): "
+                f"its bucket needs nodes for its replicas, or choose another durability"
+            )
+        if "Timeout" in kind or kind in {"RequestCanceledException", "ServiceUnavailableException"}:
+            return ConnectionFailedError(f"{where} does not answer ({kind}): is it up, and does it run this service?")
+        if kind == "FeatureUnavailableException":
+            return UnsupportedOperationError(f"{where} cannot do that: vector search takes Couchbase 7.6.4")
+        if kind == "ValueFormatException" or "too large" in said or "too_large" in said:
+            return SerializationError(f"{where} takes documents of at most 20 MB: split the content")
+        return None
+
+
+class _Client:
+    """A cluster, and the collection of a store in it."""
+
+    def __init__(self, cluster: Any, bucket: Any, options: CouchbaseOptions) -> None:
+        self.opened_by = os.getpid()
+        self.cluster, self.bucket = cluster, bucket
+        self.scope = bucket.scope(options.scope_name)
+        self._collection = self.scope.collection(options.collection_name)
+        self._durability = options.durability
+
+    def _given(self, request: Each, key: str) -> Any:
+        """Return the options of an operation."""
+        from couchbase import options
+        from couchbase.durability import Durability, ServerDurability
+
+        given: dict[str, Any] = {"cas": request.versions[key]} if key in request.versions else {}
+        if request.operation != "get" and self._durability != "none":
+            given["durability"] = ServerDurability(Durability[self._durability.upper()])
+        return getattr(options, f"{request.operation.capitalize()}Options")(**given)
+
+    def each(self, request: Each) -> dict[str, Any]:
+        """Do a request, on this thread."""
+        if not request.values:
+            return {}
+        own = {key: self._given(request, key) for key in request.values}
+        written = request.operation not in {"get", "remove"}
+        answers = getattr(self._collection, f"{request.operation}_multi")(
+            request.values if written else list(request.values), per_key_options=own, return_exceptions=True
+        )
+        found = {**answers.results, **answers.exceptions}
+        return _checked(request, {key: found[key] for key in request.values})
+
+
+def _checked(request: Each, found: dict[str, Any]) -> dict[str, Any]:
+    for answer in found.values():
+        if isinstance(answer, BaseException) and type(answer).__name__ not in request.expected:
+            raise answer
+    return found
+
+
+def _check_descriptors(where: str) -> None:
+    """Refuse where the client could open no sockets and timers, because it then ends the process."""
+    taken: list[int] = []
+    try:
+        while len(taken) < _DESCRIPTORS:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise ConnectionFailedError(f"{where} cannot be reached: this process may open no more files") from error
+    finally:
+        for one in taken:
+            os.close(one)

@@ -1,0 +1,391 @@
+"""Knowledge in Couchbase: documents under keys, and a search index for each collection."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import uuid
+from contextlib import suppress
+from datetime import timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from praisonai_persistence.drivers import Pauses, ThrottledError
+from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, DocumentExistsError
+from praisonai_persistence.filters import Compiled
+from praisonai_persistence.steps import reads
+from praisonai_persistence.stores import vector_documents as documents
+from praisonai_persistence.stores.projection import (
+    bounded_query,
+    project_rows,
+    ranked,
+    ranked_vectors,
+)
+from praisonai_persistence.stores.ranking import Candidate, selected
+from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
+from praisonai_persistence.vectors import unpack
+from praisonai_persistence_couchbase._driver import Each
+from praisonai_persistence_couchbase._filters import QueryCompiler
+from praisonai_persistence_couchbase._indexes import definition
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from praisonai_persistence.filters import Filter
+    from praisonai_persistence.knowledge import CollectionInfo
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence_couchbase._driver import CouchbaseOptions
+
+__all__ = ["CouchbaseSteps"]
+
+_MOST_DIMENSION = 4_096
+_MATCHES = 10_000  # hits of one query
+_ALL: dict[str, Any] = {"match_all": {}}
+_ABSENT, _CHANGED, _EXISTS = "DocumentNotFoundException", "CasMismatchException", "DocumentExistsException"
+
+
+class _Selection(NamedTuple):
+    """What a filter selects: the filter, a query that selects all of it, and whether the query selects no more."""
+
+    filters: Filter
+    query: dict[str, Any] | None
+    exact: bool
+
+
+class _Selecting:
+    def __init__(self) -> None:
+        self._compiler = QueryCompiler()
+
+    def compile(self, tree: Filter | None) -> Compiled[_Selection]:
+        if tree is None:
+            return Compiled(None)
+        found = self._compiler.compile(tree)
+        return Compiled(_Selection(tree, found.expression, found.exact))
+
+
+class _NotReadyError(ThrottledError):
+    """An index did not answer in time, and no collection has it."""
+
+
+class _Stored(NamedTuple):
+    """A document as it was read, and its version."""
+
+    candidate: Candidate
+    version: int
+
+
+class CouchbaseSteps(VectorSteps[Collection, _Selection]):
+    """Knowledge in Couchbase.
+
+    The Search service says which documents are near, or have what a filter asks for. What is returned, or removed, is
+    read by key, as it is now, and checked again. One document, the catalog, knows the collections.
+
+    A query of the index can wait for writes. So each query waits for those of this store, or each write waits until the
+    index has it, and then all stores see it.
+
+    Args:
+        options: of the store.
+    """
+
+    most_ids = 500
+    most_bytes = 4_000_000
+    most_rows = 500
+
+    def __init__(self, options: CouchbaseOptions) -> None:
+        super().__init__(_Selecting())
+        self._options = options
+        self._written: dict[str, dict[int, Any]] = {}
+        self._lock = threading.Lock()
+
+    # ----------------------------------------------------------------------------------------------------- collections
+
+    def _catalog(self) -> Steps[tuple[dict[str, Any], int | None]]:
+        """Return the collections' facts by name, and the version of the document that has them; None: there is none."""
+        key = f"{self._options.table_prefix}collections"
+        found = (yield Each("get", {key: None}, expected=(_ABSENT,)))[key]
+        if isinstance(found, Exception):
+            return {}, None
+        return found.content_as[dict]["collections"], found.cas
+
+    def _change(self, change: Callable[[dict[str, Any]], None]) -> Steps[None]:
+        """Change the catalog."""
+        key, pauses = f"{self._options.table_prefix}collections", Pauses(self._options.timeout, 0.02)
+        while True:
+            facts, version = yield from self._catalog()
+            change(facts)
+            value = {key: {"collections": facts}}
+            try:
+                yield Each("insert", value) if version is None else Each("replace", value, {key: version})
+                return
+            except TakenError:
+                yield from pauses.wait(ThrottledError("too many others make and delete collections: try again later"))
+
+    @reads
+    def list_collections(self) -> Steps[list[str]]:
+        return sorted((yield from self._catalog())[0])
+
+    def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
+        facts = (yield from self._catalog())[0].get(name)
+        return None if facts is None else Collection(documents.collection_info(name, facts), facts["place"])
+
+    def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        if info.dimension > _MOST_DIMENSION:
+            raise ConfigurationError(
+                f"Couchbase's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}"
+            )
+        place = f"c{uuid.uuid4().hex}"
+        facts = {**documents.collection_facts(info, metadata), "place": place}
+
+        def add(known: dict[str, Any]) -> None:
+            if info.name in known:
+                raise TakenError("somebody else was first")
+            known[info.name] = facts
+
+        try:
+            yield from self._make_index(place, info)
+            yield from self._change(add)
+        except (TakenError, _NotReadyError):  # after another error the collection may be there
+            yield from self._drop_index(place)
+            raise
+
+    def _drop(self, opened: Collection) -> Steps[None]:
+        def remove(known: dict[str, Any]) -> None:
+            if known.get(opened.info.name, {}).get("place") != opened.engine:
+                raise GoneError("somebody else was first")
+            del known[opened.info.name]
+
+        yield from self._change(remove)
+        keys = yield from self._keys(opened, _ALL)
+        for some in documents.pages(keys, self.most_rows):
+            yield Each("remove", dict.fromkeys(some), expected=(_ABSENT,))
+        self._written.pop(opened.engine, None)
+        yield from self._drop_index(opened.engine)
+
+    # --------------------------------------------------------------------------------------------------------- indexes
+
+    def _index(self, place: str) -> str:
+        return f"{self._options.index_name}-{place}"
+
+    def _make_index(self, place: str, info: CollectionInfo) -> Steps[None]:
+        index = definition(self._options, self._index(place), place, info)
+        yield lambda client: client.scope.search_indexes().upsert_index(index)
+        pauses = Pauses(self._options.index_timeout, 0.05)
+        while True:
+            try:
+                yield from self._ask(place, _ALL, 0)
+                return
+            except (GoneError, ThrottledError):
+                yield from pauses.wait(
+                    _NotReadyError("the index is not ready: try again later, or raise index_timeout")
+                )
+
+    def _drop_index(self, place: str) -> Steps[None]:
+        name = self._index(place)
+        with suppress(GoneError):
+            yield lambda client: client.scope.search_indexes().drop_index(name)
+
+    def _ask(self, place: str, query: dict[str, Any], size: int, **raw: Any) -> Steps[tuple[list[str], int]]:
+        """Return ids of hits, and how many there are, when the index has what this store wrote."""
+        from couchbase import search
+        from couchbase.mutation_state import MutationState
+        from couchbase.options import SearchOptions
+
+        with self._lock:
+            tokens = list(self._written.get(place, {}).values())
+        state = MutationState()
+        for token in tokens:
+            state.add_mutation_token(token)
+        options = SearchOptions(
+            limit=size,
+            timeout=timedelta(seconds=self._options.freshness_timeout if tokens else self._options.timeout),
+            disable_scoring="knn" not in raw,
+            raw=raw,
+            **({"consistent_with": state} if tokens else {}),
+        )
+        asked = search.SearchRequest.create(search.RawQuery(query))
+        # By its whole name: a search of a scope warns about an option of its own.
+        name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
+        try:
+            found: tuple[list[str], int] = yield lambda client: _hits(client.cluster.search(name, asked, options))
+        except GoneError:
+            raise
+        except ConnectionFailedError as error:
+            if not tokens:
+                raise
+            raise type(error)(
+                f"{error}. What was written is stored, but its index has not shown it within "
+                f"{self._options.freshness_timeout:g} seconds; see freshness_timeout"
+            ) from error.__cause__
+        with self._lock:  # the index has these now, for good
+            written = self._written.get(place, {})
+            for part, token in [(token.partition_id, token) for token in tokens]:
+                if written.get(part) is token:
+                    del written[part]
+        return found
+
+    def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
+        """Return the keys of all that a query selects."""
+        keys: list[str] = []
+        after: dict[str, Any] = {}
+        while True:
+            found, _ = yield from self._ask(opened.engine, query, _MATCHES, sort=["_id"], **after)
+            keys += found
+            if len(found) < _MATCHES:
+                return keys
+            after = {"search_after": [found[-1]]}
+
+    # ---------------------------------------------------------------------------------------------------------- writes
+
+    def _key(self, opened: Collection, id: str) -> str:  # noqa: A002
+        return f"{self._options.table_prefix}{opened.engine}-{blake2b(id.encode(), digest_size=16).hexdigest()}"
+
+    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for row, vector, projection in project_rows(opened.info.distance, rows):
+            yield (
+                self._key(opened, row.id),
+                {
+                    "id": row.id,
+                    "place": opened.engine,
+                    "tokens": projection.tokens,
+                    "numbers": projection.numbers,
+                    "facts": documents.document_facts(row, vector),
+                    self._options.text_field: row.content,
+                    self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
+                },
+            )
+
+    def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
+        """Remember writes: the last one of each part of the bucket."""
+        tokens: list[Any] = [one.mutation_token() for one in answers.values() if not isinstance(one, Exception)]
+        with self._lock:
+            written = self._written.setdefault(opened.engine, {})
+            for token in filter(None, tokens):
+                known = written.get(token.partition_id)
+                if known is None or known.sequence_number < token.sequence_number:
+                    written[token.partition_id] = token
+
+    def _settle(self, opened: Collection) -> Steps[None]:
+        if self._options.freshness == "all" and self._written.get(opened.engine):
+            yield from self._ask(opened.engine, _ALL, 0)
+
+    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        for some in self._portions(opened, rows):
+            self._note(opened, (yield Each("upsert", dict(self._made(opened, some)))))
+        yield from self._settle(opened)
+
+    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        mine: dict[str, Any] = {}
+        for some in self._portions(opened, rows):
+            found = yield Each("insert", dict(self._made(opened, some)), expected=(_EXISTS,))
+            self._note(opened, found)
+            mine.update({key: answer for key, answer in found.items() if not isinstance(answer, Exception)})
+            if any(isinstance(answer, Exception) for answer in found.values()):
+                versions = {key: answer.cas for key, answer in mine.items()}
+                gone = yield Each("remove", dict.fromkeys(mine), versions, expected=(_ABSENT, _CHANGED))
+                self._note(opened, gone)
+                raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+        yield from self._settle(opened)
+
+    def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Steps[int]:
+        gone = 0
+        keys = yield from self._places(opened, ids, expression)
+        while keys:
+            again: list[str] = []
+            for some in documents.pages(keys, self.most_rows):
+                stored = yield from self._read(some, expression)
+                versions = {key: one.version for key, one in stored.items()}
+                found = yield Each("remove", dict.fromkeys(stored), versions, expected=(_ABSENT, _CHANGED))
+                self._note(opened, found)
+                gone += sum(not isinstance(answer, Exception) for answer in found.values())
+                again += [key for key, answer in found.items() if type(answer).__name__ == _CHANGED]
+            keys = again
+        yield from self._settle(opened)
+        return gone
+
+    # ----------------------------------------------------------------------------------------------------------- reads
+
+    def _places(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Steps[list[str]]:
+        """Return the keys of these ids (None: of all that an expression selects, and maybe of more)."""
+        if ids is not None:
+            return [self._key(opened, one) for one in ids]
+        return (yield from self._keys(opened, _query(expression)))
+
+    def _read(self, keys: Sequence[str], expression: _Selection | None) -> Steps[dict[str, _Stored]]:
+        """Return documents by key as they are now, in the order of the keys, if a filter selects them."""
+        kept: dict[str, _Stored] = {}
+        if not keys:
+            return kept
+        found = yield Each("get", dict.fromkeys(keys), expected=(_ABSENT,))
+        for key, answer in found.items():
+            if isinstance(answer, Exception):
+                continue
+            candidate = self._candidate(answer.content_as[dict])
+            if expression is None or selected(expression.filters, candidate.metadata):
+                kept[key] = _Stored(candidate, answer.cas)
+        return kept
+
+    def _candidate(self, stored: dict[str, Any]) -> Candidate:
+        vector, content = (stored[name] for name in (self._options.vector_field, self._options.text_field))
+        return documents.document_candidate(
+            stored["id"], content, stored["facts"], lambda: unpack(base64.b64decode(vector))
+        )
+
+    def _whole(self, keys: Sequence[str], expression: _Selection | None) -> Steps[list[Candidate]]:
+        found: list[Candidate] = []
+        for some in documents.pages(keys, self.most_ids):
+            found += [one.candidate for one in (yield from self._read(some, expression)).values()]
+        return found
+
+    def _rank(
+        self, opened: Collection, query: array[float], limit: int, expression: _Selection | None
+    ) -> Steps[Sequence[Candidate]]:
+        near = {"field": self._options.vector_field, "vector": bounded_query(opened.info.distance, query)}
+        if expression is not None and expression.query is not None:
+            near["filter"] = expression.query
+        asked = limit
+        while asked <= _MATCHES:
+            best = [{**near, "k": asked}]
+            keys, _ = yield from self._ask(opened.engine, {"match_none": {}}, asked, knn=best)
+            kept = yield from self._whole(keys, expression)
+            if len(kept) >= limit or len(keys) < asked:
+                return kept[:limit]
+            asked *= 4
+        found = yield from self._whole((yield from self._keys(opened, _query(expression))), expression)
+        if not found:
+            return []
+        vectors = ranked_vectors(opened.info.distance, [one.embedding for one in found if one.embedding is not None])
+        return ranked(opened.info.distance, query, found, vectors)[:limit]
+
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+        return (yield from self._whole([self._key(opened, one) for one in ids], None))
+
+    def _scan(
+        self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None
+    ) -> Steps[Sequence[tuple[str, str | None]]]:
+        keys = yield from self._places(opened, ids, expression)
+        found: list[tuple[str, str | None]] = []
+        for some in documents.pages(keys, self.most_ids):
+            stored = yield from self._read(some, expression)
+            found += [(one.candidate.id, one.candidate.metadata) for one in stored.values()]
+        return found
+
+    def _count(self, opened: Collection, expression: _Selection | None) -> Steps[int]:
+        if expression is None or expression.exact:
+            _, count = yield from self._ask(opened.engine, _query(expression), 0)
+            return count
+        return len((yield from self._scan(opened, None, expression)))
+
+
+def _query(expression: _Selection | None) -> dict[str, Any]:
+    return _ALL if expression is None or expression.query is None else expression.query
+
+
+def _hits(result: Any) -> tuple[list[str], int]:
+    """Return the ids of the hits of a search, and how many it has in all."""
+    ids = [row.id for row in result.rows()]
+    metrics = result.metadata().metrics()
+    if metrics.error_partition_count():
+        raise ThrottledError("a part of the index does not answer: try again later")
+    return ids, int(metrics.total_rows() or 0)

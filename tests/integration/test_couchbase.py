@@ -1,0 +1,271 @@
+"""Couchbase against the conformance kit, and what the kit does not ask; on a fake, or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import engines
+import pytest
+from lifecycles import Networked
+
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    PersistenceError,
+)
+from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence_couchbase import CouchbaseKnowledgeStore, knowledge
+
+STORES = {
+    "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
+    "async_": "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore",
+}
+
+
+class TestCouchbase(Networked, KnowledgeStoreSuite):
+    backend = "couchbase"
+
+    @pytest.fixture
+    def spec(self, couchbase) -> Iterator[StoreSpec]:
+        with couchbase.space() as options:
+            yield StoreSpec("knowledge", **STORES, options=options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        url = f"couchbase://Administrator:p-s3cret@127.0.0.1:{engines.free_port()}/praisonai"
+        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
+
+    @pytest.fixture
+    def server(self, couchbase):
+        return couchbase
+
+    @pytest.fixture
+    def spec_through(self, couchbase, spec) -> Endpoint:
+        """Through a proxy, of which the cluster must know, because its clients go where it says that it is."""
+        server = urlsplit(couchbase.url)
+
+        def spec_at(host: str, port: int) -> StoreSpec:
+            couchbase.order("outside", port)
+            return spec.with_options(
+                url=None,
+                connection_string=f"couchbase://{host}:{port}?network=n{port}",
+                username=server.username,
+                password=server.password,
+                bucket_name=server.path.strip("/"),
+            )
+
+        return Endpoint(server.hostname, server.port, spec_at)
+
+
+def make(name, vector=(1.0, 2.0), content="", **metadata):
+    return KnowledgeDocument(name, content, list(vector), metadata)
+
+
+def ids(documents):
+    return [document.id for document in documents]
+
+
+@pytest.fixture
+def options(couchbase):
+    with couchbase.space() as options:
+        yield options
+
+
+@pytest.fixture
+def fake(couchbase):
+    """The fake, told what to do by a test; afterwards as it was."""
+    if not couchbase.restartable:
+        pytest.skip("this is a cluster, which nobody can tell to be slow, busy or full")
+    yield couchbase
+    for name, value in {"delay": 0.01, "busy": 0, "quota": 1_000, "starting": 0, "impossible": False}.items():
+        couchbase.order(name, value)
+
+
+class TestFreshness:
+    """K11 with each setting, where an index has a write some time after it was stored."""
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_write_is_visible_to_the_next_read_of_the_same_store(self, fake, options, freshness):
+        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("delay", 0.2)
+            store.insert("docs", [make("a", n=1)])
+            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
+            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
+            assert store.delete("docs", ["a"]) == 1
+            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
+            with pytest.raises(DocumentExistsError):
+                store.insert("docs", [make("b")])
+
+    def test_who_else_sees_it(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as reader, CouchbaseKnowledgeStore(**options, freshness="own") as own:
+            reader.create_collection("docs", 2, "dot")
+            fake.order("delay", 1.0)
+            own.upsert("docs", [make("a")])
+            assert reader.search("docs", [1.0, 0.0]) == []
+            assert ids(reader.get("docs", ["a"])) == ["a"]
+            assert ids(own.search("docs", [1.0, 0.0])) == ids(reader.search("docs", [1.0, 0.0])) == ["a"]
+            fake.order("delay", 0.3)
+            reader.upsert("docs", [make("b")])
+            with CouchbaseKnowledgeStore(**options) as third:
+                assert third.count("docs") == 2
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_waiting_has_an_end_and_the_error_says_that_it_is_stored(self, fake, options, freshness):
+        with CouchbaseKnowledgeStore(**options, freshness=freshness, freshness_timeout=0.2) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("delay", 1.5)
+            with pytest.raises(ConnectionFailedError, match=r"is stored.*freshness_timeout"):
+                store.upsert("docs", [make("a")])
+                store.search("docs", [1.0, 0.0])
+            with CouchbaseKnowledgeStore(**options) as patient:
+                patient.upsert("docs", [make("b")])
+                assert patient.count("docs") == 2
+
+
+class TestIndexes:
+    """What is made, and what is left."""
+
+    def test_one_for_each_collection_and_nothing_is_left(self, fake, options):
+        own = options["index_name"]
+        with CouchbaseKnowledgeStore(**options) as store:
+            for name, distance in (("a", "cosine"), ("b", "dot"), ("c", "euclidean")):
+                store.create_collection(name, 3, distance)
+                store.upsert(name, [make("x", (3.0, 4.0, 0.0)), make("zero", (0.0, 0.0, 0.0))])
+                assert store.search(name, [3.0, 4.0, 0.0])[0].id == "x"
+                assert store.search(name, [3.0, 4.0, 0.0], with_embeddings=True)[0].embedding == [3.0, 4.0, 0.0]
+            assert len([name for name in fake.order("indexes") if name.startswith(own)]) == 3
+            for name in "abc":
+                store.delete_collection(name)
+            assert [name for name in fake.order("indexes") if name.startswith(own)] == []
+            assert fake.order("keys", options["collection_name"]) == ["praison_collections"]
+
+    def test_an_index_that_is_not_ready(self, fake, options):
+        fake.order("starting", 1.0)
+        with (
+            CouchbaseKnowledgeStore(**options, index_timeout=0.3) as hasty,
+            CouchbaseKnowledgeStore(**options) as patient,
+        ):
+            with pytest.raises(ConnectionFailedError, match=r"not ready.*index_timeout"):
+                hasty.create_collection("docs", 2)
+            assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
+            patient.create_collection("docs", 2)
+            assert patient.list_collections() == ["docs"]
+
+    def test_no_room_and_too_many_dimensions(self, fake, options):
+        fake.order("quota", 0)
+        with CouchbaseKnowledgeStore(**options) as store:
+            with pytest.raises(BackendError, match="delete a collection"):
+                store.create_collection("docs", 2)
+            with pytest.raises(ConfigurationError, match="4096"):
+                store.create_collection("docs", 4_097)
+
+
+class TestBadWeather:
+    """Wrong passwords, places that there are not, throttling, durability that there is not."""
+
+    def test_a_wrong_password(self, couchbase):
+        url = couchbase.url.replace(engines.PASSWORD, "wr0ng-k3y")
+        with CouchbaseKnowledgeStore(url, connect_timeout=2) as store:
+            for call in (store.connect, store.list_collections):
+                with pytest.raises(ConnectionFailedError, match="check username and password") as caught:
+                    call()
+                assert "wr0ng" not in str(caught.value) + repr(store)
+
+    def test_places_that_there_are_not(self, couchbase, options):
+        for wrong in ({"bucket_name": "another"}, {"scope_name": "another"}):
+            given = {**options, **wrong, "connect_timeout": 2}
+            with CouchbaseKnowledgeStore(**given) as store, pytest.raises(PersistenceError) as caught:
+                store.connect()
+            assert isinstance(caught.value, ConfigurationError), wrong
+
+    def test_durability(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            assert "durable" in store.capabilities
+            fake.order("impossible", True)
+            with pytest.raises(BackendError, match="another durability"):
+                store.upsert("docs", [make("a")])
+            with CouchbaseKnowledgeStore(**options, durability="none") as weak:
+                weak.upsert("docs", [make("a")])
+                assert "durable" not in weak.capabilities
+            assert store.count("docs") == 1
+
+
+class TestDocuments:
+    """More than one answer has room for, and what a call costs."""
+
+    def test_more_than_a_query_returns(self, fake, options, monkeypatch):
+        monkeypatch.setattr(knowledge, "_MATCHES", 120)
+        fake.order("delay", 0)
+        documents = [make(str(number), (float(number), 1.0), n=number % 2) for number in range(300)]
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            store.upsert("docs", documents)
+            assert (store.count("docs"), store.count("docs", {"n": 1})) == (300, 150)
+            assert store.count("docs", {"n": {"$gt": 0}}) == 150
+            best = [str(number) for number in reversed(range(300))]
+            assert ids(store.search("docs", [1.0, 0.0], 100)) == best[:100]
+            assert ids(store.search("docs", [1.0, 0.0], 250)) == best[:250]
+            assert ids(store.search("docs", [1.0, 0.0], 130, {"n": 1})) == best[0:260:2]
+            assert store.delete("docs", filters={"n": 0}) == 150
+            assert store.clear_collection("docs") == 150
+            assert store.count("docs") == 0
+
+    def test_a_server_that_ignores_filters_of_vector_queries(self, fake, options):
+        """As 7.6.2 does: what it finds is checked, and more is asked for."""
+        fake.order("ignoring", True)
+        try:
+            with CouchbaseKnowledgeStore(**options) as store:
+                store.create_collection("docs", 2, "dot")
+                store.upsert("docs", [make(str(number), (number, 1.0), n=number) for number in range(100)])
+                assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
+        finally:
+            fake.order("ignoring", False)
+
+    def test_an_answer_of_a_part_of_the_index_is_none(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.upsert("docs", [make("a")])
+            fake.order("partial", True)
+            try:
+                for call in (lambda: store.search("docs", [1.0, 0.0]), lambda: store.count("docs")):
+                    with pytest.raises(ConnectionFailedError, match="a part of the index"):
+                        call()
+            finally:
+                fake.order("partial", False)
+            assert store.count("docs") == 1
+
+    def test_requests_of_each_call(self, fake, options):
+        """The table in the README."""
+        fake.order("delay", 0)
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+
+            def requests_of(call):
+                fake.order("asked")
+                call()
+                asked = fake.order("asked")
+                return sum(not one.startswith("POST") for one in asked), sum(one.startswith("POST") for one in asked)
+
+            ten = [make(str(number), (number, 1.0), n=1) for number in range(10)]
+            assert {
+                "insert of 10": requests_of(lambda: store.insert("docs", ten)),
+                "upsert": requests_of(lambda: store.upsert("docs", [make("a", n=2)])),
+                "search": requests_of(lambda: store.search("docs", [1.0, 0.0], 5)),
+                "get of 2": requests_of(lambda: store.get("docs", ["1", "2"])),
+                "count": requests_of(lambda: store.count("docs", {"n": 1})),
+                "delete": requests_of(lambda: store.delete("docs", ["1"])),
+            } == {
+                "insert of 10": (21, 1),
+                "upsert": (2, 1),
+                "search": (12, 1),
+                "get of 2": (3, 0),
+                "count": (1, 1),
+                "delete": (3, 1),
+            }
