@@ -17,8 +17,8 @@ engine's score and order as they are, and does without locks.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, ClickHouse,
 Cosmos DB, Couchbase, Milvus, Pinecone and Upstash Vector are measured where they are asked for; their servers are found
-as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, fakes of Cosmos DB,
-Couchbase, Pinecone and Upstash Vector, for which both sides wait most of the time).
+as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, fakes of Cosmos
+DB, Couchbase, Pinecone and Upstash Vector, for which both sides wait most of the time).
 """
 
 from __future__ import annotations
