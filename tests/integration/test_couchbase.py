@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import shutil
+import subprocess
+import time
+import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import engines
 import pytest
+from couchbase.exceptions import CasMismatchException, DocumentExistsException
+from engines._packages import maven_jar
 from lifecycles import Networked
 
+from praisonai_persistence.drivers import Deadline
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -17,8 +25,10 @@ from praisonai_persistence.errors import (
     PersistenceError,
 )
 from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
-from praisonai_persistence_couchbase import CouchbaseKnowledgeStore, knowledge
+from praisonai_persistence_couchbase import CouchbaseKnowledgeStore, CouchbaseOptions, knowledge
+from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
 
 STORES = {
     "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
@@ -269,3 +279,84 @@ class TestDocuments:
                 "count": (1, 1),
                 "delete": (3, 1),
             }
+
+
+@pytest.fixture(scope="module")
+def vendors_mock() -> Iterator[CouchbaseOptions]:
+    """CouchbaseMock, the vendor's own fake of the key-value service; it has no Search service."""
+    jar = shutil.which("java") and maven_jar("com.couchbase.mock", "CouchbaseMock", "1.5.27")
+    if not jar:
+        pytest.skip("CouchbaseMock needs Java, and Maven to fetch it")
+    port = engines.free_port()
+    arguments = ["--nodes", "1", "--replicas", "0", "--host", "127.0.0.1", "--cccp", "--buckets", "default::couchbase"]
+    command = ["java", "-jar", str(jar), "--port", str(port), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            kv = _wait_for_port(port)
+            yield CouchbaseOptions(
+                connection_string=f"couchbase://127.0.0.1:{kv}=mcd",
+                username="Administrator",
+                password="password",
+                bucket_name="default",
+                collection_name="_default",
+                durability="none",
+            )
+        finally:
+            process.kill()
+
+
+def _wait_for_port(port: int) -> int:
+    """The port of the key-value service, as soon as the mock says it."""
+    login = base64.b64encode(b"Administrator:password").decode()
+    end = time.monotonic() + 60
+    while True:
+        try:
+            found = engines.json_request(
+                f"http://127.0.0.1:{port}", "GET /pools/default/buckets/default", {"Authorization": f"Basic {login}"}
+            )
+            return int(found["nodes"][0]["ports"]["direct"])
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("place", ["fake", "vendor"])
+def test_keys_are_the_same_on_the_vendors_own_mock(request, couchbase, place):
+    """What the store asks of the key-value service."""
+    if place == "vendor":
+        options = request.getfixturevalue("vendors_mock")
+    else:
+        options = CouchbaseOptions(couchbase.url, collection_name="_default", durability="none")
+    driver = CouchbaseDriver(options)
+    client = driver.open(Deadline(10, options.where))
+    one, two, absent = (f"{place}-{uuid.uuid4().hex}" for _ in range(3))
+
+    def kinds(found):
+        return [type(found[key]).__name__ for key in (one, two, absent) if key in found]
+
+    try:
+        made = driver.perform(client, Each("insert", {one: {"a": "é"}}))
+        first = made[one].mutation_token()
+        again = driver.perform(client, Each("insert", {one: {}, two: {}}, expected=("DocumentExistsException",)))
+        assert kinds(again) == ["DocumentExistsException", "MutationResult"]
+        with pytest.raises(DocumentExistsException) as caught:
+            driver.perform(client, Each("insert", {one: {}}))
+        assert isinstance(driver.translate(caught.value), TakenError)
+        found = driver.perform(client, Each("get", {one: None, absent: None}, expected=("DocumentNotFoundException",)))
+        assert kinds(found) == ["GetResult", "DocumentNotFoundException"]
+        assert (found[one].content_as[dict], found[one].cas) == ({"a": "é"}, made[one].cas)
+        expected = ("CasMismatchException", "DocumentNotFoundException")
+        wrong = driver.perform(client, Each("remove", {one: None, absent: None}, {one: made[one].cas + 1}, expected))
+        assert kinds(wrong) == ["CasMismatchException", "DocumentNotFoundException"]
+        with pytest.raises(CasMismatchException):
+            driver.perform(client, Each("replace", {one: {}}, {one: made[one].cas + 1}))
+        changed = driver.perform(client, Each("replace", {one: {"b": 1}}, {one: made[one].cas}))
+        second = changed[one].mutation_token()
+        assert (second.partition_id, second.partition_uuid) == (first.partition_id, first.partition_uuid)
+        assert second.sequence_number > first.sequence_number
+        gone = driver.perform(client, Each("remove", {one: None, two: None}, {one: changed[one].cas}))
+        assert kinds(gone) == ["MutationResult", "MutationResult"]
+        assert gone[one].mutation_token().sequence_number > second.sequence_number
+    finally:
+        driver.close(client)
