@@ -27,7 +27,7 @@ BASES = {
     "sql": ("conversation", "state"),
 }
 """The kinds of store that each base can make."""
-LIBRARIES = ("cli", "pg", "rediscore", "sql")
+LIBRARIES = ("cli", "mysqlcore", "pg", "rediscore", "sql")
 """Distributions of this project that are no backends, without the common prefix."""
 LONGEST = 24
 """Characters of a name: with more, lines of the templates become too long."""

@@ -10,7 +10,7 @@ from praisonai_persistence.testing.harness import Unsupported, raw
 __all__ = ["BODIES", "HIERARCHY", "declares", "exchanges", "fill", "missing", "orphans_of", "texts_of"]
 
 BODIES = "praisonai_persistence.testing._session_bodies"
-HIERARCHY = ("create_session", "fork_session", "create_snapshot", "revert_to_snapshot", "export_session")
+HIERARCHY = ("create_session", "fork_session", "create_snapshot", "revert_to_snapshot", "import_session")
 
 
 def declares(store: Any, capability: str) -> bool:

@@ -160,7 +160,7 @@ class Hierarchy:
     async def test_an_exported_session_is_imported_as_it_was(
         self, store: Any, open_store: OpenStore, unsupported: Unsupported
     ) -> None:
-        if await missing(store, unsupported, "export_session", "import_session"):
+        if await missing(store, unsupported, "import_session"):
             return
         parent = await store.create_session("parent")
         await store.create_session("s", title="Main", parent_id=parent, agent_name="helper")
@@ -191,7 +191,7 @@ class Hierarchy:
         assert texts_of(await store.get_chat_history("s", 1)) == ["after it"]
 
     async def test_what_is_no_exported_session_is_refused(self, store: Any, unsupported: Unsupported) -> None:
-        if await missing(store, unsupported, "export_session", "import_session"):
+        if await missing(store, unsupported, "import_session"):
             return
         await fill(store, "taken", "0")
         with pytest.raises(SessionExistsError):
