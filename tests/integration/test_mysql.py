@@ -204,6 +204,31 @@ def test_a_migration_that_was_killed_in_its_middle_is_taken_up(options, mariadb)
         assert store.add_message("s", _message("m")).seq == 1
 
 
+def test_a_cancelled_migration_leaves_no_lock(options, mariadb):
+    """It holds a lock of the server by its name, which is its connection's."""
+    name = f"`{options['table_prefix']}schema`"
+    waiting = (
+        f"SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table%' AND info LIKE '%{name}%'"
+    )
+    mariadb.execute(f"CREATE TABLE {name} (component VARCHAR(64) PRIMARY KEY, version INT, applied_at DOUBLE)")
+
+    async def main():
+        async with AsyncMySQLConversationStore(**options) as one, AsyncMySQLConversationStore(**options) as other:
+            with contextlib.closing(pymysql.connect(**mariadb.connect_arguments())) as holder:
+                holder.cursor().execute(f"LOCK TABLES {name} WRITE")
+                first = asyncio.ensure_future(one.list_sessions())
+                while not await asyncio.to_thread(mariadb.execute, waiting):
+                    assert not first.done()
+                first.cancel()
+                holder.cursor().execute("UNLOCK TABLES")
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+            assert await asyncio.wait_for(other.list_sessions(), 20) == []
+            assert await one.list_sessions() == []
+
+    asyncio.run(main())
+
+
 @pytest.mark.slow
 def test_restarts_under_load_lose_and_double_nothing(options, mariadb):
     if not mariadb.restartable:

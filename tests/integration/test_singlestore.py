@@ -19,7 +19,12 @@ from lifecycles import Networked
 from pymysql.constants import CLIENT
 
 from praisonai_persistence import ConversationMessage, ConversationSession, KnowledgeDocument
-from praisonai_persistence.errors import CollectionNotFoundError, ConnectionFailedError, DocumentExistsError
+from praisonai_persistence.errors import (
+    CollectionNotFoundError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    SchemaError,
+)
 from praisonai_persistence.memory import MemoryKnowledgeStore
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StoreSpec
 from praisonai_persistence_singlestore import (
@@ -225,6 +230,26 @@ def test_a_wrong_password_and_a_database_that_is_not_there(options, store):
         with pytest.raises(ConnectionFailedError, match=said) as caught:
             asyncio.run(connect(url))
         assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_a_refused_migration_leaves_no_lock(singlestore, prefix, used_before):
+    """Neither in its own connection nor for others, and where another store has made the table of versions."""
+    options = {"url": singlestore.url, "table_prefix": prefix}
+    if used_before:
+        with SingleStoreVectorKnowledgeStore(**options) as knowledge:
+            knowledge.create_collection("c", dimension=2)
+    with SingleStoreConversationStore(**options) as store, SingleStoreConversationStore(**options) as other:
+        store.create_session(ConversationSession("s"))
+        with pytest.raises(SchemaError, match="sessions"):
+            store.migrate_schema(0)
+        locks = singlestore.execute(f"SELECT version FROM `{prefix}schema` WHERE component = 'lock'")
+        assert list(locks) == []
+        with ThreadPoolExecutor(2) as pool:
+            for one in (store, other):
+                assert pool.submit(one.migrate_schema).result(30).statements == ()
+    with SingleStoreConversationStore(**options) as store:
+        assert [session.session_id for session in store.list_sessions()] == ["s"]
 
 
 # ------------------------------------------------------------------------------------------------ what PraisonAI wrote

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from praisonai_persistence.schema import Adoption, LegacyTables
     from praisonai_persistence.steps import Steps
 
-__all__ = ["MySQL", "MySQLConversationMigrations", "MySQLMigrations"]
+__all__ = ["LOCK_SECONDS", "MySQL", "MySQLConversationMigrations", "MySQLMigrations"]
 
-_LOCK_SLICE, _LOCK_SECONDS = 1, 3600  # a large adoption takes its time
+_LOCK_SLICE = 1
+LOCK_SECONDS = 3600
+"""How long a migration waits for another one: a large adoption takes its time."""
 T = TypeVar("T")
 
 
@@ -107,7 +109,7 @@ class MySQLMigrations(Migrations):
         # In slices, because the driver waits for an answer only so long.
         while (yield Fetch(f"SELECT GET_LOCK({name}, {_LOCK_SLICE})", (self._lock_name(),)))[0][0] != 1:
             waited += _LOCK_SLICE
-            if waited >= _LOCK_SECONDS:
+            if waited >= LOCK_SECONDS:
                 raise ConnectionFailedError(f"another process has been migrating the tables for {waited} seconds")
         # The lock is the session's, so it has to go whatever happens; when the session is lost, it is gone already.
         try:

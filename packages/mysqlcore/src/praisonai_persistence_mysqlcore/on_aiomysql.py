@@ -147,12 +147,12 @@ class AsyncMySQLConnection(AsyncConnection):
         self._watch = Watch(timeout, self._writer.transport.abort)
         if isinstance(raw, _Driver):
             raw.watch = self._watch
-        self._wanted = self._begun = False
+        self._wanted = self._begun = self.migrates = False
 
     async def begin(self, *, write: bool) -> None:
         """See [Connection.begin][]."""
         self._wanted = write
-        self._begun = False
+        self._begun = self.migrates = False
         self._watch.seconds = self._timeout
 
     async def perform(self, request: Any) -> Any:
@@ -173,6 +173,7 @@ class AsyncMySQLConnection(AsyncConnection):
                 return await self._undo()
             if kind is Patiently:
                 self._watch.seconds = PATIENCE
+                self.migrates = True
                 return None
             return await self._limited(self._snapshot())
         except (DriverError, OSError) as error:
@@ -346,6 +347,8 @@ class AsyncMySQLPool(AsyncPool):
         await self._lender.release(connection, broken=broken)
 
     def _is_broken(self, connection: AsyncMySQLConnection, error: BaseException) -> bool:
+        if isinstance(error, asyncio.CancelledError) and connection.migrates:
+            return True  # a lock of migrations is held by the connection, and nobody else would let go of it
         if isinstance(error, (asyncio.CancelledError, PersistenceError)):
             return not connection.alive()
         if not isinstance(error, Exception) or isinstance(error, SilentError):

@@ -11,8 +11,9 @@ import json
 import time
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from praisonai_persistence.errors import ConnectionFailedError
 from praisonai_persistence_mysqlcore import MySQL
-from praisonai_persistence_mysqlcore.dialect import MySQLConversationMigrations
+from praisonai_persistence_mysqlcore.dialect import LOCK_SECONDS, MySQLConversationMigrations
 from praisonai_persistence_sql import Dialect, Execute, Fetch, Migration, Patiently, Undo
 from praisonai_persistence_sql.schema import NO_SEARCH
 
@@ -69,6 +70,7 @@ class SingleStoreMigrations(MySQLConversationMigrations):
         except Exception:
             yield Undo()
             yield Execute(self._unmark, (self._LOCK,))
+            yield Execute("COMMIT")  # or the runner would roll it back with the rest
             if made and not (yield Fetch(self._sql("SELECT 1 FROM {schema} LIMIT 1"))):
                 yield Execute(self._sql("DROP TABLE {schema}"))  # what was refused leaves nothing behind
             raise
@@ -80,9 +82,14 @@ class SingleStoreMigrations(MySQLConversationMigrations):
         mine = (yield Fetch("SELECT CONNECTION_ID()"))[0][0]
         insert = self._dialect.insert_new(self._tables[self.TABLE], _VERSION_COLUMNS, _VERSION_COLUMNS[:1])
         drop = self._sql("DELETE FROM {schema} WHERE component = ? AND version = ?")
+        end = time.monotonic() + LOCK_SECONDS
         while not (yield Execute(self._dialect.prepare(insert, {}), (self._LOCK, mine, time.time()))):
+            if time.monotonic() > end:
+                raise ConnectionFailedError(f"another process has been migrating the tables for {LOCK_SECONDS} seconds")
             for (holder,) in (yield Fetch(self._read, (self._LOCK,))):
-                if (yield Fetch("SELECT 1 FROM information_schema.processlist WHERE id = %s", (holder,))):
+                if holder != mine and (
+                    yield Fetch("SELECT 1 FROM information_schema.processlist WHERE id = %s", (holder,))
+                ):
                     yield Fetch(f"SELECT SLEEP({_LOOK})")
                 else:
                     yield Execute(drop, (self._LOCK, holder))
