@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from praisonai_persistence.errors import InvalidValueError, PersistenceError, SerializationError
+from praisonai_persistence import payload
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    InvalidValueError,
+    PersistenceError,
+    SerializationError,
+)
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.sessions import (
     ImportReport,
@@ -131,3 +137,69 @@ def test_a_backup_without_what_cannot_be_read_is_an_error(tmp_path, kind):
     with pytest.raises(PersistenceError):
         store.export_all()
     assert [one["session_id"] for one in store.list_sessions()] == ["s"]
+
+
+class Interfered(MemoryConversationStore):
+    """Does what it was given before the next session is replaced."""
+
+    before_rewrite = None
+
+    def rewrite_session(self, *arguments, **named):
+        now, self.before_rewrite = self.before_rewrite, None
+        if now is not None:
+            now()
+        return super().rewrite_session(*arguments, **named)
+
+
+def interfered():
+    engine = Interfered()
+    store = StoreBackedSessionStore(engine)
+    store.add_message("s", "user", "old")
+    store.create_snapshot("s", "kept")
+    other = make("store", None)
+    other.add_message("s", "user", "new")
+    return engine, store, other.export_all()
+
+
+def test_a_session_that_cannot_be_replaced_stays():
+    engine, store, exported = interfered()
+
+    def fail():
+        raise ConnectionFailedError("gone")
+
+    engine.before_rewrite = lambda: setattr(engine, "before_rewrite", fail)  # of the second write, that replaces
+    with pytest.raises(ConnectionFailedError):
+        store.import_sessions(exported, overwrite=True)
+    assert store.get_chat_history("s") == [{"role": "user", "content": "old"}]
+    assert [snapshot.label for snapshot in store.get_snapshots("s")] == ["kept"]
+
+
+def test_what_another_writer_appends_while_a_session_is_replaced_stays():
+    engine, store, exported = interfered()
+    engine.before_rewrite = lambda: setattr(
+        engine, "before_rewrite", lambda: store.add_message("s", "user", "meanwhile") and None
+    )
+    report = store.import_sessions(exported, overwrite=True)
+    assert (report.imported, report.skipped) == (1, [])
+    assert {message["content"] for message in store.get_chat_history("s")} == {"meanwhile", "new"}
+    assert store.get_snapshots("s") == []
+
+
+def test_an_export_may_be_larger_than_a_session_may_be(store, monkeypatch, tmp_path):
+    fill(store)
+    exported = store.export_all()
+    largest = max(len(json.dumps(one)) for one in exported["sessions"])
+    monkeypatch.setattr(payload, "MAX_BYTES", 2 * largest)
+    assert len(json.dumps(exported)) > 2 * largest
+    assert make("store", tmp_path).import_sessions(exported).imported == 3
+
+
+def test_a_session_that_is_no_json_is_left_out(store):
+    fill(store)
+    exported = store.export_all()
+    exported["sessions"][1]["metadata"] = {"x": object()}
+    report = make("store", None).import_sessions(exported)
+    assert (report.imported, [one["session_id"] for one in report.skipped]) == (
+        2,
+        [exported["sessions"][1]["session_id"]],
+    )

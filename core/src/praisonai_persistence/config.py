@@ -33,7 +33,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
 _WEB = ("http://", "https://")
 
 
-_SAME = {"valkey": "redis"}
+_SAME = {"valkey": "redis", "singlestore": "mysql"}
 """A backend -> the one whose URLs it takes as well."""
 
 

@@ -59,7 +59,11 @@ class IncrementalSessionStoreProtocol(Protocol):
 
 @runtime_checkable
 class PortableSessionStoreProtocol(Protocol):
-    """A session store whose sessions can be taken to another one; every one of this project is."""
+    """A session store whose sessions can be taken to another one.
+
+    Every one of this project has these methods. Where sessions have a hierarchy, ``export_session`` returns what
+    ``import_session`` takes, as in PraisonAI, and has no ``include_lineage``; ``export_all`` is the same everywhere.
+    """
 
     def export_session(self, session_id: str, *, include_lineage: bool = True) -> dict[str, Any]:
         """Return a session for ``import_sessions``."""

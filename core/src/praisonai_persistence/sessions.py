@@ -288,8 +288,16 @@ class StoreBackedSessionStore(HierarchicalSessions):
         self._drop(session_id, [snapshot["kept_in"] for snapshot in snapshots])
 
     def _replace(self, document: Document) -> None:
-        self._erase(document["session_id"])  # with its snapshots; others come with the document
-        self._create(document)
+        session_id, hidden = document["session_id"], list[str]()
+        before = [snapshot["kept_in"] for snapshot in (self._head(session_id) or {}).get("snapshots", ())]
+        try:
+            self._keep_imported(document, hidden)
+            super()._replace(document)
+        except BaseException:
+            with suppress(PersistenceError):
+                self._drop(session_id, hidden)
+            raise
+        self._drop(session_id, before)
 
     def _drop(self, session_id: str, hidden: Sequence[str]) -> None:
         """Remove sessions of snapshots that their session does not name."""

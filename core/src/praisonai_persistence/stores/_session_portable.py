@@ -171,7 +171,9 @@ class PortableSessions:
         store._usable()
         report = ImportReport(version=self.PORTABLE_VERSION)
         most = _count(max_sessions)
-        version = check_object(payload, "payload").get("version")
+        if not isinstance(payload, dict):  # what is in it is checked with each session
+            raise SerializationError(f"payload must be a JSON object, not {type(payload).__name__}")
+        version = payload.get("version")
         if isinstance(version, int) and version > self.PORTABLE_VERSION:
             report.skipped.append({"session_id": "", "reason": f"version {version} is newer than this release reads"})
             return report
