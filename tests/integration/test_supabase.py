@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import engines
+import httpx
 import psycopg
 import pytest
 from lifecycles import Networked
@@ -20,6 +21,7 @@ from lifecycles import Networked
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import (
     BackendError,
+    ConfigurationError,
     ConnectionFailedError,
     DuplicateMessageError,
     SchemaError,
@@ -228,6 +230,73 @@ def test_a_token_of_a_coroutine_function(supabase, options):
             return [one.session_id for one in await store.list_sessions()]
 
     assert asyncio.run(main()) == ["a"]
+
+
+def _fails(error):
+    raise error
+
+
+async def _later(error):
+    await asyncio.sleep(0)
+    raise error
+
+
+class SignInError(Exception):
+    """As a client for signing in raises it."""
+
+
+SignInError.__module__ = "somewhere.else"
+
+
+@pytest.mark.parametrize(
+    ("token", "error", "said"),
+    [
+        (lambda: None, ConfigurationError, "something else than a token"),
+        (lambda: "a b", ConfigurationError, "something else than a token"),
+        (lambda: _fails(ValueError("t0ken")), ConfigurationError, "access_token failed: ValueError"),
+        (lambda: _fails(httpx.ConnectError("t0ken")), ConfigurationError, "access_token failed: ConnectError"),
+        (lambda: _fails(SignInError("t0ken")), SignInError, "t0ken"),
+    ],
+)
+def test_a_function_that_returns_no_token_gives_nobody_the_rights_of_the_key(options, token, error, said):
+    """With the secret key, which may do everything."""
+
+    async def main():
+        async with AsyncSupabaseConversationStore(**options, access_token=token) as store:
+            with pytest.raises(error, match=said) as caught:
+                await store.list_sessions()
+            return caught.value
+
+    with SupabaseConversationStore(**options, access_token=token) as store:
+        with pytest.raises(error, match=said) as caught:
+            store.list_sessions()
+        for raised in (caught.value, asyncio.run(main())):
+            assert type(raised) is error
+            assert error is SignInError or "t0ken" not in str(raised)
+
+
+@pytest.mark.parametrize("kind", [ValueError, httpx.ReadError])
+def test_a_coroutine_function_that_fails_is_not_blamed_on_the_service(options, kind):
+    async def main():
+        async with AsyncSupabaseConversationStore(**options, access_token=lambda: _later(kind("t0ken"))) as store:
+            with pytest.raises(ConfigurationError, match=f"access_token failed: {kind.__name__}") as caught:
+                await store.list_sessions()
+            assert isinstance(caught.value.__cause__, kind)
+
+    asyncio.run(main())
+
+
+def test_a_user_who_signs_out_has_no_rights_any_more(supabase, options):
+    supabase.execute(policies())
+    tokens = [supabase.token(ADA)]
+    with SupabaseConversationStore(**options, access_token=lambda: tokens[-1]) as store:
+        store.create_session(ConversationSession("a", user_id=ADA))
+        tokens.append(None)
+        for call in (store.list_sessions, lambda: store.create_session(ConversationSession("b"))):
+            with pytest.raises(ConfigurationError):
+                call()
+        tokens.pop()
+        assert [one.session_id for one in store.list_sessions()] == ["a"]
 
 
 def test_missing_functions_are_a_schema_error_that_says_what_to_do(options):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, option
+from praisonai_persistence.drivers.driver import from_outside
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -20,6 +22,8 @@ from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_o
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
@@ -69,7 +73,7 @@ class SupabaseOptions(Options):
         None,
         "object",
         "the token of a signed-in user, or a function that returns it and is called for each request (for async stores "
-        "it may be a coroutine function); policies then see that user",
+        "it may be a coroutine function; None from it is an error); policies then see that user",
         server=True,
         secret=True,
     )
@@ -203,21 +207,34 @@ class SupabaseDriver(Driver):
         content = json.dumps(request.arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         if self.asynchronous:
             return self._perform_async(on, request.function, content)
-        return _answer(on.post(request.function, content=content, headers=self._token(self._given_token())))
+        with self._asking():
+            token = self._given_token()
+        return _answer(on.post(request.function, content=content, headers=self._token(token)))
 
     async def _perform_async(self, on: Any, function: str, content: bytes) -> Any:
-        token = self._given_token()
-        if inspect.isawaitable(token):
-            token = await token
+        with self._asking():
+            token = self._given_token()
+            if inspect.isawaitable(token):
+                token = await token
         return _answer(await on.post(function, content=content, headers=self._token(token)))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """While a function of the user's is called for a token: what fails in it says nothing of the service."""
+        try:
+            yield
+        except Exception as error:
+            if from_outside(self, error):
+                raise
+            raise ConfigurationError(f"access_token failed: {type(error).__name__}") from error
 
     def _given_token(self) -> Any:
         token = self._options.access_token
         return token() if callable(token) else token
 
     def _token(self, token: Any) -> dict[str, str]:
-        if token is None:
-            return {}
+        if self._options.access_token is None:
+            return {}  # only then: with a key that may do everything, a user who signed out must not have its rights
         if not _is_token(token):
             raise ConfigurationError("access_token returned something else than a token")
         return {"Authorization": f"Bearer {token}"}
