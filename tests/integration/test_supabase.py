@@ -476,6 +476,8 @@ def refusal(code, message="said by the service"):
 NO_CACHE = (503, refusal("PGRST002", "Could not query the database for the schema cache. Retrying."))
 NO_CONNECTION = (504, refusal("PGRST003", "Timed out acquiring connection from connection pool."))
 GATEWAY = (502, b"<html>Bad Gateway</html>")
+BROKEN = (503, refusal("PGRST001", "Database client error. Retrying the connection."))
+"""While a statement ran; the last of a transaction is COMMIT."""
 
 
 @pytest.fixture
@@ -500,6 +502,8 @@ def test_a_database_that_starts_is_waited_for(gateway):
         assert store.add_message("s", ConversationMessage(id="m", role="user", content="x")).seq == 1
         gateway.answers = [GATEWAY]
         assert texts(store) == ["x"]
+        gateway.answers = [BROKEN]
+        assert store.add_message("s", ConversationMessage(id="n", role="user", content="y")).seq == 2
 
 
 def test_a_database_that_starts_is_waited_for_by_tasks(gateway):
@@ -531,7 +535,8 @@ def test_waiting_ends(gateway):
         assert time.monotonic() - begun < 1.0
 
 
-def test_what_may_have_been_done_is_not_done_again(gateway):
+@pytest.mark.parametrize("answer", [GATEWAY, BROKEN])
+def test_what_may_have_been_done_is_not_done_again(gateway, answer):
     """Only appends, which have ids, and reads."""
     with SupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
         store.create_session(ConversationSession("s"))
@@ -542,10 +547,11 @@ def test_what_may_have_been_done_is_not_done_again(gateway):
             lambda: store.delete_messages("s"),
             lambda: store.delete_session("s"),
         ):
-            gateway.answers, gateway.asked = [GATEWAY], []
-            with pytest.raises(ConnectionFailedError, match="not ready"):
+            gateway.answers, gateway.asked = [answer], []
+            with pytest.raises(ConnectionFailedError, match="not ready") as caught:
                 call()
             assert len(gateway.asked) == 1
+            assert str(answer[0]) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ __all__ = ["SupabaseDriver", "SupabaseOptions"]
 _URL, _KEY = "SUPABASE_URL", "SUPABASE_KEY"
 _LOGIN = "check its key (Project Settings, API Keys)"
 # Codes of PostgREST: https://docs.postgrest.org/en/stable/references/errors.html
-_NOT_CONNECTED = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003", "53300", "57P03"})
+_NOT_CONNECTED = frozenset({"PGRST000", "PGRST002", "PGRST003", "53300", "57P03"})
 _ABSENT = frozenset({"PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "42703"})
 _UNDONE = frozenset({"40001", "40P01", "55P03"})
 _TOKEN = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
@@ -276,7 +276,8 @@ class SupabaseDriver(Driver):
             return BackendError(f"{where}: {error.message or code}; {_HINTS[code]}")
         if status == _PAUSED:
             return ConnectionFailedError(f"{where} is paused: restore the project in the dashboard")
-        if code.startswith(("08", "57P")) or (not code and status in _GATEWAY):
+        # PGRST001: the connection was lost while a statement ran, which may have been COMMIT.
+        if code == "PGRST001" or code.startswith(("08", "57P")) or (not code and status in _GATEWAY):
             text = f"{where} is not ready ({error})"
             return AsleepError(text, nothing_done=status == 429)
         if status == 413:
