@@ -191,6 +191,31 @@ def test_without_a_policy_only_the_secret_key_works(supabase, options, store):
                 call()
 
 
+def test_the_role_anon_has_no_rights_where_the_default_is_that_it_has_all(supabase, options):
+    """As in Supabase. What it was granted it has until the script runs again, as the README says."""
+    prefix, supabases = "anon_", "ALTER DEFAULT PRIVILEGES IN SCHEMA public {} ALL ON {} {} anon"
+    tables = "SELECT relname FROM pg_class WHERE relname LIKE 'anon#_%' ESCAPE '#' AND relkind = 'r'"
+    rights = (
+        "SELECT grants.privilege_type FROM pg_class, aclexplode(relacl) AS grants "
+        "WHERE relname LIKE 'anon#_%' ESCAPE '#' AND grants.grantee = 'anon'::regrole UNION ALL "
+        "SELECT grants.privilege_type FROM pg_proc, aclexplode(proacl) AS grants "
+        "WHERE proname LIKE 'anon#_%' ESCAPE '#' AND grants.grantee IN (0, 'anon'::regrole)"
+    )
+    for kind in ("TABLES", "FUNCTIONS"):
+        supabase.execute(supabases.format("GRANT", kind, "TO"))
+    try:
+        supabase.execute(schema_script(prefix))
+        assert len(supabase.execute(tables)) == 3
+        assert supabase.execute(rights) == []
+        supabase.execute("GRANT SELECT ON anon_sessions TO anon; GRANT EXECUTE ON FUNCTION anon_info TO anon")
+        assert sorted(supabase.execute(rights)) == [("EXECUTE",), ("SELECT",)]
+        supabase.execute(schema_script(prefix))
+        assert supabase.execute(rights) == []
+    finally:
+        for kind in ("TABLES", "FUNCTIONS"):
+            supabase.execute(supabases.format("REVOKE", kind, "FROM"))
+
+
 # --------------------------------------------------------------------------------------------------------- what is said
 
 
