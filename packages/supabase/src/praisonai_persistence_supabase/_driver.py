@@ -92,7 +92,7 @@ class SupabaseOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None:
             url = os.environ.get(_URL) or None
-        if url is not None and url.startswith("http://"):
+        if url is not None and url.lower().startswith("http://"):
             if given.get("tls"):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write https://")
             given["tls"] = False
