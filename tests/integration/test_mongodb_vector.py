@@ -6,10 +6,13 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import pymongo
 import pytest
 from lifecycles import Networked
+from proxy import Proxy
+from pymongo.collection import Collection
 from test_mongodb import Commands
 
 from praisonai_persistence.errors import (
@@ -73,6 +76,19 @@ class TestAtlas(_Server):
     backend = "mongodb_vector (Atlas)"
     engine = "atlas"
     more: ClassVar[dict[str, object]] = {"vector_search": "atlas", "index_from": 1}
+
+
+class _LosesAnswer(Commands):
+    """Has a proxy lose the answer to the first insert."""
+
+    def __init__(self, proxy):
+        super().__init__()
+        self._proxy = proxy
+
+    def started(self, event):
+        if event.command_name == "insert" and "insert" not in self.names:
+            self._proxy.lose_next_answer()
+        super().started(event)
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -161,6 +177,48 @@ class TestExactSearch:
         with pymongo.MongoClient(mongodb.url) as client:
             names = client[options["url"].rpartition("/")[2]].list_collection_names()
         assert [name for name in names if name != "praison_vectors"] == []
+
+    def test_a_collection_whose_entry_was_written_is_whole_also_if_the_answer_was_lost(self, mongodb, options):
+        server, database = urlsplit(options["url"]), options["url"].rpartition("/")[2]
+        with Proxy(server.hostname, server.port) as proxy:
+            client_options = {"event_listeners": [_LosesAnswer(proxy)], "heartbeatFrequencyMS": 60_000}
+            url = f"mongodb://127.0.0.1:{proxy.port}/{database}"
+            with MongoDBVectorKnowledgeStore(url, client_options=client_options) as store:
+                with pytest.raises(ConnectionFailedError):
+                    store.create_collection("docs", 2)
+                assert store.list_collections() == ["docs"]
+                store.create_collection("docs", 2)  # as it is there, nothing is made
+                store.insert("docs", [make("a")])
+                assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+        with pymongo.MongoClient(mongodb.url) as client:
+            own = client[database].praison_vectors.find_one()["documents"]
+            assert sorted(client[database].list_collection_names()) == sorted(["praison_vectors", own])
+            assert "tokens" in client[database][own].index_information()
+
+    @pytest.mark.parametrize("first", ["own", "other"])
+    def test_an_entry_that_is_there_already(self, mongodb, options, monkeypatch, first):
+        """Of a request that was made twice, or of another store, which was first."""
+        insert_one, database = Collection.insert_one, options["url"].rpartition("/")[2]
+
+        def second(collection, entry):
+            monkeypatch.undo()
+            if first == "own":
+                insert_one(collection, entry)
+            else:
+                with MongoDBVectorKnowledgeStore(**options) as other:
+                    other.create_collection("docs", 2)
+            return insert_one(collection, entry)
+
+        with MongoDBVectorKnowledgeStore(**options) as store:
+            store.connect()
+            monkeypatch.setattr(Collection, "insert_one", second)
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            assert ids(store.get("docs", ["a"])) == ["a"]
+        with pymongo.MongoClient(mongodb.url) as client:
+            own = client[database].praison_vectors.find_one()["documents"]
+            assert sorted(client[database].list_collection_names()) == sorted(["praison_vectors", own])
+            assert "tokens" in client[database][own].index_information()
 
     def test_metadata_whose_tokens_have_no_room(self, options):
         with MongoDBVectorKnowledgeStore(**options) as store:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import engines
+import httpx
 import psycopg
 import pytest
 from lifecycles import Networked
@@ -20,6 +21,7 @@ from lifecycles import Networked
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import (
     BackendError,
+    ConfigurationError,
     ConnectionFailedError,
     DuplicateMessageError,
     SchemaError,
@@ -189,6 +191,31 @@ def test_without_a_policy_only_the_secret_key_works(supabase, options, store):
                 call()
 
 
+def test_the_role_anon_has_no_rights_where_the_default_is_that_it_has_all(supabase, options):
+    """As in Supabase. What it was granted it has until the script runs again, as the README says."""
+    prefix, supabases = "anon_", "ALTER DEFAULT PRIVILEGES IN SCHEMA public {} ALL ON {} {} anon"
+    tables = "SELECT relname FROM pg_class WHERE relname LIKE 'anon#_%' ESCAPE '#' AND relkind = 'r'"
+    rights = (
+        "SELECT grants.privilege_type FROM pg_class, aclexplode(relacl) AS grants "
+        "WHERE relname LIKE 'anon#_%' ESCAPE '#' AND grants.grantee = 'anon'::regrole UNION ALL "
+        "SELECT grants.privilege_type FROM pg_proc, aclexplode(proacl) AS grants "
+        "WHERE proname LIKE 'anon#_%' ESCAPE '#' AND grants.grantee IN (0, 'anon'::regrole)"
+    )
+    for kind in ("TABLES", "FUNCTIONS"):
+        supabase.execute(supabases.format("GRANT", kind, "TO"))
+    try:
+        supabase.execute(schema_script(prefix))
+        assert len(supabase.execute(tables)) == 3
+        assert supabase.execute(rights) == []
+        supabase.execute("GRANT SELECT ON anon_sessions TO anon; GRANT EXECUTE ON FUNCTION anon_info TO anon")
+        assert sorted(supabase.execute(rights)) == [("EXECUTE",), ("SELECT",)]
+        supabase.execute(schema_script(prefix))
+        assert supabase.execute(rights) == []
+    finally:
+        for kind in ("TABLES", "FUNCTIONS"):
+            supabase.execute(supabases.format("REVOKE", kind, "FROM"))
+
+
 # --------------------------------------------------------------------------------------------------------- what is said
 
 
@@ -228,6 +255,73 @@ def test_a_token_of_a_coroutine_function(supabase, options):
             return [one.session_id for one in await store.list_sessions()]
 
     assert asyncio.run(main()) == ["a"]
+
+
+def _fails(error):
+    raise error
+
+
+async def _later(error):
+    await asyncio.sleep(0)
+    raise error
+
+
+class SignInError(Exception):
+    """As a client for signing in raises it."""
+
+
+SignInError.__module__ = "somewhere.else"
+
+
+@pytest.mark.parametrize(
+    ("token", "error", "said"),
+    [
+        (lambda: None, ConfigurationError, "something else than a token"),
+        (lambda: "a b", ConfigurationError, "something else than a token"),
+        (lambda: _fails(ValueError("t0ken")), ConfigurationError, "access_token failed: ValueError"),
+        (lambda: _fails(httpx.ConnectError("t0ken")), ConfigurationError, "access_token failed: ConnectError"),
+        (lambda: _fails(SignInError("t0ken")), SignInError, "t0ken"),
+    ],
+)
+def test_a_function_that_returns_no_token_gives_nobody_the_rights_of_the_key(options, token, error, said):
+    """With the secret key, which may do everything."""
+
+    async def main():
+        async with AsyncSupabaseConversationStore(**options, access_token=token) as store:
+            with pytest.raises(error, match=said) as caught:
+                await store.list_sessions()
+            return caught.value
+
+    with SupabaseConversationStore(**options, access_token=token) as store:
+        with pytest.raises(error, match=said) as caught:
+            store.list_sessions()
+        for raised in (caught.value, asyncio.run(main())):
+            assert type(raised) is error
+            assert error is SignInError or "t0ken" not in str(raised)
+
+
+@pytest.mark.parametrize("kind", [ValueError, httpx.ReadError])
+def test_a_coroutine_function_that_fails_is_not_blamed_on_the_service(options, kind):
+    async def main():
+        async with AsyncSupabaseConversationStore(**options, access_token=lambda: _later(kind("t0ken"))) as store:
+            with pytest.raises(ConfigurationError, match=f"access_token failed: {kind.__name__}") as caught:
+                await store.list_sessions()
+            assert isinstance(caught.value.__cause__, kind)
+
+    asyncio.run(main())
+
+
+def test_a_user_who_signs_out_has_no_rights_any_more(supabase, options):
+    supabase.execute(policies())
+    tokens = [supabase.token(ADA)]
+    with SupabaseConversationStore(**options, access_token=lambda: tokens[-1]) as store:
+        store.create_session(ConversationSession("a", user_id=ADA))
+        tokens.append(None)
+        for call in (store.list_sessions, lambda: store.create_session(ConversationSession("b"))):
+            with pytest.raises(ConfigurationError):
+                call()
+        tokens.pop()
+        assert [one.session_id for one in store.list_sessions()] == ["a"]
 
 
 def test_missing_functions_are_a_schema_error_that_says_what_to_do(options):
@@ -407,6 +501,8 @@ def refusal(code, message="said by the service"):
 NO_CACHE = (503, refusal("PGRST002", "Could not query the database for the schema cache. Retrying."))
 NO_CONNECTION = (504, refusal("PGRST003", "Timed out acquiring connection from connection pool."))
 GATEWAY = (502, b"<html>Bad Gateway</html>")
+BROKEN = (503, refusal("PGRST001", "Database client error. Retrying the connection."))
+"""While a statement ran; the last of a transaction is COMMIT."""
 
 
 @pytest.fixture
@@ -431,6 +527,8 @@ def test_a_database_that_starts_is_waited_for(gateway):
         assert store.add_message("s", ConversationMessage(id="m", role="user", content="x")).seq == 1
         gateway.answers = [GATEWAY]
         assert texts(store) == ["x"]
+        gateway.answers = [BROKEN]
+        assert store.add_message("s", ConversationMessage(id="n", role="user", content="y")).seq == 2
 
 
 def test_a_database_that_starts_is_waited_for_by_tasks(gateway):
@@ -462,7 +560,8 @@ def test_waiting_ends(gateway):
         assert time.monotonic() - begun < 1.0
 
 
-def test_what_may_have_been_done_is_not_done_again(gateway):
+@pytest.mark.parametrize("answer", [GATEWAY, BROKEN])
+def test_what_may_have_been_done_is_not_done_again(gateway, answer):
     """Only appends, which have ids, and reads."""
     with SupabaseConversationStore(gateway.url, retry_delay=0.01) as store:
         store.create_session(ConversationSession("s"))
@@ -473,10 +572,11 @@ def test_what_may_have_been_done_is_not_done_again(gateway):
             lambda: store.delete_messages("s"),
             lambda: store.delete_session("s"),
         ):
-            gateway.answers, gateway.asked = [GATEWAY], []
-            with pytest.raises(ConnectionFailedError, match="not ready"):
+            gateway.answers, gateway.asked = [answer], []
+            with pytest.raises(ConnectionFailedError, match="not ready") as caught:
                 call()
             assert len(gateway.asked) == 1
+            assert str(answer[0]) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.payload import dumps
 from praisonai_persistence.steps import run
 from praisonai_persistence.testing._filter_cases import FILTERS, POOL, single_filters
-from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore
+from praisonai_persistence_redis import RedisKnowledgeStore, RedisStateStore, ValkeyVectorKnowledgeStore
 from praisonai_persistence_redis._errors import classify, translate
 from praisonai_persistence_redis._exchange import fit
 from praisonai_persistence_redis._filters import SearchCompiler, Terms, VectorSetCompiler, tokens
@@ -185,8 +185,10 @@ def test_what_a_server_can(server: _Server, expected: set[str]) -> None:
 
 
 def test_an_index_that_there_is_not() -> None:
-    with pytest.raises(ConfigurationError, match="auto, hnsw, flat, vectorset, exact"):
-        RedisKnowledgeStore("redis://h", index="btree")
+    for store in (RedisKnowledgeStore, ValkeyVectorKnowledgeStore):
+        for unknown in ("btree", "valkey"):
+            with pytest.raises(ConfigurationError, match="auto, hnsw, flat, vectorset, exact$"):
+                store("redis://h", index=unknown)
     with pytest.raises(ConfigurationError, match="knowledge stores"):
         RedisStateStore("redis://h", index="flat")
     for found, expected in (({"vectorset", "hnsw", "flat"}, "hnsw"), ({"vectorset"}, "vectorset")):

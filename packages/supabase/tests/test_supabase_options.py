@@ -37,6 +37,7 @@ def test_defaults_are_those_of_praisonai():
         (f"{URL}/rest/v1", {"key": "k"}, ("project.supabase.co", 443, True, "rest/v1")),
         ("supabase://:k@project.supabase.co", {}, ("project.supabase.co", 443, True, "rest/v1")),
         ("http://127.0.0.1:54321", {"key": "k"}, ("127.0.0.1", 54321, False, "rest/v1")),
+        ("HTTP://localhost:54321", {"key": "k"}, ("localhost", 54321, False, "rest/v1")),
         ("http://localhost:3000", {"key": "k", "rest_path": "/"}, ("localhost", 3000, False, "/")),
         (None, {"host": "db", "port": 8000, "key": "k", "tls": False}, ("db", 8000, False, "rest/v1")),
     ],
@@ -85,7 +86,7 @@ def test_urls_that_cannot_be():
     with pytest.raises(ConfigurationError, match="needs a port"):
         SupabaseOptions("http://project.supabase.co", key="k")
     with pytest.raises(ConfigurationError, match="contradicts"):
-        SupabaseOptions("http://localhost:1", key="k", tls=True)
+        SupabaseOptions("Http://localhost:1", key="k", tls=True)
     with pytest.raises(ConfigurationError, match="a user"):
         SupabaseOptions("supabase://ada:k@project.supabase.co")
 

@@ -75,23 +75,29 @@ class MongoVectorSteps(ScannedSteps[Opened]):
         options = self._options
         engine = f"{options.table_prefix}{options.collection}_{uuid.uuid4().hex}"
         opened = Opened(info, engine, None, options.embedding_field, options.text_field)
+        named = {"_id": info.name, "documents": engine}
+        asked = False
         try:
             tokens = IndexModel([("tokens", 1), ("_id", 1)], name="tokens")
             yield from ask(opened, lambda documents: documents.create_indexes([tokens]))
             opened = yield from self._indexes.make(opened)
             entry = {
-                "_id": info.name,
+                **named,
                 "facts": json.dumps(collection_facts(info, metadata)),
-                "documents": engine,
                 "index": opened.search_index,
                 "embedding": opened.embedding,
                 "text": opened.text,
             }
+            asked = True
             yield lambda collection: collection.insert_one(entry)
-        except PersistenceError as error:
+        except MovedError:
+            if asked and (yield lambda collection: collection.find_one(named, {"_id": 1})) is not None:
+                return  # the entry that is there is this one: the request was made twice
             yield from ask(opened, lambda documents: documents.drop())
-            if isinstance(error, MovedError):
-                raise TakenError("somebody else made it meanwhile") from None
+            raise TakenError("somebody else made it meanwhile") from None
+        except PersistenceError:
+            if not asked:  # otherwise the entry may have been written, or still be
+                yield from ask(opened, lambda documents: documents.drop())
             raise
 
     def _drop(self, opened: Opened) -> Steps[None]:

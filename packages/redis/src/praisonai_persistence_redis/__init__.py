@@ -13,6 +13,7 @@ from praisonai_persistence.stores import (
     StepStateStore,
 )
 from praisonai_persistence_redis._async_runner import AsyncRedisRunner
+from praisonai_persistence_redis._indexes import check_index
 from praisonai_persistence_redis._runner import RedisRunner
 from praisonai_persistence_redis._settings import settings
 from praisonai_persistence_redis.knowledge import RedisKnowledgeSteps
@@ -94,7 +95,7 @@ class _Store:
         client_options: Mapping[str, Any] | None = None,
     ) -> None:
         address = {"host": host, "port": port, "db": db, "username": username, "password": password}
-        more = {} if index is None else {"index": self._auto if index == "auto" else index}
+        more = {} if index is None else {"index": self._auto if index == "auto" else check_index(index)}
         if self._make_steps is RedisKnowledgeSteps:
             more.setdefault("index", self._auto)
         elif more:

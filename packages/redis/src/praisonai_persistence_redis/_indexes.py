@@ -414,13 +414,14 @@ def choose(wanted: str, found: set[str]) -> Index:
 
 
 def check_index(name: Any) -> str:
-    """Return the option ``index``.
+    """Return the option ``index``; ``valkey`` is none, but what ``auto`` is there.
 
     Raises:
         ConfigurationError: there is none of that name.
     """
-    if name not in _CHOICES:
-        raise ConfigurationError(f"index must be one of {', '.join(name for name in _CHOICES if name != 'valkey')}")
+    names = [name for name in _CHOICES if name != "valkey"]
+    if name not in names:
+        raise ConfigurationError(f"index must be one of {', '.join(names)}")
     return str(name)
 
 

@@ -20,7 +20,7 @@ from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.stores.ranking import nearest, selected
 from praisonai_persistence.vectors import check_dimension, score, unpack
-from praisonai_persistence_redis._indexes import LostIndexError, TooWideError, available, check_index, choose
+from praisonai_persistence_redis._indexes import LostIndexError, TooWideError, available, choose
 from praisonai_persistence_redis._layout import ABOUT, DELETE, EMPTY, READ, WRITE, Layout, candidate, document
 from praisonai_persistence_redis._scripts import look
 from praisonai_persistence_rediscore import Command, RawCommand, text
@@ -47,13 +47,13 @@ class RedisKnowledgeSteps(KnowledgeSteps):
     Args:
         prefix: the ``table_prefix``.
         allow_eviction: whether the server may throw data away when it is full.
-        index: what new collections are found by.
+        index: what new collections are found by; see ``check_index``, or ``valkey``.
     """
 
     def __init__(self, prefix: str, *, allow_eviction: bool = False, index: str = "auto") -> None:
         self._layout = Layout(prefix)
         self._allow_eviction = allow_eviction
-        self._wanted = check_index(index)
+        self._wanted = index
         self._available: set[str] = set()
         self.index: str | None = None
 

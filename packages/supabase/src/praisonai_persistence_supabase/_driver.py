@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, option
+from praisonai_persistence.drivers.driver import from_outside
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -20,6 +22,8 @@ from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_o
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
@@ -30,7 +34,7 @@ __all__ = ["SupabaseDriver", "SupabaseOptions"]
 _URL, _KEY = "SUPABASE_URL", "SUPABASE_KEY"
 _LOGIN = "check its key (Project Settings, API Keys)"
 # Codes of PostgREST: https://docs.postgrest.org/en/stable/references/errors.html
-_NOT_CONNECTED = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003", "53300", "57P03"})
+_NOT_CONNECTED = frozenset({"PGRST000", "PGRST002", "PGRST003", "53300", "57P03"})
 _ABSENT = frozenset({"PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "42703"})
 _UNDONE = frozenset({"40001", "40P01", "55P03"})
 _TOKEN = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
@@ -69,7 +73,7 @@ class SupabaseOptions(Options):
         None,
         "object",
         "the token of a signed-in user, or a function that returns it and is called for each request (for async stores "
-        "it may be a coroutine function); policies then see that user",
+        "it may be a coroutine function; None from it is an error); policies then see that user",
         server=True,
         secret=True,
     )
@@ -88,7 +92,7 @@ class SupabaseOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None:
             url = os.environ.get(_URL) or None
-        if url is not None and url.startswith("http://"):
+        if url is not None and url.lower().startswith("http://"):
             if given.get("tls"):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write https://")
             given["tls"] = False
@@ -203,21 +207,34 @@ class SupabaseDriver(Driver):
         content = json.dumps(request.arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         if self.asynchronous:
             return self._perform_async(on, request.function, content)
-        return _answer(on.post(request.function, content=content, headers=self._token(self._given_token())))
+        with self._asking():
+            token = self._given_token()
+        return _answer(on.post(request.function, content=content, headers=self._token(token)))
 
     async def _perform_async(self, on: Any, function: str, content: bytes) -> Any:
-        token = self._given_token()
-        if inspect.isawaitable(token):
-            token = await token
+        with self._asking():
+            token = self._given_token()
+            if inspect.isawaitable(token):
+                token = await token
         return _answer(await on.post(function, content=content, headers=self._token(token)))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """While a function of the user's is called for a token: what fails in it says nothing of the service."""
+        try:
+            yield
+        except Exception as error:
+            if from_outside(self, error):
+                raise
+            raise ConfigurationError(f"access_token failed: {type(error).__name__}") from error
 
     def _given_token(self) -> Any:
         token = self._options.access_token
         return token() if callable(token) else token
 
     def _token(self, token: Any) -> dict[str, str]:
-        if token is None:
-            return {}
+        if self._options.access_token is None:
+            return {}  # only then: with a key that may do everything, a user who signed out must not have its rights
         if not _is_token(token):
             raise ConfigurationError("access_token returned something else than a token")
         return {"Authorization": f"Bearer {token}"}
@@ -259,7 +276,8 @@ class SupabaseDriver(Driver):
             return BackendError(f"{where}: {error.message or code}; {_HINTS[code]}")
         if status == _PAUSED:
             return ConnectionFailedError(f"{where} is paused: restore the project in the dashboard")
-        if code.startswith(("08", "57P")) or (not code and status in _GATEWAY):
+        # PGRST001: the connection was lost while a statement ran, which may have been COMMIT.
+        if code == "PGRST001" or code.startswith(("08", "57P")) or (not code and status in _GATEWAY):
             text = f"{where} is not ready ({error})"
             return AsleepError(text, nothing_done=status == 429)
         if status == 413:

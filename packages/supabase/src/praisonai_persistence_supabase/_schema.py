@@ -79,7 +79,9 @@ BEGIN
   FOR v_role IN SELECT rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION {functions} FROM %I', v_role);
     EXECUTE format('REVOKE ALL ON TABLE {schema} FROM %I', v_role);
-    IF v_role <> 'anon' THEN
+    IF v_role = 'anon' THEN  -- by default it has all rights on new tables in Supabase
+      REVOKE ALL ON TABLE {sessions}, {messages} FROM anon;
+    ELSE
       EXECUTE format('GRANT EXECUTE ON FUNCTION {functions} TO %I', v_role);
       EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {sessions}, {messages} TO %I', v_role);
     END IF;
