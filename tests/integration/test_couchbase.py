@@ -23,6 +23,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     DocumentExistsError,
     PersistenceError,
+    SerializationError,
 )
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.stores.vector_errors import TakenError
@@ -71,6 +72,21 @@ class TestCouchbase(Networked, KnowledgeStoreSuite):
         return Endpoint(server.hostname, server.port, spec_at)
 
 
+USUAL = {
+    "delay": 0.01,
+    "busy": 0,
+    "quota": 1_000,
+    "starting": 0,
+    "impossible": False,
+    "ignoring": False,
+    "hanging": False,
+    "probed": 0,
+    "resent": "",
+    "failover": False,
+}
+"""What the fake does unless a test says otherwise."""
+
+
 def make(name, vector=(1.0, 2.0), content="", **metadata):
     return KnowledgeDocument(name, content, list(vector), metadata)
 
@@ -91,7 +107,7 @@ def fake(couchbase):
     if not couchbase.restartable:
         pytest.skip("this is a cluster, which nobody can tell to be slow, busy or full")
     yield couchbase
-    for name, value in {"delay": 0.01, "busy": 0, "quota": 1_000, "starting": 0, "impossible": False}.items():
+    for name, value in USUAL.items():
         couchbase.order(name, value)
 
 
@@ -136,7 +152,6 @@ class TestFreshness:
             with CouchbaseKnowledgeStore(**options) as patient:
                 patient.upsert("docs", [make("b")])
                 assert patient.count("docs") == 2
-
 
 class TestIndexes:
     """What is made, and what is left."""
@@ -230,13 +245,30 @@ class TestDocuments:
     def test_a_server_that_ignores_filters_of_vector_queries(self, fake, options):
         """As 7.6.2 does: what it finds is checked, and more is asked for."""
         fake.order("ignoring", True)
-        try:
-            with CouchbaseKnowledgeStore(**options) as store:
-                store.create_collection("docs", 2, "dot")
-                store.upsert("docs", [make(str(number), (number, 1.0), n=number) for number in range(100)])
-                assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
-        finally:
-            fake.order("ignoring", False)
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            store.upsert("docs", [make(str(number), (number, 1.0), n=number) for number in range(100)])
+            assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
+            fake.order("probed", 30)
+            assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
+
+    def test_an_index_that_looks_into_a_part_of_the_vectors_hides_nothing(self, fake, options):
+        """As from 1,000 vectors on: what a vector query does not find is looked for without it."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            documents = [make(str(n), (n, 1.0), word="a" if n >= 40 else "b", n=n) for n in range(80)]
+            store.upsert("docs", documents)
+            fake.order("probed", 20)
+            best = [str(number) for number in reversed(range(80))]
+            for limit, filters, wanted in (
+                (50, None, best[:50]),
+                (200, None, best),
+                (5, {"word": {"$not": {"$startswith": "a"}}}, best[40:45]),
+                (50, {"word": {"$startswith": "b"}}, best[40:]),
+                (25, {"n": {"$lt": 60}}, best[20:45]),
+                (5, {"n": 100}, []),
+            ):
+                assert ids(store.search("docs", [1.0, 0.0], limit, filters)) == wanted, (limit, filters)
 
     def test_an_answer_of_a_part_of_the_index_is_none(self, fake, options):
         with CouchbaseKnowledgeStore(**options) as store:
@@ -267,7 +299,8 @@ class TestDocuments:
             assert {
                 "insert of 10": requests_of(lambda: store.insert("docs", ten)),
                 "upsert": requests_of(lambda: store.upsert("docs", [make("a", n=2)])),
-                "search": requests_of(lambda: store.search("docs", [1.0, 0.0], 5)),
+                "search": requests_of(lambda: store.search("docs", [1.0, 0.0], 1)),
+                "search of few": requests_of(lambda: store.search("docs", [1.0, 0.0], 5)),
                 "get of 2": requests_of(lambda: store.get("docs", ["1", "2"])),
                 "count": requests_of(lambda: store.count("docs", {"n": 1})),
                 "delete": requests_of(lambda: store.delete("docs", ["1"])),
@@ -275,6 +308,7 @@ class TestDocuments:
                 "insert of 10": (21, 1),
                 "upsert": (2, 1),
                 "search": (12, 1),
+                "search of few": (12, 2),
                 "get of 2": (3, 0),
                 "count": (1, 1),
                 "delete": (3, 1),

@@ -349,10 +349,14 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             best = [{**near, "k": asked}]
             keys, _ = yield from self._ask(opened.engine, {"match_none": {}}, asked, knn=best)
             kept = yield from self._whole(keys, expression)
-            if len(kept) >= limit or len(keys) < asked:
+            if len(kept) >= limit:
                 return kept[:limit]
             asked *= 4
-        found = yield from self._whole((yield from self._keys(opened, _query(expression))), expression)
+        # The index has looked into some clusters of vectors only, so there may be more.
+        every = yield from self._keys(opened, _query(expression))
+        if set(every) <= set(keys):
+            return kept
+        found = yield from self._whole(every, expression)
         if not found:
             return []
         vectors = ranked_vectors(opened.info.distance, [one.embedding for one in found if one.embedding is not None])
@@ -373,12 +377,16 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _count(self, opened: Collection, expression: _Selection | None) -> Steps[int]:
         if expression is None or expression.exact:
+        keys: list[str] = []
+        kept: list[Candidate] = []
             _, count = yield from self._ask(opened.engine, _query(expression), 0)
             return count
         return len((yield from self._scan(opened, None, expression)))
 
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
+            if len(keys) < asked:
+                break
     return _ALL if expression is None or expression.query is None else expression.query
 
 
