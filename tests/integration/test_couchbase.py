@@ -270,6 +270,17 @@ class TestDocuments:
             ):
                 assert ids(store.search("docs", [1.0, 0.0], limit, filters)) == wanted, (limit, filters)
 
+    def test_a_document_that_is_too_large_is_refused_before_anything_is_written(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            batch = [make("a"), make("b", content="\x01" * 3_600_000)]  # 6 bytes each, as JSON
+            for write in (store.insert, store.upsert):
+                with pytest.raises(SerializationError, match=r"'b' has 2\d{7} bytes.*20971520.*split"):
+                    write("docs", batch)
+                assert store.get("docs", ["a", "b"]) == []
+            store.insert("docs", [make("c", content="\x01" * 3_400_000)])
+            assert len(store.get("docs", ["c"])[0].content) == 3_400_000
+
     def test_an_answer_of_a_part_of_the_index_is_none(self, fake, options):
         with CouchbaseKnowledgeStore(**options) as store:
             store.create_collection("docs", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import uuid
 from contextlib import suppress
@@ -11,7 +12,13 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, DocumentExistsError
+from praisonai_persistence.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    PersistenceError,
+    SerializationError,
+)
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["CouchbaseSteps"]
 
 _MOST_DIMENSION = 4_096
+_MOST_DOCUMENT = 20 * 1024 * 1024  # bytes of JSON
 _MATCHES = 10_000  # hits of one query
 _ALL: dict[str, Any] = {"match_all": {}}
 _ABSENT, _CHANGED, _EXISTS = "DocumentNotFoundException", "CasMismatchException", "DocumentExistsException"
@@ -241,20 +249,28 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
     def _key(self, opened: Collection, id: str) -> str:  # noqa: A002
         return f"{self._options.table_prefix}{opened.engine}-{blake2b(id.encode(), digest_size=16).hexdigest()}"
 
-    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[dict[str, dict[str, Any]]]:
+        """Return documents by key, as many together as go into one request; what is too large is refused."""
+        return [dict(self._documents(opened, some)) for some in self._portions(opened, rows)]
+
+    def _documents(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
         for row, vector, projection in project_rows(opened.info.distance, rows):
-            yield (
-                self._key(opened, row.id),
-                {
-                    "id": row.id,
-                    "place": opened.engine,
-                    "tokens": projection.tokens,
-                    "numbers": projection.numbers,
-                    "facts": documents.document_facts(row, vector),
-                    self._options.text_field: row.content,
-                    self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
-                },
-            )
+            document = {
+                "id": row.id,
+                "place": opened.engine,
+                "tokens": projection.tokens,
+                "numbers": projection.numbers,
+                "facts": documents.document_facts(row, vector),
+                self._options.text_field: row.content,
+                self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
+            }
+            size = len(json.dumps(document, ensure_ascii=False).encode())
+            if size > _MOST_DOCUMENT:
+                raise SerializationError(
+                    f"document {row.id!r} has {size} bytes as JSON, with its embedding; Couchbase takes "
+                    f"{_MOST_DOCUMENT}: split its content"
+                )
+            yield self._key(opened, row.id), document
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
         """Remember writes: the last one of each part of the bucket."""
@@ -271,14 +287,14 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             yield from self._ask(opened.engine, _ALL, 0)
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        for some in self._portions(opened, rows):
-            self._note(opened, (yield Each("upsert", dict(self._made(opened, some)))))
+        for some in self._made(opened, rows):
+            self._note(opened, (yield Each("upsert", some)))
         yield from self._settle(opened)
 
     def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
         mine: dict[str, Any] = {}
-        for some in self._portions(opened, rows):
-            found = yield Each("insert", dict(self._made(opened, some)), expected=(_EXISTS,))
+        for some in self._made(opened, rows):
+            found = yield Each("insert", some, expected=(_EXISTS,))
             self._note(opened, found)
             mine.update({key: answer for key, answer in found.items() if not isinstance(answer, Exception)})
             if any(isinstance(answer, Exception) for answer in found.values()):
