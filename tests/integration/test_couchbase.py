@@ -182,6 +182,20 @@ class TestIndexes:
             patient.create_collection("docs", 2)
             assert patient.list_collections() == ["docs"]
 
+    def test_a_change_of_the_catalog_that_arrives_twice(self, fake, options):
+        """The second one is refused, because of the first."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            for name in ("first", "second"):  # the catalog is inserted, and replaced
+                fake.order("resent", "collections")
+                store.create_collection(name, 2, "dot")
+                store.upsert(name, [make("a")])
+                assert ids(store.search(name, [1.0, 0.0])) == ["a"]
+            fake.order("resent", "collections")
+            store.delete_collection("first")
+            assert store.list_collections() == ["second"]
+            assert len([name for name in fake.order("indexes") if name.startswith(options["index_name"])]) == 1
+            assert len(fake.order("keys", options["collection_name"])) == 2  # the catalog, and a document
+
     def test_no_room_and_too_many_dimensions(self, fake, options):
         fake.order("quota", 0)
         with CouchbaseKnowledgeStore(**options) as store:

@@ -147,7 +147,8 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         facts = {**documents.collection_facts(info, metadata), "place": place}
 
         def add(known: dict[str, Any]) -> None:
-            if info.name in known:
+            there = known.get(info.name, facts)
+            if there["place"] != place:  # else this very change was done, and then sent again
                 raise TakenError("somebody else was first")
             known[info.name] = facts
 
@@ -160,9 +161,14 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _drop(self, opened: Collection) -> Steps[None]:
         def remove(known: dict[str, Any]) -> None:
-            if known.get(opened.info.name, {}).get("place") != opened.engine:
+        name, tried = opened.info.name, False
+
+            nonlocal tried
+            if known.get(name, {}).get("place") == opened.engine:
+                del known[name]
+            elif not tried:  # else this very change may have been done, and then sent again
                 raise GoneError("somebody else was first")
-            del known[opened.info.name]
+            tried = True
 
         yield from self._change(remove)
         keys = yield from self._keys(opened, _ALL)
