@@ -182,6 +182,15 @@ class TestIndexes:
             patient.create_collection("docs", 2)
             assert patient.list_collections() == ["docs"]
 
+    def test_an_index_whose_collection_cannot_be_made_is_not_left(self, fake, options):
+        fake.order("hanging", True)
+        with CouchbaseKnowledgeStore(**options, timeout=1) as store:
+            with pytest.raises(ConnectionFailedError, match="did not answer in time"):
+                store.create_collection("docs", 2)
+            assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
+            fake.order("hanging", False)
+            assert store.list_collections() == []
+
     def test_a_change_of_the_catalog_that_arrives_twice(self, fake, options):
         """The second one is refused, because of the first."""
         with CouchbaseKnowledgeStore(**options) as store:

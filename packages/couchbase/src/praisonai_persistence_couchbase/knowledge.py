@@ -73,10 +73,6 @@ class _Selecting:
         return Compiled(_Selection(tree, found.expression, found.exact))
 
 
-class _NotReadyError(ThrottledError):
-    """An index did not answer in time, and no collection has it."""
-
-
 class _Stored(NamedTuple):
     """A document as it was read, and its version."""
 
@@ -154,8 +150,13 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
         try:
             yield from self._make_index(place, info)
+        except Exception:
+            with suppress(PersistenceError):
+                yield from self._drop_index(place)
+            raise
+        try:
             yield from self._change(add)
-        except (TakenError, _NotReadyError):  # after another error the collection may be there
+        except TakenError:  # after another error the collection may be there
             yield from self._drop_index(place)
             raise
 
@@ -192,7 +193,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
                 return
             except (GoneError, ThrottledError):
                 yield from pauses.wait(
-                    _NotReadyError("the index is not ready: try again later, or raise index_timeout")
+                    ThrottledError("the index is not ready: try again later, or raise index_timeout")
                 )
 
     def _drop_index(self, place: str) -> Steps[None]:
