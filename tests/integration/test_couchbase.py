@@ -153,6 +153,19 @@ class TestFreshness:
                 patient.upsert("docs", [make("b")])
                 assert patient.count("docs") == 2
 
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_writes_that_no_index_can_show_block_nothing(self, fake, options, freshness):
+        """After a failover, tokens of before may mean nothing: a query that waits for them is refused for good."""
+        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("failover", True)
+            with pytest.raises(ConnectionFailedError, match=r"is stored.*wait for it no longer"):
+                store.upsert("docs", [make("a")])
+                store.search("docs", [1.0, 0.0])
+            store.upsert("docs", [make("b")])
+            assert sorted(ids(store.search("docs", [1.0, 0.0]))) == ["a", "b"]
+
+
 class TestIndexes:
     """What is made, and what is left."""
 

@@ -161,9 +161,9 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             raise
 
     def _drop(self, opened: Collection) -> Steps[None]:
-        def remove(known: dict[str, Any]) -> None:
         name, tried = opened.info.name, False
 
+        def remove(known: dict[str, Any]) -> None:
             nonlocal tried
             if known.get(name, {}).get("place") == opened.engine:
                 del known[name]
@@ -229,16 +229,21 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         except ConnectionFailedError as error:
             if not tokens:
                 raise
+            self._forget(place, tokens)  # no index may ever have them, as after a failover
             raise type(error)(
                 f"{error}. What was written is stored, but its index has not shown it within "
-                f"{self._options.freshness_timeout:g} seconds; see freshness_timeout"
+                f"{self._options.freshness_timeout:g} seconds, and queries wait for it no longer; see freshness_timeout"
             ) from error.__cause__
-        with self._lock:  # the index has these now, for good
-            written = self._written.get(place, {})
-            for part, token in [(token.partition_id, token) for token in tokens]:
-                if written.get(part) is token:
-                    del written[part]
+        self._forget(place, tokens)  # the index has these now, for good
         return found
+
+    def _forget(self, place: str, tokens: Sequence[Any]) -> None:
+        """Wait for these writes no longer."""
+        with self._lock:
+            written = self._written.get(place, {})
+            for token in tokens:
+                if written.get(token.partition_id) is token:
+                    del written[token.partition_id]
 
     def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
         """Return the keys of all that a query selects."""
@@ -368,12 +373,16 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         if expression is not None and expression.query is not None:
             near["filter"] = expression.query
         asked = limit
+        keys: list[str] = []
+        kept: list[Candidate] = []
         while asked <= _MATCHES:
             best = [{**near, "k": asked}]
             keys, _ = yield from self._ask(opened.engine, {"match_none": {}}, asked, knn=best)
             kept = yield from self._whole(keys, expression)
             if len(kept) >= limit:
                 return kept[:limit]
+            if len(keys) < asked:
+                break
             asked *= 4
         # The index has looked into some clusters of vectors only, so there may be more.
         every = yield from self._keys(opened, _query(expression))
@@ -400,16 +409,12 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
     def _count(self, opened: Collection, expression: _Selection | None) -> Steps[int]:
         if expression is None or expression.exact:
-        keys: list[str] = []
-        kept: list[Candidate] = []
             _, count = yield from self._ask(opened.engine, _query(expression), 0)
             return count
         return len((yield from self._scan(opened, None, expression)))
 
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
-            if len(keys) < asked:
-                break
     return _ALL if expression is None or expression.query is None else expression.query
 
 
