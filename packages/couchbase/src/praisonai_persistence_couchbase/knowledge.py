@@ -241,9 +241,9 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         """Wait for these writes no longer."""
         with self._lock:
             written = self._written.get(place, {})
-            for token in tokens:
-                if written.get(token.partition_id) is token:
-                    del written[token.partition_id]
+            for part, token in [(token.partition_id, token) for token in tokens]:
+                if written.get(part) is token:
+                    del written[part]
 
     def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
         """Return the keys of all that a query selects."""
