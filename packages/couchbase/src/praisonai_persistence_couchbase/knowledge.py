@@ -49,6 +49,7 @@ __all__ = ["CouchbaseSteps"]
 
 _MOST_DIMENSION = 4_096
 _MOST_DOCUMENT = 20 * 1024 * 1024  # bytes of JSON
+_SMALL = 200_000  # characters of text and metadata that always fit: with tokens, one is 40 bytes of JSON at the most
 _MATCHES = 10_000  # hits of one query
 _ALL: dict[str, Any] = {"match_all": {}}
 _ABSENT, _CHANGED, _EXISTS = "DocumentNotFoundException", "CasMismatchException", "DocumentExistsException"
@@ -276,12 +277,8 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
                 self._options.text_field: row.content,
                 self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
             }
-            size = len(json.dumps(document, ensure_ascii=False).encode())
-            if size > _MOST_DOCUMENT:
-                raise SerializationError(
-                    f"document {row.id!r} has {size} bytes as JSON, with its embedding; Couchbase takes "
-                    f"{_MOST_DOCUMENT}: split its content"
-                )
+            if len(row.content) + len(row.metadata or "") > _SMALL:
+                _check_size(document)
             yield self._key(opened, row.id), document
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
@@ -416,6 +413,15 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.query is None else expression.query
+
+
+def _check_size(document: Mapping[str, Any]) -> None:
+    size = len(json.dumps(document, ensure_ascii=False).encode())
+    if size > _MOST_DOCUMENT:
+        raise SerializationError(
+            f"document {document['id']!r} has {size} bytes as JSON, with its embedding; Couchbase takes "
+            f"{_MOST_DOCUMENT}: split its content"
+        )
 
 
 def _hits(result: Any) -> tuple[list[str], int]:
