@@ -23,6 +23,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     DocumentExistsError,
     PersistenceError,
+    SerializationError,
 )
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.stores.vector_errors import TakenError
@@ -71,6 +72,21 @@ class TestCouchbase(Networked, KnowledgeStoreSuite):
         return Endpoint(server.hostname, server.port, spec_at)
 
 
+USUAL = {
+    "delay": 0.01,
+    "busy": 0,
+    "quota": 1_000,
+    "starting": 0,
+    "impossible": False,
+    "ignoring": False,
+    "hanging": False,
+    "probed": 0,
+    "resent": "",
+    "failover": False,
+}
+"""What the fake does unless a test says otherwise."""
+
+
 def make(name, vector=(1.0, 2.0), content="", **metadata):
     return KnowledgeDocument(name, content, list(vector), metadata)
 
@@ -91,7 +107,7 @@ def fake(couchbase):
     if not couchbase.restartable:
         pytest.skip("this is a cluster, which nobody can tell to be slow, busy or full")
     yield couchbase
-    for name, value in {"delay": 0.01, "busy": 0, "quota": 1_000, "starting": 0, "impossible": False}.items():
+    for name, value in USUAL.items():
         couchbase.order(name, value)
 
 
@@ -137,6 +153,18 @@ class TestFreshness:
                 patient.upsert("docs", [make("b")])
                 assert patient.count("docs") == 2
 
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_writes_that_no_index_can_show_block_nothing(self, fake, options, freshness):
+        """After a failover, tokens of before may mean nothing: a query that waits for them is refused for good."""
+        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("failover", True)
+            with pytest.raises(ConnectionFailedError, match=r"is stored.*wait for it no longer"):
+                store.upsert("docs", [make("a")])
+                store.search("docs", [1.0, 0.0])
+            store.upsert("docs", [make("b")])
+            assert sorted(ids(store.search("docs", [1.0, 0.0]))) == ["a", "b"]
+
 
 class TestIndexes:
     """What is made, and what is left."""
@@ -166,6 +194,29 @@ class TestIndexes:
             assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
             patient.create_collection("docs", 2)
             assert patient.list_collections() == ["docs"]
+
+    def test_an_index_whose_collection_cannot_be_made_is_not_left(self, fake, options):
+        fake.order("hanging", True)
+        with CouchbaseKnowledgeStore(**options, timeout=1) as store:
+            with pytest.raises(ConnectionFailedError, match="did not answer in time"):
+                store.create_collection("docs", 2)
+            assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
+            fake.order("hanging", False)
+            assert store.list_collections() == []
+
+    def test_a_change_of_the_catalog_that_arrives_twice(self, fake, options):
+        """The second one is refused, because of the first."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            for name in ("first", "second"):  # the catalog is inserted, and replaced
+                fake.order("resent", "collections")
+                store.create_collection(name, 2, "dot")
+                store.upsert(name, [make("a")])
+                assert ids(store.search(name, [1.0, 0.0])) == ["a"]
+            fake.order("resent", "collections")
+            store.delete_collection("first")
+            assert store.list_collections() == ["second"]
+            assert len([name for name in fake.order("indexes") if name.startswith(options["index_name"])]) == 1
+            assert len(fake.order("keys", options["collection_name"])) == 2  # the catalog, and a document
 
     def test_no_room_and_too_many_dimensions(self, fake, options):
         fake.order("quota", 0)
@@ -230,13 +281,41 @@ class TestDocuments:
     def test_a_server_that_ignores_filters_of_vector_queries(self, fake, options):
         """As 7.6.2 does: what it finds is checked, and more is asked for."""
         fake.order("ignoring", True)
-        try:
-            with CouchbaseKnowledgeStore(**options) as store:
-                store.create_collection("docs", 2, "dot")
-                store.upsert("docs", [make(str(number), (number, 1.0), n=number) for number in range(100)])
-                assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
-        finally:
-            fake.order("ignoring", False)
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            store.upsert("docs", [make(str(number), (number, 1.0), n=number) for number in range(100)])
+            assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
+            fake.order("probed", 30)
+            assert ids(store.search("docs", [1.0, 0.0], 2, {"n": {"$lt": 3}})) == ["2", "1"]
+
+    def test_an_index_that_looks_into_a_part_of_the_vectors_hides_nothing(self, fake, options):
+        """As from 1,000 vectors on: what a vector query does not find is looked for without it."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2, "dot")
+            documents = [make(str(n), (n, 1.0), word="a" if n >= 40 else "b", n=n) for n in range(80)]
+            store.upsert("docs", documents)
+            fake.order("probed", 20)
+            best = [str(number) for number in reversed(range(80))]
+            for limit, filters, wanted in (
+                (50, None, best[:50]),
+                (200, None, best),
+                (5, {"word": {"$not": {"$startswith": "a"}}}, best[40:45]),
+                (50, {"word": {"$startswith": "b"}}, best[40:]),
+                (25, {"n": {"$lt": 60}}, best[20:45]),
+                (5, {"n": 100}, []),
+            ):
+                assert ids(store.search("docs", [1.0, 0.0], limit, filters)) == wanted, (limit, filters)
+
+    def test_a_document_that_is_too_large_is_refused_before_anything_is_written(self, fake, options):
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            batch = [make("a"), make("b", content="\x01" * 3_600_000)]  # 6 bytes each, as JSON
+            for write in (store.insert, store.upsert):
+                with pytest.raises(SerializationError, match=r"'b' has 2\d{7} bytes.*20971520.*split"):
+                    write("docs", batch)
+                assert store.get("docs", ["a", "b"]) == []
+            store.insert("docs", [make("c", content="\x01" * 3_400_000)])
+            assert len(store.get("docs", ["c"])[0].content) == 3_400_000
 
     def test_an_answer_of_a_part_of_the_index_is_none(self, fake, options):
         with CouchbaseKnowledgeStore(**options) as store:
@@ -267,7 +346,8 @@ class TestDocuments:
             assert {
                 "insert of 10": requests_of(lambda: store.insert("docs", ten)),
                 "upsert": requests_of(lambda: store.upsert("docs", [make("a", n=2)])),
-                "search": requests_of(lambda: store.search("docs", [1.0, 0.0], 5)),
+                "search": requests_of(lambda: store.search("docs", [1.0, 0.0], 1)),
+                "search of few": requests_of(lambda: store.search("docs", [1.0, 0.0], 5)),
                 "get of 2": requests_of(lambda: store.get("docs", ["1", "2"])),
                 "count": requests_of(lambda: store.count("docs", {"n": 1})),
                 "delete": requests_of(lambda: store.delete("docs", ["1"])),
@@ -275,6 +355,7 @@ class TestDocuments:
                 "insert of 10": (21, 1),
                 "upsert": (2, 1),
                 "search": (12, 1),
+                "search of few": (12, 2),
                 "get of 2": (3, 0),
                 "count": (1, 1),
                 "delete": (3, 1),

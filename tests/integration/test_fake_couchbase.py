@@ -26,7 +26,16 @@ class TestCouchbase:
         couchbase.order("delay", 0)
         login = base64.b64encode(f"Administrator:{PASSWORD}".encode()).decode()
         yield Asking(couchbase.url, {"Authorization": f"Basic {login}", "Content-Type": "application/json"})
-        for name, value in {"delay": 0.01, "busy": 0, "quota": 1_000, "starting": 0, "impossible": False}.items():
+        usual = {
+            "delay": 0.01,
+            "busy": 0,
+            "quota": 1_000,
+            "starting": 0,
+            "impossible": False,
+            "probed": 0,
+            "resent": "",
+        }
+        for name, value in usual.items():
             couchbase.order(name, value)
 
     @pytest.fixture
@@ -86,6 +95,18 @@ class TestCouchbase:
         collection.remove(key, cas=again.cas)
         with pytest.raises(exceptions.DocumentNotFoundException):
             collection.get(key)
+
+    def test_a_write_that_arrives_twice_is_refused_though_it_was_done(self, couchbase, collection):
+        key = uuid.uuid4().hex
+        couchbase.order("resent", key)
+        with pytest.raises(exceptions.DocumentExistsException):
+            collection.insert(key, {"a": 1})
+        found = collection.get(key)
+        assert found.content_as[dict] == {"a": 1}
+        couchbase.order("resent", key)
+        with pytest.raises(exceptions.CasMismatchException):
+            collection.replace(key, {"a": 2}, cas=found.cas)
+        assert collection.get(key).content_as[dict] == {"a": 2}
 
     def test_sizes(self, collection):
         with pytest.raises(exceptions.CouchbaseException):
@@ -149,6 +170,12 @@ class TestCouchbase:
         assert self.found(ask, index, **control(token.sequence_number, 50, "another"))[0] == 400
         part = f"{token.partition_id}/1"
         assert self.found(ask, index, **control(token.sequence_number, 50))[0] == 412
+        couchbase.order("delay", 0)
+        couchbase.order("failover", True)
+        before, after = (self.put(collection, index, "a").mutation_token() for _ in range(2))
+        for token, shown in ((before, 412), (after, "a")):
+            part = f"{token.partition_id}/{token.partition_uuid}"
+            assert self.found(ask, index, **control(token.sequence_number, 50))[0] == shown
 
     def test_queries(self, ask, collection, index):
         self.put(collection, index, "a", tokens=["x", "y"], numbers={"n": 1})
@@ -180,7 +207,7 @@ class TestCouchbase:
         assert self.found(ask, index, sort=["_id"], size=2, search_after=[f"{index}-b"]) == ["c"]
         assert self.found(ask, index, size=10_001)[0] == self.found(ask, index, size=1, **{"from": 10_000})[0] == 400
 
-    def test_vectors(self, ask, collection, index):
+    def test_vectors(self, couchbase, ask, collection, index):
         for key, vector, token in (("a", (1.0, 0.0), "x"), ("b", (3.0, 0.0), "y"), ("c", (2.0, 5.0), "x")):
             self.put(collection, index, key, vector, [token])
 
@@ -190,6 +217,9 @@ class TestCouchbase:
 
         assert near() == ["b", "c"]
         assert near(filter={"field": "tokens", "term": "x"}) == ["c", "a"]
+        couchbase.order("probed", 1)
+        assert near() == ["b"]
+        couchbase.order("probed", 0)
         assert near(vector=[1.0]) == []
         assert near(k=0)[0] == near(k=10_001)[0] == near(field="w")[0] == 400
         whole = ask(f"POST /api/index/praisonai._default.{index}/query", {"query": {"match_all": {}}, "size": 0})

@@ -41,9 +41,15 @@ def test_where_it_is():
     assert (found.bucket_name, found.scope_name, found.durability) == ("agents", "s", "none")
     assert "s3cret" not in repr(found) + found.where
     assert CouchbaseOptions("couchbase://host:12000/agents").connection_string == "couchbase://host:12000"
-    own = "couchbase://one,two?network=external"
-    found = CouchbaseOptions(connection_string=own)
-    assert (found.connection_string, found.host) == (own, "one")
+    for own, host in (("couchbase://one,two?network=external", "one"), ("couchbase://[fd00::1]:12000,two", "fd00::1")):
+        found = CouchbaseOptions(connection_string=own)
+        assert (found.connection_string, found.host) == (own, host)
+
+
+def test_addresses_of_ipv6_are_in_brackets():
+    for given in ({"host": "::1"}, {"host": "[::1]"}, {"url": "couchbase://[::1]/agents"}):
+        assert CouchbaseOptions(**given).connection_string == "couchbase://[::1]", given
+    assert CouchbaseOptions("couchbases://[fd00::1]:12000").connection_string == "couchbases://[fd00::1]:12000"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Couchbase for tests: the key-value service, the Search service, and management, as ``couchbase.md`` says they are.
 
-All are on one port. Search is exact, and has one partition. ``--delay`` seconds pass until an index has a write.
+All are on one port. Search is exact, unless a test says otherwise, and has one partition. ``--delay`` seconds pass
+until an index has a write.
 """
 
 from __future__ import annotations
@@ -141,7 +142,10 @@ class Couchbase(Fake):
         self.port: int = arguments.port
         self.starting: float = arguments.starting
         self.quota: int = arguments.quota
-        self.impossible = self.ignoring = self.partial = False
+        self.impossible = self.ignoring = self.partial = self.hanging = self.failover = False
+        self.probed = 0
+        self.resent = ""
+        self.histories = 0
         self.outside: list[int] = []
         self.collections = {"_default": 0}
         self.stored: dict[tuple[int, str], tuple[bytes, bytes, int]] = {}
@@ -158,14 +162,17 @@ class Couchbase(Fake):
         """Beside those of all fakes.
 
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
-        ``impossible``, whether filters of vector queries are ignored (``ignoring``), and whether a part of each index
-        is away (``partial``). ``keys``: all of a collection;
-        ``indexes``: the names of all. ``outside``: a further port at which clients find the services, as those outside
-        of a network do.
+        ``impossible``, whether filters of vector queries are ignored (``ignoring``), whether a part of each index is
+        away (``partial``), and whether queries get no answer (``hanging``). ``probed``: how many vectors a query looks
+        at, because it looks into some clusters only; 0: all. ``resent``: the end of a key whose next write arrives
+        twice, as when the client has lost the first answer. ``failover``: behind the
+        next write the parts of the bucket begin another history, so that the numbers of before mean nothing. ``keys``:
+        all of a collection; ``indexes``: the names of all. ``outside``: a further port at which clients find the
+        services, as those outside of a network do.
         """
         if name == "outside":
             return self.outside.append(value)
-        if name in {"quota", "starting", "impossible", "ignoring", "partial"}:
+        if name in _SETTINGS:
             return setattr(self, name, value)
         if name == "keys":
             return sorted(key for number, key in self.stored if number == self.collections.get(value))
@@ -337,7 +344,17 @@ class Couchbase(Fake):
         gone = packet.code == _DELETE
         texts = [None, None] if gone else [_text(packet.extras[:4]), _text(packet.value)]
         self.write(["store", number, name, packet.part, self.last, *texts])
-        return struct.pack("!QQ", _uuid(packet.part), self.numbers[packet.part]), b"", self.last, 0
+        if self.resent and name.endswith(self.resent):
+            self.resent = ""
+            return self._operate(packet)
+        token = struct.pack("!QQ", self._uuid(packet.part), self.numbers[packet.part])
+        if self.failover:
+            self.failover = False
+            self.histories += 1
+        return token, b"", self.last, 0
+
+    def _uuid(self, part: int) -> int:
+        return 7_000_000_000 + 1_000 * self.histories + part
 
     def _check_durability(self, frames: bytes) -> None:
         kind, size = frames[0] >> 4, frames[0] & 15
@@ -386,7 +403,7 @@ class Couchbase(Fake):
                 return super().answer(request)
             except NotYet:
                 if end is None:
-                    end = time.monotonic() + request.json()["ctl"].get("timeout", 10_000) / 1000
+                    end = time.monotonic() + request.json()["ctl"].get("timeout", 10_000) / 1000 + self.hanging
                 if time.monotonic() > end:
                     return Answer({"error": "context deadline exceeded", "status": "fail"}, 412)
                 time.sleep(0.002)
@@ -482,6 +499,8 @@ class Couchbase(Fake):
         check_fields(asked, known, ("query",))
         if time.monotonic() < index.ready_at:
             raise Refusal(400, "rest_index: pindex not available")
+        if self.hanging:
+            raise NotYet
         size = asked.get("size", 10)
         if size + asked.get("from", 0) > MOST_HITS:
             raise Refusal(400, f"bleve: bleveMaxResultWindow exceeded, from: 0 + size: {size} > {MOST_HITS}")
@@ -492,7 +511,7 @@ class Couchbase(Fake):
                 raise Refusal(400, "rest_index: consistency is not valid")
             for part, number in consistency["vectors"][name].items():
                 place, _, own = part.partition("/")
-                if int(own) != _uuid(int(place)):
+                if int(own) != self._uuid(int(place)):
                     raise Refusal(412, "consistency: the part of the bucket has another history")
                 if self.seen[int(place)] < number:
                     raise NotYet
@@ -538,7 +557,7 @@ class Couchbase(Fake):
             ranks = 1 / np.maximum(distances, 1e-30)
         else:
             ranks = matrix @ query
-        best = np.argsort(-ranks, kind="stable")[: asked["k"]]
+        best = np.argsort(-ranks, kind="stable")[: min(asked["k"], self.probed or MOST_HITS)]
         return {keys[number]: float(ranks[number]) for number in best}
 
     def _vector(self, index: Index, document: dict[str, Any]) -> Any:
@@ -576,6 +595,7 @@ class Couchbase(Fake):
         raise Refusal(400, "rest_index: parse query: unknown query type")
 
 
+_SETTINGS = {"quota", "starting", "impossible", "ignoring", "partial", "hanging", "probed", "resent", "failover"}
 _INCLUSIVE = ("inclusive_min", "inclusive_max")
 
 
@@ -600,10 +620,6 @@ def _leb128(key: bytes) -> tuple[int, bytes]:
         if byte < 128:
             return number, key[place + 1 :]
     raise Failure("invalid")
-
-
-def _uuid(part: int) -> int:
-    return 7_000_000_000 + part
 
 
 def _text(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import uuid
 from contextlib import suppress
@@ -11,7 +12,13 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, DocumentExistsError
+from praisonai_persistence.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    DocumentExistsError,
+    PersistenceError,
+    SerializationError,
+)
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["CouchbaseSteps"]
 
 _MOST_DIMENSION = 4_096
+_MOST_DOCUMENT = 20 * 1024 * 1024  # bytes of JSON
+_SMALL = 200_000  # characters of text and metadata that always fit: with tokens, one is 40 bytes of JSON at the most
 _MATCHES = 10_000  # hits of one query
 _ALL: dict[str, Any] = {"match_all": {}}
 _ABSENT, _CHANGED, _EXISTS = "DocumentNotFoundException", "CasMismatchException", "DocumentExistsException"
@@ -63,10 +72,6 @@ class _Selecting:
             return Compiled(None)
         found = self._compiler.compile(tree)
         return Compiled(_Selection(tree, found.expression, found.exact))
-
-
-class _NotReadyError(ThrottledError):
-    """An index did not answer in time, and no collection has it."""
 
 
 class _Stored(NamedTuple):
@@ -139,22 +144,33 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         facts = {**documents.collection_facts(info, metadata), "place": place}
 
         def add(known: dict[str, Any]) -> None:
-            if info.name in known:
+            there = known.get(info.name, facts)
+            if there["place"] != place:  # else this very change was done, and then sent again
                 raise TakenError("somebody else was first")
             known[info.name] = facts
 
         try:
             yield from self._make_index(place, info)
+        except Exception:
+            with suppress(PersistenceError):
+                yield from self._drop_index(place)
+            raise
+        try:
             yield from self._change(add)
-        except (TakenError, _NotReadyError):  # after another error the collection may be there
+        except TakenError:  # after another error the collection may be there
             yield from self._drop_index(place)
             raise
 
     def _drop(self, opened: Collection) -> Steps[None]:
+        name, tried = opened.info.name, False
+
         def remove(known: dict[str, Any]) -> None:
-            if known.get(opened.info.name, {}).get("place") != opened.engine:
+            nonlocal tried
+            if known.get(name, {}).get("place") == opened.engine:
+                del known[name]
+            elif not tried:  # else this very change may have been done, and then sent again
                 raise GoneError("somebody else was first")
-            del known[opened.info.name]
+            tried = True
 
         yield from self._change(remove)
         keys = yield from self._keys(opened, _ALL)
@@ -178,7 +194,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
                 return
             except (GoneError, ThrottledError):
                 yield from pauses.wait(
-                    _NotReadyError("the index is not ready: try again later, or raise index_timeout")
+                    ThrottledError("the index is not ready: try again later, or raise index_timeout")
                 )
 
     def _drop_index(self, place: str) -> Steps[None]:
@@ -214,16 +230,21 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         except ConnectionFailedError as error:
             if not tokens:
                 raise
+            self._forget(place, tokens)  # no index may ever have them, as after a failover
             raise type(error)(
                 f"{error}. What was written is stored, but its index has not shown it within "
-                f"{self._options.freshness_timeout:g} seconds; see freshness_timeout"
+                f"{self._options.freshness_timeout:g} seconds, and queries wait for it no longer; see freshness_timeout"
             ) from error.__cause__
-        with self._lock:  # the index has these now, for good
+        self._forget(place, tokens)  # the index has these now, for good
+        return found
+
+    def _forget(self, place: str, tokens: Sequence[Any]) -> None:
+        """Wait for these writes no longer."""
+        with self._lock:
             written = self._written.get(place, {})
             for part, token in [(token.partition_id, token) for token in tokens]:
                 if written.get(part) is token:
                     del written[part]
-        return found
 
     def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
         """Return the keys of all that a query selects."""
@@ -241,20 +262,24 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
     def _key(self, opened: Collection, id: str) -> str:  # noqa: A002
         return f"{self._options.table_prefix}{opened.engine}-{blake2b(id.encode(), digest_size=16).hexdigest()}"
 
-    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[dict[str, dict[str, Any]]]:
+        """Return documents by key, as many together as go into one request; what is too large is refused."""
+        return [dict(self._documents(opened, some)) for some in self._portions(opened, rows)]
+
+    def _documents(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
         for row, vector, projection in project_rows(opened.info.distance, rows):
-            yield (
-                self._key(opened, row.id),
-                {
-                    "id": row.id,
-                    "place": opened.engine,
-                    "tokens": projection.tokens,
-                    "numbers": projection.numbers,
-                    "facts": documents.document_facts(row, vector),
-                    self._options.text_field: row.content,
-                    self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
-                },
-            )
+            document = {
+                "id": row.id,
+                "place": opened.engine,
+                "tokens": projection.tokens,
+                "numbers": projection.numbers,
+                "facts": documents.document_facts(row, vector),
+                self._options.text_field: row.content,
+                self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
+            }
+            if len(row.content) + len(row.metadata or "") > _SMALL:
+                _check_size(document)
+            yield self._key(opened, row.id), document
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
         """Remember writes: the last one of each part of the bucket."""
@@ -271,14 +296,14 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             yield from self._ask(opened.engine, _ALL, 0)
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        for some in self._portions(opened, rows):
-            self._note(opened, (yield Each("upsert", dict(self._made(opened, some)))))
+        for some in self._made(opened, rows):
+            self._note(opened, (yield Each("upsert", some)))
         yield from self._settle(opened)
 
     def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
         mine: dict[str, Any] = {}
-        for some in self._portions(opened, rows):
-            found = yield Each("insert", dict(self._made(opened, some)), expected=(_EXISTS,))
+        for some in self._made(opened, rows):
+            found = yield Each("insert", some, expected=(_EXISTS,))
             self._note(opened, found)
             mine.update({key: answer for key, answer in found.items() if not isinstance(answer, Exception)})
             if any(isinstance(answer, Exception) for answer in found.values()):
@@ -345,14 +370,22 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         if expression is not None and expression.query is not None:
             near["filter"] = expression.query
         asked = limit
+        keys: list[str] = []
+        kept: list[Candidate] = []
         while asked <= _MATCHES:
             best = [{**near, "k": asked}]
             keys, _ = yield from self._ask(opened.engine, {"match_none": {}}, asked, knn=best)
             kept = yield from self._whole(keys, expression)
-            if len(kept) >= limit or len(keys) < asked:
+            if len(kept) >= limit:
                 return kept[:limit]
+            if len(keys) < asked:
+                break
             asked *= 4
-        found = yield from self._whole((yield from self._keys(opened, _query(expression))), expression)
+        # The index has looked into some clusters of vectors only, so there may be more.
+        every = yield from self._keys(opened, _query(expression))
+        if set(every) <= set(keys):
+            return kept
+        found = yield from self._whole(every, expression)
         if not found:
             return []
         vectors = ranked_vectors(opened.info.distance, [one.embedding for one in found if one.embedding is not None])
@@ -380,6 +413,15 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.query is None else expression.query
+
+
+def _check_size(document: Mapping[str, Any]) -> None:
+    size = len(json.dumps(document, ensure_ascii=False).encode())
+    if size > _MOST_DOCUMENT:
+        raise SerializationError(
+            f"document {document['id']!r} has {size} bytes as JSON, with its embedding; Couchbase takes "
+            f"{_MOST_DOCUMENT}: split its content"
+        )
 
 
 def _hits(result: Any) -> tuple[list[str], int]:
