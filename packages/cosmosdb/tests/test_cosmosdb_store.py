@@ -49,6 +49,14 @@ def test_where_the_account_is(environment):
     assert CosmosDBOptions(f"http://:{KEY}@localhost:8081").https is False
 
 
+def test_an_address_of_ipv6_is_asked():
+    with (
+        CosmosDBVectorKnowledgeStore(f"http://:{KEY}@[::1]:1", connect_timeout=1) as store,
+        pytest.raises(ConnectionFailedError, match=r"does not answer \(ServiceRequestError"),
+    ):
+        store.list_collections()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
