@@ -67,7 +67,7 @@ def fake(cosmosdb):
     if not cosmosdb.restartable:
         pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
     yield cosmosdb
-    for name, value in {"delay": 0.01, "busy": 0, "quota": 500, "consistency": "Session"}.items():
+    for name, value in {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}.items():
         cosmosdb.order(name, value)
 
 
@@ -254,6 +254,16 @@ class TestBadWeather:
             with pytest.raises(ConnectionFailedError, match="too many requests.*request units"):
                 store.upsert("docs", [make("b")])
             fake.order("busy", 0)
+
+    @pytest.mark.parametrize("status", [429, 449])
+    def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            for write in (store.insert, store.upsert):
+                fake.order("inside", [status] * 3)
+                write("docs", [make("a"), make("b")])
+            fake.order("inside", [status] * 3)
+            assert (store.delete("docs", ["a"]), store.count("docs")) == (1, 1)
 
     def test_a_server_of_another_kind(self, gcs):
         with CosmosDBVectorKnowledgeStore(gcs.url, api_key="a2V5") as store:

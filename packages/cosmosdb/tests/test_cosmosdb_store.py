@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 
 import pytest
 from azure.core.exceptions import DecodeError, ServiceRequestError, ServiceResponseError
-from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponseError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosClientTimeoutError, CosmosHttpResponseError
 
 from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
@@ -88,6 +89,12 @@ def made(status, message="s3cret", sub_status=None):
     return error
 
 
+def made_in_batch(status):
+    """What the client raises where a batch was answered, and one of its operations refused."""
+    responses = [{"statusCode": status, "resourceBody": {"content": "s3cret"}}]
+    return CosmosBatchOperationError(0, {}, status, "s3cret", responses)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
@@ -103,6 +110,13 @@ def made(status, message="s3cret", sub_status=None):
         (made(449), ThrottledError, "one item"),
         (made(503), ConnectionFailedError, "does not answer"),
         (made(400), BackendError, "400"),
+        (made_in_batch(404), GoneError, "no such"),
+        (made_in_batch(409), TakenError, "already"),
+        (made_in_batch(412), TakenError, "another version"),
+        (made_in_batch(413), SerializationError, "fewer documents"),
+        (made_in_batch(429), ThrottledError, "request units"),
+        (made_in_batch(449), ThrottledError, "one item"),
+        (made_in_batch(400), BackendError, "400"),
         (ServiceRequestError("s3cret"), ConnectionFailedError, "does not answer"),
         (ServiceResponseError("s3cret"), ConnectionFailedError, "does not answer"),
         (CosmosClientTimeoutError(), ConnectionFailedError, "does not answer"),
@@ -116,6 +130,8 @@ def test_what_the_service_says(error, kind, words):
     assert type(found) is kind
     assert words in str(found)
     assert "s3cret" not in str(found)
+    if isinstance(error, (CosmosHttpResponseError, CosmosBatchOperationError)):  # it is printed with ours
+        assert "s3cret" not in "".join(traceback.format_exception(error))
 
 
 def test_no_condition_is_ever_undefined():

@@ -217,7 +217,9 @@ class Clients:
 
     def batch(self, name: str, operations: list[Any], partition: str) -> Any:
         """Do all of some writes or none; return the session token."""
-        return self._then(self._container(name).execute_item_batch(operations, partition), _token)
+        # The client takes conditions out of what it is given, which is sent again where the service was too busy.
+        given = [(kind, parts, dict(*more)) for kind, parts, *more in operations]
+        return self._then(self._container(name).execute_item_batch(given, partition), _token)
 
     def transport(self) -> Any:
         """Return the connections: of requests, or of aiohttp."""
@@ -271,12 +273,16 @@ class CosmosDBDriver(Driver):
 
     def translate(self, error: Exception) -> PersistenceError | None:
         from azure.core.exceptions import AzureError, DecodeError, ServiceRequestError, ServiceResponseError
-        from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponseError
+        from azure.cosmos.exceptions import (
+            CosmosBatchOperationError,
+            CosmosClientTimeoutError,
+            CosmosHttpResponseError,
+        )
 
         where = self.where
         if isinstance(error, (ServiceRequestError, ServiceResponseError, CosmosClientTimeoutError)):
             return self._errors.silent(error)
-        if isinstance(error, CosmosHttpResponseError):
+        if isinstance(error, (CosmosHttpResponseError, CosmosBatchOperationError)):  # of a request, or within a batch
             status = error.status_code
             said, error.args = str(error).lower(), (f"status {status}",)  # the message may have what was sent
             error.message = f"status {status}"
