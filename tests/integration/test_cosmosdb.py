@@ -88,6 +88,19 @@ class TestFreshness:
             with pytest.raises(DocumentExistsError):
                 store.insert("docs", [make("b")])
 
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_container_that_was_removed_and_made_anew_counts_from_the_beginning(self, fake, options, freshness):
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness, timeout=2) as store:
+            store.create_collection("docs", 2)
+            for name in ("a", "b", "c"):
+                store.upsert("docs", [make(name)])
+                store.create_collection(name, 2)
+            with fake.client() as client:
+                client.delete_database(options["database"])
+            store.create_collection("docs", 2)
+            assert store.list_collections() == ["docs"]
+
     def test_who_else_sees_it(self, fake, options):
         with (
             CosmosDBVectorKnowledgeStore(**options) as everything,

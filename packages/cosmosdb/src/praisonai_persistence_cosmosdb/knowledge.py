@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from array import array
 from contextlib import suppress
@@ -17,6 +18,7 @@ from praisonai_persistence.stores.namespaced import record_key
 from praisonai_persistence.stores.projection import bounded_query, product_distance, ranked_vectors
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
 from praisonai_persistence_cosmosdb._filters import FilterCompiler
+from praisonai_persistence_cosmosdb._tokens import newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +64,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         self._options = options
         self._catalog = _Place(options.collection, f"{options.table_prefix}collections")
         self._tokens: dict[_Place, str | None] = {}
+        self._lock = threading.Lock()
         self._strong = False
 
     def look(self) -> Steps[None]:
@@ -83,8 +86,22 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         """Return the session token of a read."""
         if self._options.freshness == "all" and not self._strong:
             item = {"id": _CLOCK, "collection": place.partition}
-            self._tokens[place] = yield from self._ask(lambda clients: clients.write(place.container, item))
+            token: str | None = yield from self._ask(lambda clients: clients.write(place.container, item))
+            self._note(place, token)
+            if token is not None:
+                return token
         return self._tokens.get(place)
+
+    def _note(self, place: _Place, token: str | None) -> None:
+        """Keep the session token of a write, unless one is kept of a later write, which was answered before."""
+        with self._lock:
+            self._tokens[place] = newer(self._tokens.get(place), token)
+
+    def _forget(self, container: str) -> None:
+        """Forget the session tokens of a container that is no longer there: those of a new one begin anew."""
+        with self._lock:
+            for place in [one for one in self._tokens if one.container == container]:
+                del self._tokens[place]
 
     def _query(self, place: _Place, text: str, **parameters: Any) -> Steps[list[Any]]:
         token = yield from self._fresh(place)
@@ -94,8 +111,8 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         )
 
     def _batch(self, place: _Place, operations: list[Any]) -> Steps[None]:
-        self._tokens[place] = yield from self._ask(
-            lambda clients: clients.batch(place.container, operations, place.partition)
+        self._note(
+            place, (yield from self._ask(lambda clients: clients.batch(place.container, operations, place.partition)))
         )
 
     # ----------------------------------------------------------------------------------------------------- collections
@@ -147,8 +164,9 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         place = [container, f"{options.table_prefix}{uuid.uuid4().hex}"]
         facts = {**documents.collection_facts(info, metadata), "place": place}
         item = {"id": record_key(info.name), "collection": self._catalog.partition, "name": info.name, "facts": facts}
-        self._tokens[self._catalog] = yield from self._ask(
-            lambda clients: clients.write(self._catalog.container, item, new=True)
+        self._note(
+            self._catalog,
+            (yield from self._ask(lambda clients: clients.write(self._catalog.container, item, new=True))),
         )
 
     def _make(self, name: str, **more: Any) -> Steps[None]:
@@ -157,7 +175,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
             yield from self._ask(lambda clients: clients.properties(name))
             return
         except GoneError:
-            pass
+            self._forget(name)
         with suppress(TakenError):  # it is there, or somebody else was first
             yield from self._ask(lambda clients: clients.make_database())
         with suppress(TakenError):
