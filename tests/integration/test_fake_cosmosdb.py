@@ -250,6 +250,17 @@ class TestCosmosDB:
         self.write(ask, id="b")
         assert self.on(ask, "GET b")["id"] == "b"
 
+    def test_a_read_with_a_session_token_need_not_see_what_was_written_behind_it(self, ask, cosmosdb):
+        cosmosdb.order("delay", 30.0)
+        self.write(ask, id="a")
+        token = ask.headers["x-ms-session-token"]
+        self.write(ask, id="b")
+        assert [
+            self.on(ask, f"GET {key}", **{"x-ms-session-token": one}) != 404
+            for key in "ab"
+            for one in (token, ask.headers["x-ms-session-token"])
+        ] == [True, True, False, True]
+
     def test_throttling_on_demand(self, ask, cosmosdb):
         cosmosdb.order("busy", 1)
         assert (ask("GET /dbs/facts"), ask.headers["x-ms-retry-after-ms"]) == (429, "20")

@@ -48,9 +48,8 @@ class Container:
         self.read = Delayed()
 
     def seen(self, token: int) -> dict[str, Any]:
-        """Return the items that a read sees which has a session token."""
-        found = self.read.catch_up()
-        return self.items if token > self.read.number else found
+        """Return the items that a read sees which has a session token: the writes up to that one, none behind it."""
+        return self.items if token == self.read.last else self.read.at(token)
 
     def vectors(self) -> dict[str, dict[str, Any]]:
         """The vector policies by path."""
