@@ -13,6 +13,7 @@ from lifecycles import Networked
 
 from praisonai_persistence.errors import (
     BackendError,
+    CollectionNotFoundError,
     ConfigurationError,
     ConnectionFailedError,
     DocumentExistsError,
@@ -51,6 +52,13 @@ def make(name, vector=(1.0, 2.0), content="", **metadata):
     return KnowledgeDocument(name, content, list(vector), metadata)
 
 
+def in_a_thread(call):
+    """Let another store do something while an operation is under way."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
 def ids(documents):
     return [document.id for document in documents]
 
@@ -87,6 +95,17 @@ class TestFreshness:
             assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
             with pytest.raises(DocumentExistsError):
                 store.insert("docs", [make("b")])
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_collection_that_was_deleted_is_not_there(self, fake, options, freshness):
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2)
+            store.delete_collection("docs")
+            assert store.list_collections() == []
+            store.create_collection("docs", 3)
+            store.upsert("docs", [make("a", (1.0, 2.0, 3.0))])
+            assert store.count("docs") == 1
 
     @pytest.mark.parametrize("freshness", ["all", "own"])
     def test_a_container_that_was_removed_and_made_anew_counts_from_the_beginning(self, fake, options, freshness):
@@ -182,6 +201,51 @@ class TestContainers:
             store.create_collection("docs", 2)
             assert store.count("docs") == 0
 
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_nothing_stays_in_the_partition_of_a_deleted_collection(self, fake, options, freshness):
+        fake.order("delay", 0)
+
+        def found(name, partition, what):
+            with fake.client() as client:
+                container = client.get_database_client(options["database"]).get_container_client(name)
+                return list(container.query_items(f"SELECT VALUE {what} FROM c", partition_key=partition))
+
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            assert store.count("docs") == 1
+            (place,) = found("vectors", "praison_collections", "c.facts.place")
+            assert len(found(*place, "c.id")) == (2 if freshness == "all" else 1)
+            store.delete_collection("docs")
+            assert found(*place, "c.id") == []
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_one_that_was_deleted_and_made_anew_meanwhile(self, options, monkeypatch, late):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            asked = []
+            found_item = type(store._steps)._found_item
+
+            def anew():
+                other.delete_collection("docs")
+                other.create_collection("docs", 2)
+                other.insert("docs", [make("of the other")])
+
+            def meanwhile(steps, name):
+                asked.append(name)
+                if len(asked) == 2 and not late:
+                    in_a_thread(anew)
+                item = yield from found_item(steps, name)
+                if len(asked) == 2 and late:
+                    in_a_thread(anew)
+                return item
+
+            monkeypatch.setattr(store._steps, "_found_item", lambda name: meanwhile(store._steps, name))
+            with pytest.raises(CollectionNotFoundError):
+                store.delete_collection("docs")
+            monkeypatch.undo()
+            assert ids(store.get("docs", ["of the other"])) == ["of the other"]
+
     def test_no_room(self, fake, options):
         fake.order("quota", 0)
         with CosmosDBVectorKnowledgeStore(**options) as store, pytest.raises(BackendError, match="quotas"):
@@ -200,9 +264,7 @@ class TestDocuments:
             def late(steps, opened, ids):
                 monkeypatch.undo()
                 found = yield from taken(steps, opened, ids)
-                thread = threading.Thread(target=other.insert, args=("docs", [make("240", content="of the other")]))
-                thread.start()
-                thread.join()
+                in_a_thread(lambda: other.insert("docs", [make("240", content="of the other")]))
                 return found
 
             monkeypatch.setattr(type(store._steps), "_taken", late)

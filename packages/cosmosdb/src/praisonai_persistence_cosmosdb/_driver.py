@@ -206,15 +206,6 @@ class Clients:
         container = self._container(name)
         return self._then((container.create_item if new else container.upsert_item)(item), _token)
 
-    def delete(self, name: str, item: dict[str, Any], partition: str) -> Any:
-        """Delete an item, if it is the one that was read."""
-        from azure.core import MatchConditions
-
-        container = self._container(name)
-        return container.delete_item(
-            item["id"], partition, etag=item["_etag"], match_condition=MatchConditions.IfNotModified
-        )
-
     def batch(self, name: str, operations: list[Any], partition: str) -> Any:
         """Do all of some writes or none; return the session token."""
         # The client takes conditions out of what it is given, which is sent again where the service was too busy.

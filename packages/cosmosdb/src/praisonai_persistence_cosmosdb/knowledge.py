@@ -193,10 +193,18 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
 
     def _drop(self, opened: Collection) -> Steps[None]:
         item = yield from self._found_item(opened.info.name)
-        place = self._catalog
-        yield from self._ask(lambda clients: clients.delete(place.container, item, place.partition))
-        self._tokens.pop(opened.engine, None)
+        anew = GoneError("the collection was deleted and made anew meanwhile")
+        if _Place(*item["facts"]["place"]) != opened.engine:
+            raise anew
+        try:
+            yield from self._batch(self._catalog, [("delete", (item["id"],), {"if_match_etag": item["_etag"]})])
+        except TakenError:
+            raise anew from None
         yield from self._remove(opened, None, None)
+        with suppress(GoneError):  # nobody has read with it
+            yield from self._batch(opened.engine, [("delete", (_CLOCK,))])
+        with self._lock:
+            self._tokens.pop(opened.engine, None)
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
