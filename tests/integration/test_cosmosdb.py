@@ -279,6 +279,67 @@ class TestDocuments:
                 100,
             )
 
+    def test_an_insert_that_fails_leaves_what_others_wrote_over_it(self, fake, options, monkeypatch):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            batch = store._steps._batch
+
+            def late(place, operations):
+                found = yield from batch(place, operations)
+                monkeypatch.undo()
+                in_a_thread(lambda: other.upsert("docs", [make("000", content="of the other"), make("140")]))
+                in_a_thread(lambda: other.delete("docs", ["001"]))
+                return found
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            with pytest.raises(DocumentExistsError):
+                store.insert("docs", [make(f"{number:03}") for number in range(150)])
+            assert (store.count("docs"), store.get("docs", ["000"])[0].content) == (2, "of the other")
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    @pytest.mark.parametrize("filters", [{"text": "x"}, {"number": 1}], ids=["asked of the service", "checked here"])
+    def test_a_delete_that_meets_another_writer(self, fake, options, monkeypatch, freshness, filters):
+        """The filters are asked again of what was written meanwhile; of busy requests the conditions stay."""
+        fake.order("delay", 30.0)
+        matching = {"text": "x", "number": 1}
+        with (
+            CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store,
+            CosmosDBVectorKnowledgeStore(**options) as other,
+        ):
+            store.create_collection("docs", 2)
+            store.insert("docs", [make(name, **matching) for name in "abcd"])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                monkeypatch.undo()
+                in_a_thread(lambda: other.upsert("docs", [make("b", text="y", number=2), make("c", **matching)]))
+                in_a_thread(lambda: other.delete("docs", ["d"]))
+                fake.order("inside", [429])
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            assert store.delete("docs", filters=filters) == 2
+            assert ids(store.get("docs", list("abcd"))) == ["b"]
+            assert store.get("docs", ["b"])[0].metadata == {"text": "y", "number": 2}
+
+    def test_a_delete_of_what_others_write_again_and_again(self, fake, options, monkeypatch):
+        with (
+            CosmosDBVectorKnowledgeStore(**options, timeout=0.5) as store,
+            CosmosDBVectorKnowledgeStore(**options) as other,
+        ):
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                in_a_thread(lambda: other.upsert("docs", [make("a")]))
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            with pytest.raises(ConnectionFailedError, match="again and again"):
+                store.delete("docs", ["a"])
+            assert other.count("docs") == 1
+
     def test_a_document_that_is_too_large_with_its_embedding(self, options):
         with CosmosDBVectorKnowledgeStore(**options) as store:
             store.create_collection("docs", 4_000)

@@ -188,8 +188,8 @@ def test_a_late_answer_is_not_taken_for_the_newest_write(make):
     steps, place = make("own")
     first, second = steps._batch(place, []), steps._batch(place, [])
     next(first), next(second)
-    answered(second, "0:-1#11")
-    answered(first, "0:-1#10")
+    answered(second, ("0:-1#11", []))
+    answered(first, ("0:-1#10", []))
     with pytest.raises(StopIteration) as ended:
         next(steps._fresh(place))
     assert ended.value.value == "0:-1#11"

@@ -207,10 +207,10 @@ class Clients:
         return self._then((container.create_item if new else container.upsert_item)(item), _token)
 
     def batch(self, name: str, operations: list[Any], partition: str) -> Any:
-        """Do all of some writes or none; return the session token."""
+        """Do all of some writes or none; return the session token, and the version of each item that was written."""
         # The client takes conditions out of what it is given, which is sent again where the service was too busy.
         given = [(kind, parts, dict(*more)) for kind, parts, *more in operations]
-        return self._then(self._container(name).execute_item_batch(given, partition), _token)
+        return self._then(self._container(name).execute_item_batch(given, partition), _written)
 
     def transport(self) -> Any:
         """Return the connections: of requests, or of aiohttp."""
@@ -304,6 +304,10 @@ class CosmosDBDriver(Driver):
 def _token(found: Any) -> str | None:
     headers = found.get_response_headers()
     return next((str(value) for name, value in headers.items() if name.lower() == "x-ms-session-token"), None)
+
+
+def _written(found: Any) -> tuple[str | None, list[str | None]]:
+    return _token(found), [(one.get("resourceBody") or {}).get("_etag") for one in found]
 
 
 def _nothing(*_: Any, **__: Any) -> None:
