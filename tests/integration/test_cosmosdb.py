@@ -307,20 +307,33 @@ class TestDocuments:
             CosmosDBVectorKnowledgeStore(**options) as other,
         ):
             store.create_collection("docs", 2)
-            store.insert("docs", [make(name, **matching) for name in "abcd"])
+            store.insert("docs", [make(name, **matching) for name in "abc"])
             batch = store._steps._batch
 
             def late(place, operations):
                 monkeypatch.undo()
                 in_a_thread(lambda: other.upsert("docs", [make("b", text="y", number=2), make("c", **matching)]))
-                in_a_thread(lambda: other.delete("docs", ["d"]))
                 fake.order("inside", [429])
                 return (yield from batch(place, operations))
 
             monkeypatch.setattr(store._steps, "_batch", late)
             assert store.delete("docs", filters=filters) == 2
-            assert ids(store.get("docs", list("abcd"))) == ["b"]
+            assert ids(store.get("docs", list("abc"))) == ["b"]
             assert store.get("docs", ["b"])[0].metadata == {"text": "y", "number": 2}
+
+    def test_a_delete_of_what_another_removes(self, options, monkeypatch):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a"), make("b")])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                monkeypatch.undo()
+                in_a_thread(lambda: other.delete("docs", ["a"]))
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            assert (store.delete("docs", ["a", "b"]), store.count("docs")) == (1, 0)
 
     def test_a_delete_of_what_others_write_again_and_again(self, fake, options, monkeypatch):
         with (
