@@ -13,6 +13,7 @@ from lifecycles import Networked
 
 from praisonai_persistence.errors import (
     BackendError,
+    CollectionNotFoundError,
     ConfigurationError,
     ConnectionFailedError,
     DocumentExistsError,
@@ -51,6 +52,13 @@ def make(name, vector=(1.0, 2.0), content="", **metadata):
     return KnowledgeDocument(name, content, list(vector), metadata)
 
 
+def in_a_thread(call):
+    """Let another store do something while an operation is under way."""
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
 def ids(documents):
     return [document.id for document in documents]
 
@@ -67,7 +75,7 @@ def fake(cosmosdb):
     if not cosmosdb.restartable:
         pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
     yield cosmosdb
-    for name, value in {"delay": 0.01, "busy": 0, "quota": 500, "consistency": "Session"}.items():
+    for name, value in {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}.items():
         cosmosdb.order(name, value)
 
 
@@ -87,6 +95,30 @@ class TestFreshness:
             assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
             with pytest.raises(DocumentExistsError):
                 store.insert("docs", [make("b")])
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_collection_that_was_deleted_is_not_there(self, fake, options, freshness):
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2)
+            store.delete_collection("docs")
+            assert store.list_collections() == []
+            store.create_collection("docs", 3)
+            store.upsert("docs", [make("a", (1.0, 2.0, 3.0))])
+            assert store.count("docs") == 1
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_container_that_was_removed_and_made_anew_counts_from_the_beginning(self, fake, options, freshness):
+        fake.order("delay", 30.0)
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness, timeout=2) as store:
+            store.create_collection("docs", 2)
+            for name in ("a", "b", "c"):
+                store.upsert("docs", [make(name)])
+                store.create_collection(name, 2)
+            with fake.client() as client:
+                client.delete_database(options["database"])
+            store.create_collection("docs", 2)
+            assert store.list_collections() == ["docs"]
 
     def test_who_else_sees_it(self, fake, options):
         with (
@@ -169,6 +201,51 @@ class TestContainers:
             store.create_collection("docs", 2)
             assert store.count("docs") == 0
 
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_nothing_stays_in_the_partition_of_a_deleted_collection(self, fake, options, freshness):
+        fake.order("delay", 0)
+
+        def found(name, partition, what):
+            with fake.client() as client:
+                container = client.get_database_client(options["database"]).get_container_client(name)
+                return list(container.query_items(f"SELECT VALUE {what} FROM c", partition_key=partition))
+
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            assert store.count("docs") == 1
+            (place,) = found("vectors", "praison_collections", "c.facts.place")
+            assert len(found(*place, "c.id")) == (2 if freshness == "all" else 1)
+            store.delete_collection("docs")
+            assert found(*place, "c.id") == []
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_one_that_was_deleted_and_made_anew_meanwhile(self, options, monkeypatch, late):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            asked = []
+            found_item = type(store._steps)._found_item
+
+            def anew():
+                other.delete_collection("docs")
+                other.create_collection("docs", 2)
+                other.insert("docs", [make("of the other")])
+
+            def meanwhile(steps, name):
+                asked.append(name)
+                if len(asked) == 2 and not late:
+                    in_a_thread(anew)
+                item = yield from found_item(steps, name)
+                if len(asked) == 2 and late:
+                    in_a_thread(anew)
+                return item
+
+            monkeypatch.setattr(store._steps, "_found_item", lambda name: meanwhile(store._steps, name))
+            with pytest.raises(CollectionNotFoundError):
+                store.delete_collection("docs")
+            monkeypatch.undo()
+            assert ids(store.get("docs", ["of the other"])) == ["of the other"]
+
     def test_no_room(self, fake, options):
         fake.order("quota", 0)
         with CosmosDBVectorKnowledgeStore(**options) as store, pytest.raises(BackendError, match="quotas"):
@@ -187,9 +264,7 @@ class TestDocuments:
             def late(steps, opened, ids):
                 monkeypatch.undo()
                 found = yield from taken(steps, opened, ids)
-                thread = threading.Thread(target=other.insert, args=("docs", [make("240", content="of the other")]))
-                thread.start()
-                thread.join()
+                in_a_thread(lambda: other.insert("docs", [make("240", content="of the other")]))
                 return found
 
             monkeypatch.setattr(type(store._steps), "_taken", late)
@@ -203,6 +278,80 @@ class TestDocuments:
                 150,
                 100,
             )
+
+    def test_an_insert_that_fails_leaves_what_others_wrote_over_it(self, fake, options, monkeypatch):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            batch = store._steps._batch
+
+            def late(place, operations):
+                found = yield from batch(place, operations)
+                monkeypatch.undo()
+                in_a_thread(lambda: other.upsert("docs", [make("000", content="of the other"), make("140")]))
+                in_a_thread(lambda: other.delete("docs", ["001"]))
+                return found
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            with pytest.raises(DocumentExistsError):
+                store.insert("docs", [make(f"{number:03}") for number in range(150)])
+            assert (store.count("docs"), store.get("docs", ["000"])[0].content) == (2, "of the other")
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    @pytest.mark.parametrize("filters", [{"text": "x"}, {"number": 1}], ids=["asked of the service", "checked here"])
+    def test_a_delete_that_meets_another_writer(self, fake, options, monkeypatch, freshness, filters):
+        """The filters are asked again of what was written meanwhile; of busy requests the conditions stay."""
+        fake.order("delay", 30.0)
+        matching = {"text": "x", "number": 1}
+        with (
+            CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store,
+            CosmosDBVectorKnowledgeStore(**options) as other,
+        ):
+            store.create_collection("docs", 2)
+            store.insert("docs", [make(name, **matching) for name in "abc"])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                monkeypatch.undo()
+                in_a_thread(lambda: other.upsert("docs", [make("b", text="y", number=2), make("c", **matching)]))
+                fake.order("inside", [429])
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            assert store.delete("docs", filters=filters) == 2
+            assert ids(store.get("docs", list("abc"))) == ["b"]
+            assert store.get("docs", ["b"])[0].metadata == {"text": "y", "number": 2}
+
+    def test_a_delete_of_what_another_removes(self, options, monkeypatch):
+        with CosmosDBVectorKnowledgeStore(**options) as store, CosmosDBVectorKnowledgeStore(**options) as other:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a"), make("b")])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                monkeypatch.undo()
+                in_a_thread(lambda: other.delete("docs", ["a"]))
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            assert (store.delete("docs", ["a", "b"]), store.count("docs")) == (1, 0)
+
+    def test_a_delete_of_what_others_write_again_and_again(self, fake, options, monkeypatch):
+        with (
+            CosmosDBVectorKnowledgeStore(**options, timeout=0.5) as store,
+            CosmosDBVectorKnowledgeStore(**options) as other,
+        ):
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            batch = store._steps._batch
+
+            def late(place, operations):
+                in_a_thread(lambda: other.upsert("docs", [make("a")]))
+                return (yield from batch(place, operations))
+
+            monkeypatch.setattr(store._steps, "_batch", late)
+            with pytest.raises(ConnectionFailedError, match="again and again"):
+                store.delete("docs", ["a"])
+            assert other.count("docs") == 1
 
     def test_a_document_that_is_too_large_with_its_embedding(self, options):
         with CosmosDBVectorKnowledgeStore(**options) as store:
@@ -254,6 +403,16 @@ class TestBadWeather:
             with pytest.raises(ConnectionFailedError, match="too many requests.*request units"):
                 store.upsert("docs", [make("b")])
             fake.order("busy", 0)
+
+    @pytest.mark.parametrize("status", [429, 449])
+    def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            for write in (store.insert, store.upsert):
+                fake.order("inside", [status] * 3)
+                write("docs", [make("a"), make("b")])
+            fake.order("inside", [status] * 3)
+            assert (store.delete("docs", ["a"]), store.count("docs")) == (1, 1)
 
     def test_a_server_of_another_kind(self, gcs):
         with CosmosDBVectorKnowledgeStore(gcs.url, api_key="a2V5") as store:

@@ -47,7 +47,7 @@ class TestCosmosDB:
         made = {"id": "c", "partitionKey": {"paths": ["/p"], "kind": "Hash"}}
         assert ask("POST /dbs/facts/colls", {**made, "vectorEmbeddingPolicy": {"vectorEmbeddings": [self.VECTORS]}})
         yield ask
-        for name, value in {"delay": 0.01, "busy": 0, "quota": 500, "consistency": "Session"}.items():
+        for name, value in {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}.items():
             cosmosdb.order(name, value)
         ask("DELETE /dbs/facts")
 
@@ -134,6 +134,18 @@ class TestCosmosDB:
         assert self.on(ask, "PUT a", {"id": "a", "p": "x", "m": 1}, **{"If-Match": etag})["m"] == 1
         assert (self.on(ask, "DELETE a", **{"If-Match": etag}), self.on(ask, "DELETE a")) == (412, "")
         assert (self.on(ask, "GET a"), self.on(ask, "DELETE a")) == (404, 404)
+
+    def test_a_batch_of_which_one_operation_is_throttled(self, ask, cosmosdb):
+        create = [{"operationType": "Create", "resourceBody": {"id": key, "p": "x"}} for key in "ab"]
+        cosmosdb.order("inside", [429, 449])
+        assert [self.batch(ask, *create) for _ in range(3)] == [[429, 424], [449, 424], [201, 201]]
+
+    def test_a_batch_refuses_another_version(self, ask):
+        found = self.write(ask, id="a")["_etag"]
+        delete = {"operationType": "Delete", "id": "a", "ifMatch": found}
+        assert self.write(ask, id="a", upsert=True)["_etag"] != found
+        assert self.batch(ask, delete) == [412]
+        assert self.batch(ask, {**delete, "ifMatch": self.on(ask, "GET a")["_etag"]}) == [204]
 
     def test_a_batch_is_done_whole_or_not_at_all(self, ask):
         def create(key):
@@ -237,6 +249,17 @@ class TestCosmosDB:
         cosmosdb.order("consistency", "Strong")
         self.write(ask, id="b")
         assert self.on(ask, "GET b")["id"] == "b"
+
+    def test_a_read_with_a_session_token_need_not_see_what_was_written_behind_it(self, ask, cosmosdb):
+        cosmosdb.order("delay", 30.0)
+        self.write(ask, id="a")
+        token = ask.headers["x-ms-session-token"]
+        self.write(ask, id="b")
+        assert [
+            self.on(ask, f"GET {key}", **{"x-ms-session-token": one}) != 404
+            for key in "ab"
+            for one in (token, ask.headers["x-ms-session-token"])
+        ] == [True, True, False, True]
 
     def test_throttling_on_demand(self, ask, cosmosdb):
         cosmosdb.order("busy", 1)

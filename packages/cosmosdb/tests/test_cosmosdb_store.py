@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 
 import pytest
 from azure.core.exceptions import DecodeError, ServiceRequestError, ServiceResponseError
-from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponseError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosClientTimeoutError, CosmosHttpResponseError
 
 from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
@@ -16,6 +17,8 @@ from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_cosmosdb import CosmosDBOptions, CosmosDBVectorKnowledgeStore
 from praisonai_persistence_cosmosdb._driver import CosmosDBDriver
 from praisonai_persistence_cosmosdb._filters import FilterCompiler
+from praisonai_persistence_cosmosdb._tokens import newer
+from praisonai_persistence_cosmosdb.knowledge import CosmosDBSteps, _Place
 
 KEY = "czNjcmV0"
 STRING = f"AccountEndpoint=https://Name.documents.azure.com:443/;AccountKey={KEY}==;"
@@ -49,6 +52,14 @@ def test_where_the_account_is(environment):
     assert CosmosDBOptions(f"http://:{KEY}@localhost:8081").https is False
 
 
+def test_an_address_of_ipv6_is_asked():
+    with (
+        CosmosDBVectorKnowledgeStore(f"http://:{KEY}@[::1]:1", connect_timeout=1) as store,
+        pytest.raises(ConnectionFailedError, match=r"does not answer \(ServiceRequestError"),
+    ):
+        store.list_collections()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -80,6 +91,12 @@ def made(status, message="s3cret", sub_status=None):
     return error
 
 
+def made_in_batch(status):
+    """What the client raises where a batch was answered, and one of its operations refused."""
+    responses = [{"statusCode": status, "resourceBody": {"content": "s3cret"}}]
+    return CosmosBatchOperationError(0, {}, status, "s3cret", responses)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
@@ -95,6 +112,13 @@ def made(status, message="s3cret", sub_status=None):
         (made(449), ThrottledError, "one item"),
         (made(503), ConnectionFailedError, "does not answer"),
         (made(400), BackendError, "400"),
+        (made_in_batch(404), GoneError, "no such"),
+        (made_in_batch(409), TakenError, "already"),
+        (made_in_batch(412), TakenError, "another version"),
+        (made_in_batch(413), SerializationError, "fewer documents"),
+        (made_in_batch(429), ThrottledError, "request units"),
+        (made_in_batch(449), ThrottledError, "one item"),
+        (made_in_batch(400), BackendError, "400"),
         (ServiceRequestError("s3cret"), ConnectionFailedError, "does not answer"),
         (ServiceResponseError("s3cret"), ConnectionFailedError, "does not answer"),
         (CosmosClientTimeoutError(), ConnectionFailedError, "does not answer"),
@@ -108,6 +132,8 @@ def test_what_the_service_says(error, kind, words):
     assert type(found) is kind
     assert words in str(found)
     assert "s3cret" not in str(found)
+    if isinstance(error, (CosmosHttpResponseError, CosmosBatchOperationError)):  # it is printed with ours
+        assert "s3cret" not in "".join(traceback.format_exception(error))
 
 
 def test_no_condition_is_ever_undefined():
@@ -138,3 +164,63 @@ def test_wide_filters_are_checked_here():
     assert (compiled.exact, compiled.expression.startswith("IS_DEFINED")) == (False, True)
     wide = parse({"$or": [{"a": {"$in": list(range(900))}, "b": {"$in": list(range(900))}} for _ in range(10)]})
     assert FilterCompiler().compile(wide).expression is None
+
+
+def answered(steps, answer):
+    """Give operations that wait for their request its answer; return what they return, if they end with it."""
+    with pytest.raises(StopIteration) as ended:
+        steps.send(answer)
+    return ended.value.value
+
+
+@pytest.fixture
+def make():
+    """Return steps, and one of their places."""
+
+    def make(freshness):
+        steps = CosmosDBSteps(CosmosDBOptions(f"https://:{KEY}@host", freshness=freshness))
+        return steps, _Place("vectors-2-dotproduct", "one")
+
+    return make
+
+
+def test_a_late_answer_is_not_taken_for_the_newest_write(make):
+    steps, place = make("own")
+    first, second = steps._batch(place, []), steps._batch(place, [])
+    next(first), next(second)
+    answered(second, ("0:-1#11", []))
+    answered(first, ("0:-1#10", []))
+    with pytest.raises(StopIteration) as ended:
+        next(steps._fresh(place))
+    assert ended.value.value == "0:-1#11"
+
+
+def test_a_read_of_all_has_the_token_of_its_own_request(make):
+    steps, place = make("all")
+    first, second = steps._fresh(place), steps._fresh(place)
+    next(first), next(second)
+    assert answered(second, "0:-1#12") == "0:-1#12"
+    assert answered(first, "0:-1#11") == "0:-1#11"
+    assert steps._tokens == {place: "0:-1#12"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "found", "newest"),
+    [
+        (None, "0:-1#3", "0:-1#3"),
+        ("0:-1#3", None, "0:-1#3"),
+        ("0:-1#9", "0:-1#10", "0:-1#10"),
+        ("0:-1#10", "0:-1#9", "0:-1#10"),
+        ("0:1#10#3=8", "0:1#9#3=9", "0:1#10#3=8"),
+        ("0:1#10#3=8", "0:2#9", "0:2#9"),
+        ("0:2#9", "0:1#10#3=8", "0:2#9"),
+        ("10", "0:9", "0:9"),
+        ("0:10", "0:9", "0:10"),
+        ("0:-1#10", "1:-1#11", "1:-1#11"),
+        ("1:-1#11", "0:-1#10", "1:-1#11"),
+        ("1:1#11", "0:2#10", "1:1#11"),
+        ("0:-1#10", "of another format", "of another format"),
+    ],
+)
+def test_which_token_is_the_newest(kept, found, newest):
+    assert newer(kept, found) == newest

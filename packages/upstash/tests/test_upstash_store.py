@@ -45,6 +45,14 @@ def test_where_the_server_is():
     assert UpstashOptions("upstash://:t@localhost:8080?https=false&timeout=2").timeout == 2
 
 
+def test_an_address_of_ipv6_is_asked():
+    with (
+        UpstashStateStore("http://:t@[::1]:1", connect_timeout=1) as store,
+        pytest.raises(ConnectionFailedError, match=r"does not answer \(Connect"),
+    ):
+        store.get("a")
+
+
 def test_the_variables_of_the_console(environment):
     environment.setenv("UPSTASH_REDIS_REST_URL", "https://name.upstash.io")
     environment.setenv("UPSTASH_REDIS_REST_TOKEN", "s3cret")

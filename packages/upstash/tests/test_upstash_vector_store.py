@@ -34,6 +34,14 @@ def test_where_the_index_is(environment):
     assert (UpstashVectorOptions().host, UpstashVectorOptions().token) == ("name.upstash.io", "of-the-environment")
 
 
+def test_an_address_of_ipv6_is_asked():
+    with (
+        UpstashVectorKnowledgeStore("http://:t@[::1]:1", connect_timeout=1) as store,
+        pytest.raises(ConnectionFailedError, match=r"does not answer \(Connect"),
+    ):
+        store.list_collections()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -107,6 +107,15 @@ class Delayed:
             change(self.seen)
         return self.seen
 
+    def at(self, number: int) -> dict[str, Any]:
+        """Return the records as reads see them that have to see the writes up to a number."""
+        if number <= self.number:
+            return self.catch_up()
+        seen = dict(self.catch_up())
+        for _, _, change in [one for one in self._waiting if one[1] <= number]:
+            change(seen)
+        return seen
+
 
 def check_fields(body: Any, known: Mapping[str, type | tuple[type, ...]], required: tuple[str, ...] = ()) -> None:
     """Refuse a body that is no object, has a field that is not documented, or one of another type."""

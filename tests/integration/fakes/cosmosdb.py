@@ -48,9 +48,8 @@ class Container:
         self.read = Delayed()
 
     def seen(self, token: int) -> dict[str, Any]:
-        """Return the items that a read sees which has a session token."""
-        found = self.read.catch_up()
-        return self.items if token > self.read.number else found
+        """Return the items that a read sees which has a session token: the writes up to that one, none behind it."""
+        return self.items if token == self.read.last else self.read.at(token)
 
     def vectors(self) -> dict[str, dict[str, Any]]:
         """The vector policies by path."""
@@ -69,12 +68,16 @@ class CosmosDB(Fake):
         self.databases: dict[str, dict[str, Container]] = {}
         self.quota: int = arguments.quota
         self.consistency = "Session"
+        self.inside: list[int] = []
         self.numbers = 0
         super().__init__(arguments)
 
     def order(self, name: str, value: Any) -> Any:
-        """Beside those of all fakes: the ``quota`` of containers in an account, and its ``consistency``."""
-        if name in {"quota", "consistency"}:
+        """Beside those of all fakes: the ``quota`` of containers in an account, and its ``consistency``.
+
+        ``inside``: the statuses with which the first operations of the next batches are refused, one for each batch.
+        """
+        if name in {"quota", "consistency", "inside"}:
             return setattr(self, name, value)
         return super().order(name, value)
 
@@ -334,7 +337,10 @@ class CosmosDB(Fake):
             known = {"operationType": str, "id": str, "resourceBody": dict, "ifMatch": str, "ifNoneMatch": str}
             check_fields(one, {**known, "partitionKey": str}, ("operationType",))
             kind, body = one["operationType"], one.get("resourceBody")
-            status, found = self._one(container, partition, kind, one.get("id"), body, one.get("ifMatch"), changes)
+            if self.inside:
+                status, found = self.inside.pop(0), None
+            else:
+                status, found = self._one(container, partition, kind, one.get("id"), body, one.get("ifMatch"), changes)
             if status >= 400:  # nothing of it is done
                 others = [{"statusCode": 424, "requestCharge": 0} for _ in operations]
                 others[number] = {"statusCode": status, "requestCharge": 1}

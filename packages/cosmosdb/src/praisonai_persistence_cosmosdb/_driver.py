@@ -138,9 +138,10 @@ class Clients:
         policy.RequestTimeout = policy.DBAConnectionTimeout = options.connect_timeout
         policy.ReadTimeout = policy.DBAReadTimeout = options.timeout
         policy.RetryOptions._max_retry_attempt_count = 0  # what is throttled is asked again by the store
+        host = f"[{options.host}]" if ":" in str(options.host) else options.host
         kind: Any = AsyncCosmosClient if asynchronous else CosmosClient
         self.client = kind(
-            f"{'https' if options.https else 'http'}://{options.host}:{options.port}",
+            f"{'https' if options.https else 'http'}://{host}:{options.port}",
             options.api_key,
             connection_policy=policy,
             enable_endpoint_discovery=False,
@@ -205,18 +206,11 @@ class Clients:
         container = self._container(name)
         return self._then((container.create_item if new else container.upsert_item)(item), _token)
 
-    def delete(self, name: str, item: dict[str, Any], partition: str) -> Any:
-        """Delete an item, if it is the one that was read."""
-        from azure.core import MatchConditions
-
-        container = self._container(name)
-        return container.delete_item(
-            item["id"], partition, etag=item["_etag"], match_condition=MatchConditions.IfNotModified
-        )
-
     def batch(self, name: str, operations: list[Any], partition: str) -> Any:
-        """Do all of some writes or none; return the session token."""
-        return self._then(self._container(name).execute_item_batch(operations, partition), _token)
+        """Do all of some writes or none; return the session token, and the version of each item that was written."""
+        # The client takes conditions out of what it is given, which is sent again where the service was too busy.
+        given = [(kind, parts, dict(*more)) for kind, parts, *more in operations]
+        return self._then(self._container(name).execute_item_batch(given, partition), _written)
 
     def transport(self) -> Any:
         """Return the connections: of requests, or of aiohttp."""
@@ -270,12 +264,16 @@ class CosmosDBDriver(Driver):
 
     def translate(self, error: Exception) -> PersistenceError | None:
         from azure.core.exceptions import AzureError, DecodeError, ServiceRequestError, ServiceResponseError
-        from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponseError
+        from azure.cosmos.exceptions import (
+            CosmosBatchOperationError,
+            CosmosClientTimeoutError,
+            CosmosHttpResponseError,
+        )
 
         where = self.where
         if isinstance(error, (ServiceRequestError, ServiceResponseError, CosmosClientTimeoutError)):
             return self._errors.silent(error)
-        if isinstance(error, CosmosHttpResponseError):
+        if isinstance(error, (CosmosHttpResponseError, CosmosBatchOperationError)):  # of a request, or within a batch
             status = error.status_code
             said, error.args = str(error).lower(), (f"status {status}",)  # the message may have what was sent
             error.message = f"status {status}"
@@ -306,6 +304,10 @@ class CosmosDBDriver(Driver):
 def _token(found: Any) -> str | None:
     headers = found.get_response_headers()
     return next((str(value) for name, value in headers.items() if name.lower() == "x-ms-session-token"), None)
+
+
+def _written(found: Any) -> tuple[str | None, list[str | None]]:
+    return _token(found), [(one.get("resourceBody") or {}).get("_etag") for one in found]
 
 
 def _nothing(*_: Any, **__: Any) -> None:

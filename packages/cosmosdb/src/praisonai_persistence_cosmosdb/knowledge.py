@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Pauses
+from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import ConfigurationError, DocumentExistsError, SerializationError
-from praisonai_persistence.steps import reads
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.fields import copies
 from praisonai_persistence.stores.namespaced import record_key
 from praisonai_persistence.stores.projection import bounded_query, product_distance, ranked_vectors
+from praisonai_persistence.stores.ranking import selected
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
 from praisonai_persistence_cosmosdb._filters import FilterCompiler
+from praisonai_persistence_cosmosdb._tokens import newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from praisonai_persistence.filters import Filter
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
@@ -44,6 +48,13 @@ class _Place(NamedTuple):
     partition: str
 
 
+class _Version(NamedTuple):
+    """An item as it was read or written: its id, and what the service calls this version of it."""
+
+    key: str
+    etag: str | None
+
+
 class CosmosDBSteps(VectorSteps[Collection, str]):
     """Knowledge in Cosmos DB.
 
@@ -62,6 +73,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         self._options = options
         self._catalog = _Place(options.collection, f"{options.table_prefix}collections")
         self._tokens: dict[_Place, str | None] = {}
+        self._lock = threading.Lock()
         self._strong = False
 
     def look(self) -> Steps[None]:
@@ -79,24 +91,44 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
 
     # --------------------------------------------------------------------------------------------------------- requests
 
-    def _fresh(self, place: _Place) -> Steps[str | None]:
-        """Return the session token of a read."""
-        if self._options.freshness == "all" and not self._strong:
+    def _fresh(self, place: _Place, *, newest: bool = False) -> Steps[str | None]:
+        """Return the session token of a read.
+
+        Args:
+            place: where it reads.
+            newest: whether it has to see all writes, whatever ``freshness`` is.
+        """
+        if (newest or self._options.freshness == "all") and not self._strong:
             item = {"id": _CLOCK, "collection": place.partition}
-            self._tokens[place] = yield from self._ask(lambda clients: clients.write(place.container, item))
+            token: str | None = yield from self._ask(lambda clients: clients.write(place.container, item))
+            self._note(place, token)
+            if token is not None:
+                return token
         return self._tokens.get(place)
 
-    def _query(self, place: _Place, text: str, **parameters: Any) -> Steps[list[Any]]:
-        token = yield from self._fresh(place)
+    def _note(self, place: _Place, token: str | None) -> None:
+        """Keep the session token of a write, unless one is kept of a later write, which was answered before."""
+        with self._lock:
+            self._tokens[place] = newer(self._tokens.get(place), token)
+
+    def _forget(self, container: str) -> None:
+        """Forget the session tokens of a container that is no longer there: those of a new one begin anew."""
+        with self._lock:
+            for place in [one for one in self._tokens if one.container == container]:
+                del self._tokens[place]
+
+    def _query(self, place: _Place, text: str, *, newest: bool = False, **parameters: Any) -> Steps[list[Any]]:
+        token = yield from self._fresh(place, newest=newest)
         named = {f"@{name}": value for name, value in parameters.items()}
         return (  # type: ignore[no-any-return]
             yield from self._ask(lambda clients: clients.query(place.container, text, place.partition, token, named))
         )
 
-    def _batch(self, place: _Place, operations: list[Any]) -> Steps[None]:
-        self._tokens[place] = yield from self._ask(
-            lambda clients: clients.batch(place.container, operations, place.partition)
-        )
+    def _batch(self, place: _Place, operations: list[Any]) -> Steps[list[str | None]]:
+        """Do all of some writes or none; return the version of each item that was written."""
+        token, etags = yield from self._ask(lambda clients: clients.batch(place.container, operations, place.partition))
+        self._note(place, token)
+        return etags  # type: ignore[no-any-return]
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -147,8 +179,9 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         place = [container, f"{options.table_prefix}{uuid.uuid4().hex}"]
         facts = {**documents.collection_facts(info, metadata), "place": place}
         item = {"id": record_key(info.name), "collection": self._catalog.partition, "name": info.name, "facts": facts}
-        self._tokens[self._catalog] = yield from self._ask(
-            lambda clients: clients.write(self._catalog.container, item, new=True)
+        self._note(
+            self._catalog,
+            (yield from self._ask(lambda clients: clients.write(self._catalog.container, item, new=True))),
         )
 
     def _make(self, name: str, **more: Any) -> Steps[None]:
@@ -157,7 +190,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
             yield from self._ask(lambda clients: clients.properties(name))
             return
         except GoneError:
-            pass
+            self._forget(name)
         with suppress(TakenError):  # it is there, or somebody else was first
             yield from self._ask(lambda clients: clients.make_database())
         with suppress(TakenError):
@@ -175,10 +208,18 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
 
     def _drop(self, opened: Collection) -> Steps[None]:
         item = yield from self._found_item(opened.info.name)
-        place = self._catalog
-        yield from self._ask(lambda clients: clients.delete(place.container, item, place.partition))
-        self._tokens.pop(opened.engine, None)
+        anew = GoneError("the collection was deleted and made anew meanwhile")
+        if _Place(*item["facts"]["place"]) != opened.engine:
+            raise anew
+        try:
+            yield from self._batch(self._catalog, _deletions([_Version(item["id"], item["_etag"])]))
+        except TakenError:
+            raise anew from None
         yield from self._remove(opened, None, None)
+        with suppress(GoneError):  # nobody has read with it
+            yield from self._batch(opened.engine, [("delete", (_CLOCK,))])
+        with self._lock:
+            self._tokens.pop(opened.engine, None)
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
@@ -215,45 +256,90 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
             yield from self._batch(opened.engine, [("upsert", (item,)) for item in some])
 
     def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        written: list[str] = []
+        written: list[_Version] = []
         for some in self._items(opened, rows):
             try:
-                yield from self._batch(opened.engine, [("create", (item,)) for item in some])
+                etags = yield from self._batch(opened.engine, [("create", (item,)) for item in some])
             except TakenError:
-                yield from self._remove_keys(opened, written)
+                yield from self._withdraw(opened, written)
                 raise DocumentExistsError(
                     "another writer inserted one of the documents meanwhile; nothing was written"
                 ) from None
-            written += [item["id"] for item in some]
+            written += [_Version(item["id"], etag) for item, etag in zip(some, etags, strict=True)]
 
-    def _remove_keys(self, opened: Collection, keys: Sequence[str]) -> Steps[int]:
-        """Remove items by their keys; return how many there were."""
-        gone = 0
-        for some in documents.pages(keys, _MOST_BATCH):
+    def _withdraw(self, opened: Collection, written: Sequence[_Version]) -> Steps[None]:
+        """Remove what an insert has written, but not what others wrote over it."""
+        for some in documents.pages(written, _MOST_BATCH):
             try:
-                yield from self._batch(opened.engine, [("delete", (key,)) for key in some])
-                gone += len(some)
-            except GoneError:  # somebody removed one of them meanwhile: one after the other
-                for key in some:
-                    with suppress(GoneError):
-                        yield from self._batch(opened.engine, [("delete", (key,))])
-                        gone += 1
+                yield from self._batch(opened.engine, _deletions(some))
+            except (GoneError, TakenError):
+                for one in some:
+                    with suppress(GoneError, TakenError):
+                        yield from self._batch(opened.engine, _deletions([one]))
+
+    @writes
+    def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
+        compiled = self._compiler.compile(filters)
+        checked = None if compiled.exact else filters
+
+        def delete(opened: Collection) -> Steps[int]:
+            gone = 0
+            for some in [None] if ids is None else documents.pages(ids, self.most_ids):
+                gone += yield from self._remove(opened, some, compiled.expression, checked)
+            return gone
+
+        return (yield from self._on(collection, ids is not None and not ids, delete))
+
+    def _remove(
+        self,
+        opened: Collection,
+        ids: Sequence[str] | None,
+        expression: str | None,
+        checked: Filter | None = None,
+    ) -> Steps[int]:
+        """Remove documents in the version in which they were found to match; return how many.
+
+        Args:
+            opened: the collection.
+            ids: of the documents; None: any.
+            expression: selects them.
+            checked: what the expression does not know of the filter.
+        """
+        gone = 0
+        found = yield from self._versions(opened, self._where(ids, expression), checked)
+        for page in documents.pages(found, _MOST_BATCH):
+            some, pauses = page, Pauses(self._options.timeout)
+            while some:
+                try:
+                    yield from self._batch(opened.engine, _deletions(some))
+                    gone += len(some)
+                    break
+                except (GoneError, TakenError):  # others removed one of them meanwhile, or wrote it
+                    where = self._options.where
+                    yield from pauses.wait(
+                        ThrottledError(f"{where}: others write these documents again and again; try again later")
+                    )
+                again = " AND ".join([_of_keys([one.key for one in some]), *([expression] if expression else [])])
+                some = yield from self._versions(opened, again, checked, newest=True)
         return gone
 
-    def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
-        keys = yield from self._select(opened, "VALUE c.id", ids, expression)
-        return (yield from self._remove_keys(opened, keys))
+    def _versions(
+        self, opened: Collection, where: str, checked: Filter | None, *, newest: bool = False
+    ) -> Steps[list[_Version]]:
+        """Return which documents match, and in which version."""
+        more = "" if checked is None else ", c.facts"
+        text = f"SELECT c.id, c._etag{more} FROM c WHERE {where}"  # noqa: S608 - of hashes and numbers
+        return [
+            _Version(item["id"], item["_etag"])
+            for item in (yield from self._query(opened.engine, text, newest=newest))
+            if checked is None or selected(checked, item["facts"]["metadata"])
+        ]
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
     def _where(self, ids: Sequence[str] | None, expression: str | None) -> str:
-        parts = ["IS_DEFINED(c.name)"] if ids is None else [self._of_keys(ids)]
+        parts = ["IS_DEFINED(c.name)"] if ids is None else [_of_keys([record_key(one) for one in ids])]
         return " AND ".join([*parts, *([] if expression is None else [expression])])
-
-    @staticmethod
-    def _of_keys(ids: Sequence[str]) -> str:
-        quoted = ", ".join(f"'{record_key(one)}'" for one in ids)
-        return f"c.id IN ({quoted})"
 
     def _select(
         self, opened: Collection, what: str, ids: Sequence[str] | None, expression: str | None
@@ -290,3 +376,12 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
 
     def _count(self, opened: Collection, expression: str | None) -> Steps[int]:
         return int((yield from self._select(opened, "VALUE COUNT(1)", None, expression))[0])
+
+
+def _of_keys(keys: Sequence[str]) -> str:
+    quoted = ", ".join(f"'{key}'" for key in keys)
+    return f"c.id IN ({quoted})"
+
+
+def _deletions(found: Sequence[_Version]) -> list[Any]:
+    return [("delete", (one.key,), {"if_match_etag": one.etag}) for one in found]

@@ -54,7 +54,7 @@ class UpstashDriver(Driver):
         options = self._options
         kind: Any = upstash_redis.asyncio.Redis if self.asynchronous else upstash_redis.Redis
         client = kind(
-            f"{'https' if options.https else 'http'}://{options.host}:{options.port}",
+            options.address,
             options.token,
             rest_encoding=None,  # all that is stored is text
             rest_retries=0,  # it would repeat increments

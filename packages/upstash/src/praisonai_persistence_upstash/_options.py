@@ -47,6 +47,12 @@ class _RestOptions(Options):
             if self.token is None:
                 raise ConfigurationError(f"{self.where} needs a token: give token=..., or set {self.variables[1]}")
 
+    @property
+    def address(self) -> str:
+        """Where the REST interface is, as its clients are given it."""
+        host = f"[{self.host}]" if ":" in str(self.host) else self.host
+        return f"{'https' if self.https else 'http'}://{host}:{self.port}"
+
     def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
         if parsed.scheme == "http" and parsed.port is None:
             raise ConfigurationError(f"{parsed} needs a port; Upstash itself is asked by https://")

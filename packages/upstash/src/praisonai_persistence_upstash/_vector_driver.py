@@ -65,7 +65,7 @@ class UpstashVectorDriver(Driver):
         options = self._options
         kind: Any = upstash_vector.AsyncIndex if self.asynchronous else upstash_vector.Index
         client = kind(
-            f"{'https' if options.https else 'http'}://{options.host}:{options.port}",
+            options.address,
             options.token,
             retries=0,  # they would multiply the timeout
             allow_telemetry=False,
