@@ -334,6 +334,7 @@ def test_a_program_is_run_with_its_arguments(program, tmp_path):
         assert ended.stderr.startswith("usage: python -m praisonai_persistence.compat")
 
 
+@pytest.mark.needs_packages("redis")
 def test_adapters_of_one_backend(program):
     code = """
         import json

@@ -304,13 +304,13 @@ def test_misspelt_settings_are_found_at_once(caplog: pytest.LogCaptureFixture) -
     assert "secret" not in caplog.text
 
 
-@pytest.mark.needs_packages("sqlite")
 @pytest.mark.needs_packages("mysql", "singlestore")
 def test_singlestore_takes_the_urls_of_its_protocol() -> None:
     given = {"conversation_store": "singlestore", "conversation_url": "mysql://u:p@localhost/d"}
     assert PersistenceConfig(**given).validate()
 
 
+@pytest.mark.needs_packages("sqlite")
 def test_a_named_store_and_the_url_of_another_one_contradict_each_other() -> None:
     both = PersistenceConfig(state_store="sqlite", state_url="memory://u:secret@h")
     for call in (both.validate, lambda: PersistenceOrchestrator(config=both), lambda: create_stores_from_config(both)):
