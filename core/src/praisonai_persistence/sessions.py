@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence import payload
@@ -241,14 +241,9 @@ class StoreBackedSessionStore(HierarchicalSessions):
 
     def _create(self, document: Document) -> None:
         records = [record_of(message) for message in document["messages"]]
-        hidden: list[str] = []
-        try:
+        with self._hiding(document["session_id"]) as hidden:
             self._keep_imported(document, hidden)
             self._store.rewrite_session(self._session(document), records, expected_version=0)
-        except BaseException:
-            with suppress(PersistenceError):
-                self._drop(document["session_id"], hidden)
-            raise
 
     def _edit(
         self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
@@ -288,16 +283,23 @@ class StoreBackedSessionStore(HierarchicalSessions):
         self._drop(session_id, [snapshot["kept_in"] for snapshot in snapshots])
 
     def _replace(self, document: Document) -> None:
-        session_id, hidden = document["session_id"], list[str]()
+        session_id = document["session_id"]
         before = [snapshot["kept_in"] for snapshot in (self._head(session_id) or {}).get("snapshots", ())]
-        try:
+        with self._hiding(session_id) as hidden:
             self._keep_imported(document, hidden)
             super()._replace(document)
+        self._drop(session_id, before)
+
+    @contextmanager
+    def _hiding(self, session_id: str) -> Iterator[list[str]]:
+        """Give a list for the ids of new sessions that keep snapshots; they go if their session cannot name them."""
+        hidden: list[str] = []
+        try:
+            yield hidden
         except BaseException:
             with suppress(PersistenceError):
                 self._drop(session_id, hidden)
             raise
-        self._drop(session_id, before)
 
     def _drop(self, session_id: str, hidden: Sequence[str]) -> None:
         """Remove sessions of snapshots that their session does not name."""
@@ -368,13 +370,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
         def change(document: Document) -> None:
             document["snapshots"] = [*document["snapshots"], snapshot]
 
-        try:
+        with self._hiding(session_id) as hidden:
+            hidden.append(kept_in)
             self._hide(kept_in, session_id, now)
             self._edit(session_id, change, create=False)
-        except BaseException:
-            with suppress(PersistenceError):
-                self._drop(session_id, [kept_in])
-            raise
         return str(snapshot["id"])
 
     def _hide(self, kept_in: str, session_id: str, transcript: dict[str, Any]) -> None:
