@@ -7,12 +7,15 @@ store. What is done this way is several calls and not one step. The methods stan
 
 from __future__ import annotations
 
+from functools import cache
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["EXTENDED", "append_each", "complete", "refuses_unknown_sessions"]
 
+_OWN = "praisonai_persistence"
 EXTENDED: dict[str, dict[str, tuple[str, ...]]] = {
     "conversation": {"update_session": ("expected_version",), "get_messages": ("before_seq", "after_seq")},
     "knowledge": {"search": ("with_embeddings",), "count": ("filters",)},
@@ -65,8 +68,12 @@ def refuses_unknown_sessions(store: Any) -> bool:
     Stores made of this project's classes do. Of others nobody knows: PraisonAI's own ones keep the message, and a
     session that nobody has made is then in no list. So whoever writes to them has to look first.
     """
-    own = "praisonai_persistence"
-    while type(store).__module__ == f"{own}.bridge":
+    while type(store).__module__ == f"{_OWN}.bridge":
         store = store._store
-    found = (vars(cls).get("add_message") for cls in type(store).__mro__ if cls.__module__.startswith(own))
+    return _appends_our_way(type(store))
+
+
+@cache
+def _appends_our_way(kind: Any) -> bool:
+    found = (vars(cls).get("add_message") for cls in kind.__mro__ if cls.__module__.startswith(_OWN))
     return any(method and not getattr(method, "__isabstractmethod__", False) for method in found)
