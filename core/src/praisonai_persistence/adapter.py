@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from praisonai_persistence._arguments import parameters
 from praisonai_persistence._closing import AsyncClosing, EitherClosing
 from praisonai_persistence._file_memory import FileMemoryWarning, noticing, noticing_async
 from praisonai_persistence._hooks import Hooks
@@ -115,9 +116,8 @@ class _Adapter:
                 "state", database_backend, own, {**options, **(state_options or {})}, optional=True
             )
         present = {kind: source for kind, source in sources.items() if source is not None}
-        code = _Adapter.__init__.__code__
         for source in present.values():
-            source.check(self._mode, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+            source.check(self._mode, parameters(_Adapter.__init__))
         self._stores = Stores(self._mode, present, init_retry_cooldown)
 
     def flush_pending_writes(self, timeout: float | None = 5.0) -> None:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 from urllib.parse import quote
 
+from praisonai_persistence._arguments import parameters
 from praisonai_persistence.adapter import Db, _Adapter
 from praisonai_persistence.errors import ConfigurationError
 
@@ -93,8 +94,7 @@ class RedisDB(Db):
 
     def __init__(self, host: str = "localhost", port: int = 6379, **options: Any) -> None:
         url = _either(type(self).__name__, options, "state_url", host=(host, "localhost"), port=(port, 6379))
-        code = _Adapter.__init__.__code__
-        taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        taken = parameters(_Adapter.__init__)
         own = {name: options.pop(name) for name in list(options) if name not in taken}
         options["state_options"] = {**own, **(options.get("state_options") or {})}
         super().__init__(state_url=url or f"redis://{host}:{port}", **options)
