@@ -206,3 +206,10 @@ def test_a_driver_takes_from_the_options_what_all_drivers_have():
     assert Driver(KeyedOptions(client=client)).given is client
     fewer = Driver(ToyOptions("toy://host", timeout=3))  # has neither of the other two
     assert (fewer.timeout, fewer.connect_timeout, fewer.lock_timeout) == (3, 10.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [("h", "h:7"), ("::1", "[::1]:7"), ("[::1]", "[::1]:7"), ("a:1,b:2", "a:1,b:2:7")]
+)
+def test_a_host_and_a_port_as_they_stand_in_a_url(host, authority):
+    assert ToyOptions(host=host, port=7).authority == authority

@@ -332,10 +332,16 @@ class Options(Single):
     # ---------------------------------------------------------------------------------------------------- documentation
 
     @property
+    def authority(self) -> str:
+        """Host and port of the server as they stand in a URL: an IPv6 address in brackets."""
+        host = str(self.host)
+        return f"[{host}]:{self.port}" if ":" in host and not {"[", ","} & set(host) else f"{host}:{self.port}"
+
+    @property
     def where(self) -> str:
         """What errors call the place; holds no secret."""
         if self.host is not None:
-            return f"the {self.title} server at {self.host}:{self.port}"
+            return f"the {self.title} server at {self.authority}"
         if self.path is None:
             return self.title
         return f"{self.title} in memory" if self.path == ":memory:" else f"{self.title} in {self.path}"

@@ -141,7 +141,7 @@ class ChromaDriver(Driver):
 
         options = self._options
         limits = httpx.Timeout(self.timeout, connect=self.connect_timeout)
-        address = f"{'https' if options.ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{options.port}"
+        address = f"{'https' if options.ssl else 'http'}://{options.authority}"
         database = f"tenants/{quote(options.tenant, safe='')}/databases/{quote(options.database, safe='')}"
         # Asked for first, because Chroma's client waits for ever, and keeps its connection when it is refused.
         answer = httpx.get(

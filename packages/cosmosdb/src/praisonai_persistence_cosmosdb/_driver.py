@@ -138,10 +138,9 @@ class Clients:
         policy.RequestTimeout = policy.DBAConnectionTimeout = options.connect_timeout
         policy.ReadTimeout = policy.DBAReadTimeout = options.timeout
         policy.RetryOptions._max_retry_attempt_count = 0  # what is throttled is asked again by the store
-        host = f"[{options.host}]" if ":" in str(options.host) else options.host
         kind: Any = AsyncCosmosClient if asynchronous else CosmosClient
         self.client = kind(
-            f"{'https' if options.https else 'http'}://{host}:{options.port}",
+            f"{'https' if options.https else 'http'}://{options.authority}",
             options.api_key,
             connection_policy=policy,
             enable_endpoint_discovery=False,

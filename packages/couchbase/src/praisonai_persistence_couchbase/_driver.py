@@ -80,10 +80,8 @@ class CouchbaseOptions(Options):
             given["host"] = found[2].strip("[").partition("]" if "]" in found[2] else ":")[0]
         super().__init__(url, **given)
         secure = "s" if url is not None and url.startswith("couchbases:") else ""
-        port = "" if self.port == self.default_port else f":{self.port}"
-        host = self.host or ""
-        host = f"[{host}]" if ":" in host and "[" not in host else host
-        self.connection_string = own or f"couchbase{secure}://{host}{port}"
+        authority = self.authority.removesuffix(f":{self.default_port}")
+        self.connection_string = own or f"couchbase{secure}://{authority}"
         for name in ("bucket_name", "scope_name", "collection_name"):
             if not _NAME.fullmatch(getattr(self, name)):
                 raise ConfigurationError(f"{name} must have letters, digits, -, _ and %, and begin with none of these")

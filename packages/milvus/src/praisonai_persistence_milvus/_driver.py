@@ -116,8 +116,7 @@ class MilvusDriver(Driver):
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         options = self._options
         if self.path is None:
-            host = f"[{options.host}]" if ":" in str(options.host) else options.host
-            return self._connected(f"{'https' if options.secure else 'http'}://{host}:{options.port}", deadline)
+            return self._connected(f"{'https' if options.secure else 'http'}://{options.authority}", deadline)
         from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
         from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
 

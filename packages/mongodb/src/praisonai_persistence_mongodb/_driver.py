@@ -85,8 +85,7 @@ class MongoOptions(Options):
         self.client_options = dict(self.client_options or {})
         _check_client_options(self.client_options)
         if self.host is not None and self.uri is None:
-            bracketed = f"[{self.host}]" if ":" in self.host and "[" not in self.host else self.host
-            self.uri = f"mongodb://{bracketed}:{self.port}/"
+            self.uri = f"mongodb://{self.authority}/"
 
     def _from_url(
         self, url: str, place: dict[str, Any], found: dict[str, Any]

@@ -86,7 +86,7 @@ class Clients:
         # Certificates take long to load, so that is left out where they are not needed.
         self._common = {"api_key": options.api_key, "timeout": options.timeout, "ssl_verify": options.https}
         self._indexes: dict[str, Any] = {}
-        self.control = kind(host=self._url(f"{options.host}:{options.port}"), **self._common)
+        self.control = kind(host=self._url(options.authority), **self._common)
         self._calm(self.control)
 
     def _url(self, host: str) -> str:

@@ -156,11 +156,10 @@ class SupabaseDriver(Driver):
         import httpx
 
         options = self._options
-        host = f"[{options.host}]" if ":" in str(options.host) else options.host
         path = f"/{options.rest_path.strip('/')}".rstrip("/")
         kind = httpx.AsyncClient if self.asynchronous else httpx.Client
         return kind(
-            base_url=f"{'https' if options.tls else 'http'}://{host}:{options.port}{path}/rpc/",
+            base_url=f"{'https' if options.tls else 'http'}://{options.authority}{path}/rpc/",
             headers={
                 "apikey": options.key,
                 "Authorization": f"Bearer {options.key}",

@@ -99,8 +99,7 @@ class SurrealOptions(Options):
     @property
     def address(self) -> str:
         """The URL of the server, without the user."""
-        host = f"[{self.host}]" if ":" in (self.host or "") else self.host
-        return f"{self.transport}://{host}:{self.port}"
+        return f"{self.transport}://{self.authority}"
 
     @property
     def sign_in(self) -> dict[str, Any] | None:

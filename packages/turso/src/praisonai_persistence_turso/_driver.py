@@ -118,10 +118,9 @@ class _ServerDriver(_TursoDriver):
 
         options = self._options
         token = {"Authorization": f"Bearer {options.auth_token}"} if options.auth_token else {}
-        host = f"[{options.host}]" if ":" in str(options.host) else options.host
         kind = httpx.AsyncClient if self.asynchronous else httpx.Client
         return kind(
-            base_url=f"{'https' if options.tls else 'http'}://{host}:{options.port}",
+            base_url=f"{'https' if options.tls else 'http'}://{options.authority}",
             headers={**token, "Content-Type": "application/json"},
             timeout=httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=options.timeout),
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0),

@@ -50,8 +50,7 @@ class _RestOptions(Options):
     @property
     def address(self) -> str:
         """Where the REST interface is, as its clients are given it."""
-        host = f"[{self.host}]" if ":" in str(self.host) else self.host
-        return f"{'https' if self.https else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.https else 'http'}://{self.authority}"
 
     def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
         if parsed.scheme == "http" and parsed.port is None:
