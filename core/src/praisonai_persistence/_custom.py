@@ -70,7 +70,8 @@ def refuses_unknown_sessions(store: Any) -> bool:
     """
     while type(store).__module__ == f"{_OWN}.bridge":
         store = store._store
-    return _appends_our_way(type(store))
+    kind: Any = type(store)
+    return _appends_our_way(kind)
 
 
 @cache
