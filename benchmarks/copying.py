@@ -10,7 +10,6 @@ and their digests compared. Without a URL a server is found as for the integrati
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import random
@@ -23,7 +22,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import Report, clock, machine, median
+from measuring import Report, clock, machine, median, servers
 
 from praisonai_persistence import ConversationMessage, ConversationSession, ConversationStore, open_conversation_store
 from praisonai_persistence_cli._reading import SessionDigest, Total, all_sessions, canonical_message, message_pages
@@ -202,8 +201,7 @@ def main() -> int:
         if options.to == "sqlite":
             url = f"sqlite:///{folder / 'target.db'}"
         elif url is None:
-            sys.path.insert(0, str(ROOT / "tests" / "integration"))
-            engines = importlib.import_module("engines")
+            engines = servers()
             url = engines.engine("postgres").url
         try:
             build(folder / "source.db", options.sessions, options.messages)

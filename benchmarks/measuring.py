@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import platform
@@ -24,10 +25,21 @@ __all__ = [
     "machine",
     "median",
     "pragmas",
+    "servers",
     "times_as_fast",
 ]
 
 clock = time.perf_counter
+
+
+def servers() -> Any:
+    """Return the servers of the integration tests: ``engine(name)`` finds or starts one, ``shut_down()`` ends all."""
+    folder = str(Path(__file__).resolve().parent.parent / "tests" / "integration")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("engines")
+
+
 median = statistics.median
 
 

@@ -22,12 +22,8 @@ from typing import Any
 
 import aiomysql
 import pymysql
-from measuring import Report, clock, interleaved, machine
+from measuring import Report, clock, interleaved, machine, servers
 from pymysql.constants import CLIENT
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration"))
-
-import engines  # type: ignore[import-not-found]  # stands with the tests
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence_mysql import AsyncMySQLConversationStore, MySQLConversationStore
@@ -113,7 +109,7 @@ def rates(figures: list[float], count: int) -> list[float]:
     return [count / seconds for seconds in figures]
 
 
-def one_writer(report: Report, engine: engines.MariaDB, prefix: str, rounds: int, count: int) -> None:
+def one_writer(report: Report, engine: Any, prefix: str, rounds: int, count: int) -> None:
     """One writer, and one reader."""
     arguments = {**engine.connect_arguments(), "autocommit": True, "charset": "utf8mb4"}
     with (
@@ -166,7 +162,7 @@ def one_writer(report: Report, engine: engines.MariaDB, prefix: str, rounds: int
         report.show(title)
 
 
-def eight_threads(report: Report, engine: engines.MariaDB, prefix: str, rounds: int, count: int) -> None:
+def eight_threads(report: Report, engine: Any, prefix: str, rounds: int, count: int) -> None:
     """Eight threads, each to its session."""
     arguments = {**engine.connect_arguments(), "autocommit": True, "charset": "utf8mb4"}
     connections = [pymysql.connect(**arguments) for _ in range(8)]
@@ -199,7 +195,7 @@ def eight_threads(report: Report, engine: engines.MariaDB, prefix: str, rounds: 
         connection.close()
 
 
-async def many_tasks(report: Report, engine: engines.MariaDB, prefix: str, rounds: int, count: int) -> None:
+async def many_tasks(report: Report, engine: Any, prefix: str, rounds: int, count: int) -> None:
     """64 tasks, a pool of 10."""
     arguments = engine.connect_arguments()
     arguments["db"] = arguments.pop("database")
@@ -250,9 +246,9 @@ def main() -> int:
     options = parser.parse_args()
     report = Report()
     count = 20 if options.quick else 60
+    engines = servers()
     try:
         engine = engines.engine("mariadb")
-        assert isinstance(engine, engines.MariaDB)
         with engine.prefix() as prefix, tempfile.TemporaryDirectory() as folder:
             facts = {**machine(Path(folder)), "server": engine.version}
             durable = "@@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"

@@ -21,23 +21,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import io
 import json
 import random
 import struct
-import sys
 import uuid
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 import psycopg
-from measuring import Report, clock, median
+from measuring import Report, clock, median, servers
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence_pgvector import AsyncPgvectorKnowledgeStore, PgvectorKnowledgeStore
@@ -303,8 +300,7 @@ def main() -> int:
     rounds, number = (3, 1_500) if arguments.quick else (arguments.rounds, 5_000)
     engines: Any = None
     if arguments.url is None:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-        engines = importlib.import_module("engines")
+        engines = servers()
         arguments.url = engines.engine("pgvector").url
     report = Report()
     try:

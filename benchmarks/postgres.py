@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import itertools
 import json
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psycopg
 import psycopg_pool
-from measuring import Report, clock, interleaved, median
+from measuring import Report, clock, interleaved, median, servers
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence_postgres import AsyncPostgresConversationStore, PostgresConversationStore
@@ -332,8 +329,7 @@ def main() -> int:
     rounds, times = (5, 20) if arguments.quick else (arguments.rounds, 40)
     engines: Any = None
     if arguments.url is None:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-        engines = importlib.import_module("engines")
+        engines = servers()
         arguments.url = engines.engine("postgres").url
     report = Report()
     try:

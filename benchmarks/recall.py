@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
 import sys
 import tempfile
@@ -22,11 +21,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from measuring import clock, median
+from measuring import clock, median, servers
 
 from praisonai_persistence import KnowledgeDocument
 
@@ -75,8 +73,7 @@ def pgvector() -> Iterator[Filled]:
 
     url, engines = os.environ.get("PERSISTENCE_PGVECTOR_URL"), None
     if url is None:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-        engines = importlib.import_module("engines")
+        engines = servers()
         url = engines.engine("pgvector").url
     url = f"{url}{'&' if '?' in url else '?'}options=-c%20maintenance_work_mem%3D{MEMORY}"
     place: dict[str, Any] = {"url": url, "table_prefix": f"recall{uuid.uuid4().hex[:8]}_", "statement_timeout": None}
@@ -127,8 +124,7 @@ def clickhouse() -> Iterator[Filled]:
     """HNSW, made in the background once there are more documents than a store compares; and without it."""
     from praisonai_persistence_clickhouse import ClickHouseKnowledgeStore
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-    engines = importlib.import_module("engines")
+    engines = servers()
     server = engines.engine("clickhouse")
     with contextlib.ExitStack() as stack:
         stack.callback(engines.shut_down)

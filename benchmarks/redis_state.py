@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
-import sys
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import redis
 import redis.asyncio
-from measuring import Report, clock, interleaved
+from measuring import Report, clock, interleaved, servers
 
 from praisonai_persistence_redis import AsyncRedisStateStore, RedisStateStore
 
@@ -135,8 +132,7 @@ def main() -> int:
     rounds, times = (5, 320) if arguments.quick else (arguments.rounds, 960)
     engines: Any = None
     if arguments.url is None:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-        engines = importlib.import_module("engines")
+        engines = servers()
         arguments.url = engines.engine("redis").url
     report = Report()
     try:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import sys
 import threading
 import time
@@ -29,14 +28,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from measuring import servers
 
 from praisonai_persistence import ConversationMessage, ConversationSession, create_conversation_store
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "integration"))
-
-engines: Any = importlib.import_module("engines")
+engines = servers()
 
 _WRITERS, _SHARED = 8, "shared"
 _PATIENCE = 60.0

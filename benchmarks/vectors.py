@@ -34,8 +34,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import measuring
-from measuring import Report
-from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, SERVERS, Engine, servers
+from hosted_vector_programs import HOSTED
+from measuring import Report, servers
+from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, SERVERS, Engine
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import norm
@@ -120,7 +121,8 @@ def _order(turn: int) -> tuple[int, int]:
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description="Measures the vector stores beside the bare clients.")
-    every = {**ENGINES, **SERVERS}
+    started = {**SERVERS, **HOSTED}
+    every = {**ENGINES, **started}
     parser.add_argument("engines", nargs="*", choices=[[], *every], metavar="ENGINE", help=f"of {', '.join(every)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="1,000 documents and 40 searches")
@@ -134,7 +136,7 @@ def main() -> int:
         for name in arguments.engines or ENGINES:
             measure(every[name], report, name, arguments)
     finally:
-        if SERVERS.keys() & arguments.engines:
+        if started.keys() & arguments.engines:
             servers().shut_down()
     return 1 if arguments.check and report.missed else 0
 
