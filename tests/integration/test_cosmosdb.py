@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Iterator
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-import engines
 import pytest
-from lifecycles import Networked
+from services import OnService, RefusalTests, ids, make, space_of, told
 
 from praisonai_persistence.errors import (
     BackendError,
@@ -17,39 +15,19 @@ from praisonai_persistence.errors import (
     ConfigurationError,
     ConnectionFailedError,
     DocumentExistsError,
-    PersistenceError,
     SerializationError,
 )
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import KnowledgeStoreSuite
 from praisonai_persistence_cosmosdb import AsyncCosmosDBVectorKnowledgeStore, CosmosDBVectorKnowledgeStore
 
-STORES = {
-    "sync": "praisonai_persistence_cosmosdb:CosmosDBVectorKnowledgeStore",
-    "async_": "praisonai_persistence_cosmosdb:AsyncCosmosDBVectorKnowledgeStore",
-}
 
-
-class TestCosmosDB(Networked, KnowledgeStoreSuite):
+class TestCosmosDB(OnService, KnowledgeStoreSuite):
     backend = "cosmosdb"
-
-    @pytest.fixture
-    def spec(self, cosmosdb) -> Iterator[StoreSpec]:
-        with cosmosdb.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
-
-    @pytest.fixture
-    def unreachable_spec(self) -> StoreSpec:
-        url = f"http://:a2V5LXMzY3JldA==@127.0.0.1:{engines.free_port()}"
-        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
-
-    @pytest.fixture
-    def server(self, cosmosdb):
-        return cosmosdb
-
-
-def make(name, vector=(1.0, 2.0), content="", **metadata):
-    return KnowledgeDocument(name, content, list(vector), metadata)
+    stores: ClassVar[dict[str, str]] = {
+        "sync": "praisonai_persistence_cosmosdb:CosmosDBVectorKnowledgeStore",
+        "async_": "praisonai_persistence_cosmosdb:AsyncCosmosDBVectorKnowledgeStore",
+    }
+    away = "http://:a2V5LXMzY3JldA==@127.0.0.1:{port}"
 
 
 def in_a_thread(call):
@@ -59,24 +37,8 @@ def in_a_thread(call):
     thread.join()
 
 
-def ids(documents):
-    return [document.id for document in documents]
-
-
-@pytest.fixture
-def options(cosmosdb):
-    with cosmosdb.space() as options:
-        yield options
-
-
-@pytest.fixture
-def fake(cosmosdb):
-    """The fake, told what to do by a test; afterwards as it was."""
-    if not cosmosdb.restartable:
-        pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
-    yield cosmosdb
-    for name, value in {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}.items():
-        cosmosdb.order(name, value)
+options = space_of("cosmosdb")
+fake = told("cosmosdb", {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"})
 
 
 class TestFreshness:
@@ -371,38 +333,13 @@ class TestDocuments:
             assert {len(document.content) for document in store.get("docs", ids(found))} == {900_000}
 
 
-class TestBadWeather:
-    """Wrong keys, throttling, other servers."""
+class TestBadWeather(RefusalTests):
+    sync, async_ = CosmosDBVectorKnowledgeStore, AsyncCosmosDBVectorKnowledgeStore
+    key, refused, busy, patience = "api_key", "check its key", "too many requests.*request units", 0.5
 
-    def test_a_wrong_key(self, cosmosdb):
-        url = cosmosdb.url.replace(urlsplit(cosmosdb.url).password, "d3IwbmcwMDA%3D")
-
-        async def main():
-            async with AsyncCosmosDBVectorKnowledgeStore(url) as store:
-                with pytest.raises(ConnectionFailedError, match="check its key") as caught:
-                    await store.list_collections()
-                return caught.value
-
-        with CosmosDBVectorKnowledgeStore(url) as store:
-            for call in (store.connect, store.list_collections, lambda: store.create_collection("docs", 2)):
-                with pytest.raises(ConnectionFailedError, match="check its key") as caught:
-                    call()
-                assert "d3IwbmcwMDA" not in str(caught.value) + repr(store)
-        assert "d3IwbmcwMDA" not in str(asyncio.run(main()))
-
-    def test_throttling(self, fake, options):
-        with CosmosDBVectorKnowledgeStore(**options) as store:
-            store.create_collection("docs", 2)
-            fake.order("busy", 3)
-            store.insert("docs", [make("a")])
-            fake.order("busy", 3)
-            assert store.count("docs") == 1
-        with CosmosDBVectorKnowledgeStore(**options, timeout=0.5) as store:
-            store.connect()
-            fake.order("busy", 1_000)
-            with pytest.raises(ConnectionFailedError, match="too many requests.*request units"):
-                store.upsert("docs", [make("b")])
-            fake.order("busy", 0)
+    @pytest.fixture
+    def wrong_url(self, cosmosdb):
+        return cosmosdb.url.replace(urlsplit(cosmosdb.url).password, "d3IwbmcwMDA%3D"), "d3IwbmcwMDA"
 
     @pytest.mark.parametrize("status", [429, 449])
     def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):
@@ -413,12 +350,6 @@ class TestBadWeather:
                 write("docs", [make("a"), make("b")])
             fake.order("inside", [status] * 3)
             assert (store.delete("docs", ["a"]), store.count("docs")) == (1, 1)
-
-    def test_a_server_of_another_kind(self, gcs):
-        with CosmosDBVectorKnowledgeStore(gcs.url, api_key="a2V5") as store:
-            with pytest.raises(PersistenceError) as caught:
-                store.create_collection("docs", 2)
-            assert "a2V5" not in str(caught.value)
 
 
 @pytest.mark.parametrize("freshness", ["all", "own"])

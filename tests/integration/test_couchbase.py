@@ -8,51 +8,36 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import engines
 import pytest
 from couchbase.exceptions import CasMismatchException, DocumentExistsException
 from engines._packages import maven_jar
-from lifecycles import Networked
+from services import FreshnessTests, OnService, ids, make, space_of, told
 
 from praisonai_persistence.drivers import Deadline
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
     ConnectionFailedError,
-    DocumentExistsError,
     PersistenceError,
     SerializationError,
 )
-from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
 from praisonai_persistence_couchbase import CouchbaseKnowledgeStore, CouchbaseOptions, knowledge
 from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
 
-STORES = {
-    "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
-    "async_": "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore",
-}
 
-
-class TestCouchbase(Networked, KnowledgeStoreSuite):
+class TestCouchbase(OnService, KnowledgeStoreSuite):
     backend = "couchbase"
-
-    @pytest.fixture
-    def spec(self, couchbase) -> Iterator[StoreSpec]:
-        with couchbase.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
-
-    @pytest.fixture
-    def unreachable_spec(self) -> StoreSpec:
-        url = f"couchbase://Administrator:p-s3cret@127.0.0.1:{engines.free_port()}/praisonai"
-        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
-
-    @pytest.fixture
-    def server(self, couchbase):
-        return couchbase
+    stores: ClassVar[dict[str, str]] = {
+        "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
+        "async_": "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore",
+    }
+    away = "couchbase://Administrator:p-s3cret@127.0.0.1:{port}/praisonai"
 
     @pytest.fixture
     def spec_through(self, couchbase, spec) -> Endpoint:
@@ -87,46 +72,13 @@ USUAL = {
 """What the fake does unless a test says otherwise."""
 
 
-def make(name, vector=(1.0, 2.0), content="", **metadata):
-    return KnowledgeDocument(name, content, list(vector), metadata)
+options = space_of("couchbase")
+fake = told("couchbase", USUAL)
 
 
-def ids(documents):
-    return [document.id for document in documents]
-
-
-@pytest.fixture
-def options(couchbase):
-    with couchbase.space() as options:
-        yield options
-
-
-@pytest.fixture
-def fake(couchbase):
-    """The fake, told what to do by a test; afterwards as it was."""
-    if not couchbase.restartable:
-        pytest.skip("this is a cluster, which nobody can tell to be slow, busy or full")
-    yield couchbase
-    for name, value in USUAL.items():
-        couchbase.order(name, value)
-
-
-class TestFreshness:
-    """K11 with each setting, where an index has a write some time after it was stored."""
-
-    @pytest.mark.parametrize("freshness", ["all", "own"])
-    def test_a_write_is_visible_to_the_next_read_of_the_same_store(self, fake, options, freshness):
-        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
-            store.create_collection("docs", 2, "dot")
-            fake.order("delay", 0.2)
-            store.insert("docs", [make("a", n=1)])
-            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
-            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
-            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
-            assert store.delete("docs", ["a"]) == 1
-            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
-            with pytest.raises(DocumentExistsError):
-                store.insert("docs", [make("b")])
+class TestFreshness(FreshnessTests):
+    sync = CouchbaseKnowledgeStore
+    late = r"is stored.*freshness_timeout"
 
     def test_who_else_sees_it(self, fake, options):
         with CouchbaseKnowledgeStore(**options) as reader, CouchbaseKnowledgeStore(**options, freshness="own") as own:
@@ -140,18 +92,6 @@ class TestFreshness:
             reader.upsert("docs", [make("b")])
             with CouchbaseKnowledgeStore(**options) as third:
                 assert third.count("docs") == 2
-
-    @pytest.mark.parametrize("freshness", ["all", "own"])
-    def test_waiting_has_an_end_and_the_error_says_that_it_is_stored(self, fake, options, freshness):
-        with CouchbaseKnowledgeStore(**options, freshness=freshness, freshness_timeout=0.2) as store:
-            store.create_collection("docs", 2, "dot")
-            fake.order("delay", 1.5)
-            with pytest.raises(ConnectionFailedError, match=r"is stored.*freshness_timeout"):
-                store.upsert("docs", [make("a")])
-                store.search("docs", [1.0, 0.0])
-            with CouchbaseKnowledgeStore(**options) as patient:
-                patient.upsert("docs", [make("b")])
-                assert patient.count("docs") == 2
 
     @pytest.mark.parametrize("freshness", ["all", "own"])
     def test_writes_that_no_index_can_show_block_nothing(self, fake, options, freshness):

@@ -2,74 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Iterator
+from typing import ClassVar
 
 import engines
 import pytest
-from lifecycles import Networked
+from services import FreshnessTests, OnService, RefusalTests, ids, make, space_of, told
 
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
     ConnectionFailedError,
-    DocumentExistsError,
-    PersistenceError,
     SerializationError,
 )
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import KnowledgeStoreSuite
 from praisonai_persistence_pinecone import AsyncPineconeKnowledgeStore, PineconeKnowledgeStore
 from praisonai_persistence_pinecone.knowledge import PineconeSteps
 
-STORES = {
-    "sync": "praisonai_persistence_pinecone:PineconeKnowledgeStore",
-    "async_": "praisonai_persistence_pinecone:AsyncPineconeKnowledgeStore",
-}
 
-
-class TestPinecone(Networked, KnowledgeStoreSuite):
+class TestPinecone(OnService, KnowledgeStoreSuite):
     backend = "pinecone"
+    stores: ClassVar[dict[str, str]] = {
+        "sync": "praisonai_persistence_pinecone:PineconeKnowledgeStore",
+        "async_": "praisonai_persistence_pinecone:AsyncPineconeKnowledgeStore",
+    }
+    away = "pinecone://:k3y-s3cret@127.0.0.1:{port}?https=false"
     connections_per_caller = 2  # to the control plane, and to an index
 
-    @pytest.fixture
-    def spec(self, pinecone) -> Iterator[StoreSpec]:
-        with pinecone.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
 
-    @pytest.fixture
-    def unreachable_spec(self) -> StoreSpec:
-        url = f"pinecone://:k3y-s3cret@127.0.0.1:{engines.free_port()}?https=false"
-        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
-
-    @pytest.fixture
-    def server(self, pinecone):
-        return pinecone
-
-
-def make(name, vector=(1.0, 2.0), content="", **metadata):
-    return KnowledgeDocument(name, content, list(vector), metadata)
-
-
-def ids(documents):
-    return [document.id for document in documents]
-
-
-@pytest.fixture
-def options(pinecone):
-    with pinecone.space() as options:
-        yield options
-
-
-@pytest.fixture
-def fake(pinecone):
-    """The fake, told what to do by a test; afterwards as it was."""
-    if not pinecone.restartable:
-        pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
-    yield pinecone
-    for name, value in {"delay": 0.01, "busy": 0, "quota": 20, "starting": 0}.items():
-        pinecone.order(name, value)
+options = space_of("pinecone")
+fake = told("pinecone", {"delay": 0.01, "busy": 0, "quota": 20, "starting": 0})
 
 
 @pytest.fixture
@@ -90,22 +52,9 @@ def named(fake):
             client.indexes.delete(name)
 
 
-class TestFreshness:
-    """K11 with each setting, where a write is visible some time after it was stored."""
-
-    @pytest.mark.parametrize("freshness", ["all", "own"])
-    def test_a_write_is_visible_to_the_next_read_of_the_same_store(self, fake, options, freshness):
-        with PineconeKnowledgeStore(**options, freshness=freshness) as store:
-            store.create_collection("docs", 2, "dot")
-            fake.order("delay", 0.2)
-            store.insert("docs", [make("a", n=1)])
-            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
-            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
-            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
-            assert store.delete("docs", ["a"]) == 1
-            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
-            with pytest.raises(DocumentExistsError):
-                store.insert("docs", [make("b")])
+class TestFreshness(FreshnessTests):
+    sync = PineconeKnowledgeStore
+    late = r"is stored, but not visible.*freshness_timeout"
 
     def test_who_else_sees_it(self, fake, options):
         with PineconeKnowledgeStore(**options) as reader, PineconeKnowledgeStore(**options, freshness="own") as own:
@@ -117,18 +66,6 @@ class TestFreshness:
             reader.upsert("docs", [make("b")])
             with PineconeKnowledgeStore(**options) as third:
                 assert ids(third.get("docs", ["b"])) == ["b"]
-
-    @pytest.mark.parametrize("freshness", ["all", "own"])
-    def test_waiting_has_an_end_and_the_error_says_that_it_is_stored(self, fake, options, freshness):
-        with PineconeKnowledgeStore(**options, freshness=freshness, freshness_timeout=0.2) as store:
-            store.create_collection("docs", 2, "dot")
-            fake.order("delay", 1.5)
-            with pytest.raises(ConnectionFailedError, match=r"is stored, but not visible.*freshness_timeout"):
-                store.upsert("docs", [make("a")])
-                store.search("docs", [1.0, 0.0])
-            with PineconeKnowledgeStore(**options) as patient:
-                patient.upsert("docs", [make("b")])
-                assert patient.count("docs") == 2
 
 
 class TestIndexes:
@@ -234,44 +171,13 @@ class TestIndexes:
                 store.create_collection("docs", 20_001)
 
 
-class TestBadWeather:
-    """Wrong keys, throttling, other servers."""
+class TestBadWeather(RefusalTests):
+    sync, async_ = PineconeKnowledgeStore, AsyncPineconeKnowledgeStore
+    key, refused, busy = "api_key", "check its API key", "too many requests"
 
-    def test_a_wrong_key(self, pinecone):
-        url = pinecone.url.replace(engines.PASSWORD, "wr0ng-k3y")
-
-        async def main():
-            async with AsyncPineconeKnowledgeStore(url) as store:
-                with pytest.raises(ConnectionFailedError, match="check its API key") as caught:
-                    await store.list_collections()
-                return caught.value
-
-        with PineconeKnowledgeStore(url) as store:
-            for call in (store.connect, store.list_collections, lambda: store.create_collection("docs", 2)):
-                with pytest.raises(ConnectionFailedError, match="check its API key") as caught:
-                    call()
-                assert "wr0ng" not in str(caught.value) + repr(store)
-        assert "wr0ng" not in str(asyncio.run(main()))
-
-    def test_throttling(self, fake, options):
-        with PineconeKnowledgeStore(**options) as store:
-            store.create_collection("docs", 2)
-            fake.order("busy", 3)
-            store.insert("docs", [make("a")])
-            fake.order("busy", 3)
-            assert store.count("docs") == 1
-        with PineconeKnowledgeStore(**options, timeout=0.3) as store:
-            store.connect()
-            fake.order("busy", 1_000)
-            with pytest.raises(ConnectionFailedError, match="too many requests"):
-                store.upsert("docs", [make("b")])
-            fake.order("busy", 0)
-
-    def test_a_server_of_another_kind(self, gcs):
-        with PineconeKnowledgeStore(gcs.url, api_key="k3y") as store:
-            with pytest.raises(PersistenceError) as caught:
-                store.create_collection("docs", 2)
-            assert "k3y" not in str(caught.value)
+    @pytest.fixture
+    def wrong_url(self, pinecone):
+        return pinecone.url.replace(engines.PASSWORD, "wr0ng-k3y"), "wr0ng"
 
 
 class TestDocuments:

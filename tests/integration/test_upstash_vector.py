@@ -2,74 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Iterator
+from typing import ClassVar
 
 import engines
 import pytest
-from lifecycles import Networked
+from services import OnService, RefusalTests, ids, make, space_of, told
 
 from praisonai_persistence.errors import (
     ConfigurationError,
     ConnectionFailedError,
     DocumentExistsError,
-    PersistenceError,
     SerializationError,
 )
 from praisonai_persistence.filters import matches, parse
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import KnowledgeStoreSuite
 from praisonai_persistence.vectors import scorer
 from praisonai_persistence_upstash import AsyncUpstashVectorKnowledgeStore, UpstashVectorKnowledgeStore
 
-STORES = {
-    "sync": "praisonai_persistence_upstash:UpstashVectorKnowledgeStore",
-    "async_": "praisonai_persistence_upstash:AsyncUpstashVectorKnowledgeStore",
-}
 
-
-class TestUpstashVector(Networked, KnowledgeStoreSuite):
+class TestUpstashVector(OnService, KnowledgeStoreSuite):
     backend = "upstash_vector"
-
-    @pytest.fixture
-    def spec(self, upstash_vector) -> Iterator[StoreSpec]:
-        with upstash_vector.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
-
-    @pytest.fixture
-    def unreachable_spec(self) -> StoreSpec:
-        url = f"http://:t0ken-s3cret@127.0.0.1:{engines.free_port()}"
-        return StoreSpec("knowledge", **STORES, options={"url": url, "connect_timeout": 1})
-
-    @pytest.fixture
-    def server(self, upstash_vector):
-        return upstash_vector
+    stores: ClassVar[dict[str, str]] = {
+        "sync": "praisonai_persistence_upstash:UpstashVectorKnowledgeStore",
+        "async_": "praisonai_persistence_upstash:AsyncUpstashVectorKnowledgeStore",
+    }
+    away = "http://:t0ken-s3cret@127.0.0.1:{port}"
 
 
-def make(name, vector=(1.0, 2.0), content="", **metadata):
-    return KnowledgeDocument(name, content, list(vector), metadata)
-
-
-def ids(documents):
-    return [document.id for document in documents]
-
-
-@pytest.fixture
-def options(upstash_vector):
-    with upstash_vector.space() as options:
-        yield options
-
-
-@pytest.fixture
-def fake(upstash_vector):
-    """The fake, told what to do by a test; afterwards as it was."""
-    if not upstash_vector.restartable:
-        pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
-    yield upstash_vector
-    defaults = {"delay": 0.01, "busy": 0, "spent": False, "budget": 200, "sparse": False}
-    for name, value in {**defaults, "function": "COSINE", "dimension": 1536}.items():
-        upstash_vector.order(name, value)
+options = space_of("upstash_vector")
+fake = told(
+    "upstash_vector",
+    {"delay": 0.01, "busy": 0, "spent": False, "budget": 200, "sparse": False, "function": "COSINE", "dimension": 1536},
+)
 
 
 class TestFreshness:
@@ -244,48 +209,21 @@ class TestIndexes:
         assert sorted(left) == [f"{options['namespace']}praison_collections{end}" for end in ("", "-claims")]
 
 
-class TestBadWeather:
-    """Wrong tokens, throttling, other servers."""
+class TestBadWeather(RefusalTests):
+    sync, async_ = UpstashVectorKnowledgeStore, AsyncUpstashVectorKnowledgeStore
+    key, refused, busy = "token", "check its token", "too many requests"
 
-    def test_a_wrong_token(self, upstash_vector):
-        url = upstash_vector.url.replace(engines.PASSWORD, "wr0ng-t0ken")
+    @pytest.fixture
+    def wrong_url(self, upstash_vector):
+        return upstash_vector.url.replace(engines.PASSWORD, "wr0ng-t0ken"), "wr0ng"
 
-        async def main():
-            async with AsyncUpstashVectorKnowledgeStore(url) as store:
-                with pytest.raises(ConnectionFailedError, match="check its token") as caught:
-                    await store.list_collections()
-                return caught.value
-
-        with UpstashVectorKnowledgeStore(url) as store:
-            for call in (store.connect, store.list_collections, lambda: store.create_collection("docs", 2)):
-                with pytest.raises(ConnectionFailedError, match="check its token") as caught:
-                    call()
-                assert "wr0ng" not in str(caught.value) + repr(store)
-        assert "wr0ng" not in str(asyncio.run(main()))
-
-    def test_throttling_and_quotas(self, fake, options):
+    def test_a_quota_that_is_spent(self, fake, options):
         with UpstashVectorKnowledgeStore(**options) as store:
             store.create_collection("docs", 2)
-            fake.order("busy", 3)
-            store.insert("docs", [make("a")])
-            fake.order("busy", 3)
-            assert store.count("docs") == 1
             fake.order("spent", True)
             with pytest.raises(ConnectionFailedError, match="raise the plan"):
                 store.count("docs")
             fake.order("spent", False)
-        with UpstashVectorKnowledgeStore(**options, timeout=0.3) as store:
-            store.connect()
-            fake.order("busy", 1_000)
-            with pytest.raises(ConnectionFailedError, match="too many requests"):
-                store.upsert("docs", [make("b")])
-            fake.order("busy", 0)
-
-    def test_a_server_of_another_kind(self, gcs):
-        with UpstashVectorKnowledgeStore(gcs.url, token="t0ken") as store:
-            with pytest.raises(PersistenceError) as caught:
-                store.create_collection("docs", 2)
-            assert "t0ken" not in str(caught.value)
 
     def test_a_client_that_is_handed_in_stays_open(self, upstash_vector, options):
         namespace = options["namespace"]

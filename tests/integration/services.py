@@ -1,0 +1,180 @@
+"""What the tests of knowledge in services share, which run on a fake or on the service itself.
+
+A module of tests gives its names; fixtures find the engine by them::
+
+    options = space_of("mydb")
+    fake = told("mydb", {"delay": 0.01, "busy": 0})
+
+    class TestMyDB(OnService, KnowledgeStoreSuite):
+        backend = "mydb"
+        ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import engines
+import pytest
+from lifecycles import Networked
+
+from praisonai_persistence.errors import ConnectionFailedError, DocumentExistsError, PersistenceError
+from praisonai_persistence.records import KnowledgeDocument
+from praisonai_persistence.testing import StoreSpec
+
+__all__ = ["FreshnessTests", "OnService", "RefusalTests", "ids", "make", "space_of", "told"]
+
+
+def make(name: str, vector: tuple[float, ...] = (1.0, 2.0), content: str = "", **metadata: Any) -> KnowledgeDocument:
+    """Return a document."""
+    return KnowledgeDocument(name, content, list(vector), metadata)
+
+
+def ids(documents: list[KnowledgeDocument]) -> list[str]:
+    """Return the documents' ids."""
+    return [document.id for document in documents]
+
+
+def space_of(engine: str) -> Any:
+    """Return a fixture: the options of a store in a space of the test's own."""
+
+    @pytest.fixture
+    def options(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+        with request.getfixturevalue(engine).space() as options:
+            yield options
+
+    return options
+
+
+def told(engine: str, usual: Mapping[str, Any]) -> Any:
+    """Return a fixture: the fake, told what to do by a test; afterwards as it was, which ``usual`` says."""
+
+    @pytest.fixture
+    def fake(request: pytest.FixtureRequest) -> Iterator[Any]:
+        found = request.getfixturevalue(engine)
+        if not found.restartable:
+            pytest.skip("this is the service itself, which nobody can tell to be slow, busy or full")
+        yield found
+        for name, value in usual.items():
+            found.order(name, value)
+
+    return fake
+
+
+class OnService(Networked):
+    """Stores of the backend ``backend``, whose engine has the same name; before ``KnowledgeStoreSuite``."""
+
+    backend: ClassVar[str]
+    stores: ClassVar[dict[str, str]]
+    """The classes, as a [StoreSpec][] is given them."""
+    away: ClassVar[str]
+    """A URL where ``{port}`` stands for a port at which nobody listens."""
+
+    @pytest.fixture
+    def server(self, request: pytest.FixtureRequest) -> Any:
+        return request.getfixturevalue(self.backend)
+
+    @pytest.fixture
+    def spec(self, server: Any) -> Iterator[StoreSpec]:
+        with server.space() as options:
+            yield StoreSpec("knowledge", **self.stores, options=options)
+
+    @pytest.fixture
+    def unreachable_spec(self) -> StoreSpec:
+        options = {"url": self.away.format(port=engines.free_port()), "connect_timeout": 1}
+        return StoreSpec("knowledge", **self.stores, options=options)
+
+
+class RefusalTests:
+    """Wrong keys, throttling, other servers; a module gives ``fake``, ``options`` and ``wrong_url``."""
+
+    sync: ClassVar[Any]
+    async_: ClassVar[Any]
+    key: ClassVar[str]
+    """The option that the key is given by."""
+    refused: ClassVar[str]
+    busy: ClassVar[str]
+    """What errors say, as regular expressions."""
+    patience: ClassVar[float] = 0.3
+    """Seconds of ``timeout`` in which a store has given up on a service that stays busy."""
+
+    @pytest.fixture
+    def wrong_url(self) -> tuple[str, str]:
+        """A URL with a wrong key, and a part of the key that no error may show."""
+        raise NotImplementedError
+
+    def test_a_wrong_key(self, wrong_url: tuple[str, str]) -> None:
+        url, part = wrong_url
+
+        async def main() -> Any:
+            async with self.async_(url) as store:
+                with pytest.raises(ConnectionFailedError, match=self.refused) as caught:
+                    await store.list_collections()
+                return caught.value
+
+        with self.sync(url) as store:
+            for call in (store.connect, store.list_collections, lambda: store.create_collection("docs", 2)):
+                with pytest.raises(ConnectionFailedError, match=self.refused) as caught:
+                    call()
+                assert part not in str(caught.value) + repr(store)
+        assert part not in str(asyncio.run(main()))
+
+    def test_throttling(self, fake: Any, options: dict[str, Any]) -> None:
+        with self.sync(**options) as store:
+            store.create_collection("docs", 2)
+            fake.order("busy", 3)
+            store.insert("docs", [make("a")])
+            fake.order("busy", 3)
+            assert store.count("docs") == 1
+        with self.sync(**options, timeout=self.patience) as store:
+            store.connect()
+            fake.order("busy", 1_000)
+            with pytest.raises(ConnectionFailedError, match=self.busy):
+                store.upsert("docs", [make("b")])
+            fake.order("busy", 0)
+
+    def test_a_server_of_another_kind(self, gcs: Any) -> None:
+        with self.sync(gcs.url, **{self.key: "a2V5"}) as store:
+            with pytest.raises(PersistenceError) as caught:
+                store.create_collection("docs", 2)
+            assert "a2V5" not in str(caught.value)
+
+
+class FreshnessTests:
+    """K11 with each setting, where reads see a write some time after it was stored."""
+
+    sync: ClassVar[Any]
+    late: ClassVar[str]
+    """What an error says of a write that nobody sees in time, as a regular expression."""
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_write_is_visible_to_the_next_read_of_the_same_store(
+        self, fake: Any, options: dict[str, Any], freshness: str
+    ) -> None:
+        with self.sync(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("delay", 0.2)
+            store.insert("docs", [make("a", n=1)])
+            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
+            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
+            assert store.delete("docs", ["a"]) == 1
+            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
+            with pytest.raises(DocumentExistsError):
+                store.insert("docs", [make("b")])
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_waiting_has_an_end_and_the_error_says_that_it_is_stored(
+        self, fake: Any, options: dict[str, Any], freshness: str
+    ) -> None:
+        with self.sync(**options, freshness=freshness, freshness_timeout=0.2) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("delay", 1.5)
+            with pytest.raises(ConnectionFailedError, match=self.late):
+                store.upsert("docs", [make("a")])
+                store.search("docs", [1.0, 0.0])
+            with self.sync(**options) as patient:
+                patient.upsert("docs", [make("b")])
+                assert patient.count("docs") == 2
