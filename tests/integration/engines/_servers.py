@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -174,8 +176,23 @@ def _other_user(folder: Path, wanted: str) -> str:
     return user
 
 
+_PORTS_OF_A_WORKER = 800
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of the loopback interface at which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface at which nobody listens now; another one with each call.
+
+    It is below the ports that systems give to outgoing connections, so a server that is stopped for a while finds its
+    port free. Each worker of pytest-xdist takes its own share of them.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    first = 23_000 + worker * _PORTS_OF_A_WORKER
+    while True:
+        port = random.randrange(first, first + _PORTS_OF_A_WORKER)
+        if port in _given:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
