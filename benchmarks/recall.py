@@ -1,18 +1,22 @@
 """Measures how many of the true ten nearest an engine's index finds, and how long a search takes.
 
     python benchmarks/recall.py [ENGINE ...] [--documents N] [--queries N] [--quick]
+    python benchmarks/recall.py --url URL [--option NAME=VALUE ...]
 
 Random vectors of 384 dimensions are the hardest case for an index: nothing in them is near anything. Those of language
-models lie in fewer dimensions, and are found better; ``--intrinsic N`` mixes vectors of that many random directions.
+models lie in fewer dimensions, and are found better; ``--intrinsic N`` mixes vectors of that many random directions,
+``--clusters N`` puts them around that many centres, and ``--dimension N`` makes them shorter.
 The truth is computed here, from the same 32-bit floats, with numpy. What goes on is told on the standard error; the
 standard output is a table in Markdown for each engine.
 
 An engine is one function below: it gives a collection to be filled, and ways to search it, with the settings in words.
+Any other store is measured where a URL says, with options by name; its collection is removed afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import os
 import sys
@@ -28,10 +32,13 @@ from measuring import clock, median, servers
 
 from praisonai_persistence import KnowledgeDocument
 
-DIMENSION, TOP, BATCH = 384, 10, 1_000
+TOP, BATCH = 10, 1_000
 MEMORY = "512MB"
 """For building pgvector's index: the graph of 100,000 documents does not fit into the server's own 64 MB, and one that
 is not in memory takes several times as long."""
+DIMENSION = 384
+SPREAD = 0.5
+"""How far documents are from the centre of their cluster, in units of the distance of centres."""
 _began = clock()
 
 
@@ -151,22 +158,74 @@ def clickhouse() -> Iterator[Filled]:
         )
 
 
+def _option(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``; numbers and booleans are written as in Python."""
+    name, _, value = text.partition("=")
+    with contextlib.suppress(ValueError, SyntaxError):
+        return name, ast.literal_eval(value)
+    return name, value
+
+
+@contextlib.contextmanager
+def somewhere(url: str, options: dict[str, Any]) -> Iterator[Filled]:
+    """A store where a URL says, as its options have it, without and with a filter that all documents match."""
+    from praisonai_persistence import open_knowledge_store
+
+    with open_knowledge_store(url, **{"timeout": 600.0, **options}) as store:
+        name = f"recall{uuid.uuid4().hex[:8]}"
+        store.create_collection(name, DIMENSION)
+        words = ", ".join(f"{option}={value}" for option, value in options.items()) or "the store's defaults"
+        try:
+            yield Filled(
+                lambda batch: store.upsert(name, batch),
+                lambda: None,
+                [
+                    Searched(words, lambda query: [item.id for item in store.search(name, query, TOP)]),
+                    Searched(
+                        f"{words}; under a filter that all match",
+                        lambda query: [item.id for item in store.search(name, query, TOP, {"kind": "text"})],
+                    ),
+                ],
+            )
+        finally:
+            store.delete_collection(name)
+
+
+@contextlib.contextmanager
+def served(name: str, **options: Any) -> Iterator[Filled]:
+    """A store on a server of the tests."""
+    engines = servers()
+    with contextlib.ExitStack() as stack:
+        stack.callback(engines.shut_down)
+        place = dict(stack.enter_context(engines.engine(name).space()))
+        yield stack.enter_context(somewhere(place.pop("url"), {**place, **options}))
+
+
 _REFINED = [{"refine": refine} for refine in (1, 10, 30, 100)]
 _PROBED = [
     {"probes": probes, "refine": refine} for probes, refine in ((1, 30), (5, 30), (20, 30), (20, 100), (20, 300))
 ]
 ENGINES: dict[str, Callable[[], contextlib.AbstractContextManager[Filled]]] = {
+    "cassandra": partial(served, "cassandra"),
+    "cassandra-index": partial(served, "cassandra", vector_index=True),
     "clickhouse": clickhouse,
     "lancedb-hnsw": partial(lancedb, "ivf_hnsw_sq", _REFINED),
     "lancedb-pq": partial(lancedb, "ivf_pq", _PROBED),
+    "milvus-flat": partial(served, "milvus"),
+    "milvus-hnsw": partial(served, "milvus", index_type="HNSW"),
     "pgvector": pgvector,
+    "weaviate": partial(served, "weaviate"),
 }
 
 
-def vectors(number: int, intrinsic: int | None) -> Any:
-    """Random unit vectors, in all directions or mixed of some, as rows of 32-bit floats."""
+def vectors(number: int, intrinsic: int | None, clusters: int | None) -> Any:
+    """Random unit vectors, in all directions, mixed of some, or around centres, as rows of 32-bit floats."""
     chance = np.random.default_rng(number)
-    if intrinsic is None:
+    if clusters is not None:
+        centres = chance.standard_normal((clusters, DIMENSION), np.float32)
+        mixed = centres[chance.integers(clusters, size=number)]
+        mixed += SPREAD * chance.standard_normal((number, DIMENSION), np.float32)
+    elif intrinsic is None:
         mixed = chance.standard_normal((number, DIMENSION), np.float32)
     else:
         axes = chance.standard_normal((intrinsic, DIMENSION), np.float32)
@@ -190,7 +249,7 @@ def fill(name: str, filled: Filled, documents: Any) -> None:
     start = clock()
     for first in range(0, number, BATCH):
         some = documents[first : first + BATCH].tolist()
-        filled.add([KnowledgeDocument(str(n), "", vector) for n, vector in enumerate(some, first)])
+        filled.add([KnowledgeDocument(str(n), "", vector, {"kind": "text"}) for n, vector in enumerate(some, first)])
         if (first + BATCH) % 20_000 == 0:
             say(f"{name}: {first + BATCH:,} of {number:,} documents")
     loaded = clock()
@@ -216,23 +275,33 @@ def measure(way: Searched, queries: Sequence[Sequence[float]], wanted: Sequence[
 
 def main() -> int:
     """Run everything."""
+    global DIMENSION  # noqa: PLW0603 - a setting of the whole program
     parser = argparse.ArgumentParser(description="Measures recall and latency of the engines' indexes.")
     parser.add_argument("engines", nargs="*", choices=[[], *ENGINES], metavar="ENGINE", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--intrinsic", type=int, metavar="N", help="mix the vectors of N random directions")
+    parser.add_argument("--clusters", type=int, metavar="N", help="put the vectors around N centres")
+    parser.add_argument("--dimension", type=int, default=DIMENSION)
+    parser.add_argument("--url", help="of a store, in the place of the engines")
+    parser.add_argument("--option", type=_option, action="append", default=[], metavar="NAME=VALUE", help="of it")
     parser.add_argument("--quick", action="store_true", help="5,000 documents and 20 queries")
     arguments = parser.parse_args()
     number, asked = (5_000, 20) if arguments.quick else (arguments.documents, arguments.queries)
-    everything = vectors(number + asked, arguments.intrinsic)
+    DIMENSION = arguments.dimension
+    everything = vectors(number + asked, arguments.intrinsic, arguments.clusters)
     documents = everything[:number]
     say("looking for the true nearest")
     wanted = truth(documents, everything[number:])
     queries = everything[number:].tolist()
     kind = f"mixed of {arguments.intrinsic} directions" if arguments.intrinsic else "in all directions"
+    kind = f"around {arguments.clusters} centres" if arguments.clusters else kind
     print(f"{number:,} random vectors of {DIMENSION} dimensions, {kind}; {asked} queries; recall at {TOP}", flush=True)
-    for name in arguments.engines or ENGINES:
-        with ENGINES[name]() as filled:
+    every = ENGINES
+    if arguments.url:
+        every = {"the store": lambda: somewhere(arguments.url, dict(arguments.option))}
+    for name in arguments.engines or every:
+        with every[name]() as filled:
             fill(name, filled, documents)
             for way in filled.ways:
                 say(f"{name}: {way.settings}")

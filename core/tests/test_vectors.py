@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from praisonai_persistence.errors import DimensionError, InvalidValueError
-from praisonai_persistence.vectors import DISTANCES, check_dimension, norm, pack, score, unpack
+from praisonai_persistence.vectors import DISTANCES, check_dimension, norm, pack, score, scores, unpack
 
 
 def shown(value):
@@ -91,6 +91,11 @@ def test_what_is_no_embedding_is_refused(embedding):
     assert not isinstance(caught.value, DimensionError)
 
 
+def test_the_bytes_of_an_infinity_across_two_numbers_are_none():
+    numbers = array("f", bytes(2) + struct.pack("f", math.inf) + bytes(2) if sys.byteorder == "little" else bytes(8))
+    assert pack(list(numbers)) == numbers
+
+
 def test_the_largest_numbers_are_embeddings():
     assert pack([LARGEST] * 1000)[999] == LARGEST
     assert pack([5e-324, -0.0]).tolist() == [0.0, -0.0]
@@ -132,6 +137,25 @@ def test_scores_are_symmetric_and_in_their_range(a, b):
     assert -1 - 1e-12 <= score("cosine", a, b) <= 1 + 1e-12
     assert 0 < score("euclidean", a, b) <= 1
     assert score("euclidean", a, a) == 1
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_scores_of_many_are_those_of_each(distance):
+    pytest.importorskip("numpy")
+    vectors = [pack(numbers) for numbers in ([3, 4], [0, 0], [LARGEST, LARGEST], [1e-38, 0], [-3, 4.5], [3, 4])]
+    for query in ([3, 4], [0, 0], [LARGEST, 1], [1e-38, 1e-38]):
+        found = scores(distance, pack(query), vectors)
+        assert found == pytest.approx([score(distance, pack(query), vector) for vector in vectors], rel=1e-12)
+        assert found[0] == found[-1]
+        assert scores(distance, pack(query), vectors[:1]) == pytest.approx(found[:1], rel=1e-12)
+    assert scores(distance, pack([3, 4]), []) == []
+
+
+def test_equal_vectors_have_equal_scores_wherever_they_stand():
+    pytest.importorskip("numpy")
+    vector = pack([math.sin(number) for number in range(1001)])
+    for number in (4, 5, 7, 64):
+        assert len(set(scores("cosine", pack([math.cos(n) for n in range(1001)]), [vector] * number))) == 1
 
 
 def test_score_examples():

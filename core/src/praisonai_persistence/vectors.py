@@ -19,9 +19,11 @@ from praisonai_persistence.errors import DimensionError, InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "unpack"]
+__all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "scores", "unpack"]
 
 DISTANCES = ("cosine", "dot", "euclidean")
+_MANY = 4  # vectors from which on numpy is faster
+_INFINITIES = struct.pack("f", math.inf), struct.pack("f", -math.inf)
 
 
 def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: str = "embedding") -> array[float]:
@@ -40,26 +42,33 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
         raise DimensionError(f"{what} is missing")
     numbers = embedding if type(embedding) is list else _listed(embedding, what)
     try:
-        packed = array("f", struct.pack(f"{len(numbers)}f", *numbers))  # faster than an array of the numbers
+        data = struct.pack(f"{len(numbers)}f", *numbers)  # faster than an array of the numbers
     except (TypeError, OverflowError, struct.error):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
+    packed = array("f", data)
     if not packed:
         raise DimensionError(f"{what} is empty")
-    if not _are_plain(numbers) and any(map(_is_complex, set(map(type, numbers)))):
+    total = _plain_sum(numbers)
+    if total is None and any(map(_is_complex, set(map(type, numbers)))):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers, not of complex ones")
-    if not math.isfinite(sum(packed)):  # finite 32-bit floats cannot overflow a double's sum
+    # Of finite numbers, those beyond 32-bit floats become infinities. The bytes of one may also stand across two
+    # numbers. Finite 32-bit floats cannot overflow a double's sum.
+    if total is None or not math.isfinite(total) or any(infinity in data for infinity in _INFINITIES):
+        total = sum(packed)
+    if not math.isfinite(total):
         raise InvalidValueError(f"{what} holds NaN, an infinity, or a number beyond 32-bit floats")
     if dimension is not None:
         check_dimension(len(packed), dimension, what)
     return packed
 
 
-def _are_plain(numbers: list[Any]) -> bool:
-    """Whether all are Python's own numbers, floats among them: to add them up is the fastest way to know."""
+def _plain_sum(numbers: list[Any]) -> float | None:
+    """Add up Python's own numbers, floats among them; None: there are others. It is the fastest way to know."""
     try:
-        return type(sum(numbers)) is float
+        total = sum(numbers)
     except TypeError:  # as of Decimals and floats
-        return False
+        return None
+    return total if type(total) is float else None
 
 
 def _is_complex(kind: type[Any]) -> bool:
@@ -122,6 +131,27 @@ def scorer(distance: str, query: Sequence[float]) -> Callable[[Sequence[float]],
         return _dot(numbers, vector) / lengths if lengths else 0.0
 
     return cosine
+
+
+def scores(distance: str, query: array[float], vectors: Sequence[array[float]]) -> list[float]:
+    """Return [score][] of many documents, with numpy where an engine's client has imported it already."""
+    if len(vectors) < _MANY or "numpy" not in sys.modules:
+        return list(map(scorer(distance, query), vectors))
+    import numpy as np
+
+    # In doubles. Each row is summed up by itself, so equal vectors have equal scores, wherever they stand.
+    matrix = np.frombuffer(b"".join(map(memoryview, vectors)), dtype=np.float32)
+    matrix = matrix.reshape(len(vectors), -1).astype(np.float64)
+    numbers = np.frombuffer(query, dtype=np.float32).astype(np.float64)
+    if distance == "euclidean":
+        matrix -= numbers
+        found = 1.0 / (1.0 + np.sqrt((matrix * matrix).sum(axis=1)))
+    else:
+        found = (matrix * numbers).sum(axis=1)
+    if distance == "cosine":
+        lengths = np.sqrt((matrix * matrix).sum(axis=1)) * norm(query)
+        found = np.where(lengths == 0, 0.0, found / np.where(lengths == 0, 1.0, lengths))
+    return found.tolist()  # type: ignore[no-any-return]
 
 
 def _dot(a: Any, b: Any) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from praisonai_persistence.filters import matches
 from praisonai_persistence.payload import loads
 from praisonai_persistence.stores.knowledge import decode_document
-from praisonai_persistence.vectors import norm, scorer
+from praisonai_persistence.vectors import norm, scores
 
 if TYPE_CHECKING:
     from array import array
@@ -74,11 +74,10 @@ def nearest(
     """
     if not search.limit:
         return []
-    score = scorer(distance, search.query)
     wanted = search.limit if ordered and exact else search.limit + spare
     while True:
         found = yield from fetch(wanted)
-        scored = [(_score(item, score), item) for item in found]
+        scored = _scored(found, distance, search.query)
         kept = [pair for pair in scored if exact or selected(search.filters, pair[1].metadata)]
         if not ordered:
             kept.sort(key=lambda pair: (-pair[0], pair[1].id))
@@ -93,12 +92,13 @@ def nearest(
 _Scored = tuple[float, Candidate]
 
 
-def _score(item: Candidate, score: Callable[[Sequence[float]], float]) -> float:
-    if item.score is not None:
-        return item.score
-    if item.embedding is None:
+def _scored(found: Sequence[Candidate], distance: str, query: array[float]) -> list[_Scored]:
+    """Return candidates with their scores: the engine's own, or of their embeddings."""
+    vectors = [item.embedding for item in found if item.score is None and item.embedding is not None]
+    computed = iter(scores(distance, query, vectors))
+    if len(vectors) < sum(item.score is None for item in found):
         raise ValueError("a candidate needs its score or its embedding")
-    return score(item.embedding)
+    return [(next(computed) if item.score is None else item.score, item) for item in found]
 
 
 def _certain(

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from math import isqrt
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +31,7 @@ from praisonai_persistence_lancedb._driver import wait
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -157,6 +158,7 @@ class Table:
         path: its folder.
         lance: LanceDB's ``AsyncTable``.
         replaces: whether the last upsert replaced a document.
+        version: that the last write of this process made; None: there was none.
         tidied: the version at which a writer last looked after its files.
     """
 
@@ -164,6 +166,7 @@ class Table:
     path: str
     lance: Any
     replaces: bool = False
+    version: int | None = None
     tidied: int | None = None
 
 
@@ -206,15 +209,14 @@ class LanceSteps(VectorSteps[Table, str]):
     def _drop(self, opened: Table) -> Steps[None]:
         yield lambda database: database.folders.remove(opened.path)
 
-    def _write_to(self, opened: Table, write: Callable[[], Coroutine[Any, Any, T]]) -> Steps[T]:
-        yield lambda database: _whole(database, opened, _tidy(opened))
-        return (yield lambda database: _whole(database, opened, write()))  # type: ignore[no-any-return]
+    def _write_to(self, opened: Table, make: Callable[[], Callable[[], Awaitable[Any]]]) -> Steps[Any]:
+        return (yield lambda database: _whole(database, opened, _tidied(opened, make())))
 
     def _put(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._write_to(opened, lambda: _upsert(opened, _batch(rows, opened.info)))
+        yield from self._write_to(opened, lambda: partial(_upsert, opened, _batch(rows, opened.info)))
 
     def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
-        yield from self._write_to(opened, lambda: opened.lance.add(_batch(rows, opened.info)))
+        yield from self._write_to(opened, lambda: partial(opened.lance.add, _batch(rows, opened.info)))
 
     def _rank(
         self, opened: Table, query: array[float], limit: int, expression: str | None
@@ -257,7 +259,7 @@ class LanceSteps(VectorSteps[Table, str]):
 
     def _remove(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Steps[int]:
         chosen = where(ids, expression) or "true"
-        done = yield from self._write_to(opened, lambda: opened.lance.delete(chosen))
+        done = yield from self._write_to(opened, lambda: partial(opened.lance.delete, chosen))
         return int(done.num_deleted_rows)
 
     # ------------------------------------------------------------------------------------------------ beyond the usual
@@ -349,6 +351,14 @@ def _is_older(path: str, moment: float) -> bool:
         return False
 
 
+async def _tidied(opened: Table, write: Callable[[], Awaitable[Any]]) -> Any:
+    """Write, after a look at what the writes before have left."""
+    await _tidy(opened)
+    done = await write()
+    opened.version = done.version
+    return done
+
+
 async def _tidy(opened: Table) -> None:
     """Compact the table before every so many writes, whoever did them, under the lock.
 
@@ -356,7 +366,7 @@ async def _tidy(opened: Table) -> None:
     A compaction writes the documents anew (up to the million that LanceDB puts into one file), so it is done less often
     where they are many: growing with the root of their number, both costs stay in balance.
     """
-    version = await opened.lance.version()
+    version: int = await opened.lance.version() if opened.version is None else opened.version
     before = version - 1 if opened.tidied is None else opened.tidied
     opened.tidied = version
     if version // _WRITES == before // _WRITES:
@@ -370,17 +380,18 @@ async def _tidy(opened: Table) -> None:
         _log.warning("could not compact %s: %s", opened.path, type(error).__name__)
 
 
-async def _upsert(opened: Table, batch: pa.Table) -> None:
+async def _upsert(opened: Table, batch: pa.Table) -> Any:
     """Write rows over those that exist, under the lock.
 
     To merge takes much longer than to look whether there is anything to replace, and then to add. Whoever replaced
     documents a moment ago will likely do it again: then that look is spared.
     """
     if not opened.replaces and await _are_new(opened, batch.column("id")):
-        await opened.lance.add(batch)
-        return
+        return await opened.lance.add(batch)
     merging = opened.lance.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    opened.replaces = (await merging.execute(batch)).num_updated_rows > 0
+    done = await merging.execute(batch)
+    opened.replaces = done.num_updated_rows > 0
+    return done
 
 
 async def _are_new(opened: Table, ids: pa.ChunkedArray) -> bool:
