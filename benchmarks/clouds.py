@@ -5,7 +5,7 @@
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes blindly; *not
 seen before* is a key that the store has neither read nor written, which both read first, and write on the condition that
-nobody else did. In MongoDB both have their writes acknowledged by the majority; the bare client appends a message by
+nobody else did. In MongoDB both have their writes acknowledged by the majority, and a deadline for each call; the bare client appends a message by
 counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do: without gaps,
 harmless when it is repeated, in one transaction. In DynamoDB it writes on the condition that the key holds no hash, as a
 program has to that does not overwrite these; *blindly* it does not; and *items alike* have the attributes of ours and
@@ -123,7 +123,7 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
         server.space() as options,
         MongoDBStateStore(**options) as store,
         MongoDBConversationStore(**options) as conversations,
-        MongoClient[dict[str, Any]](options["url"]) as client,
+        MongoClient[dict[str, Any]](options["url"], timeoutMS=30_000) as client,
     ):
         bare: Any = client.get_default_database().get_collection("bare", write_concern=WriteConcern("majority"))
         bare.insert_many([{"_id": key, "text": json.dumps(VALUE)} for key in values])
@@ -144,11 +144,16 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
             )
             return [json.loads(message["text"]) for message in found][::-1]
 
+        turns = itertools.count()  # each write changes the value: one that changes nothing writes nothing
+
+        def value() -> Any:
+            return {**VALUE, "turn": next(turns)}
+
         def write() -> None:
-            bare.replace_one({"_id": "key"}, {"text": json.dumps(VALUE)}, upsert=True)
+            bare.replace_one({"_id": "key"}, {"text": json.dumps(value())}, upsert=True)
 
         yield {
-            "set": (lambda: store.set("key", VALUE), write, times),
+            "set": (lambda: store.set("key", value()), write, times),
             "get": (lambda: store.get("key-1"), lambda: json.loads(bare.find_one({"_id": "key-1"})["text"]), times),
             "incr": (
                 lambda: store.incr("number"),
@@ -206,12 +211,9 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
             client.put_item(
                 TableName=table,
                 Item={**key(name), **{field: {"S": text} for field, text in fields.items()}},
-                ConditionExpression=(
-                    "attribute_not_exists(pk) OR (attribute_not_exists(#pending) AND attribute_not_exists(#owner) AND "
-                    "(#kind = :value OR #ends <= :now))"
-                ),
-                ExpressionAttributeNames={f"#{field}": field for field in ("pending", "owner", "kind", "ends")},
-                ExpressionAttributeValues={":value": {"S": "value"}, ":now": {"N": repr(time.time())}},
+                ConditionExpression="attribute_not_exists(pk) OR #kind = :value",
+                ExpressionAttributeNames={"#kind": "kind"},
+                ExpressionAttributeValues={":value": {"S": "value"}},
             )
 
         def read(partition: str) -> Any:

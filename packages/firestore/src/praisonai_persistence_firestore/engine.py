@@ -174,6 +174,7 @@ def _fill(fields: Any, document: Document) -> None:
         fields["expires"].timestamp_value.FromMicroseconds(int(ends * 1_000_000))
     fields["text"].string_value = document["text"]
     fields["write"].string_value = new_token()
+    fields["fields"].map_value.SetInParent()  # also if there are none
     others = fields["fields"].map_value.fields
     for name, value in document.items():
         if name == "text" or _BLANK.get(name, document) == value:
