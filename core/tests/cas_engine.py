@@ -266,6 +266,12 @@ class TransactionEngine(BatchEngine):
             raise MovedError("one of them")
 
 
+class RememberingEngine(TransactionEngine):
+    """An engine whose stores remember a few documents."""
+
+    remembers = 3
+
+
 # ------------------------------------------------------------------------------------------------------------- runners
 
 _named: dict[str, Client] = {}
@@ -329,7 +335,13 @@ class FileDriver(Driver):
 
 # -------------------------------------------------------------------------------------------------------------- stores
 
-_ENGINES = {"plain": Engine, "bare": BareEngine, "batch": BatchEngine, "transactions": TransactionEngine}
+_ENGINES = {
+    "plain": Engine,
+    "bare": BareEngine,
+    "batch": BatchEngine,
+    "transactions": TransactionEngine,
+    "remembering": RememberingEngine,
+}
 
 
 class _Memory:

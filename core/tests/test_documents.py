@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ from cas_engine import (
 
 from praisonai_persistence import ConversationMessage as Message
 from praisonai_persistence import ConversationSession as Session
-from praisonai_persistence.errors import BackendError
+from praisonai_persistence.errors import BackendError, WrongTypeError
 from praisonai_persistence.payload import MessageRow, SessionRow
 from praisonai_persistence.steps import Pause, run
 from praisonai_persistence.stores import (
@@ -187,6 +188,64 @@ def test_requests_of_an_engine_with_transactions(tmp_path: Any, monkeypatch: pyt
         assert state.delete_many(map(str, range(5, 30))) == 15
         assert asked == ["read_many", "write_all"] * 2
         assert len(state.keys()) == 6
+
+
+def test_a_key_that_was_seen_is_written_without_being_read(request: pytest.FixtureRequest) -> None:
+    name = request.node.name
+    costs = Costs(name)
+    with MemoryState(name, engine="remembering") as state, MemoryState(name, engine="remembering") as other:
+        state.set("first", 1, ttl=1000)
+        assert costs(lambda: state.set("key", 1)) == 2
+        for write in (
+            lambda: state.set("key", 1),
+            lambda: state.incr("key"),
+            lambda: state.compare_and_set("key", 2, 3),
+            lambda: state.expire("key", 100),
+            lambda: state.delete("key"),
+        ):
+            assert costs(write) == 1
+        other.set("key", 5)
+        assert state.get("key") == 5
+        assert costs(lambda: state.incr("key")) == 1
+        assert costs(lambda: other.incr("key")) == 3  # its document has moved
+        assert costs(lambda: other.incr("key")) == 2  # and may do so again
+        assert costs(lambda: other.incr("key")) == 1
+        assert state.get("key") == 9
+
+
+def test_what_was_seen_decides_nothing(request: pytest.FixtureRequest) -> None:
+    """Whatever another store has done meanwhile counts."""
+    name = request.node.name
+    with MemoryState(name, engine="remembering") as state, MemoryState(name, engine="remembering") as other:
+
+        def seen(key: str, change: Callable[[], Any]) -> None:
+            state.set(key, 1)
+            change()
+
+        seen("a", lambda: other.delete("a"))
+        assert state.set_if_absent("a", 2) is True
+        seen("b", lambda: other.set("b", 2))
+        assert state.compare_and_set("b", 1, 3) is False
+        seen("b", lambda: other.set("b", 2))
+        assert state.compare_and_set("b", 2, 3) is True
+        seen("c", lambda: other.delete("c"))
+        assert (state.delete("c"), state.expire("c", 10), state.get("c")) == (False, False, None)
+        seen("d", lambda: (other.delete("d"), other.hset("d", "field", 1)))
+        for write in (lambda: state.set("d", 2), lambda: state.incr("d"), lambda: state.set_if_absent("d", 1)):
+            with pytest.raises(WrongTypeError):
+                write()
+        state.hset("e", "field", 1)
+        other.delete("e")
+        other.set("e", 1)
+        state.set("e", 2)
+        state.hset("f", "field", 1)
+        other.hset("f", "other", 2)
+        assert state.hdel("f", "other") == 1
+        seen("g", lambda: other.set_many({"g": 2, "h": 2}))
+        assert (state.incr("g"), state.get_many(["e", "g"])) == (3, {"e": 2, "g": 3})
+        state.set("h", 1, ttl=0.001)
+        time.sleep(0.002)
+        assert (state.delete("h"), state.incr("h"), state.ttl("h")) == (False, 1, None)
 
 
 # ------------------------------------------------------------------------------------------------------- nothing stays

@@ -83,3 +83,13 @@ class TestStateWithTransactions(StateStoreSuite):
     @pytest.fixture
     def spec(self) -> StoreSpec:
         return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="transactions")
+
+
+class TestStateThatIsRemembered(StateStoreSuite):
+    """Of an engine whose stores write without reading what they have seen before."""
+
+    backend = "documents_remembered"
+
+    @pytest.fixture
+    def spec(self) -> StoreSpec:
+        return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="remembering")

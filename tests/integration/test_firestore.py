@@ -89,20 +89,37 @@ def test_requests_of_each_call(requests_of, options):
         assert requests_of(lambda: store.set("a", 1)) == 2
         for read in (store.get, store.exists, store.ttl):
             assert requests_of(lambda read=read: read("a")) == 1
-        assert requests_of(lambda: store.incr("a")) == 2
-        assert requests_of(lambda: store.expire("a", 50)) == 2
-        assert requests_of(lambda: store.compare_and_set("a", 2, 4)) == 2
         assert requests_of(lambda: store.compare_and_set("a", 2, 4)) == 1
         assert requests_of(lambda: store.set_if_absent("a", 1)) == 1
-        assert requests_of(lambda: store.delete("a")) == 2
+        for write in (
+            lambda: store.set("a", 1),
+            lambda: store.incr("a"),
+            lambda: store.expire("a", 50),
+            lambda: store.compare_and_set("a", 2, 4),
+            lambda: store.delete("a"),
+        ):
+            store.set("a", 2)
+            store._steps._known.clear()  # what it has neither read nor written yet
+            assert requests_of(write) == 2
+            store.set("a", 2)
+            assert requests_of(write) == 1
         assert requests_of(lambda: store.hset("h", "f", 1)) == 2
         assert requests_of(lambda: store.hget("h", "f")) == requests_of(lambda: store.hgetall("h")) == 1
-        assert requests_of(lambda: store.hdel("h", "f")) == 2
+        assert requests_of(lambda: store.hset("h", "g", 1)) == requests_of(lambda: store.hdel("h", "f")) == 1
+        store.set("a", 1)
+        with FirestoreStateStore(**options) as other:
+            other.set("a", 2)
+        assert requests_of(lambda: store.set("a", 3)) == 3  # its document has moved
+        store.set("long", "x" * 9_000)
+        assert requests_of(lambda: store.set("long", "x" * 9_000)) == 2  # such a text is not remembered
         few = {f"k{number}": number for number in range(10)}
         assert requests_of(lambda: store.set_many(few)) == 2
         assert requests_of(lambda: store.get_many(list(few))) == 1
         assert requests_of(lambda: store.keys("k*")) == 1
         assert requests_of(lambda: store.delete_many(list(few))) == 2
+        store.set("large", "x" * 2_000_000)
+        assert requests_of(lambda: store.get("large")) == 2
+        assert requests_of(lambda: store.set("large", "y" * 2_000_000)) <= 2 + 3 + 2 + 2 + 3
 
 
 def test_requests_of_each_call_about_conversations(requests_of, options):

@@ -28,6 +28,8 @@ __all__ = ["Change", "Keys", "compact", "end_of", "hash_of", "is_over", "new_doc
 
 UNDECIDED = 5.0
 """Seconds to wait for a batch that was begun earlier before it is given up: whoever wrote it may have died."""
+_SHORT = 8_000
+"""Characters of a text that is remembered."""
 
 
 T = TypeVar("T")
@@ -51,12 +53,22 @@ class Keys:
         self.documents = Documents(engine, space)
         self._keys = self.documents.folder("keys")
         self._swept = self._keys
+        self._known: dict[str, Stored] = {}
 
     def _key(self, key: str) -> str:
         return self.documents.encode(key, self._keys)
 
     def _batch_key(self, token: str) -> str:
         return self.documents.folder("batches") + token
+
+    def _remember(self, name: str, document: Document | None, version: Any) -> None:
+        """Keep a document as it was last seen, for the next write of its key; see ``remembers`` of the engine."""
+        if not self.engine.remembers or document is None or document["pending"] or document["owner"]:
+            return
+        if len(document["text"]) <= _SHORT:
+            if len(self._known) >= self.engine.remembers:
+                self._known.clear()
+            self._known[name] = document, version
 
     # -------------------------------------------------------------------------------------------------- one document
 
@@ -92,12 +104,17 @@ class Keys:
     def _live(self, key: str, now: float, text: bool = True) -> Steps[tuple[Document | None, str]]:
         """Return the document of a key unless it has expired, and its text if that is wanted."""
         attempts = Attempts("the key")
+        name = self._key(key)
         while True:
-            stored = yield from self.engine.read(self._key(key))
+            stored = yield from self.engine.read(name)
             try:
-                return (yield from self._seen(key, stored, now, text))
+                found = yield from self._seen(key, stored, now, text)
             except MovedError:
                 yield from attempts.wait()
+                continue
+            if stored is not None:
+                self._remember(name, *stored)
+            return found
 
     def _seen(self, key: str, stored: Stored | None, now: float, text: bool) -> Steps[tuple[Document | None, str]]:
         document = None
@@ -190,6 +207,9 @@ class Keys:
     def _change(self, key: str, now: float, change: Change[T], text: bool = False) -> Steps[T]:
         """Read, change and write a document; from the start when somebody wrote in between.
 
+        A document that this store has seen a while ago is not read again before it is written: the write names its
+        version. What does not end with a write is never decided by it.
+
         Args:
             key: which.
             now: as of the operation.
@@ -198,8 +218,18 @@ class Keys:
         """
         attempts = Attempts("the key")
         token = _new_batch()
+        name = self._key(key)
+        known = self._known.pop(name, None)
+        if known is not None:
+            with suppress(MovedError, WrongTypeError):
+                document = None if is_over(known[0], now) else known[0]
+                result, new = change(document, known[0]["text"] if document else "")
+                if new is not document:
+                    version = yield from self._write(*known, new)
+                    self._remember(name, new, version)
+                    return result
         while True:
-            stored = yield from self.engine.read(self._key(key))
+            stored = yield from self.engine.read(name)
             try:
                 document, version = yield from self._settled(key, stored, token)
                 live = None if document is None or is_over(document, now) else document
@@ -208,7 +238,9 @@ class Keys:
                     old = yield from self.documents.text_of(live, live["owner"])
                 result, new = change(live, old)
                 if new is not live:
-                    yield from self._write(document, version, new)
+                    version = yield from self._write(document, version, new)
+                    if known is None:  # else there are other writers, and it would be in vain again
+                        self._remember(name, new, version)
                 return result
             except MovedError:
                 yield from attempts.wait()

@@ -76,6 +76,11 @@ class DocumentEngine(ABC):
     max_batch: ClassVar[int] = 100
     """Most documents that ``read_many``, ``put_many``, ``delete_many`` and ``scan`` are asked for at once."""
 
+    remembers: ClassVar[int] = 0
+    """Keys of which a store of state remembers the document that it has last read or written, if its text is short. Its
+    next write of such a key is one request: it names the version, and the document is read only if that has moved. For
+    engines whose ``put`` can do no more than compare versions."""
+
     max_atomic: int = 0
     """Most documents that ``write_all`` takes; 0: the engine has no transactions. It may find out when it connects."""
 

@@ -62,9 +62,14 @@ def end_fields(document: Document) -> Item:
 
 
 def item_of(document: Document, version: str) -> Item:
-    """Return the item of a document, without its key. A text that is an integer is the number ``n``."""
+    """Return the item of a document, without its key. A text that is an integer is the number ``n``.
+
+    The ``kind`` of a key ends with ``+`` while it is in a batch or has parts, so that one condition tells.
+    """
     fields = {name: coded(value) for name, value in document.items() if _BLANK.get(name, document) != value}
     fields.update((name, {"S": repr(document[name])}) for name in _TIMES & document.keys())
+    if "kind" in fields and (document["pending"] or document["owner"]):
+        fields["kind"] = coded(document["kind"] + "+")
     if document.get("kind") == "value" and _WHOLE.fullmatch(document["text"]):
         fields["n"] = {"N": fields.pop("text")["S"]}
     return {**fields, **end_fields(document), "v": {"S": version}}
@@ -75,6 +80,8 @@ def stored_of(item: Item) -> Stored:
     document = {**_BLANK, **{name: _decoded(value) for name, value in item.items() if name not in _OURS}}
     for name in _TIMES & document.keys():
         document[name] = float(document[name])
+    if "kind" in item:
+        document["kind"] = item["kind"]["S"].rstrip("+")
     if "n" in item:
         document["text"] = str(int(Decimal(item["n"]["N"])))
     return document, item["v"]["S"]

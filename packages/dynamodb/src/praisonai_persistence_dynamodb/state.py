@@ -27,7 +27,8 @@ _ALONE = "attribute_not_exists(#pending) AND attribute_not_exists(#owner)"
 _LIVE = f"{_ALONE} AND (attribute_not_exists(#ends) OR #ends > :now)"
 _FREE = f"attribute_not_exists(pk) OR ({_ALONE} AND #ends <= :now)"
 """There is no such key, or its time is up."""
-_PLAIN = f"attribute_not_exists(pk) OR ({_ALONE} AND (#kind = :value OR #ends <= :now))"
+_PLAIN = "attribute_not_exists(pk) OR #kind = :value"
+"""There is no such key, or a plain value that takes part in no batch, and has no parts."""
 _NUMBER = f"attribute_not_exists(pk) OR ({_LIVE} AND #n BETWEEN :least AND :most)"
 
 
@@ -164,8 +165,9 @@ class DynamoDBStateSteps(DocumentStateSteps):
         self, document: Document, condition: str, now: float, values: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         item = self.engine.item(self._key(document["key"]), document)
-        named = {":now": coded(now), **({":value": coded("value")} if ":value" in condition else {}), **(values or {})}
-        return {"TableName": self.engine.table, "Item": item, **_expressions(condition, named)}
+        common = {":now": now, ":value": "value"}
+        named = {name: coded(value) for name, value in common.items() if name in condition}
+        return {"TableName": self.engine.table, "Item": item, **_expressions(condition, {**named, **(values or {})})}
 
     def _try(
         self, operation: str, key: str, condition: str, values: Mapping[str, Any], **how: Any

@@ -48,6 +48,7 @@ class GCSEngine(DocumentEngine):
 
     max_document_bytes: ClassVar[int] = 8_000_000  # the client sends up to 8 MiB as one request
     max_batch: ClassVar[int] = 1000
+    remembers: ClassVar[int] = 1000
 
     def __init__(self, bucket: str, before: int, connect_timeout: float, timeout: float) -> None:
         self._bucket = bucket
