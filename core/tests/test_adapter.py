@@ -998,6 +998,21 @@ def test_one_outage_counts_once_for_all_callers():
     assert reach.failed(0, 0, error) is not None  # it was there before: at once again
 
 
+def test_nobody_waits_for_three_deadlines():
+    error = ConnectionFailedError("x")
+
+    def repeats(*ends):
+        reach = Reach("it")
+        reach.succeeded()
+        return [
+            reach.failed(reach.begin(), attempt, error, seconds) is not None for attempt, seconds in enumerate(ends)
+        ]
+
+    assert repeats(0.0, 0.1, 0.3) == [True, True, False]
+    assert repeats(30.0, 60.0) == [True, False]
+    assert repeats(0.1, 10.0) == [True, False]
+
+
 @pytest.mark.parametrize("make", [db, db.aio])
 @pytest.mark.parametrize("url", [5, ["a"], b"agent.db"])
 @pytest.mark.parametrize("name", ["database_url", "state_url", "knowledge_url"])
