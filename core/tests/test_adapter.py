@@ -195,6 +195,11 @@ def test_what_is_no_json_is_recorded_by_its_text(one):
     one.on_span_start("p", "t", "call", attributes=metrics)
     (trace,) = one.get_traces("s")
     assert (trace.metadata, trace.spans[0].attributes) == (wanted, wanted)
+    one.on_tool_call("s", "price", metrics, {id_: metrics, "set": {moment}})
+    call, answer = one.on_agent_start("A", "s")[-2:]
+    assert json.loads(call.tool_calls[0]["function"]["arguments"]) == wanted
+    assert json.loads(answer.content) == {str(id_): wanted, "set": [str(moment)]}
+    assert json.loads(json.dumps(one.export_session("s")))["runs"][0]["metrics"] == wanted
 
 
 def test_an_interrupted_message_leaves_no_new_session_without_it():
@@ -996,6 +1001,21 @@ def test_one_outage_counts_once_for_all_callers():
     reach.succeeded()
     assert reach.begin() == 0
     assert reach.failed(0, 0, error) is not None  # it was there before: at once again
+
+
+def test_nobody_waits_for_three_deadlines():
+    error = ConnectionFailedError("x")
+
+    def repeats(*ends):
+        reach = Reach("it")
+        reach.succeeded()
+        return [
+            reach.failed(reach.begin(), attempt, error, seconds) is not None for attempt, seconds in enumerate(ends)
+        ]
+
+    assert repeats(0.0, 0.1, 0.3) == [True, True, False]
+    assert repeats(30.0, 60.0) == [True, False]
+    assert repeats(0.1, 10.0) == [True, False]
 
 
 @pytest.mark.parametrize("make", [db, db.aio])

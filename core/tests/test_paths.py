@@ -17,7 +17,7 @@ from praisonai_persistence import (
     open_conversation_store,
 )
 from praisonai_persistence._paths import local_path, make_private
-from praisonai_persistence.drivers.folders import make_folder
+from praisonai_persistence.drivers.folders import Entries, make_folder, take_folder
 
 
 def test_text_bytes_and_paths_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -96,6 +96,52 @@ def test_no_place_for_the_default_database_names_the_options(monkeypatch: pytest
     monkeypatch.setenv("PRAISONAI_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(ConfigurationError, match="give database_url, or set PRAISONAI_HOME"):
         db().on_agent_start(agent_name="a", session_id="s")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_what_an_engine_makes_in_a_folder_that_was_there_is_its_owners_alone(tmp_path: Path) -> None:
+    def rights(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    tmp_path.chmod(0o755)
+    old, new, theirs, link = (tmp_path / name for name in ("data-old", "data-new", "theirs", "data-link"))
+    before = os.umask(0)
+    try:
+        old.touch()
+        entries = Entries(str(tmp_path), ["data-*", "folder"])
+        theirs.touch()
+        link.symlink_to(theirs)
+        new.touch()
+        (tmp_path / "folder").mkdir()
+        entries.make_private()
+    finally:
+        os.umask(before)
+    assert [rights(path) for path in (new, tmp_path / "folder")] == [0o600, 0o700]
+    assert [rights(path) for path in (tmp_path, old, theirs)] == [0o755, 0o666, 0o666]  # nobody has asked for that
+    tmp_path.chmod(0o700)  # nobody else gets into it
+    (tmp_path / "data-more").touch(0o666)
+    os.chmod(tmp_path / "data-more", 0o666)
+    entries.make_private()
+    assert rights(tmp_path / "data-more") == 0o666
+    Entries(str(tmp_path / "gone"), ["*"]).make_private()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_what_the_engine_would_make_is_made_before_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "kept").mkdir(0o755)
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            take_folder(str(tmp_path), "lock", "start a server", folders=["new", "kept"], files=["file"]).release()
+    finally:
+        os.umask(before)
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert found == {"lock": 0o600, "new": 0o700, "kept": 0o755, "file": 0o600}
+    tmp_path.joinpath("file").unlink()
+    tmp_path.joinpath("lock").unlink()
+    with pytest.raises(ConnectionFailedError, match="cannot make .*deep"):
+        make_folder(str(tmp_path), files=["none/deep"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")

@@ -19,6 +19,7 @@ from praisonai_persistence._exported import ExportedSession
 from praisonai_persistence._requests import KINDS, Has, StoreCall, conversation, state
 from praisonai_persistence._resume import made_up_call, resumable
 from praisonai_persistence._run_hooks import RunHooks, make_room
+from praisonai_persistence._run_records import as_json
 from praisonai_persistence.errors import (
     ConflictError,
     InvalidValueError,
@@ -152,7 +153,8 @@ class Hooks(RunHooks):
     ) -> Steps[None]:
         """Store that a tool was called and what it returned, whole: an assistant's message with the call, and a tool's.
 
-        A result that is not text is stored as JSON where it is JSON, else as its text. See ``on_user_message``.
+        A result that is not text is stored as JSON. What in it is not JSON, such as a decimal number or a time, stands
+        there as its text, as in the metrics of runs. See ``on_user_message``.
         """
         id_ = _message_id(message_id, metadata)
         call_id = made_up_call(id_)
@@ -410,9 +412,9 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        return str(value)
+        return json.dumps(as_json(value), ensure_ascii=False)
 
 
 def _no_session(session_id: str) -> SessionNotFoundError:

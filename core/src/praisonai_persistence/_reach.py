@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reach"]
 
+_QUICK = 5.0
+"""Seconds within which a call fails that has not waited for a deadline."""
+
 
 class Reach:
     """What a caller knows of one server, shared by all its threads and tasks.
@@ -84,16 +87,19 @@ class Reach:
                 self._reached = True
                 self._failures = 0
 
-    def failed(self, number: int, attempt: int, error: ConnectionFailedError) -> float | None:
+    def failed(self, number: int, attempt: int, error: ConnectionFailedError, seconds: float = 0.0) -> float | None:
         """Return after how many seconds the call is to be repeated, or None when it has failed.
 
         Args:
             number: what ``begin`` returned.
             attempt: how often the call was repeated already.
             error: what was raised.
+            seconds: how long the call has taken so far. One that has waited for a deadline is repeated once, for its
+                connection alone may have been dead: nobody waits for more than two of them.
         """
         with self._lock:
-            if self._reached and not number and attempt < self._retries:
+            retries = self._retries if seconds < _QUICK else min(self._retries, 1)
+            if self._reached and not number and attempt < retries:
                 return self._spread(0.05, 0.15) * 2.0**attempt
             if number == self._failures:  # else another caller has counted the same outage
                 self._failures += 1

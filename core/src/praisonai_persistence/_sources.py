@@ -248,13 +248,13 @@ class Stores:
             return has and (request.test is None or request.test(store))
         if store is None:
             raise UnsupportedOperationError(f"this adapter has no {request.kind} store")
-        reach, attempt = self._reach[request.kind], 0
+        reach, attempt, began = self._reach[request.kind], 0, time.monotonic()
         while True:
             number = reach.begin()
             try:
                 found = yield functools.partial(getattr(store, request.method), *request.args, **request.kwargs)
             except ConnectionFailedError as error:
-                pause = reach.failed(number, attempt, error)
+                pause = reach.failed(number, attempt, error, time.monotonic() - began)
                 if pause is None:
                     raise
                 yield pause

@@ -291,6 +291,8 @@ class Compiler(ABC, Generic[E]):
 
     most_parts: ClassVar[float] = math.inf
     """How many parts an expression may have; what is wider selects more, and is checked on what was found."""
+    most_levels: ClassVar[float] = math.inf
+    """How many conjunctions and disjunctions may stand in each other; what is deeper is checked on what was found."""
 
     def compile(self, tree: Filter | None) -> Compiled[E]:
         """Return the translation of a tree of [parse][].
@@ -327,12 +329,15 @@ class Compiler(ABC, Generic[E]):
     def nothing(self) -> E:
         """Return what selects no document."""
 
-    def _compile(self, tree: Filter, *, negated: bool) -> Compiled[E]:
+    def _compile(self, tree: Filter, *, negated: bool, level: int = 0) -> Compiled[E]:
         if isinstance(tree, Not):
-            return self._compile(tree.part, negated=not negated)
+            return self._compile(tree.part, negated=not negated, level=level)
         if isinstance(tree, Compare):
             return self.refute(tree) if negated else self.compare(tree)
-        parts = [self._compile(part, negated=negated) for part in tree.parts]
+        level += len(tree.parts) > 1
+        if level > self.most_levels:
+            return Compiled(None, exact=False)
+        parts = [self._compile(part, negated=negated, level=level) for part in tree.parts]
         if isinstance(tree, And) is not negated:
             return self._all_of(parts)
         return self._any_of(parts)

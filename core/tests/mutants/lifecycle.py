@@ -15,6 +15,7 @@ import socketserver
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -394,6 +395,21 @@ class CanBeCopied(Sound):
         return self
 
 
+class OpenToOthers(Sound):
+    """Makes a folder for its owner alone, and lets the umask decide about the file in it."""
+
+    clause = "L10"
+
+    def __init__(self, *, path: str, table_prefix: str = "praison_") -> None:
+        super().__init__(name=path, table_prefix=table_prefix)
+        self._path = path
+
+    def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        os.makedirs(self._path, 0o700, exist_ok=True)
+        with open(os.path.join(self._path, "data"), "a", encoding="utf-8"):
+            super().set(key, value, ttl)
+
+
 class RawErrors(Sound):
     """Takes every argument for what it should be."""
 
@@ -518,7 +534,9 @@ class WaitsInAQueue(Remote):
 
 
 def complete(suite: Any, name: str) -> None:
-    """Give the suite of a ``Remote`` its server."""
+    """Give the suite of a ``Remote`` its server, and that of a store in a folder the folder."""
+    if name == "OpenToOthers":
+        suite.place, suite.spec = _in_folder(name)
     if not issubclass(globals()[name], Remote):
         return
 
@@ -543,6 +561,18 @@ def complete(suite: Any, name: str) -> None:
         return spec_through.spec_at(spec_through.host, spec_through.port)
 
     suite.server_of_the_test, suite.spec_through, suite.spec = server_of_the_test, spec_through, spec
+
+
+def _in_folder(name: str) -> tuple[Any, Any]:
+    @pytest.fixture
+    def place(self: Any, tmp_path: Path) -> Path:
+        return tmp_path / "data"
+
+    @pytest.fixture
+    def spec(self: Any, place: Path) -> StoreSpec:
+        return StoreSpec("state", sync=f"mutants.lifecycle:{name}", options={"path": str(place)})
+
+    return place, spec
 
 
 def _mutant(cls: Any, clause: str = "") -> Mutant:
@@ -572,6 +602,7 @@ ALL = [
         WaitsForItsThread,
         WaitsForItsThread,
         CanBeCopied,
+        OpenToOthers,
         RawErrors,
         QuadraticPattern,
     )

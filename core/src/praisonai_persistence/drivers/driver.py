@@ -97,6 +97,10 @@ class Driver(Single):
     for each store (and for each event loop of an async store)."""
     path: str | None = None
     """The file or folder of an embedded engine. If it is removed or replaced, the client is reopened (L09)."""
+    makes: ClassVar[tuple[str, ...]] = ()
+    """Names, with ``*`` and ``?``, of what an embedded engine makes directly in its folder (``path``), if it leaves the
+    rights of its files to the umask. In a folder that others may enter, the runner takes their rights to these away
+    (L10): when the client has been opened, after each write, and when it has been closed. Only a sync client has it."""
     forks: Literal["reopen", "refuse"] = "reopen"
     """What a forked child with an inherited client does: open its own, or refuse with a typed error (L06)."""
     interrupts: Literal["reopen", "keep"] = "reopen"

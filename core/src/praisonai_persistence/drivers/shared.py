@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from praisonai_persistence.drivers.driver import Driver
+    from praisonai_persistence.drivers.folders import Entries
 
 __all__ = ["Held", "Slot", "identity", "inherited", "let_go", "slot_of"]
 
@@ -43,6 +44,7 @@ class Held:
         client: the driver's.
         identity: of the file or folder when it was opened; see [identity][].
         calls: a lock for each call that is registered, and its thread and its runner.
+        entries: what the engine makes in its folder; None: nothing whose rights have to be looked after.
         ended: nobody may begin a call any more.
         broken: an exception came from outside during a call, so the client's state is not known.
         turn: held by those who take turns.
@@ -50,11 +52,12 @@ class Held:
         unclosed: holds the client until it is closed.
     """
 
-    __slots__ = ("broken", "calls", "client", "closing", "ended", "identity", "turn", "unclosed")
+    __slots__ = ("broken", "calls", "client", "closing", "ended", "entries", "identity", "turn", "unclosed")
 
-    def __init__(self, client: Any, identity: tuple[int, int] | None) -> None:
+    def __init__(self, client: Any, identity: tuple[int, int] | None, entries: Entries | None = None) -> None:
         self.client = client
         self.identity = identity
+        self.entries = entries
         self.calls: dict[Any, tuple[int, object]] = {}
         self.ended = self.broken = False
         self.turn = threading.Lock()
@@ -91,6 +94,8 @@ class Held:
             # A client in an unknown state may not be able to close in peace; but an embedded engine has to let go of
             # its files, else nobody can open them again.
             let_go(driver, client, abandon=self.broken and driver.place is None)
+            if self.entries is not None:
+                self.entries.make_private()
 
     def wait(self, runner: object = None, until: float | None = None) -> bool:
         """Wait for the calls that are under way, except for those of this thread.
@@ -318,7 +323,12 @@ class Slot:
 
 def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> Held:
     """Open a client, and probe it if it is not shared."""
+    entries: Entries | None = None
     try:
+        if driver.path is not None and driver.makes:
+            from praisonai_persistence.drivers.folders import Entries
+
+            entries = Entries(driver.path, driver.makes)
         client = driver.open(deadline) if driver.given is None else driver.given
     except PersistenceError:
         raise
@@ -326,7 +336,9 @@ def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> 
         raise ours(driver, error, "open()") from error
     if client is None:
         raise BackendError(f"open() of {type(driver).__name__} returned None instead of a client")
-    held = Held(client, None)
+    held = Held(client, None, entries)
+    if entries is not None:
+        entries.make_private()
     if driver.place is None:
         try:
             probe(held)

@@ -174,7 +174,10 @@ class DriverRunner(Runner):
                             raise Outside(raised) from None
                         raise ours(driver, error) from error  # type: ignore[arg-type]
 
-                return run(operation(*args, **kwargs), ask)
+                answer = run(operation(*args, **kwargs), ask)
+            if write and held.entries is not None:
+                held.entries.make_private()
+            return answer
         except PersistenceError as error:
             self._look_at(held, error)
             raise

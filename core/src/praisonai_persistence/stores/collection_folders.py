@@ -60,10 +60,11 @@ class CollectionFolders:
 
         Args:
             collection: its name.
-            build: makes a folder of the name that it is given.
+            build: makes a collection in the folder of the name that it is given, which is there and empty.
         """
         self._sweep()
         unique = f"{_UNIQUE}{uuid.uuid4().hex}{self._suffix}"
+        os.mkdir(os.path.join(self.path, f"{self._prefix}.{unique}"), 0o700)  # else the engine would let others in
         build(f"{self._prefix}.{unique}")
         whole = os.path.join(self.path, f"{self._prefix}.{unique}", _WHOLE)
         os.close(os.open(whole, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

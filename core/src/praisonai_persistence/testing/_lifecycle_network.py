@@ -36,11 +36,11 @@ class Network(NamedTuple):
 
     Attributes:
         proxy: stands between them.
-        open: opens a store through it, with short deadlines; closed by the test.
+        open: opens a store through it, with short deadlines or with options of the test's; closed by the fixture.
     """
 
     proxy: Proxy
-    open: Callable[[], Any]
+    open: Callable[..., Any]
 
 
 async def within(store: Any, call: Callable[[], Any], seconds: float) -> Any:
@@ -101,8 +101,8 @@ class NetworkTests(StoreSuite, suite=True):
         with Proxy(host, port) as proxy:
             spec = spec_at("127.0.0.1", proxy.port).with_options(connect_timeout=TIMEOUT, timeout=TIMEOUT)
 
-            def open_store() -> Any:
-                opened.append(awaitable(spec.open(mode)))
+            def open_store(**options: Any) -> Any:
+                opened.append(awaitable(spec.with_options(**options).open(mode)))
                 return opened[-1]
 
             yield Network(proxy, open_store)
@@ -256,6 +256,24 @@ class NetworkTests(StoreSuite, suite=True):
         network.proxy.hold()
         for one in stores:
             await within(one, one.close, IN_TIME)
+
+    @one_mode_at_a_time
+    @needs_fixture("spec_through")
+    async def test_l05_a_server_that_is_gone_is_not_waited_for_as_long_as_for_an_answer(
+        self, network: Network, store: Any, work: Work
+    ) -> None:
+        """Nothing listens any more: what it takes to connect bounds calls on a store that worked."""
+        await work.prepare(store)
+        one, other = network.open(timeout=GIVEN_UP), network.open(timeout=GIVEN_UP)
+        for each in (one, other):
+            await within(each, lambda each=each: work.known(each), GIVEN_UP)  # type: ignore[misc]
+        network.proxy.close()
+        for _ in range(2):
+            await self._fail_in_time(
+                one, {"a write": lambda: work.write(one, "x"), "a read": lambda: work.known(other)}
+            )
+        for each in (one, other):
+            await within(each, each.close, IN_TIME)
 
     @one_mode_at_a_time
     @needs_fixture("spec_through")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from praisonai_persistence.errors import PersistenceError
-from praisonai_persistence.testing._lifecycle_checks import back_up, put_in_place, remove
+from praisonai_persistence.testing._facade import awaitable
+from praisonai_persistence.testing._lifecycle_checks import back_up, files_of, put_in_place, readable, remove
 from praisonai_persistence.testing._lifecycle_network import NetworkTests, within
 from praisonai_persistence.testing._lifecycle_work import Work
 from praisonai_persistence.testing._tiers import one_mode_at_a_time
@@ -18,6 +21,7 @@ from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["PlaceTests"]
 
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 
 
@@ -98,3 +102,79 @@ class PlaceTests(NetworkTests, suite=True):
         lost = [name for name in acknowledged if name not in found]
         assert not lost, f"acknowledged after a backup was put in place, and not found by a new process: {lost}"
         assert "before" not in found, "what was written before the backup was put in place is mixed into it"
+
+    # ----------------------------------------------------------------------------------------- L10: rights and links
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_files_are_their_owners_alone(self, spec: StoreSpec, mode: str, work: Work, place: Path) -> None:
+        """Nobody else can read what a store made, whatever the umask."""
+        open_to_others = await _rights_of_others(spec, mode, work, place)
+        assert not open_to_others, f"others may read or write: {sorted(open_to_others)[:5]}"
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_files_in_a_folder_that_was_there_are_their_owners_alone(
+        self, spec: StoreSpec, mode: str, work: Work, place: Path
+    ) -> None:
+        """The folder keeps its rights, and what others have in it; what the store makes in it is its owner's."""
+        async with awaitable(spec.open(mode)) as store:
+            await work.prepare(store)
+            await work.write(store, "first")
+        folder = place if place.is_dir() else place.parent
+        remove(place)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        theirs = folder / "theirs.txt"
+        theirs.write_text("not the store's")
+        theirs.chmod(0o644)
+        open_to_others = await _rights_of_others(spec, mode, work, place)
+        open_to_others -= {f"{place.name} (755)", "theirs.txt (644)"}
+        assert not open_to_others, f"others may read or write: {sorted(open_to_others)[:5]}"
+        for path, rights in ((folder, 0o755), (theirs, 0o644)):
+            mode_of = stat.S_IMODE(path.stat().st_mode)
+            assert mode_of == rights, f"the store has changed the rights of {path.name} to {mode_of:o}"
+
+    @needs_posix
+    @needs_fixture("place")
+    async def test_l10_no_file_is_made_through_a_link(
+        self, spec: StoreSpec, mode: str, work: Work, place: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Others who may write to the folder place links where the store makes its files: it works, or refuses."""
+
+        async def use() -> list[Path]:
+            store = awaitable(spec.open(mode))
+            try:
+                await work.prepare(store)
+                await work.write(store, "one")
+                return list(files_of(place))
+            finally:
+                await store.close()
+
+        is_folder, elsewhere = False, tmp_path_factory.mktemp("elsewhere") / "made"
+        for path in await use():
+            is_folder = is_folder or place.is_dir()
+            remove(place)
+            if is_folder:
+                place.mkdir()
+                place.chmod(0o777)
+            path.symlink_to(elsewhere)
+            with contextlib.suppress(PersistenceError):
+                await use()
+            assert not elsewhere.exists(), f"written through a link in the place of {path.name}"
+            path.unlink(missing_ok=True)
+
+
+async def _rights_of_others(spec: StoreSpec, mode: str, work: Work, place: Path) -> set[str]:
+    """Return what others have rights to of what a store makes, where the umask takes none from them."""
+    before = os.umask(0)
+    try:
+        store = awaitable(spec.open(mode))
+        await work.prepare(store)
+        await work.write(store, "one")
+        await work.batch(store, "more")
+        found = set(readable(place))
+        await store.close()
+        return found | set(readable(place))
+    finally:
+        os.umask(before)

@@ -27,11 +27,9 @@ import contextlib
 import copy
 import gc
 import logging
-import os
 import pickle
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio.to_thread
@@ -46,12 +44,9 @@ from praisonai_persistence.testing._lifecycle_checks import (
     TAILS,
     check,
     descriptors,
-    files_of,
     malformed,
     parts_of,
     pickled,
-    readable,
-    remove,
     run_loops,
     secrets_in,
     short,
@@ -76,7 +71,6 @@ from praisonai_persistence.testing.harness import (
     Spawn,
     declares,
     full_only,
-    needs_fixture,
     only,
     raw,
     split,
@@ -89,7 +83,6 @@ BODIES = "praisonai_persistence.testing._lifecycle_bodies"
 SWEEPS = "praisonai_persistence.testing._interrupts"
 QUICK_SWEEP = 1.0  # seconds
 Walk = Callable[..., Awaitable[None]]
-needs_posix = pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
 
 
 class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=True):
@@ -415,52 +408,6 @@ class LifecycleSuite(ExistingTests, ForkTests, PlaceTests, StarvedTests, suite=T
         shown += [str(record.exc_info) for record in caplog.records if record.exc_info]
         told = [text for text in shown for secret in (*secrets, *TAILS) if secret in text]
         assert not told, f"a secret is shown: {told[:3]}"
-
-    @needs_posix
-    @needs_fixture("place")
-    async def test_l10_files_are_their_owners_alone(self, spec: StoreSpec, mode: str, work: Work, place: Path) -> None:
-        """Nobody else can read what a store made, whatever the umask."""
-        before = os.umask(0)
-        try:
-            store = awaitable(spec.open(mode))
-            await work.prepare(store)
-            await work.write(store, "one")
-            await work.batch(store, "more")
-            open_to_others = list(readable(place))
-            await store.close()
-            open_to_others += list(readable(place))
-        finally:
-            os.umask(before)
-        assert not open_to_others, f"others may read or write: {open_to_others[:5]}"
-
-    @needs_posix
-    @needs_fixture("place")
-    async def test_l10_no_file_is_made_through_a_link(
-        self, spec: StoreSpec, mode: str, work: Work, place: Path, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
-        """Others who may write to the folder place links where the store makes its files: it works, or refuses."""
-
-        async def use() -> list[Path]:
-            store = awaitable(spec.open(mode))
-            try:
-                await work.prepare(store)
-                await work.write(store, "one")
-                return list(files_of(place))
-            finally:
-                await store.close()
-
-        is_folder, elsewhere = False, tmp_path_factory.mktemp("elsewhere") / "made"
-        for path in await use():
-            is_folder = is_folder or place.is_dir()
-            remove(place)
-            if is_folder:
-                place.mkdir()
-                place.chmod(0o777)
-            path.symlink_to(elsewhere)
-            with contextlib.suppress(PersistenceError):
-                await use()
-            assert not elsewhere.exists(), f"written through a link in the place of {path.name}"
-            path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------------ L11: errors
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["ChromaDriver", "ChromaOptions", "Client"]
 
 
+_DATABASE = "chroma.sqlite3"
+
+
 class ChromaOptions(Options):
     """What the stores in Chroma can be given."""
 
@@ -85,6 +88,8 @@ class ChromaDriver(Driver):
     imports = ("chromadb", "httpx")
     packages = ("chromadb", "httpx", "httpcore", "chromadb_rust_bindings", "pydantic", "pydantic_core", "numpy")
 
+    makes = ("chroma.sqlite3*", "????????-????-????-????-????????????")  # a folder for the vectors of a collection
+
     def __init__(self, options: ChromaOptions) -> None:
         super().__init__(options)
         self._options = options
@@ -98,11 +103,14 @@ class ChromaDriver(Driver):
                 self.path = options.path
 
     def exists(self) -> bool:
-        return self.path is None or os.path.exists(os.path.join(self.path, "chroma.sqlite3"))
+        if self.path is None:
+            return True
+        database = os.path.join(self.path, _DATABASE)
+        return os.path.exists(database) and os.path.getsize(database) > 0  # it is empty before Chroma has opened it
 
     def open(self, deadline: Deadline) -> Place:
         instead = "for more, start a server (chroma run --path ...)"
-        lock = None if self.path is None else take_folder(self.path, "praisonai.lock", instead)
+        lock = None if self.path is None else take_folder(self.path, "praisonai.lock", instead, files=[_DATABASE])
         place = Place({}, threading.Lock(), lock, identity(self.path))
         try:
             self._client(place)

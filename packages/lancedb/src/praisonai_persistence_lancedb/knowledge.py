@@ -59,6 +59,7 @@ _EXACT = 10_000  # an index is passed by where there are no more documents: it w
 class SQLTokens(SQLCompiler, TokenCompiler[str]):
     """To LanceDB's SQL. Tokens and numbers are hexadecimal digits, so nothing needs quoting."""
 
+    most_levels = 20  # the parser of LanceDB's SQL refuses an expression of 50, some of which are ours
     most_parts = 2_000  # of each a search takes half a millisecond, and from some thousands on more and more
 
     def has(self, tokens: Sequence[str]) -> str:

@@ -28,6 +28,8 @@ _NO_FIELD = re.compile(
 )
 _NO_DATABASE = re.compile("database.*not (exist|found)")
 _PLAIN = re.compile("[0-9a-f-]*")
+_FOLDERS = ("collections", "databases", ".database-staging")
+"""What Milvus Lite makes in its folder, with all that it stores."""
 
 
 class MilvusOptions(Options):
@@ -101,6 +103,8 @@ class MilvusDriver(Driver):
     lost = "reopen"  # gRPC goes on asking on a connection that is dead without a sign, as long as TCP believes in it
     packages = ("pymilvus", "grpc", "google", "milvus_lite", "pyarrow")
 
+    makes = (*_FOLDERS, "LOCK")
+
     def __init__(self, options: MilvusOptions, *, asynchronous: bool) -> None:
         super().__init__(options)
         self._options = options
@@ -121,7 +125,7 @@ class MilvusDriver(Driver):
         from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
 
         logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
-        make_folder(self.path)
+        make_folder(self.path, folders=_FOLDERS, files=["LOCK"])
         try:
             # One request at a time: the engine does not stand writers at the same time.
             server, engine, port = start_server_in_thread(self.path, max_workers=1)

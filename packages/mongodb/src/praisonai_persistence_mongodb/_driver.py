@@ -25,7 +25,15 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence_mongodb._engine import Bulk
-from praisonai_persistence_mongodb._letting_go import close, close_unconnected, forget_sessions, hold, let_go, take_end
+from praisonai_persistence_mongodb._letting_go import (
+    bound_selection,
+    close,
+    close_unconnected,
+    forget_sessions,
+    hold,
+    let_go,
+    take_end,
+)
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -351,6 +359,8 @@ class MongoDriver(Driver):
         from pymongo import IndexModel
 
         found = yield self._first
+        if self.given is None:
+            bound_selection(self._opened[0], self.connect_timeout)
         if self._engine is not None:
             self._engine.max_atomic = MAX_ATOMIC if has_transactions(self._opened[0]) else 0
         for one in [one for one in found if one["name"] == self._collection]:

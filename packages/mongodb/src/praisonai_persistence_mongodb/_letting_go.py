@@ -16,7 +16,7 @@ from praisonai_persistence.drivers.background import Background
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["close", "close_unconnected", "forget_sessions", "hold", "let_go", "take_end"]
+__all__ = ["bound_selection", "close", "close_unconnected", "forget_sessions", "hold", "let_go", "take_end"]
 
 _kept: list[Any] = []
 """Clients of a parent process. They are not finalised: their sockets are the parent's."""
@@ -31,6 +31,16 @@ def hold(client: Any) -> Any:
     _forget_ended()
     _held[id(client)] = client
     return client
+
+
+def bound_selection(client: Any, seconds: float) -> None:
+    """Have a client that is connected look for a server no longer than that, within the deadline of a request.
+
+    With ``pymongo.timeout`` PyMongo looks for one until the deadline, and not up to its ``serverSelectionTimeoutMS``.
+    """
+    topology = client._topology
+    until_deadline = topology.get_server_selection_timeout
+    topology.get_server_selection_timeout = lambda: min(until_deadline(), seconds)
 
 
 def forget_sessions(client: Any) -> None:

@@ -51,6 +51,8 @@ class QdrantDriver(Driver):
     imports = ("qdrant_client",)
     packages = ("qdrant_client", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "portalocker", "numpy")
 
+    makes = ("collection", "meta.json", ".lock")
+
     def __init__(self, options: QdrantOptions, *, asynchronous: bool) -> None:
         super().__init__(options)
         self._options = options
@@ -88,7 +90,7 @@ class QdrantDriver(Driver):
 
         path = self._options.path
         if self.path is not None:
-            make_folder(self.path)  # for its owner alone: the client gives its files no rights
+            make_folder(self.path, folders=["collection"])
         try:
             # The turn that every operation takes is what the check of threads is for.
             return QdrantClient(path=path, force_disable_check_same_thread=True) if self.path else QdrantClient(path)

@@ -173,6 +173,8 @@ class SurrealDriver(Driver):
     packages = ("surrealdb", "pydantic_core", "websockets", "requests", "urllib3")
     interrupts = "keep"  # a query is one call, which is over when an exception comes
 
+    makes = ("clog", "manifest")
+
     def __init__(self, options: SurrealOptions, schema: Schema) -> None:
         super().__init__(options)
         self._options = options
@@ -204,7 +206,8 @@ class SurrealDriver(Driver):
         if self.path is None:
             return Place(Embedded("mem://"), None)
         # The engine itself does not see that a folder is open already, and two clients would destroy it.
-        lock = take_folder(self.path, "praisonai.lock", "for more, start a server (surreal start surrealkv://...)")
+        instead = "for more, start a server (surreal start surrealkv://...)"
+        lock = take_folder(self.path, "praisonai.lock", instead, folders=["clog"])
         try:
             return Place(Embedded(f"surrealkv://{self.path}"), lock)
         except BaseException:

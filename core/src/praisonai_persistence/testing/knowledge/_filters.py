@@ -34,6 +34,10 @@ from praisonai_persistence.testing.knowledge._common import ALL, SETTINGS, every
 __all__ = ["Filters"]
 
 
+DEEPEST = 48
+"""Levels around a comparison, which itself counts as two."""
+
+
 class Filters:
     """K05, K06: the filter language."""
 
@@ -118,6 +122,20 @@ class Filters:
         trivial: list[dict[str, Any]] = [{"$and": [{}]}, {"$or": [{}, {"v": 1}]}, {"$not": {}}, {"v": 1, "$not": {}}]
         for filters in trivial:
             await self._assert_selects(store, filters)
+
+    @pytest.mark.clause("L12")
+    @pytest.mark.parametrize("outer", ["$and", "$or", "$not"])
+    async def test_k05_as_many_levels_as_there_may_be(self, store: Any, outer: str) -> None:
+        """An answer, and the right one: what an engine cannot nest so deep is checked by the store."""
+        await self._fill(store)
+        deep: dict[str, Any] = {"v": {"$lt": 2}}
+        for level in range(DEEPEST):
+            inner = "$or" if level % 2 else "$and"
+            other = {"V": {"$exists": True}} if level % 3 else {"v": {"$gte": 0}}
+            deep = {"$not": deep} if outer == "$not" else {inner if level % 5 == 0 else outer: [deep, other]}
+        await self._assert_selects(store, deep)
+        with pytest.raises(FilterError):
+            await store.count("docs", {"$and": [{"$not": deep}, {"v": 1}]})
 
     async def test_k05_examples(self, docs: Any) -> None:
         """Spelled out, without the reference."""
