@@ -1004,7 +1004,11 @@ def test_settings_and_urls_name_backends_in_any_case():
     from praisonai_persistence.config import PersistenceConfig
     from praisonai_persistence.orchestrator import PersistenceOrchestrator
 
-    for store in (create_state_store("MEMORY"), open_state_store("Memory://"), create_state_store("Memory", "MEMORY://")):
+    for store in (
+        create_state_store("MEMORY"),
+        open_state_store("Memory://"),
+        create_state_store("Memory", "MEMORY://"),
+    ):
         store.set("key", 1)
         assert store.get("key") == 1
         store.close()

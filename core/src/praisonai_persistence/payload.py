@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "MAX_BYTES",
     "DOCUMENT_DEPTH",
+    "MAX_BYTES",
     "MAX_DEPTH",
-    "RESERVED_KEY",
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "RESERVED_KEY",
     "UPDATED_AT_STEP",
     "MessageRow",
     "SessionRow",
@@ -94,7 +94,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 200
 """Deepest nesting of JSON that is accepted."""
 DOCUMENT_DEPTH = MAX_DEPTH + 8
-"""The same for documents that hold such values deep inside, as exported sessions do: what was accepted goes into one."""
+"""The same for documents that hold such values deep inside, as exported sessions do."""
 RESERVED_KEY = "praisonai_session"
 """Where session stores keep, in metadata, what sessions and messages have no field for."""
 

@@ -145,8 +145,8 @@ class SearchingSessions:
         store._usable()
         count = payload.check_count(limit, "limit")
         return [
-            SessionSummary(head["session_id"], _named(head) or head["session_id"], head.get("updated_at"), store._count(head))
-            for head in newest(store._heads(), count)
+            SessionSummary(session_id, _named(head) or session_id, head.get("updated_at"), store._count(head))
+            for session_id, head in ((head["session_id"], head) for head in newest(store._heads(), count))
         ]
 
     def get_session_model(self, session_id: str) -> str | None:
