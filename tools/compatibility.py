@@ -150,10 +150,6 @@ NOT_HERE = (
         "`DefaultSessionStore(cache_maxsize=)`",
         "accepted, and without effect: nothing is kept in memory that files do not say",
     ),
-    (
-        "`search` and `window` of a session store with `archived` messages (`archived_messages`)",
-        "only those at hand; `get_session(...).archived_messages` has the others",
-    ),
 )
 """Public names of PraisonAI that have no counterpart -> what there is."""
 
@@ -173,9 +169,10 @@ DIFFERENT = (
     ),
     (
         "`search` of a session store finds sessions with any of the words, by rank",
-        "those with every word, the newest first",
+        "those with every word, those with the most of such messages first; each session is a hit of its own",
         "C27",
     ),
+    ("`unregister` of a built-in backend", "False: plugins are installed, not registered", "L11"),
     ("`get_chat_history(max_messages=0)` gives all messages", "none", "C13"),
     ("`ttl` is a whole number", "a float; a `ttl` of 0 is refused", "S03, S04"),
     ("`Agent(memory=True)` keeps files below the working folder", "SQLite: `db()`", "C01"),

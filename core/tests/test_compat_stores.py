@@ -606,6 +606,80 @@ except ImportError as error:
     assert program(code) == [True, True, True]
 
 
+NOBODYS = {
+    "from praisonai.persistence.conversation import PostgreConversationStore": "conversation.PostgresConversationStore",
+    "import praisonai.persistence.conversation.postgre": "conversation.postgres",
+    "from praisonai.persistence.knowledge import QdrantStore": "knowledge.QdrantKnowledgeStore",
+    "from praisonai.persistence.state import MemStateStore": "state.MemoryStateStore",
+    "from praisonai.persistence.hooks import PersistedAgent": "hooks.PersistentAgent",
+    "from praisonai.persistence.migrations import MigrationsManager": "migrations.MigrationManager",
+    "from praisonai.persistence.config import PersistentConfig": "config.PersistenceConfig",
+    "from praisonai.persistence.config import PersistenceOrchestrator": "praisonai.persistence has it",
+    "from praisonai.persistence.orchestrator import QdrantKnowledgeStore": "praisonai.persistence.knowledge has it",
+    "from praisonai.persistence.factory import create_conversation_stores": "create_conversation_store?",
+    "from praisonai.persistence import MigrationManager": "praisonai.persistence.migrations has it",
+    "import praisonai.gateways": "pip install praisonai",
+}
+
+
+def test_names_that_nobody_provides_are_answered_by_who_has_them_or_what_was_meant(program):
+    code = (
+        START
+        + f"""
+for statement in {list(NOBODYS)!r}:
+    try:
+        exec(statement)
+        print(json.dumps(statement))
+    except ImportError as error:
+        print(json.dumps(str(error)))
+import praisonai.persistence.conversation as conversation
+for name in ("x", "*", ""):  # made-up names, with which programs get a module by the name of it
+    found = __import__("praisonai.persistence.conversation", fromlist=[name])
+    print(json.dumps([found is conversation, hasattr(found, "PostgreConversationStore")]))
+"""
+    )
+    *told, first, second, third = program(code)
+    assert first == second == third == [True, False]
+    assert [part for part, text in zip(NOBODYS.values(), told, strict=True) if part not in text] == []
+
+
+NEVER = {
+    "SessionStore(max_message=3)": "max_messages",
+    'HierarchicalSessionStore(retntion="compact")': "retention",
+    'SqliteSessionStore(dbpath="x.db")': "db_path",
+    'SqliteTranscriptStore(sessiondir="x")': "session_dir",
+    'wrap_agent_with_persistence(object(), None, sesion_id="s")': "session_id",
+    'create_persistent_session(None, sesion_id="s")': "session_id",
+    "PersistentAgent(object(), None, autoresume=True)": "auto_resume",
+    "MigrationManager(adapter=None)": "db_adapter",
+    'PersistenceConfig(conversation_ur="x")': "conversation_url",
+    "PersistenceOrchestrator(conversation=None)": "conversation_store",
+    'PraisonAIDB(databse_url="memory://")': "database_url",
+    'create_state_store("memory", pth="x")': "path",
+}
+
+
+@pytest.mark.needs_packages("json")
+def test_arguments_that_praisonai_never_had_are_answered_by_the_nearest_name(program):
+    code = (
+        START
+        + f"""
+from praisonai.db import PraisonAIDB
+from praisonai.persistence import PersistenceConfig, PersistenceOrchestrator, create_state_store
+from praisonai.persistence.hooks import PersistentAgent, create_persistent_session, wrap_agent_with_persistence
+from praisonai.persistence.migrations import MigrationManager
+from praisonai_persistence.sessions import DefaultSessionStore as SessionStore, HierarchicalSessionStore
+from praisonai_persistence.sessions import SqliteSessionStore, SqliteTranscriptStore
+for call in {list(NEVER)!r}:
+    try:
+        eval(call)
+    except TypeError as error:
+        print(json.dumps(str(error).partition("did you mean")[2]))
+"""
+    )
+    assert program(code) == [f" {name!r}?" for name in NEVER.values()]
+
+
 def test_a_backend_that_is_not_installed_here_stays_praisonais_own(program):
     code = (
         START

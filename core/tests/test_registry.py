@@ -182,7 +182,6 @@ def test_what_cannot_be_registered(arguments: Any, aliases: Any, message: str) -
     ("asked", "hint"),
     [
         ("redsi", " Did you mean 'redis'?"),
-        ("REDIS", " Did you mean 'redis'?"),
         ("valky", " Did you mean 'valkey'?"),
         ("sqlit", " Did you mean 'sqlite'?"),  # not installed here, but known
         ("zzzzzz", ""),
@@ -968,6 +967,52 @@ def test_the_names_that_praisonai_has_for_the_methods():
     assert not registry.is_available("other")
     with pytest.raises(UnknownBackendError):
         registry.resolve("other")
-    assert registry.unregister("our")
+    assert registry.unregister("our")  # an alias, which goes alone
+    assert not registry.unregister("our")
+    assert registry.list_all_names() == ["mine", "my"]
+    assert registry.unregister("mine")
     assert not registry.unregister("mine")
     assert registry.list_all_names() == []
+
+
+def test_names_are_found_in_any_case():
+    registry = StoreRegistry("state", "praisonai.state_stores")
+    assert registry.canonical("Memory") == registry.canonical("MEMORY@praisonai-persistence") == "memory"
+    assert registry.has("MeMoRy")
+    registry.register("MyDb", lambda **_: 1, aliases=["Mine"])
+    assert registry.list_all_names()[:1] == ["Mine"]  # names stay as they were given
+    for name in ("MyDb", "mydb", "MYDB", "mine", "MINE"):
+        assert (registry.create(name), registry.canonical(name)) == (1, "MyDb")
+    registry.register("mydb", lambda **_: 2)
+    assert (registry.create("MyDb"), registry.create("mydb")) == (1, 2)  # the same spelling comes first
+    with pytest.raises(UnknownBackendError):
+        registry.create("MYDB")  # two are meant as well as each other
+    assert registry.unregister("MINE")
+    assert not registry.has("mine")
+    with pytest.raises(UnknownBackendError, match="Did you mean .memory"):
+        registry.create("memori")
+
+
+def test_a_known_backend_that_is_not_installed_is_known_in_any_case():
+    registry = StoreRegistry("state")
+    with pytest.raises(BackendNotInstalledError, match="pip install praisonai-persistence-redis"):
+        registry.create("Redis")
+
+
+def test_settings_and_urls_name_backends_in_any_case():
+    from praisonai_persistence import create_state_store, open_state_store
+    from praisonai_persistence.config import PersistenceConfig
+    from praisonai_persistence.orchestrator import PersistenceOrchestrator
+
+    for store in (
+        create_state_store("MEMORY"),
+        open_state_store("Memory://"),
+        create_state_store("Memory", "MEMORY://"),
+    ):
+        store.set("key", 1)
+        assert store.get("key") == 1
+        store.close()
+    config = PersistenceConfig(state_store="Memory")
+    assert config.validate()
+    with PersistenceOrchestrator.from_config(config) as orchestrator:
+        orchestrator.set_state("key", 1)

@@ -203,3 +203,63 @@ def test_a_session_that_is_no_json_is_left_out(store):
         2,
         [exported["sessions"][1]["session_id"]],
     )
+
+
+def nested(levels):
+    """Return objects in one another, so many levels of them."""
+    found = 1
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+DEEPEST = nested(payload.MAX_DEPTH)
+
+
+def deep(store):
+    """Put the deepest values that are taken wherever a session store takes any."""
+    store.add_message("s", "user", [{"type": "text", "text": "x", "more": nested(payload.MAX_DEPTH - 2)}], DEEPEST)
+    store.add_message("s", "assistant", "", tool_calls=[{"id": "c", "args": nested(payload.MAX_DEPTH - 2)}])
+    store.set_runtime_state("s", "runtime", "turn", DEEPEST)
+    store.update_session_metadata("s", **DEEPEST)
+    store.merge_session_metadata_map("s", "map", nested(payload.MAX_DEPTH - 1))
+    if "hierarchy" in store.capabilities:
+        store.create_snapshot("s")
+
+
+@pytest.mark.parametrize("target", STORES)
+def test_whatever_was_accepted_can_be_exported_and_imported(store, target, tmp_path):
+    deep(store)
+    other = make(target, tmp_path / "other")
+    assert other.import_sessions(json.loads(json.dumps(store.export_all()))).skipped == []
+    names = ("messages", "metadata")
+    before, after = store.get_session("s"), other.get_session("s")
+    assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]
+    if "hierarchy" in store.capabilities & other.capabilities:
+        copy = other.import_session(json.loads(json.dumps(store.export_session("s"))), "copy")
+        assert other.get_session(copy).runtime_state == {"runtime": {"turn": DEEPEST}}
+        assert other.get_runtime_state(copy, "runtime", "turn") == DEEPEST
+
+
+@pytest.mark.parametrize("target", STORES)
+def test_what_was_archived_is_as_deep_as_it_was(target, tmp_path):
+    message = {"role": "user", "content": "x", "metadata": DEEPEST, "extra": nested(payload.MAX_DEPTH)}
+    document = {"session_id": "s", "messages": [message], "archived_messages": [message]}
+    first, other = make("HierarchicalSessionStore", tmp_path / "one"), make(target, tmp_path / "other")
+    first.import_session(document, "s")
+    assert other.import_sessions(json.loads(json.dumps(first.export_all()))).skipped == []
+    assert other.get_session("s").archived_messages[0].metadata == DEEPEST
+
+
+def test_what_is_deeper_is_refused_before_anything_is_written(store):
+    deeper = nested(payload.MAX_DEPTH + 1)
+    for write in (
+        lambda: store.add_message("s", "user", "x", deeper),
+        lambda: store.add_message("s", "user", "x", tool_calls=[deeper]),
+        lambda: store.set_runtime_state("s", "runtime", "turn", deeper),
+        lambda: store.update_session_metadata("s", **deeper),
+        lambda: store.merge_session_metadata_map("s", "map", DEEPEST),
+    ):
+        with pytest.raises(SerializationError, match="levels"):
+            write()
+    assert not store.session_exists("s")

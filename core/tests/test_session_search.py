@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sqlite3
 
 import pytest
 
@@ -62,8 +65,9 @@ def test_sessions_are_searched(searched):
     assert isinstance(first, SessionHit)
     assert (first.session_id, first.title, first.score, first.anchor_index) == ("b", "B", 2.0, 4)
     assert [message["content"] for message in first.messages] == ["z", "the fox is red"]
-    assert [message["content"] for message in first.bookends["start"]] == ["x", "y"]
-    assert [message["index"] for message in first.bookends["end"]] == [3, 4]
+    assert [message["content"] for message in first.bookends["opening"]] == ["x", "y"]
+    assert [message["index"] for message in first.bookends["closing"]] == [3, 4]
+    assert ([message["index"] for message in second.bookends["opening"]], second.bookends["closing"]) == ([0], [])
     assert (second.session_id, second.snippet, second.as_dict()["score"]) == ("a", "red fox", 1.0)
     assert first.when == searched.get_session("b").updated_at
     assert [hit.session_id for hit in searched.search("fox", limit=1)] == ["b"]
@@ -80,18 +84,97 @@ def test_windows_of_messages(searched):
         searched.add_message("s", "user", str(n), {"message_id": f"m{n}"})
     shown = searched.window("s", window=1)
     assert [message["content"] for message in shown] == ["4", "5"]
-    assert set(shown[0]) == {"role", "content", "timestamp", "index", "id"}
+    assert set(shown[0]) == {"role", "content", "timestamp", "index", "id", "archived"}
     for message in searched.window("s", window=6):
         around = searched.window("s", message["id"], window=1)
         assert [other["index"] for other in around] == [
             index for index in range(message["index"] - 1, message["index"] + 2) if 0 <= index < 6
         ]
-    assert searched.window("s", "nothing") == searched.window("unknown") == searched.window("unknown", 3) == []
-    for last in (None, "", 5, "5", 99, "m5"):
+    assert searched.window("unknown") == searched.window("unknown", 3) == searched.window("unknown", "m1") == []
+    for last in (None, "", 5, "5", 99, "m5", "nothing", float("inf")):
         assert [message["content"] for message in searched.window("s", last, window=0)] == ["5"]
     (hit,) = searched.search("2")
     assert searched.window("s", str(hit.anchor_index), window=1) == searched.window("s", "m2", window=1)
     assert [message["content"] for message in searched.window("s", -3, window=0)] == ["0"]
+
+
+@pytest.fixture(params=["DefaultSessionStore", "SqliteSessionStore", "SqliteTranscriptStore", "database", "memory"])
+def with_archive(request, tmp_path):
+    """A session store with a session of which four messages are archived and two are at hand, and another session."""
+    if request.param in {"database", "memory"}:
+        pytest.importorskip("praisonai_persistence_sqlite")
+        url = f"sqlite:///{tmp_path}/x.db" if request.param == "database" else "memory://"
+        with StoreBackedSessionStore.open(url) as store:
+            archived = [{"role": role, "content": text} for role, text in TURNS[:4]]
+            messages = [{"role": role, "content": text} for role, text in TURNS[4:]]
+            store.import_session({"session_id": "s", "messages": messages, "archived_messages": archived}, "s")
+            store.add_message("other", "user", "new fox")
+            yield store
+        return
+    sqlite_sessions = pytest.importorskip("praisonai_persistence_json.sqlite_sessions")
+    module = sqlite_sessions if request.param.startswith("Sqlite") else request.getfixturevalue("files")
+    store = getattr(module, request.param)(tmp_path, retention="compact", active_window=2)
+    for role, text in TURNS:
+        store.add_message("s", role, text)
+    store.add_message("other", "user", "new fox")
+    yield store
+
+
+TURNS = [
+    *[("user", "old fox"), ("assistant", "archived answer"), ("tool", "a result"), ("assistant", "after it")],
+    *[("user", "new question"), ("assistant", "new answer about the fox")],
+]
+
+
+def test_archived_messages_are_found_and_shown_as_such(with_archive):
+    assert len(with_archive.get_session("s").messages) == 2
+    (hit,) = with_archive.search("archived", window=1)
+    assert (hit.session_id, hit.anchor_index, hit.snippet) == ("s", 1, "archived answer")
+    assert hit.title == "new question"
+    assert [(item["index"], item["archived"]) for item in hit.messages] == [(0, True), (1, True), (2, True)]
+    assert [(item["content"], item["archived"]) for item in hit.bookends["opening"]] == [
+        *[("old fox", True), ("archived answer", True)]
+    ]
+    assert [item["index"] for item in hit.bookends["closing"]] == [4, 5]
+    first, second = with_archive.search("fox")
+    assert (first.session_id, first.score, first.anchor_index) == ("s", 2.0, 5)
+    assert second.session_id == "other"
+    assert with_archive.search("archived fox") == []
+
+
+def test_windows_go_on_into_what_is_archived(with_archive):
+    (hit,) = with_archive.search("archived", window=0)
+    assert with_archive.window("s", str(hit.anchor_index), window=0) == hit.messages
+    shown = with_archive.window("s", "3", window=1)
+    assert [(item["content"], item["archived"]) for item in shown] == [
+        *[("a result", True), ("after it", True), ("new question", False)]
+    ]
+    assert [item["index"] for item in with_archive.window("s", window=9)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_index_of_an_earlier_version_is_made_anew(files, tmp_path):
+    sqlite_sessions = pytest.importorskip("praisonai_persistence_json.sqlite_sessions")
+    store = sqlite_sessions.SqliteSessionStore(tmp_path, retention="compact", active_window=2)
+    for role, text in TURNS:
+        store.add_message("s", role, text)
+    os.utime(tmp_path / "s.json", (1000, 1000))  # long ago, so that its time tells whether it has changed
+    assert store.search("archived")
+    with contextlib.closing(sqlite3.connect(store.db_path)) as connection:
+        connection.execute("DELETE FROM praison_words")
+        connection.execute("UPDATE praison_files SET stamp = substr(stamp, instr(stamp, ' ') + 1)")
+        connection.commit()
+    assert store.search("archived")
+
+
+def test_how_a_session_is_called(searched):
+    searched.add_message("s", "assistant", "fox")
+    assert searched.search("fox")[0].title == searched.recent()[0].title == "s"
+    searched.add_message("s", "user", "what  is\nthis " + "long " * 50)
+    assert searched.search("fox")[0].title == ("what is this " + "long " * 50)[:60]
+    searched.set_agent_info("s", "agent")
+    assert searched.search("fox")[0].title == searched.recent()[0].title == "agent"
+    searched.rename_session("s", "Foxes")
+    assert searched.search("fox")[0].title == searched.recent()[0].title == "Foxes"
 
 
 def test_the_latest_sessions_and_all_of_them(searched):

@@ -19,6 +19,7 @@ __all__ = [
     "attribute",
     "backend_row",
     "installed_here",
+    "nobodys",
     "target",
 ]
 
@@ -121,6 +122,37 @@ def absent(name: str) -> str | None:
     else:
         return None
     return f"{name} is {what}, which is PraisonAI's own: pip install praisonai"
+
+
+def nobodys(name: str) -> str | None:
+    """Return what to say of a name below a module of PraisonAI that nobody has there: who has it, or what was meant.
+
+    None: there is nothing to say. Programs import made-up names on purpose, as in ``__import__(name, fromlist=["x"])``.
+    """
+    from praisonai_persistence._checks import nearest
+
+    module, _, wanted = name.rpartition(".")
+    if module not in REPLACED and module not in FALLBACKS:
+        return None
+    modules = dict.fromkeys((*REPLACED, *FALLBACKS))
+    others = [other for other in modules if other != module and wanted in _offered(other)]
+    if others:
+        return f"there is no {wanted!r} in {module}; {others[0]} has it"
+    near = nearest(wanted, _offered(module)) or nearest(wanted, {item for other in modules for item in _offered(other)})
+    if near is None:
+        return None
+    where = next(other for other in (module, *modules) if near in _offered(other))
+    return f"there is no {wanted!r} in {module}; did you mean {where}.{near}?"
+
+
+def _offered(module: str) -> set[str]:
+    """Return the public names of a module of PraisonAI, with those of the modules in it."""
+    here = import_module(REPLACED.get(module) or FALLBACKS[module])
+    kind = module.removeprefix(f"{_PERSISTENCE}.")
+    rows = BACKENDS.get(kind, ())
+    found = {*getattr(here, "__all__", dir(here)), *EXTRA.get(module, ())}
+    found |= {row.store for row in rows} | {row.module for row in rows} | ({"base"} if rows else set())
+    return {name for name in found if not name.startswith("_")}
 
 
 def absent_backend(kind: str, name: str) -> str | None:

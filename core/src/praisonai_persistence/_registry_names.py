@@ -44,10 +44,14 @@ class PraisonAINames:
     def unregister(self: Any, name: str) -> bool:
         """Forget a backend that was registered at run time, with its aliases; return whether there was one.
 
-        A plugin of that name is there again after it. Plugins cannot be forgotten: they are installed.
+        Of an alias, forget the alias alone. A plugin of that name is there again after it. Plugins and their aliases
+        cannot be forgotten: they are installed.
         """
         with self._lock:
-            own = self._registered_aliases.get(name, name)
+            own = self._spelled(name, {*self._registered, *self._registered_aliases})
+            if own in self._registered_aliases:
+                del self._registered_aliases[own]
+                return True
             self._registered_aliases = {a: of for a, of in self._registered_aliases.items() if of != own}
             return self._registered.pop(own, None) is not None
 

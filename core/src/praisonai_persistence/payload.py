@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "DOCUMENT_DEPTH",
     "MAX_BYTES",
     "MAX_DEPTH",
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "RESERVED_KEY",
     "UPDATED_AT_STEP",
     "MessageRow",
     "SessionRow",
@@ -91,6 +93,10 @@ MAX_BYTES = 64 * 1024 * 1024
 """Largest message, session or value in bytes of UTF-8, unless a store declares less."""
 MAX_DEPTH = 200
 """Deepest nesting of JSON that is accepted."""
+DOCUMENT_DEPTH = MAX_DEPTH + 8
+"""The same for documents that hold such values deep inside, as exported sessions do."""
+RESERVED_KEY = "praisonai_session"
+"""Where session stores keep, in metadata, what sessions and messages have no field for."""
 
 # ---------------------------------------------------------------------------------------------------------------- text
 
@@ -191,11 +197,11 @@ _encode_json: Callable[[Any], str] = _encode_first
 _scan_json: Callable[[str, int], tuple[Any, int]] = _scan_first
 
 
-def _check_json(value: Any, what: str, depth: int = 1) -> None:
+def _check_json(value: Any, what: str, most: int, depth: int = 1) -> None:
     """Refuse what ``json`` would quietly change: tuples, keys that are not text, objects; and too deep a nesting."""
     if isinstance(value, (dict, list)):
-        if depth > MAX_DEPTH:
-            raise SerializationError(f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself")
+        if depth > most:
+            raise SerializationError(f"{what} is nested deeper than {most} levels, or holds itself")
         if isinstance(value, dict):
             for key in value:
                 if type(key) is not str:
@@ -204,7 +210,7 @@ def _check_json(value: Any, what: str, depth: int = 1) -> None:
             value = value.values()
         for item in value:
             if type(item) not in _SCALARS:
-                _check_json(item, what, depth + 1)
+                _check_json(item, what, most, depth + 1)
     elif type(plain(value)) not in _SCALARS:
         hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) or hasattr(value, "tolist") else ""
         if isinstance(value, getattr(sys.modules.get("enum"), "Enum", ())):
@@ -220,19 +226,20 @@ def _check_keys(value: dict[Any, Any], what: str) -> None:
         raise SerializationError(f"{what} has two keys of one text")
 
 
-def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES) -> str:
+def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES, depth: int = MAX_DEPTH) -> str:
     """Return ``value`` as JSON text that every engine can store and [loads][] gives back equal, types included.
 
     Args:
         value: any JSON value: None, bool, int of any size, finite float, str, list, dict with text keys.
         what: the name of the argument, for the error.
         limit: the largest size in bytes of UTF-8.
+        depth: the deepest nesting.
 
     Raises:
-        SerializationError: it is not JSON, or too large, or nested deeper than ``MAX_DEPTH``.
+        SerializationError: it is not JSON, or too large, or nested deeper than that.
     """
     if type(value) not in _SCALARS:
-        _check_json(value, what)
+        _check_json(value, what, depth)
     try:
         text = _encode_json(value)
     except ValueError as error:  # NaN, an infinity, or an integer of more digits than Python converts
@@ -331,7 +338,7 @@ class MessageRow(NamedTuple):
 def _encode_object(value: Any, what: str, limit: int) -> str:
     if not isinstance(value, dict):
         raise SerializationError(f"{what} must be a JSON object or None, not {type(value).__name__}")
-    return dumps(value, what, limit)
+    return dumps(value, what, limit, DOCUMENT_DEPTH if RESERVED_KEY in value else MAX_DEPTH)
 
 
 def encode_session(session: ConversationSession, limit: int = MAX_BYTES) -> SessionRow:

@@ -4,7 +4,7 @@ A backend is an entry point of the group ``praisonai.conversation_stores``, ``pr
 ``praisonai.state_stores``; its name is the backend's name, its object a factory ``(url=None, **options) -> store`` or
 the store class. An alias, or a URL scheme, is an entry point of the same group with ``.aliases`` behind it, and belongs
 to the entry of the same distribution with an equal object reference. So listing imports no plugin, only ``create``
-does.
+does. A name is found in any case, as schemes of URLs are; one that is spelled exactly so comes first.
 
 Entry points are read once for a process, on first use. What [StoreRegistry.register][] was told wins over them.
 """
@@ -323,17 +323,27 @@ class StoreRegistry(PraisonAINames):
         plain, at, wanted = name.partition("@")
         found: dict[_entry_points.Provider, _Installed] = {}
         with self._lock:
+            points = self._points()
+            own_names = {*self._registered, *self._registered_aliases}
+            plain = self._spelled(plain, {*own_names, *points.entries, *points.aliases})
             if not at:
-                own = self._registered.get(self._registered_aliases.get(name, name))
+                own = self._registered.get(self._registered_aliases.get(plain, plain))
                 if own is not None:
                     return [own]
-            points = self._points()
             for entry in [*points.entries.get(plain, ()), *points.aliases.get(plain, ())]:
                 if not at and entry.name in self._registered:
                     return [self._registered[entry.name]]
                 if not at or _entry_points.normalise(entry.distribution) == _entry_points.normalise(wanted):
                     found.setdefault(entry.provider, entry)
         return list(found.values())
+
+    @staticmethod
+    def _spelled(name: str, names: set[str]) -> str:
+        """Return which of some names is meant: the same, or the only one that differs from it in case alone."""
+        if name in names:
+            return name
+        alike = [other for other in names if other.lower() == name.lower()]
+        return alike[0] if len(alike) == 1 else name
 
     def _find(self, name: str) -> _Registered | _Installed:
         if not isinstance(name, str):
@@ -348,6 +358,7 @@ class StoreRegistry(PraisonAINames):
         from praisonai_persistence._known import KNOWN
 
         plain, at, wanted = name.partition("@")
+        plain = plain.lower()
         if entries:
             choices = " or ".join(repr(f"{plain}@{entry.distribution}") for entry in entries)
             raise AmbiguousBackendError(

@@ -38,6 +38,7 @@ from praisonai_persistence.session_protocols import (
 )
 from praisonai_persistence.stores._session_files import FILE_STORES, bot_session_key, file_stores
 from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
+from praisonai_persistence.stores._session_search import archived_in
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
     Document,
@@ -332,8 +333,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
         if "search" not in self._store.capabilities:
             yield from super()._searched(query)
             return
-        found = self._store.search_messages(query, limit=_MOST_FOUND)
-        for session_id in dict.fromkeys(message.session_id for message in found):
+        found = [message.session_id for message in self._store.search_messages(query, limit=_MOST_FOUND)]
+        # Archived messages, which came with an import, are no messages of the store.
+        found += [head["session_id"] for head in self._heads() if archived_in(head)]
+        for session_id in dict.fromkeys(found):
             document = self._load(session_id)
             if document is not None and "snapshot_of" not in document:
                 yield document

@@ -99,3 +99,72 @@ def test_a_folder_in_the_place_of_the_file_is_named(folder):
 
     with pytest.raises(ConnectionFailedError, match="it is a folder; path must name a file"):
         SQLiteConversationStore(path=folder).connect()
+
+
+OLD = """
+import os, sys
+from praisonai_persistence import ConnectionFailedError, SchemaError
+from praisonai_persistence_sqlite import AsyncSQLiteConversationStore, SQLiteConversationStore
+import asyncio, praisonai_persistence.schema, praisonai_persistence_sql.copying
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+
+async def asked(path):
+    async with AsyncSQLiteConversationStore(path=path, adopt_legacy=True) as store:
+        await store.get_messages("s")
+
+for adopts in (False, True):
+    with SQLiteConversationStore(path=sys.argv[1], adopt_legacy=adopts) as store:
+        try:
+            store.get_messages("s")
+        except SchemaError as error:
+            print(error)
+        print(store.adopt_legacy(dry_run=True).messages)
+        try:
+            store.adopt_legacy()
+        except ConnectionFailedError as error:
+            print(error)
+try:
+    asyncio.run(asked(sys.argv[1]))
+except SchemaError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_old_tables_of_praisonai_cannot_be_adopted_there_which_is_what_the_error_says(folder, folder_mode, journal):
+    path = folder / "old.db"
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA journal_mode={journal}")
+    connection.execute(
+        "CREATE TABLE praison_sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT,"
+        " state TEXT, metadata TEXT, created_at REAL, updated_at REAL)"
+    )
+    connection.execute(
+        "CREATE TABLE praison_messages (id TEXT PRIMARY KEY, session_id TEXT, role TEXT, content TEXT, tool_calls TEXT,"
+        " tool_call_id TEXT, metadata TEXT, created_at REAL)"
+    )
+    connection.execute("INSERT INTO praison_sessions (session_id, created_at, updated_at) VALUES ('s', 1, 2)")
+    connection.execute("INSERT INTO praison_messages VALUES ('m', 's', 'user', 'one', NULL, NULL, NULL, 1)")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    path.chmod(0o444)
+    folder.chmod(folder_mode)
+    done = subprocess.run([sys.executable, "-c", OLD, str(path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    asks, planned, refused, says, *_, from_async = done.stdout.splitlines()
+    assert "adopt them with" in asks
+    assert planned == "1"
+    assert "can only be read" in refused
+    for error in (says, from_async):
+        assert "which writes" in error
+        assert "copy the file" in error
+        assert "migrate --adopt --legacy-prefix praison_" in error
+    assert path.read_bytes() == before
+    folder.chmod(0o755)
+    copied = folder / "copied.db"
+    copied.write_bytes(before)
+    with SQLiteConversationStore(path=copied, adopt_legacy=True) as store:  # the way out that it names
+        assert [message.content for message in store.get_messages("s")] == ["one"]

@@ -188,7 +188,23 @@ class _Last(MetaPathFinder):
         told = _names.absent(fullname)
         if told is not None:
             raise ModuleNotFoundError(told, name=fullname)
+        told = _names.nobodys(fullname)
+        if told is not None:
+            # ``from module import name`` looks for a module of that name at last, and would pass over what is said of
+            # the very name.
+            raise ModuleNotFoundError(told)
+        below = ".".join(fullname.split(".")[:2])
+        if below.startswith(f"{_ROOT}.") and below not in _names.REPLACED and _is_made_up(sys.modules.get(_ROOT)):
+            own = (
+                f"{fullname} is none of the modules that this project has; it may be PraisonAI's: pip install praisonai"
+            )
+            raise ModuleNotFoundError(own, name=fullname)
         return None
+
+
+def _is_made_up(module: ModuleType | None) -> bool:
+    """Whether a package is only there because something in it is replaced."""
+    return isinstance(getattr(module, "__loader__", None), _EmptyLoader)
 
 
 def _alias(name: str, own: str, path: Sequence[str] | None) -> ModuleSpec | None:

@@ -7,6 +7,7 @@ import functools
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence._closing import Closing
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+@named_arguments
 class PersistentAgent:
     """An agent whose ``chat`` and ``achat`` store what was said. Everything else of it is the agent's own.
 
@@ -124,6 +126,7 @@ class PersistentAgent:
         await self._turns.orchestrator.aon_agent_end(self._turns.agent, self.session_id)
 
 
+@named_arguments
 def wrap_agent_with_persistence(
     agent: Any,
     orchestrator: PersistenceOrchestrator,
@@ -200,6 +203,7 @@ class PersistentSession(Closing):
         self.end()
 
 
+@named_arguments
 def create_persistent_session(
     orchestrator: PersistenceOrchestrator, session_id: str | None = None, user_id: str | None = None
 ) -> PersistentSession:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence.errors import InvalidValueError, UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Migration:
     down: Callable[[Any], None] | None = None
 
 
+@named_arguments
 class MigrationManager:
     """Applies a program's migrations in the order of their versions. The first, 1.0.0, is there and does nothing.
 

@@ -75,7 +75,7 @@ def open_data(url: str | None, name: str | None) -> Data:
         if not isinstance(url, str):
             raise ConfigurationError(f"a URL must be text, not {type(url).__name__}")
         scheme, separator, rest = url.partition("://")
-        if scheme != "memory" or not separator:
+        if scheme.lower() != "memory" or not separator:
             raise ConfigurationError("the memory backend takes the URL 'memory://' or 'memory://name'")
         name = name or rest.strip("/")
     if not name:

@@ -367,7 +367,8 @@ class SessionStoreBase(SearchingSessions, PortableSessions, MirroredSessions, Cl
         What stands there wins over ``defaults``, and ``updates`` win over it.
         """
         session_id = self._id(session_id)
-        given, base = check_object(updates, "updates"), check_object(defaults or {}, "defaults")
+        inside = payload.MAX_DEPTH - 1  # of the session's metadata
+        given, base = check_object(updates, "updates", inside), check_object(defaults or {}, "defaults", inside)
         check_object({key: None}, "key")
 
         def change(document: Document) -> None:
@@ -394,7 +395,7 @@ class SessionStoreBase(SearchingSessions, PortableSessions, MirroredSessions, Cl
     ) -> bool:
         """Keep the state of one turn of a runtime; nothing with ``mirror_enabled=False``."""
         session_id = self._id(session_id)
-        stored = check_object({runtime_id: {turn_id: state}}, "state")[runtime_id][turn_id]
+        stored = check_object({runtime_id: {turn_id: state}}, "state", payload.MAX_DEPTH + 2)[runtime_id][turn_id]
 
         def change(document: Document) -> None:
             turns = {**as_object(as_object(document.get("runtime_state")).get(runtime_id)), turn_id: stored}

@@ -437,7 +437,7 @@ def check_message(message: Message) -> Message:
             created_at=message.get("timestamp"),  # type: ignore[arg-type]
         ),
     )
-    payload.dumps(message, "message")
+    payload.dumps(message, "message", depth=payload.MAX_DEPTH + 1)  # what its fields hold has been checked
     return dict(payload.copy(message))
 
 
@@ -464,10 +464,10 @@ def check_text(value: Any, what: str) -> str | None:
     return text
 
 
-def check_object(value: Any, what: str) -> dict[str, Any]:
+def check_object(value: Any, what: str, depth: int = payload.MAX_DEPTH) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SerializationError(f"{what} must be a JSON object, not {type(value).__name__}")
-    payload.dumps(value, what)
+    payload.dumps(value, what, depth=depth)
     return dict(payload.copy(value))
 
 

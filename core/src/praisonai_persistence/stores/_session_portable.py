@@ -64,13 +64,13 @@ def checked_document(data: Any, session_id: str) -> Document:
         SerializationError: it is none.
     """
     empty = new_document(session_id, hierarchy=True)
-    document = {**empty, **check_object(data, "data")}
+    document = {**empty, **check_object(data, "data", payload.DOCUMENT_DEPTH)}
     if empty.keys().isdisjoint(data):
         raise SerializationError("data is no exported session: it has none of the fields of one")
     if not isinstance(document["snapshots"], list):
         raise SerializationError(f"snapshots must be a list, not {type(document['snapshots']).__name__}")
-    for name in ("metadata", "runtime_state"):
-        check_object(document[name], name)
+    check_object(document["metadata"], "metadata")
+    check_object(document["runtime_state"], "runtime_state", payload.MAX_DEPTH + 2)  # of runtimes and of their turns
     for name in ("title", "agent_name", "gateway_session_id"):
         check_text(document[name], name)
     for name in ("user_id", "agent_id"):

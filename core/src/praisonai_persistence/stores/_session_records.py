@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.payload import RESERVED_KEY
 from praisonai_persistence.records import ConversationMessage
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVED_KEY", "difference", "message_of", "record_of", "same", "seconds"]
 
-RESERVED_KEY = "praisonai_session"
-"""Where ``StoreBackedSessionStore`` keeps, in metadata, what sessions and messages have no field for."""
 _MESSAGE_FIELDS = frozenset({"role", "content", "timestamp", "metadata", "tool_calls", "tool_call_id"})
 
 

@@ -22,10 +22,12 @@ from praisonai_persistence.stores.conversation import query_words, word_pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "words_of"]
+__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "archived_in", "searchable", "words_of"]
 
-_SNIPPET = 200
-"""Characters of a message that a hit shows."""
+_SNIPPET, _TITLE = 200, 60
+"""Characters of a message that a hit shows, and that stand for a title."""
+_BOOKEND = 2
+"""Turns that a hit shows of the session's beginning, and of its end."""
 
 
 class _AsDict:
@@ -40,13 +42,14 @@ class SessionHit(_AsDict):
 
     Attributes:
         session_id: the session.
-        title: its title, or the empty text.
+        title: its title, or the name of its agent, or how its first question begins, or its id.
         when: of its last change, ISO 8601, or None.
         snippet: a part of the message that was found.
         score: how many of its messages match.
         anchor_index: the index of the message, the latest one that matches.
         messages: those around it, as [SearchingSessions.window][] returns them.
-        bookends: the session's first messages, as ``start``, and its last ones, as ``end``, likewise.
+        bookends: the first two turns of user and assistant as ``opening``, and the last two as ``closing``, likewise;
+            the latter is empty where there are no others.
     """
 
     session_id: str
@@ -65,9 +68,9 @@ class SessionSummary(_AsDict):
 
     Attributes:
         session_id: the session.
-        title: its title, or the empty text.
+        title: its title, or the name of its agent, or its id.
         when: of its last change, ISO 8601, or None.
-        message_count: how many messages it has.
+        message_count: how many messages it has, without archived ones.
     """
 
     session_id: str
@@ -82,6 +85,7 @@ class SearchingSessions:
     def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
         """Return the sessions with messages that have every word of a query, those with the most of them first.
 
+        Messages that a session has archived are looked at, too: they stand before the others, with ``archived`` set.
         A word is a run of letters and digits; case does not matter. A query without a word finds nothing. All sessions
         are read, unless they are in a conversation store with full-text search.
 
@@ -100,8 +104,7 @@ class SearchingSessions:
             return []
         found: list[tuple[Document, list[int]]] = []
         for document in self._searched(query):
-            messages = as_objects(document.get("messages"))
-            indexes = [index for index, message in enumerate(messages) if words <= words_of(message)]
+            indexes = [index for index, message in enumerate(searchable(document)) if words <= words_of(message)]
             if indexes:
                 found.append((document, indexes))
         latest = newest([document for document, _ in found], len(found))
@@ -120,21 +123,20 @@ class SearchingSessions:
     def window(self, session_id: str, around_message_id: str | None = None, *, window: int = 5) -> list[dict[str, Any]]:
         """Return the messages around one of them, oldest first; without one, around the latest.
 
-        Each has ``role``, ``content``, ``timestamp``, ``index`` and ``id``, and what language models take of it.
+        Each has ``role``, ``content``, ``timestamp``, ``index``, ``id`` and ``archived``, and what language models
+        take of it. Archived messages come first and are counted by ``index``, as in what ``search`` returns.
 
         Args:
             session_id: an unknown session has none.
             around_message_id: the ``id`` of a message, as this returns it, or its ``index``, as a hit has it, too;
-                a number beyond the ends is the first, or the last. Of another one nothing is returned.
+                a number beyond the ends is the first, or the last. Any other text is the latest message.
             window: how many before and after it.
         """
         store: Any = self
         around = payload.check_count(window, "window")
         document = as_object(store._load(store._id(session_id)))
-        messages = as_objects(document.get("messages"))
+        messages = searchable(document)
         place = _place_of(around_message_id, messages)
-        if place is None:
-            return []
         return list(_shown(messages, place - around, place + around + 1))
 
     def recent(self, *, limit: int = 10) -> list[SessionSummary]:
@@ -143,8 +145,8 @@ class SearchingSessions:
         store._usable()
         count = payload.check_count(limit, "limit")
         return [
-            SessionSummary(head["session_id"], _title(head), head.get("updated_at"), store._count(head))
-            for head in newest(store._heads(), count)
+            SessionSummary(session_id, _named(head) or session_id, head.get("updated_at"), store._count(head))
+            for session_id, head in ((head["session_id"], head) for head in newest(store._heads(), count))
         ]
 
     def get_session_model(self, session_id: str) -> str | None:
@@ -177,8 +179,27 @@ def _text(message: Message) -> str:
     return text_of(content) if isinstance(content, (str, list)) else ""
 
 
-def _title(document: Document) -> str:
-    return str(metadata_of(document).get("title") or document.get("title") or "")
+def searchable(document: Document) -> list[Message]:
+    """Return the messages that a search looks at: the archived ones, marked as such, and those at hand."""
+    archived = [{**message, "archived": True} for message in archived_in(document)]
+    # What somebody stored under that name says nothing of where the message stands.
+    return [*archived, *({**message, "archived": False} for message in as_objects(document.get("messages")))]
+
+
+def archived_in(document: Document) -> list[Message]:
+    """Return the messages that a session has archived."""
+    return as_objects(document.get("archived_messages"))
+
+
+def _named(document: Document) -> str:
+    return str(metadata_of(document).get("title") or document.get("title") or document.get("agent_name") or "")
+
+
+def _title(document: Document, messages: list[Message]) -> str:
+    """Return how a session is called, after the first question at hand where nobody has named it."""
+    asked = (_text(message) for message in messages if message.get("role") == "user" and not message["archived"])
+    question = " ".join(next(filter(None, asked), "").split())
+    return _named(document) or question[:_TITLE] or str(document["session_id"])
 
 
 def _id_of(message: Message, index: int) -> str:
@@ -190,8 +211,8 @@ def _id_of(message: Message, index: int) -> str:
     return str(index)
 
 
-def _place_of(anchor: Any, messages: list[Message]) -> int | None:
-    """Return the index of a message that is named by its id or by its index; without a name the last one's."""
+def _place_of(anchor: Any, messages: list[Message]) -> int:
+    """Return the index of a message that is named by its id or by its index; of any other name the last one's."""
     last = len(messages) - 1
     if anchor is None or anchor == "":
         return last
@@ -200,37 +221,47 @@ def _place_of(anchor: Any, messages: list[Message]) -> int | None:
         return ids.index(anchor)
     try:
         return max(0, min(int(anchor), last))
-    except (TypeError, ValueError):
-        return None
+    except (OverflowError, TypeError, ValueError):
+        return last
 
 
 def _shown(messages: list[Message], start: int, end: int) -> Iterator[dict[str, Any]]:
     for index in range(max(0, start), min(len(messages), end)):
-        message = messages[index]
-        yield {
-            **for_model(message),
-            "timestamp": message.get("timestamp"),
-            "index": index,
-            "id": _id_of(message, index),
-        }
+        yield _one_shown(messages[index], index)
+
+
+def _one_shown(message: Message, index: int) -> dict[str, Any]:
+    return {
+        **for_model(message),
+        "timestamp": message.get("timestamp"),
+        "index": index,
+        "id": _id_of(message, index),
+        "archived": message["archived"],
+    }
+
+
+def _bookends(messages: list[Message]) -> dict[str, list[dict[str, Any]]]:
+    turns = [index for index, message in enumerate(messages) if message.get("role") in {"user", "assistant"}]
+    if not turns:
+        return {}
+    closing = turns[-_BOOKEND:] if len(turns) > _BOOKEND else []
+    places = {"opening": turns[:_BOOKEND], "closing": closing}
+    return {name: [_one_shown(messages[index], index) for index in indexes] for name, indexes in places.items()}
 
 
 def _hit(document: Document, indexes: list[int], words: set[str], around: int) -> SessionHit:
-    messages = as_objects(document["messages"])
+    messages = searchable(document)
     anchor = indexes[-1]
     text = _text(messages[anchor])
     places = [match.start() for match in word_pattern().finditer(text.lower()) if match[0] in words]
     start = max(0, min(places, default=0) - _SNIPPET // 4)
     return SessionHit(
         document["session_id"],
-        _title(document),
+        _title(document, messages),
         document.get("updated_at"),
         text[start : start + _SNIPPET],
         float(len(indexes)),
         anchor,
         list(_shown(messages, anchor - around, anchor + around + 1)),
-        {
-            "start": list(_shown(messages, 0, min(2, len(messages)))),
-            "end": list(_shown(messages, len(messages) - 2, len(messages))),
-        },
+        _bookends(messages),
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import InvalidValueError
@@ -70,6 +72,8 @@ class StateSteps(ABC):
         """Read about ``PAGE`` keys with a literal prefix, and the cursor for the next page, None at the end.
 
         The first cursor is None; what a cursor holds is the engine's business. No key stands in two pages of one scan.
+        An engine that can read the keys of several prefixes at once has ``scan_prefixes(prefixes, now)``, too, which
+        returns them all, in any order.
         """
 
     @abstractmethod
@@ -144,6 +148,20 @@ def _storable(prefix: str) -> bool:
     return ("\0" not in prefix and prefix.isascii()) or not any("\ud800" <= c <= "\udfff" or c == "\0" for c in prefix)
 
 
+def _by_prefix(keys: Iterable[str], prefixes: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each prefix those of some keys that have it, sorted."""
+    ordered = sorted(set(keys))
+    found: dict[str, list[str]] = {}
+    for prefix in prefixes:
+        start = bisect_left(ordered, prefix)
+        found[prefix] = list(takewhile(lambda key: key.startswith(prefix), islice(ordered, start, None)))  # noqa: B023
+    return found
+
+
+def _checked_prefixes(prefixes: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(_check_text(prefix, "prefix") for prefix in check_many(prefixes, "prefixes")))
+
+
 class _Declared:
     """What both modes declare, and how they write values."""
 
@@ -202,6 +220,18 @@ class StepStateStore(_Declared, StepStore[StateSteps], StateStore):
             yield from page
             if cursor is None:
                 return
+
+    def scan_prefixes(self, prefixes: Iterable[str]) -> dict[str, list[str]]:
+        """Return the keys with each of a few prefixes, sorted: with few requests where the engine can.
+
+        This is beyond the contract, for adapters: all keys are in memory at once.
+        """
+        wanted = _checked_prefixes(prefixes)
+        together = getattr(self._steps, "scan_prefixes", None)
+        if together is None:
+            return {prefix: sorted(self.scan_prefix(prefix)) for prefix in wanted}
+        storable = [prefix for prefix in wanted if _storable(prefix)]
+        return _by_prefix(self._runner.run(together, storable, time.time()), wanted)
 
     def hget(self, key: str, field: str, default: Any = None) -> Any:
         return _loads(
@@ -280,7 +310,8 @@ class AsyncStepStateStore(_Declared, AsyncStepStore[StateSteps], AsyncStateStore
 
     async def scan_prefix(self, prefix: str) -> AsyncIterator[str]:
         prefix = _check_text(prefix, "prefix")
-        await self._runner.connect()
+        if not _storable(prefix):
+            await self._runner.connect()  # a store that is closed, or nowhere, says so; else the first page does
         cursor: Any = None
         while _storable(prefix):
             page, cursor = await self._runner.run(self._steps.scan, prefix, cursor, time.time())
@@ -288,6 +319,21 @@ class AsyncStepStateStore(_Declared, AsyncStepStore[StateSteps], AsyncStateStore
                 yield key
             if cursor is None:
                 return
+
+    async def scan_prefixes(self, prefixes: Iterable[str]) -> dict[str, list[str]]:
+        """See [StepStateStore.scan_prefixes][]; where the engine cannot, all are asked for at once."""
+        wanted = _checked_prefixes(prefixes)
+        together = getattr(self._steps, "scan_prefixes", None)
+        if together is not None:
+            storable = [prefix for prefix in wanted if _storable(prefix)]
+            return _by_prefix(await self._runner.run(together, storable, time.time()), wanted)
+
+        async def keys(prefix: str) -> list[str]:
+            return sorted([key async for key in self.scan_prefix(prefix)])
+
+        from asyncio import gather
+
+        return dict(zip(wanted, await gather(*map(keys, wanted)), strict=True))
 
     async def hget(self, key: str, field: str, default: Any = None) -> Any:
         return _loads(

@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.payload import check_count, decode_text
@@ -224,6 +225,7 @@ def from_environment() -> dict[str, Any]:
     return found
 
 
+@named_arguments
 class DefaultSessionStore(SessionStoreBase):
     """Sessions as files that PraisonAI reads and writes as well.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import BackendError, SessionExistsError, SessionNotFoundError
-from praisonai_persistence.stores._session_search import words_of
+from praisonai_persistence.stores._session_search import searchable, words_of
 from praisonai_persistence.stores.conversation import query_words
 from praisonai_persistence.stores.sessions import Document, new_document
 from praisonai_persistence_json._errors import CorruptDocumentError
@@ -249,6 +249,8 @@ class SqliteTranscriptStore(_WithDatabase):
 # --------------------------------------------------------------------------------------------------------------- index
 
 _COUNTED = "message_count"
+_FORM = "archived"
+"""Tells what the index holds of a file from what an earlier version put there, which is then done anew."""
 _SETTLED = 2.0
 """Seconds after which the time of a file tells every later change."""
 
@@ -335,7 +337,7 @@ class SqliteSessionStore(_WithDatabase):
                     with suppress(FileNotFoundError):
                         told = entry.stat(follow_symlinks=False)
                         settled = told.st_mtime < now - _SETTLED
-                        stamp = f"{told.st_mtime_ns} {told.st_size} {told.st_ino}" if settled else ""
+                        stamp = f"{_FORM} {told.st_mtime_ns} {told.st_size} {told.st_ino}" if settled else ""
                         stamps[entry.name.removesuffix(".json")] = stamp
         return stamps
 
@@ -351,7 +353,7 @@ class SqliteSessionStore(_WithDatabase):
             return
         if document is None:
             return
-        words = set().union(*map(words_of, document["messages"]))
+        words = set().union(*map(words_of, searchable(document)))
         rows = [(word, name) for word in set(map(_number, words))]
         connection.executemany("INSERT INTO praison_words VALUES (?, ?)", rows)
         large = ("messages", "archived_messages", "runtime_state")

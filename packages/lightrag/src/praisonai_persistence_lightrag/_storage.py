@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,6 +131,15 @@ class KeyStorage(Storage):
         """Return all keys that start with a text, without the storage's prefix."""
         pattern = re.sub(r"([\\*?\[])", r"\\\1", self._prefix + start) + "*"
         return [key[len(self._prefix) :] for key in await self._call("keys", pattern)]
+
+    async def _keys_of(self, starts: Iterable[str]) -> dict[str, list[str]]:
+        """Return the keys that start with each of a few texts, both without the storage's prefix."""
+        wanted = list(dict.fromkeys(starts))
+        if not hasattr(self._store, "scan_prefixes"):  # a program's own
+            return dict(zip(wanted, await asyncio.gather(*map(self._keys, wanted)), strict=True))
+        size = len(self._prefix)
+        found = await self._call("scan_prefixes", [self._prefix + start for start in wanted])
+        return {start[size:]: [key[size:] for key in keys] for start, keys in found.items()}
 
     async def _values(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those keys that exist."""

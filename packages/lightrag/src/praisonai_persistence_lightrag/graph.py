@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +84,9 @@ class PersistentGraphStorage(KeyStorage, BaseGraphStorage):  # type: ignore[misc
 
     async def _edge_keys(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return the keys of the edges of nodes."""
-        distinct = list(dict.fromkeys(names))
-        found = await asyncio.gather(*(self._keys(_edges(name)) for name in distinct))
-        return dict(zip(distinct, found, strict=True))
+        starts = {name: _edges(name) for name in names}
+        found = await self._keys_of(starts.values())
+        return {name: found[start] for name, start in starts.items()}
 
     async def node_degree(self, node_id: str) -> int:
         """Return how many edges a node has."""

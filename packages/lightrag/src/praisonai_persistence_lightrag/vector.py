@@ -22,6 +22,11 @@ _LONGEST = 24
 """Characters of a workspace that is part of a collection's name as it is."""
 
 
+def _numbers(vector: Any) -> list[float]:
+    """Return an embedding, mostly an array of numpy's, as floats."""
+    return list(map(float, vector.tolist() if hasattr(vector, "tolist") else vector))
+
+
 @dataclass
 class PersistentVectorStorage(Storage, BaseVectorStorage):  # type: ignore[misc]
     """Entities, relations or chunks: each kind is one collection.
@@ -47,7 +52,8 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):  # type: ignore[misc]
 
     async def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Write what waits, and call a method on the collection; None if there is none."""
-        await self.index_done_callback()
+        if self._waiting:
+            await self.index_done_callback()
         return await later(ask(self._store, self._collection, method, *args, **kwargs))
 
     async def upsert(self, data: dict[str, dict[str, Any]]) -> None:
@@ -77,7 +83,7 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):  # type: ignore[misc]
                         f"the embedding function returned {len(vectors)} vectors for {len(part)} texts"
                     )
                 for document, vector in zip(part, vectors, strict=True):
-                    document.embedding = [float(number) for number in vector]
+                    document.embedding = _numbers(vector)
             if gone:
                 await later(ask(self._store, self._collection, "delete", gone))
             if documents:
@@ -99,9 +105,8 @@ class PersistentVectorStorage(Storage, BaseVectorStorage):  # type: ignore[misc]
         if query_embedding is None:
             embed: Any = self.embedding_func
             query_embedding = (await embed([query], context="query", _priority=DEFAULT_QUERY_PRIORITY))[0]
-        vector = [float(number) for number in query_embedding]
         threshold = self.cosine_better_than_threshold
-        found = await self._ask("search", vector, top_k, score_threshold=threshold, nothing=[])
+        found = await self._ask("search", _numbers(query_embedding), top_k, score_threshold=threshold, nothing=[])
         return [{**self._entry(document), "distance": document.score} for document in found]
 
     def _entry(self, document: KnowledgeDocument) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLStateSteps"]
 
 _LIVE = "(ends_at IS NULL OR ends_at > ?)"
+_RANGES = 50  # of one statement
 _SWEEP = 20  # expired keys that a write with a time to live takes along, so that they never pile up
 
 
@@ -132,6 +133,20 @@ class SQLStateSteps(StateSteps):
         rows = yield Fetch(self._scan[end is not None, cursor is not None], (*bounds, now))
         keys = [row[0] for row in rows]
         return keys, keys[-1] if len(keys) == PAGE else None
+
+    @reads
+    def scan_prefixes(self, prefixes: Sequence[str], now: float) -> Steps[list[str]]:
+        found: list[str] = []
+        for start in range(0, len(prefixes), _RANGES):
+            bounds = [(prefix, _successor(prefix)) for prefix in prefixes[start : start + _RANGES]]
+            # Several conditions with OR would have some engines read the whole table.
+            parts = [
+                f"SELECT name FROM {{state}} WHERE name >= ?{'' if end is None else ' AND name < ?'} AND {_LIVE}"
+                for _, end in bounds
+            ]
+            values = [value for pair in bounds for value in (*pair, now) if value is not None]
+            found += [row[0] for row in (yield Fetch(self._sql(" UNION ALL ".join(parts)), tuple(values)))]
+        return found
 
     @writes
     def clear(self, now: float) -> Steps[int]:

@@ -98,6 +98,11 @@ def is_busy(error: sqlite3.Error) -> bool:
     return (code & 0xFF) in _BUSY
 
 
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Whether SQLite could read, but may not write."""
+    return "readonly database" in str(error)
+
+
 def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
     """Return an error of the driver in our words."""
     if is_busy(error):
@@ -105,7 +110,7 @@ def translate(error: sqlite3.Error, path: str | None) -> PersistenceError:
             f"{path} was locked by another process for longer than lock_timeout; raise it, or look for a program that "
             f"keeps a transaction open"
         )
-    if path is not None and "readonly database" in str(error):
+    if path is not None and is_refusal(error):
         return ConnectionFailedError(
             f"{path} can only be read: this user may not write the file or its folder, or the file system is mounted "
             f"read-only; give it the rights, or copy the file to a folder of its own"

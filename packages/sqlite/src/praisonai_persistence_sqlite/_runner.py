@@ -6,10 +6,10 @@ import os
 import sqlite3
 from functools import partial
 
-from praisonai_persistence.errors import StoreClosedError
+from praisonai_persistence.errors import SchemaError, StoreClosedError
 from praisonai_persistence.steps import is_write, run
 from praisonai_persistence.stores import Runner, ThreadRunner
-from praisonai_persistence_sqlite._connection import open_connection, translate
+from praisonai_persistence_sqlite._connection import is_refusal, open_connection, translate
 from praisonai_persistence_sqlite._database import READ, WRITE, WRITE_ALL, Job, give_back, lend
 
 TYPE_CHECKING = False
@@ -92,6 +92,13 @@ class SQLiteRunner(Runner):
                     raise migrations.older(version) if self.must_exist else migrations.missing(version)
                 database.run(self, migrations.upgrade, WRITE, prepared=False)
         except sqlite3.Error as error:
+            if is_refusal(error) and (old := database.run(self, migrations.status, READ, prepared=False).legacy):
+                raise SchemaError(
+                    f"{self._location.path} has tables of PraisonAI itself with the prefix {old[0].prefix!r}, and can "
+                    f"only be read. They cannot be read as they are: they have to be adopted, which writes. Give this "
+                    f"user the rights to write the file and its folder, or copy the file to a folder of its own, and "
+                    f"adopt them with 'praisonai-persistence migrate --adopt --legacy-prefix {old[0].prefix}'"
+                ) from error
             raise translate(error, self._location.path) from error
         self.epoch = epoch
 
