@@ -30,6 +30,7 @@ from measuring import Report, interleaved, servers
 from redis_state import MANY, VALUE, add, timed
 from supabase_work import supabase
 from surrealdb_work import surrealdb, surrealdb_server
+from turso_work import turso, turso_file
 
 Work = dict[str, tuple[Callable[[], Any], Callable[[], Any], int]]
 """What, then ours, the bare client's, and how many calls make a turn."""
@@ -277,68 +278,6 @@ class _Sink:
 
 
 @contextmanager
-def turso(engines: Any, times: int) -> Iterator[Work]:
-    """A libSQL server: conversations, which the bare client appends to and reads in one round trip each."""
-    import httpx
-
-    from praisonai_persistence import ConversationMessage, ConversationSession
-    from praisonai_persistence_turso import TursoConversationStore
-
-    server = engines.engine("turso")
-    parts = urlsplit(server.url)
-    client = httpx.Client(base_url=f"http://{parts.hostname}:{parts.port}")
-
-    def send(*statements: tuple[Any, ...]) -> Any:
-        steps: list[dict[str, Any]] = []
-        for sql, *values in statements:
-            arguments = [{"type": "float" if isinstance(value, float) else "text", "value": value} for value in values]
-            condition = {"condition": {"type": "ok", "step": len(steps) - 1}} if steps else {}
-            steps.append({"stmt": {"sql": sql, "args": arguments}, **condition})
-        requests = [{"type": "batch", "batch": {"steps": steps}}, {"type": "close"}]
-        answer = client.post("/v3/pipeline", json={"requests": requests})
-        return answer.json()["results"][0]["response"]["result"]["step_results"]
-
-    insert = (
-        "INSERT INTO praison_messages (session_id, id, role, content, created_at, seq) "
-        "SELECT session_id, ?, 'user', ?, ?, last_seq + 1 FROM praison_sessions WHERE session_id = 'theirs' "
-        "ON CONFLICT (session_id, id) DO NOTHING"
-    )
-    update = (
-        "UPDATE praison_sessions SET last_seq = last_seq + 1, updated_at = max(?, updated_at) "
-        "WHERE session_id = 'theirs' AND last_seq + 1 = "
-        "(SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?)"
-    )
-
-    def append() -> Any:
-        key, now = str(uuid.uuid4()), time.time()
-        return send(
-            ("BEGIN IMMEDIATE",),
-            (insert, key, "x" * 200, now),
-            (update, now, key),
-            ("SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?", key),
-            ("COMMIT",),
-        )
-
-    def resume() -> list[Any]:
-        query = "SELECT * FROM praison_messages WHERE session_id = 'long' ORDER BY seq DESC LIMIT 50"
-        return [[value.get("value") for value in row] for row in send((query,))[0]["rows"]]
-
-    with server.space() as options, TursoConversationStore(**options) as store, client:
-        for session_id in ("ours", "theirs", "long"):
-            store.create_session(ConversationSession(session_id))
-        for _ in range(10):
-            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
-        yield {
-            "append": (
-                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
-                append,
-                times // 3,
-            ),
-            "resume 50 of 10,000": (lambda: store.get_messages("long", limit=50), resume, times // 3),
-        }
-
-
-@contextmanager
 def firestore(engines: Any, times: int) -> Iterator[Work]:
     """The vendor's emulator of Firestore."""
     from google.auth.credentials import AnonymousCredentials
@@ -402,6 +341,7 @@ BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "surrealdb": surrealdb,
     "surrealdb_server": surrealdb_server,
     "turso": turso,
+    "turso_file": turso_file,
     "upstash": upstash,
 }
 
