@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore, make_runner
-
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import (
