@@ -105,21 +105,47 @@ def test_both_make_the_same_tables(supabase, store, plain):
 def test_what_is_deleted_leaves_the_index_of_the_other_backend(supabase, store):
     """The index is made by a search of the backend ``postgres``, and would find what has the numbers of the deleted."""
     with PostgresConversationStore(supabase.postgres_url(), schema="public") as plain:
-        try:
+        store.create_session(ConversationSession("s"))
+        for n, word in enumerate(("apple", "pear", "plum")):
+            store.add_message("s", ConversationMessage(id=f"m{n}", role="user", content=word))
+        assert [message.content for message in plain.search_messages("pear")] == ["pear"]
+        store.delete_messages("s", ["m1"])
+        words = "SELECT seq FROM praison_search_words WHERE session_id = 's' ORDER BY 1"
+        assert supabase.execute(words) == [(1,), (3,)]
+        store.delete_session("s")
+        assert supabase.execute(words) == []
+        store.create_session(ConversationSession("s"))
+        store.add_message("s", ConversationMessage(role="user", content="cherry"))
+        assert [message.content for message in plain.search_messages("cherry")] == ["cherry"]
+
+
+def test_both_backends_search_with_one_index(supabase, store):
+    """What one has indexed the other finds, without indexing it once more."""
+    words = "SELECT session_id, seq, part, created_at, words::text FROM praison_search_words ORDER BY 1, 2, 3"
+    long = " ".join(["caf\u00e9", "x" * 300, *(f"n{n}" for n in range(30_000)), "M\u00dcNCHEN"])
+    contents = ["The quick brown fox", long, None, "", "a\0b \ud800 c", "\u4f60\u597d"]
+    indexed = []
+    with PostgresConversationStore(supabase.postgres_url(), schema="public") as plain:
+        for first, second in ((store, plain), (plain, store)):
             store.create_session(ConversationSession("s"))
-            for n, word in enumerate(("apple", "pear", "plum")):
-                store.add_message("s", ConversationMessage(id=f"m{n}", role="user", content=word))
-            assert [message.content for message in plain.search_messages("pear")] == ["pear"]
-            store.delete_messages("s", ["m1"])
-            words = "SELECT seq FROM praison_search_words WHERE session_id = 's' ORDER BY 1"
-            assert supabase.execute(words) == [(1,), (3,)]
-            store.delete_session("s")
+            store.add_messages(
+                "s", [ConversationMessage(role="user", content=text, created_at=1.0) for text in contents]
+            )
+            assert [m.seq for m in first.search_messages("quick fox")] == [1]
+            indexed.append(supabase.execute(words))
+            for text, seqs in (
+                ("m\u00fcnchen", [2]),
+                ("x" * 300, [2]),
+                ("b", [5]),
+                ("\u4f60\u597d", [6]),
+                ("quick", [1]),
+            ):
+                assert [m.seq for m in second.search_messages(text)] == seqs
+            assert supabase.execute(words) == indexed[-1]
+            second.delete_session("s")
             assert supabase.execute(words) == []
-            store.create_session(ConversationSession("s"))
-            store.add_message("s", ConversationMessage(role="user", content="cherry"))
-            assert [message.content for message in plain.search_messages("cherry")] == ["cherry"]
-        finally:
-            supabase.execute("DROP TABLE IF EXISTS praison_search_words, praison_search_progress")
+    assert indexed[0] == indexed[1]
+    assert len(indexed[0]) > 4
 
 
 def test_what_is_installed_is_found_at_once(supabase, options, capsys):
