@@ -123,6 +123,7 @@ def test_both_backends_search_with_one_index(supabase, store):
     """What one has indexed the other finds, without indexing it once more."""
     words = "SELECT session_id, seq, part, created_at, words::text FROM praison_search_words ORDER BY 1, 2, 3"
     long = " ".join(["caf\u00e9", "x" * 300, *(f"n{n}" for n in range(30_000)), "M\u00dcNCHEN"])
+    found = {"m\u00fcnchen": [2], "x" * 300: [2], "b": [5], "\u4f60\u597d": [6], "quick": [1]}
     contents = ["The quick brown fox", long, None, "", "a\0b \ud800 c", "\u4f60\u597d"]
     indexed = []
     with PostgresConversationStore(supabase.postgres_url(), schema="public") as plain:
@@ -133,13 +134,7 @@ def test_both_backends_search_with_one_index(supabase, store):
             )
             assert [m.seq for m in first.search_messages("quick fox")] == [1]
             indexed.append(supabase.execute(words))
-            for text, seqs in (
-                ("m\u00fcnchen", [2]),
-                ("x" * 300, [2]),
-                ("b", [5]),
-                ("\u4f60\u597d", [6]),
-                ("quick", [1]),
-            ):
+            for text, seqs in found.items():
                 assert [m.seq for m in second.search_messages(text)] == seqs
             assert supabase.execute(words) == indexed[-1]
             second.delete_session("s")
@@ -161,6 +156,28 @@ def test_what_is_installed_is_found_at_once(supabase, options, capsys):
         while not supabase.has(f"{prefix}info"):  # it is told, and takes a moment
             time.sleep(0.01)
         assert store.upsert_session(ConversationSession("s")).version == 1
+
+
+def test_status_says_whether_the_tables_are_current_missing_or_newer(supabase, capsys):
+    def status(*more):
+        code = main(["status", "--conversation-url", supabase.url, *more])
+        shown = capsys.readouterr()
+        assert "s3cret" not in shown.out + shown.err
+        return code, shown.out + shown.err
+
+    code, said = status()
+    assert (code, "'migrate --print' prints is there, up to date" in said) == (0, True)
+    code, said = status("--table-prefix", "missing_")
+    assert (code, "lacks tables or functions" in said, "migrate --print" in said) == (0, True, True)
+    try:
+        supabase.execute("UPDATE praison_schema SET version = 99 WHERE component = 'conversation'")
+        code, said = status()
+        assert (code, "upgrade it" in said) == (1, True)
+        supabase.execute("UPDATE praison_schema SET version = 0 WHERE component = 'conversation'")
+        code, said = status()
+        assert (code, "migrate --print" in said) == (1, True)
+    finally:
+        supabase.execute("UPDATE praison_schema SET version = 1 WHERE component = 'conversation'")
 
 
 def test_migrate_says_who_makes_the_tables(supabase, capsys):
