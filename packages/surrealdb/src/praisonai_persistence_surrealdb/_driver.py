@@ -12,6 +12,7 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, Pauses, T
 from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import TakenError
+from praisonai_persistence_surrealdb._logs import hold, settle
 from praisonai_persistence_surrealdb._schema import prepare
 
 if TYPE_CHECKING:
@@ -206,7 +207,11 @@ class SurrealDriver(Driver):
         # The engine itself does not see that a folder is open already, and two clients would destroy it.
         lock = take_folder(self.path, "praisonai.lock", "for more, start a server (surreal start surrealkv://...)")
         try:
-            return Place(Embedded(f"surrealkv://{self.path}"), lock)
+            hold(self.path)
+            try:
+                return Place(Embedded(f"surrealkv://{self.path}"), lock)
+            finally:
+                settle(self.path)
         except BaseException:
             lock.release()
             raise
