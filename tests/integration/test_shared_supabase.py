@@ -6,13 +6,14 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import ConflictError, SchemaError
 from praisonai_persistence_cli import main
 from praisonai_persistence_postgres import PostgresConversationStore
-from praisonai_persistence_supabase import SupabaseConversationStore
+from praisonai_persistence_supabase import SupabaseConversationStore, schema_script
 
 
 @pytest.fixture
@@ -156,6 +157,35 @@ def test_what_is_installed_is_found_at_once(supabase, options, capsys):
         while not supabase.has(f"{prefix}info"):  # it is told, and takes a moment
             time.sleep(0.01)
         assert store.upsert_session(ConversationSession("s")).version == 1
+
+
+def test_what_praisonai_kept_in_supabase_is_adopted_by_the_other_backend(supabase, options):
+    """Its store has the columns and types of PraisonAI's for PostgreSQL. Afterwards the script runs."""
+    prefix = f"t{uuid.uuid4().hex[:8]}_"
+    supabase.execute(
+        f"CREATE TABLE {prefix}sessions (session_id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT,"
+        " state JSONB, metadata JSONB, created_at DOUBLE PRECISION, updated_at DOUBLE PRECISION)"
+    )
+    supabase.execute(
+        f"CREATE TABLE {prefix}messages (id TEXT PRIMARY KEY, session_id TEXT NOT NULL REFERENCES {prefix}sessions,"
+        " role TEXT NOT NULL, content TEXT, tool_calls JSONB, tool_call_id TEXT, metadata JSONB,"
+        " created_at DOUBLE PRECISION)"
+    )
+    supabase.execute(f"INSERT INTO {prefix}sessions (session_id, metadata) VALUES ('s', '{{\"a\": 1}}')")
+    said = f"INSERT INTO {prefix}messages (id, session_id, role, content, created_at) VALUES (%s, 's', 'user', %s, %s)"
+    for number in (2, 1):
+        supabase.execute(said, f"m{number}", f"text {number}", float(number))
+    with pytest.raises(psycopg.errors.RaiseException, match="postgres"):
+        supabase.execute(schema_script(prefix))
+    with PostgresConversationStore(supabase.postgres_url(), schema="public", table_prefix=prefix) as plain:
+        assert plain.adopt_legacy().messages == 2
+    supabase.execute(schema_script(prefix))
+    while not supabase.has(f"{prefix}info"):
+        time.sleep(0.01)
+    with SupabaseConversationStore(**options, table_prefix=prefix) as store:
+        assert [message.content for message in store.get_messages("s")] == ["text 1", "text 2"]
+        assert store.get_session("s").metadata == {"a": 1}
+        assert [message.id for message in store.search_messages("2")] == ["m2"]
 
 
 def test_status_says_whether_the_tables_are_current_missing_or_newer(supabase, capsys):
