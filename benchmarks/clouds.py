@@ -5,13 +5,14 @@
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Google Cloud Storage it writes as we do, by reading the
 object's generation first. In MongoDB both have their writes acknowledged by the majority; the bare client appends a
-message by counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do:
-without gaps, harmless when it is repeated, in one transaction. In DynamoDB it is measured twice: as it would be written
-by hand, an unconditional write of a text; and with items that have the attributes of ours, written on the same
-condition, because the emulator takes longer for these; so are messages, by one conditional write behind a count of the
-program's own, and as we do, in one transaction behind what was read, so that retries add nothing. In Firestore, too: an
-unconditional write, and as we do, by reading the document first and changing it on the condition that nobody else did.
-In SurrealDB it appends as we do, in one transaction and one request; in Supabase, too, by a function of its own.
+message by counting and inserting, so a process that is killed in between leaves a gap. In Turso and in SingleStore it
+appends as we do: without gaps, harmless when it is repeated, in one transaction and one request. In DynamoDB it is
+measured twice: as it would be written by hand, an unconditional write of a text; and with items that have the
+attributes of ours, written on the same condition, because the emulator takes longer for these; so are messages, by one
+conditional write behind a count of the program's own, and as we do, in one transaction behind what was read, so that
+retries add nothing. In Firestore, too: an unconditional write, and as we do, by reading the document first and changing
+it on the condition that nobody else did. In SurrealDB it appends as we do, in one transaction and one request; in
+Supabase, too, by a function of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 
 from measuring import Report, interleaved, servers
 from redis_state import MANY, VALUE, add, timed
+from singlestore_work import singlestore
 from supabase_work import supabase
 from surrealdb_work import surrealdb, surrealdb_server
 from turso_work import turso, turso_file
@@ -337,6 +339,7 @@ BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "firestore": firestore,
     "gcs": gcs,
     "mongodb": mongodb,
+    "singlestore": singlestore,
     "supabase": supabase,
     "surrealdb": surrealdb,
     "surrealdb_server": surrealdb_server,
