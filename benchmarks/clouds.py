@@ -6,8 +6,8 @@ Servers are found as for the integration tests. Ours and theirs take turns. The 
 with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes blindly; *not
 seen before* is a key that the store has neither read nor written, which both read first, and write on the condition that
 nobody else did. In MongoDB both have their writes acknowledged by the majority, and a deadline for each call; the bare client appends a message by
-counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do: without gaps,
-harmless when it is repeated, in one transaction. In DynamoDB it writes on the condition that the key holds no hash, as a
+counting and inserting, so a process that is killed in between leaves a gap. In Turso and in SingleStore it appends as we do: without gaps,
+harmless when it is repeated, in one transaction and one request. In DynamoDB it writes on the condition that the key holds no hash, as a
 program has to that does not overwrite these; *blindly* it does not; and *items alike* have the attributes of ours and
 their condition, because the emulator, which is written in Python, takes longer for these. So do messages, by one
 conditional write behind a count of the program's own, and as we do, in one transaction behind what was read, so that
@@ -29,8 +29,10 @@ from urllib.parse import urlsplit
 
 from measuring import Report, interleaved, servers
 from redis_state import MANY, VALUE, add, timed
+from singlestore_work import singlestore
 from supabase_work import supabase
 from surrealdb_work import surrealdb, surrealdb_server
+from turso_work import turso, turso_file
 
 Work = dict[str, tuple[Callable[[], Any], Callable[[], Any], int]]
 """What, then ours, the bare client's, and how many calls make a turn."""
@@ -298,68 +300,6 @@ class _Sink:
 
 
 @contextmanager
-def turso(engines: Any, times: int) -> Iterator[Work]:
-    """A libSQL server: conversations, which the bare client appends to and reads in one round trip each."""
-    import httpx
-
-    from praisonai_persistence import ConversationMessage, ConversationSession
-    from praisonai_persistence_turso import TursoConversationStore
-
-    server = engines.engine("turso")
-    parts = urlsplit(server.url)
-    client = httpx.Client(base_url=f"http://{parts.hostname}:{parts.port}")
-
-    def send(*statements: tuple[Any, ...]) -> Any:
-        steps: list[dict[str, Any]] = []
-        for sql, *values in statements:
-            arguments = [{"type": "float" if isinstance(value, float) else "text", "value": value} for value in values]
-            condition = {"condition": {"type": "ok", "step": len(steps) - 1}} if steps else {}
-            steps.append({"stmt": {"sql": sql, "args": arguments}, **condition})
-        requests = [{"type": "batch", "batch": {"steps": steps}}, {"type": "close"}]
-        answer = client.post("/v3/pipeline", json={"requests": requests})
-        return answer.json()["results"][0]["response"]["result"]["step_results"]
-
-    insert = (
-        "INSERT INTO praison_messages (session_id, id, role, content, created_at, seq) "
-        "SELECT session_id, ?, 'user', ?, ?, last_seq + 1 FROM praison_sessions WHERE session_id = 'theirs' "
-        "ON CONFLICT (session_id, id) DO NOTHING"
-    )
-    update = (
-        "UPDATE praison_sessions SET last_seq = last_seq + 1, updated_at = max(?, updated_at) "
-        "WHERE session_id = 'theirs' AND last_seq + 1 = "
-        "(SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?)"
-    )
-
-    def append() -> Any:
-        key, now = str(uuid.uuid4()), time.time()
-        return send(
-            ("BEGIN IMMEDIATE",),
-            (insert, key, "x" * 200, now),
-            (update, now, key),
-            ("SELECT seq FROM praison_messages WHERE session_id = 'theirs' AND id = ?", key),
-            ("COMMIT",),
-        )
-
-    def resume() -> list[Any]:
-        query = "SELECT * FROM praison_messages WHERE session_id = 'long' ORDER BY seq DESC LIMIT 50"
-        return [[value.get("value") for value in row] for row in send((query,))[0]["rows"]]
-
-    with server.space() as options, TursoConversationStore(**options) as store, client:
-        for session_id in ("ours", "theirs", "long"):
-            store.create_session(ConversationSession(session_id))
-        for _ in range(10):
-            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
-        yield {
-            "append": (
-                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
-                append,
-                times // 3,
-            ),
-            "resume 50 of 10,000": (lambda: store.get_messages("long", limit=50), resume, times // 3),
-        }
-
-
-@contextmanager
 def firestore(engines: Any, times: int) -> Iterator[Work]:
     """The vendor's emulator of Firestore."""
     from google.auth.credentials import AnonymousCredentials
@@ -427,10 +367,12 @@ BACKENDS: dict[str, Callable[[Any, int], Any]] = {
     "firestore": firestore,
     "gcs": gcs,
     "mongodb": mongodb,
+    "singlestore": singlestore,
     "supabase": supabase,
     "surrealdb": surrealdb,
     "surrealdb_server": surrealdb_server,
     "turso": turso,
+    "turso_file": turso_file,
     "upstash": upstash,
 }
 

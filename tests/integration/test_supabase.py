@@ -32,6 +32,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
 from praisonai_persistence_supabase import AsyncSupabaseConversationStore, SupabaseConversationStore, schema_script
+from praisonai_persistence_supabase._schema import FUNCTIONS
 
 ADA, BOB = "1d0c2f6e-7a1b-4c8e-9d35-0a6f4b2e8c11", "7be5a930-3f52-4f0d-8a64-c2d9e1f70b22"
 """Users, as Supabase numbers them."""
@@ -191,6 +192,17 @@ def test_without_a_policy_only_the_secret_key_works(supabase, options, store):
                 call()
 
 
+def test_who_is_under_policies_may_not_search(users, store):
+    """The full-text index has words of all messages, and whoever fills it could leave some out."""
+    ada, _ = users
+    ada.create_session(ConversationSession("a", user_id=ADA))
+    ada.add_message("a", ConversationMessage(role="user", content="apple"))
+    with pytest.raises(BackendError, match="permission denied"):
+        ada.search_messages("apple")
+    assert [message.session_id for message in store.search_messages("apple", ADA)] == ["a"]
+    assert store.search_messages("apple", BOB) == []
+
+
 def test_the_role_anon_has_no_rights_where_the_default_is_that_it_has_all(supabase, options):
     """As in Supabase. What it was granted it has until the script runs again, as the README says."""
     prefix, supabases = "anon_", "ALTER DEFAULT PRIVILEGES IN SCHEMA public {} ALL ON {} {} anon"
@@ -205,7 +217,7 @@ def test_the_role_anon_has_no_rights_where_the_default_is_that_it_has_all(supaba
         supabase.execute(supabases.format("GRANT", kind, "TO"))
     try:
         supabase.execute(schema_script(prefix))
-        assert len(supabase.execute(tables)) == 3
+        assert len(supabase.execute(tables)) == 5
         assert supabase.execute(rights) == []
         supabase.execute("GRANT SELECT ON anon_sessions TO anon; GRANT EXECUTE ON FUNCTION anon_info TO anon")
         assert sorted(supabase.execute(rights)) == [("EXECUTE",), ("SELECT",)]
@@ -349,7 +361,7 @@ def test_other_versions(supabase, options, change, said):
     try:
         if change.startswith("functions"):
             number = change.split()[1]
-            change = schema_script("praison_").replace("'functions', 1)", f"'functions', {number})")
+            change = schema_script("praison_").replace(f"'functions', {FUNCTIONS})", f"'functions', {number})")
         supabase.execute(change)
         with SupabaseConversationStore(**options) as store, pytest.raises(SchemaError, match=said):
             store.get_session("s")
@@ -407,6 +419,82 @@ def test_requests_of_each_call(options):
             call()
             assert len(asked) == 1, asked
         assert asked == ["/rest/v1/rpc/praison_delete_session"]
+
+
+def test_requests_of_a_search(options):
+    with SupabaseConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        store.add_message("s", ConversationMessage(role="user", content="apple"))
+        asked = []
+        client = store._runner._held().client
+        client.event_hooks = {"request": [lambda request: asked.append(request.url.path.rpartition("praison_")[2])]}
+        assert texts_of(store.search_messages("apple")) == ["apple"]
+        assert asked == ["search_behind", "search_add", "search_messages"]
+        asked.clear()
+        assert texts_of(store.search_messages("apple")) == ["apple"]
+        assert asked == ["search_behind", "search_messages"]
+
+
+@pytest.mark.parametrize("change", ["delete", "anew", "deleted", "indexed", "append"])
+def test_what_changes_while_it_is_indexed(options, change, monkeypatch):
+    """Between reading the messages and adding their words."""
+
+    def changed(other):
+        if change in {"delete", "anew", "deleted"}:
+            other.delete_session("s")
+        if change in {"anew", "deleted"}:
+            other.create_session(ConversationSession("s"))
+        if change == "anew":
+            other.add_messages("s", [message("cherry"), message("apple")])
+        if change == "indexed":
+            assert texts_of(other.search_messages("plum")) == ["plum"]
+        if change == "append":
+            other.add_message("s", message("grape"))
+
+    def message(text):
+        return ConversationMessage(role="user", content=text, created_at=1.0)
+
+    made = json.dumps
+    with SupabaseConversationStore(**options) as store, SupabaseConversationStore(**options) as other:
+        store.create_session(ConversationSession("s"))
+        store.add_messages("s", [message("apple"), message("plum")])
+        other.connect()
+        left = [None]
+
+        def dumps(*arguments, **named):
+            if left and isinstance(arguments[0], list):  # the words of the first round
+                left.pop()
+                changed(other)
+            return made(*arguments, **named)
+
+        monkeypatch.setattr("praisonai_persistence_supabase._steps.json.dumps", dumps)
+        there = {"delete": [], "deleted": [], "anew": ["cherry", "apple"], "append": ["apple", "plum", "grape"]}
+        expected = there.get(change, ["apple", "plum"])
+        assert texts_of(store.search_messages("apple")) == [text for text in expected if text == "apple"]
+        assert left == []
+        if change == "deleted":
+            store.add_messages("s", [message("fig"), message("lime")])
+            expected = ["fig", "lime"]
+        for text in ("apple", "plum", "cherry", "grape", "fig", "lime"):
+            assert texts_of(store.search_messages(text)) == [one for one in expected if one == text], text
+
+
+def test_messages_that_are_indexed_in_several_requests(store):
+    """Many, and some that are longer than what one request indexes."""
+    filler = " ".join(f"{number}picture" for number in range(120_000))
+    for session_id in ("a", "b", "c"):
+        store.create_session(ConversationSession(session_id))
+        store.add_messages(session_id, [ConversationMessage(role="user", content=f"w{n}") for n in range(400)])
+    store.add_message("b", ConversationMessage(role="user", content=f"first {filler} last"))
+    store.add_message("b", ConversationMessage(role="user", content="behind"))
+    assert [len(store.search_messages(word)) for word in ("w0", "w399", "last", "behind", "119999picture")] == [
+        3, 3, 1, 1, 1,
+    ]  # fmt: skip
+    assert len(store.search_messages("first last 60000picture")) == 1
+
+
+def texts_of(messages):
+    return [message.content for message in messages]
 
 
 def test_more_messages_than_the_api_returns_rows(store):

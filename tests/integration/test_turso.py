@@ -7,9 +7,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
+from adoption import MESSAGE, SESSION, AdoptionTests
 from engines import json_request
 from lifecycles import Embedded, Networked
 
@@ -18,6 +20,7 @@ from praisonai_persistence.errors import ConfigurationError, ConnectionFailedErr
 from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence_turso import (
     AsyncTursoConversationStore,
+    AsyncTursoStateStore,
     TursoConversationStore,
     TursoStateStore,
 )
@@ -311,6 +314,26 @@ def test_a_file_is_a_database_of_sqlite(tmp_path):
     connection.close()
 
 
+class TestAdoptionInFile(AdoptionTests):
+    """Of files, which are SQLite's; a column may hold anything there. Below: the same on a server, in short."""
+
+    sync, async_ = TursoConversationStore, AsyncTursoConversationStore
+    mark = "?"
+    catalogue = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    types: ClassVar[dict[str, str]] = {
+        **dict.fromkeys((*SESSION, *MESSAGE), "TEXT"),
+        **dict.fromkeys(("created_at", "updated_at"), "REAL"),
+    }
+    unchecked = "PRAGMA foreign_keys = OFF"
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        return {"path": str(tmp_path / "theirs.db")}
+
+    def connect(self, options):
+        return sqlite3.connect(options["path"])
+
+
 _SAID = "INSERT INTO {{0}}messages (id, session_id, role, content, created_at) VALUES ({0})"
 LEGACY = (
     (
@@ -352,15 +375,22 @@ def legacy_place(request, tmp_path):
     yield {"path": tmp_path / "legacy.db", "table_prefix": "praison_"}, execute
 
 
+@pytest.mark.parametrize("by_itself", [True, False], ids=["connecting", "asked"])
 @pytest.mark.parametrize("columns", [NEWER, ("", "")], ids=["today's", "older"])
-def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns):
+def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns, by_itself):
     options, execute = legacy_place
     for sql in LEGACY:
         execute(sql.format(options["table_prefix"], *columns))
-    way = "adopt them by opening the store with adopt_legacy=True"
+    way = "migrate --adopt.*store.adopt_legacy.*adopt_legacy=True"
     with TursoConversationStore(**options) as store, pytest.raises(SchemaError, match=way):
         store.list_sessions()
-    with TursoConversationStore(**options, adopt_legacy=True) as store:
+    with TursoConversationStore(**options) as store:
+        (legacy,) = store.schema_status().legacy
+        assert (legacy.sessions, legacy.messages) == (1, 3)
+        assert store.adopt_legacy(dry_run=True).sessions == 2
+    with TursoConversationStore(**options, adopt_legacy=by_itself) as store:
+        if not by_itself:
+            assert store.adopt_legacy().kept_as == ("praison_sessions_legacy", "praison_messages_legacy")
         found = {session.session_id: session for session in store.list_sessions()}
         assert set(found) == {"s", "lost"}
         assert (found["s"].user_id, found["s"].metadata, found["s"].updated_at) == ("ada", {"a": 1}, 1001.5)
@@ -371,3 +401,39 @@ def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns):
         assert store.count_messages("s") == 3
     with pytest.raises(ConfigurationError, match="adopt_legacy"):
         TursoStateStore(**options, adopt_legacy=True)
+
+
+def test_a_store_looks_at_its_tables_again_after_they_were_migrated(legacy_place):
+    options, _ = legacy_place
+
+    async def later() -> list[int]:
+        async with AsyncTursoStateStore(**options) as store:
+            versions = [(await store.schema_status()).version]
+            await store.set("key", 1)
+            await store.delete("key")
+            assert (await store.migrate_schema(0)).after == 0
+            versions.append((await store.schema_status()).version)
+            assert await asyncio.gather(*(store.get("key") for _ in range(4))) == [None] * 4
+            return [*versions, (await store.schema_status()).version]
+
+    with TursoConversationStore(**options) as store:
+        assert store.list_sessions() == []
+        change = store.migrate_schema(0)
+        assert (change.before, change.after) == (1, 0)
+        assert store.schema_status().version == 0
+        store.create_session(ConversationSession("s"))
+        assert store.schema_status().version == 1
+        assert store.get_session("s") is not None
+    assert asyncio.run(later()) == [0, 0, 1]
+
+
+def test_asking_for_the_version_makes_no_file(tmp_path):
+    for path in (tmp_path / "agent.db", tmp_path / "folder" / "agent.db"):
+        with TursoConversationStore(path=path) as store:
+            assert store.schema_status().version == 0
+            assert store.migrate_schema(dry_run=True).statements
+            assert store.adopt_legacy(dry_run=True) is None
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("not a folder")
+    with TursoConversationStore(path=tmp_path / "file" / "agent.db") as store, pytest.raises(ConnectionFailedError):
+        store.schema_status()

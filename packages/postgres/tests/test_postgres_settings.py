@@ -12,7 +12,8 @@ from praisonai_persistence_pg.dialect import Postgres
 from praisonai_persistence_pg.errors import classify, state_of, translate
 from praisonai_persistence_pg.settings import FOLLOWS, settings
 from praisonai_persistence_postgres import AsyncPostgresStateStore, PostgresConversationStore
-from praisonai_persistence_postgres.conversation import PostgresConversationSteps, _lexeme
+from praisonai_persistence_postgres.conversation import PostgresConversationSteps
+from praisonai_persistence_sql.tsvector import lexeme
 
 
 def _settings(url=None, connect_timeout=None, statement_timeout=None, cockroach=None, **address):
@@ -113,8 +114,8 @@ def test_words_of_the_full_text_index():
     assert steps._part("B1, a b1", 0) == ("'b1' 'a'", None)
     assert steps._query(["a"]) == "'a'"
     assert steps._query(["a", "bc"]) == "('a' & 'bc') | ('_' & 'bc')"
-    assert len(_lexeme("x" * 10_000).encode()) <= 255
-    assert _lexeme("x" * 10_000) != _lexeme("x" * 10_001)
+    assert len(lexeme("x" * 10_000).encode()) <= 255
+    assert lexeme("x" * 10_000) != lexeme("x" * 10_001)
 
 
 def test_each_part_of_a_long_content_fits_into_a_tsvector():

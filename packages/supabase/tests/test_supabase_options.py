@@ -99,7 +99,7 @@ def test_secrets_are_not_shown():
 def test_both_names_open():
     for scheme in ("supabase", "async_supabase"):
         with open_conversation_store(f"{scheme}://:k@project.supabase.co", "sync") as store:
-            assert store.capabilities == {"atomic_batch", "durable", "fork", "prefix", "rewrite", "shared"}
+            assert store.capabilities == {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
 
 
 def test_the_script():
@@ -109,8 +109,8 @@ def test_the_script():
     assert "praison_" not in script
     assert not re.findall(r"\{\w+\}", script)
     made = re.findall(r'CREATE OR REPLACE FUNCTION public\."(\w+)"', script)
-    assert len(made) == len(set(made)) == 18
-    assert script.count("ENABLE ROW LEVEL SECURITY") == 3
+    assert len(made) == len(set(made)) == 21
+    assert script.count("ENABLE ROW LEVEL SECURITY") == 5
     definers = re.findall(
         r'FUNCTION public\."app_(\w+)"\([^)]*\) RETURNS \w+\nLANGUAGE \w+ (?:STABLE )?SECURITY DEFINER', script
     )

@@ -26,6 +26,7 @@ _SCRIPT = str(Path(__file__).parents[1] / "supabase_server.mjs")
 _PUBLISHABLE, _SECRET = "sb_publishable_s3cretPa55s3cretPa55ab_0123abcd", "sb_secret_s3cretPa55s3cretPa55abcd_0123abcd"
 _JWT = "0f8e2c41-5b7d-4a96-b3c8-6d1e9a70f254-J"
 _DATABASE = "supabase_tests"
+_TABLES = ("sessions", "messages", "search_words", "search_progress")
 _PREFIXES = ("praison_", "", "a_", "a_b_", "aa_", "a", "case_")
 """Those that the kit uses; the owner of a database installs the tables and functions of each."""
 
@@ -119,7 +120,7 @@ class Supabase(Engine):
 
     def empty(self) -> None:
         """Delete the rows of all tables of the tests, and the policies of ``praison_``."""
-        names = [f'public."{prefix}{table}"' for prefix in _PREFIXES for table in ("sessions", "messages")]
+        names = [f'public."{prefix}{table}"' for prefix in _PREFIXES for table in _TABLES]
         self.execute(f"TRUNCATE {', '.join(names)}")
         for policy, table in self.execute("SELECT policyname, tablename FROM pg_policies WHERE schemaname = 'public'"):
             self.execute(f'DROP POLICY "{policy}" ON public."{table}"')

@@ -17,7 +17,7 @@ from praisonai_persistence_cli._app import Failed, complain, hide
 from praisonai_persistence_cli._options import KINDS, Command, Target, as_json, prefix_option, url_options
 from praisonai_persistence_cli._output import document, line, table
 from praisonai_persistence_cli._reading import message_pages
-from praisonai_persistence_cli._schema import about, named, schema_of, state_of, usable
+from praisonai_persistence_cli._schema import BY_HAND, about, named, schema_of, state_of, usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,8 +164,11 @@ class _Check:
             self._schema = self._step("connect", lambda: schema_of(store))
             self._step("schema", self._judge)
         else:
-            self._step("connect", lambda: _absent_is_fine(store.connect))
-            self._add("schema", "skipped", None, "this backend has no schema")
+            absent = self._step("connect", lambda: _absent_is_fine(store.connect))
+            if absent is None and hasattr(store, "schema_script"):
+                self._add("schema", "ok", None, BY_HAND)
+            else:
+                self._add("schema", "skipped", None, "this backend has no schema")
         if hasattr(store, "check_integrity"):
             self._step("files", lambda: self._files(store))
         sample: dict[str, Callable[[Any, float], str]] = {

@@ -26,7 +26,17 @@ from praisonai_persistence_cli._output import document, line, plain, table
 if TYPE_CHECKING:
     from praisonai_persistence.schema import Adoption, SchemaChange, SchemaStatus
 
-__all__ = ["about", "migrate_command", "named", "occupied", "schema_of", "state_of", "status_command", "usable"]
+__all__ = [
+    "BY_HAND",
+    "about",
+    "migrate_command",
+    "named",
+    "occupied",
+    "schema_of",
+    "state_of",
+    "status_command",
+    "usable",
+]
 
 
 def named(urls: dict[str, str | None], prefix: str | None, *, every: bool = True) -> list[Target]:
@@ -82,6 +92,8 @@ def usable(schema: dict[str, Any] | None, prefix: str | None) -> bool:
     return schema is None or (schema["version"] in {0, schema["latest"]} and not occupied(schema, prefix))
 
 
+BY_HAND = "what 'migrate --print' prints is there, up to date"
+"""Of stores whose API makes no tables: that they connect says so."""
 _PREFIX = "praison_"
 """What backends take when no ``table_prefix`` is given."""
 
@@ -136,6 +148,8 @@ def status_command(
                 else:  # what it looks at when it connects is all that there is to look at; that makes nothing then
                     store.expect_existing()
                     store.connect()
+                    if hasattr(store, "schema_script"):
+                        row["note"] = BY_HAND
         except StoreNotFoundError as error:
             row["note"] = str(error)
         except PersistenceError as error:

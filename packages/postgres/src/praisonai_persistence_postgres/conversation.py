@@ -10,15 +10,13 @@ session's row still sees the messages of before.)
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.payload import decode_message, decode_messages, decode_session
 from praisonai_persistence.steps import Steps, writes
-from praisonai_persistence.stores.searching import rarest, words_of_part
 from praisonai_persistence_pg.requests import CopyIn
-from praisonai_persistence_sql import Alone, Execute, Fetch, IndexedConversationSteps, Undo, repeatable
+from praisonai_persistence_sql import Alone, Execute, Fetch, IndexedConversationSteps, Undo, repeatable, tsvector
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS, SESSION_COLUMNS
 from praisonai_persistence_sql.schema import INDEXED_CONVERSATION
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["PostgresConversationSteps"]
 
 _UNIQUE_VIOLATION = "23505"
-_LONGEST_WORD = 255  # bytes; of longer words the index has a digest
-_OF_SEVERAL = "'_'"  # in each row of the index that has a part of a message only; stands in no word
 # A batch up to this is sent as one statement; of larger ones COPY is the faster way, in spite of its round trips.
 _FEW_MESSAGES, _FEW_CHARACTERS = 100, 1_000_000
 
@@ -58,7 +54,7 @@ class PostgresConversationSteps(IndexedConversationSteps):
     _first = Alone
 
     def __init__(self, dialect: Postgres, prefix: str) -> None:
-        super().__init__(dialect, prefix, INDEXED_CONVERSATION, ("search_by_word",))
+        super().__init__(dialect, prefix, INDEXED_CONVERSATION, (tsvector.INDEX,))
         self._lock_schema = dialect.migration_lock(prefix)
         raise_to = partial(dialect.next_updated_at, "s.updated_at")
         self._append = self._sql(
@@ -96,17 +92,7 @@ class PostgresConversationSteps(IndexedConversationSteps):
             f"updated_at = {raise_to('$7')}, version = s.version + 1 "
             f"WHERE session_id = $1 AND ($8::int8 IS NULL OR s.version = $8) RETURNING {raised}"
         )
-        self._make_tables = (
-            self._sql(
-                "CREATE TABLE IF NOT EXISTS {search_words} (session_id {t_id}, seq {t_int}, part {t_int}, "
-                "created_at {t_real} NOT NULL, words TSVECTOR NOT NULL, PRIMARY KEY (session_id, seq, part))"
-            ),
-            self._sql("CREATE INDEX IF NOT EXISTS {search_by_word} ON {search_words} USING gin (words)"),
-            self._sql(
-                "CREATE TABLE IF NOT EXISTS {search_progress} (session_id {t_id} PRIMARY KEY, "
-                "up_to {t_int} NOT NULL, start {t_int} NOT NULL, part {t_int} NOT NULL)"
-            ),
-        )
+        self._make_tables = [self._sql(sql) for sql in tsvector.TABLES]
 
     # ------------------------------------------------------------------------------------------------------- sessions
 
@@ -183,17 +169,10 @@ class PostgresConversationSteps(IndexedConversationSteps):
             yield Execute(sql) if isinstance(sql, str) else sql
 
     def _part(self, content: str, start: int) -> tuple[str, int | None]:
-        words, end = words_of_part(content, start)
-        lexemes = [f"'{_lexeme(word)}'" for word in words]
-        if start or end is not None:
-            lexemes.append(_OF_SEVERAL)
-        return " ".join(lexemes), end
+        return tsvector.lexemes_of_part(content, start)
 
     def _query(self, words: Sequence[str]) -> str:
-        lexemes = [f"'{_lexeme(word)}'" for word in words]
-        if len(lexemes) == 1:
-            return lexemes[0]
-        return f"({' & '.join(lexemes)}) | ({_OF_SEVERAL} & '{_lexeme(rarest(words))}')"
+        return tsvector.query_of(words)
 
 
 def _once(rows: Sequence[MessageRow]) -> Sequence[MessageRow]:
@@ -212,9 +191,3 @@ def _merged(row: SessionRow, stored: Sequence[Any]) -> ConversationSession:
 def _is_repeated(error: Exception) -> bool:
     """Whether an append failed because a message of that id is there; both drivers have the code."""
     return getattr(error, "sqlstate", None) == _UNIQUE_VIOLATION
-
-
-def _lexeme(word: str) -> str:
-    """Return a word as the index has it. Words are letters and digits, so nothing needs quoting."""
-    data = word.encode()
-    return word if len(data) <= _LONGEST_WORD else f"{word[:40]}_{hashlib.sha256(data).hexdigest()}"

@@ -1,7 +1,7 @@
 """The methods of ``praisonai_persistence.schema``, for stores over steps that have ``migrations``.
 
 Mixed in before the store's base. They need a runner with ``administer``: like ``run``, but for operations on the
-schema itself, so it migrates nothing first.
+schema itself, so it migrates nothing first; or a store with ``_administer``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ class Schema:
     _steps: Any
     _runner: Any
 
+    def _administer(self, operation: Any, *args: Any) -> Any:
+        return self._runner.administer(operation, *args)
+
     def schema_status(self) -> SchemaStatus:
         """Return where the tables stand; makes and changes nothing, whatever the store's options.
 
         Raises:
             ConnectionFailedError: the engine cannot be reached or refuses us.
         """
-        return self._runner.administer(self._steps.migrations.status)  # type: ignore[no-any-return]
+        return self._administer(self._steps.migrations.status)  # type: ignore[no-any-return]
 
     def migrate_schema(self, target: int | None = None, *, dry_run: bool = False) -> SchemaChange:
         """Bring the tables up to the latest version, or up or down to ``target``.
@@ -56,7 +59,7 @@ class Schema:
         """
         migrations = self._steps.migrations
         operation = migrations.plan if dry_run else migrations.migrate
-        return self._runner.administer(operation, _target(target))  # type: ignore[no-any-return]
+        return self._administer(operation, _target(target))  # type: ignore[no-any-return]
 
 
 class ConversationSchema(Schema):
@@ -81,7 +84,7 @@ class ConversationSchema(Schema):
         """
         migrations = self._steps.migrations
         operation = migrations.plan_adoption if dry_run else migrations.adopt
-        return self._runner.administer(operation, _prefix(prefix))  # type: ignore[no-any-return]
+        return self._administer(operation, _prefix(prefix))  # type: ignore[no-any-return]
 
 
 class AsyncSchema:
@@ -90,15 +93,18 @@ class AsyncSchema:
     _steps: Any
     _runner: Any
 
+    async def _administer(self, operation: Any, *args: Any) -> Any:
+        return await self._runner.administer(operation, *args)
+
     async def schema_status(self) -> SchemaStatus:
         """See [Schema.schema_status][]."""
-        return await self._runner.administer(self._steps.migrations.status)  # type: ignore[no-any-return]
+        return await self._administer(self._steps.migrations.status)  # type: ignore[no-any-return]
 
     async def migrate_schema(self, target: int | None = None, *, dry_run: bool = False) -> SchemaChange:
         """See [Schema.migrate_schema][]."""
         migrations = self._steps.migrations
         operation = migrations.plan if dry_run else migrations.migrate
-        return await self._runner.administer(operation, _target(target))  # type: ignore[no-any-return]
+        return await self._administer(operation, _target(target))  # type: ignore[no-any-return]
 
 
 class AsyncConversationSchema(AsyncSchema):
@@ -108,4 +114,4 @@ class AsyncConversationSchema(AsyncSchema):
         """See [ConversationSchema.adopt_legacy][]."""
         migrations = self._steps.migrations
         operation = migrations.plan_adoption if dry_run else migrations.adopt
-        return await self._runner.administer(operation, _prefix(prefix))  # type: ignore[no-any-return]
+        return await self._administer(operation, _prefix(prefix))  # type: ignore[no-any-return]

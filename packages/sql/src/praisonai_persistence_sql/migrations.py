@@ -61,9 +61,6 @@ class Migrations:
 
     TABLE: ClassVar[str] = "schema"
     _adopts = False
-    administered = True
-    """Whether the store has ``schema_status``, ``migrate_schema`` and ``adopt_legacy``; if not, it does by itself what
-    its options say."""
 
     def __init__(
         self, dialect: Dialect, prefix: str, component: str, names: Sequence[str], steps: Sequence[Migration]
@@ -220,11 +217,6 @@ class Migrations:
     def occupied(self) -> SchemaError:
         """Return the error for tables of PraisonAI itself that stand where the store's are to be."""
         theirs = f"the tables {self._prefix}sessions and {self._prefix}messages were written by PraisonAI itself"
-        if not self.administered:
-            return SchemaError(
-                f"{theirs}: adopt them by opening the store with adopt_legacy=True, or choose another table_prefix; "
-                "'praisonai-persistence doctor' tells what is there"
-            )
         return SchemaError(
             f"{theirs}: adopt them with 'praisonai-persistence migrate --adopt --table-prefix {self._prefix}', with "
             "store.adopt_legacy(), or by opening the store with adopt_legacy=True; or choose another table_prefix"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from praisonai_persistence.payload import check_prefix
-from praisonai_persistence_sql import Dialect
+from praisonai_persistence_sql import Dialect, tsvector
 from praisonai_persistence_sql.conversation import MESSAGE_COLUMNS, SESSION_COLUMNS
 from praisonai_persistence_sql.schema import CONVERSATION, CONVERSATION_TABLES, INDEXES, SEARCH_TABLES
 
@@ -18,7 +18,7 @@ __all__ = ["EACH", "FUNCTIONS", "SCHEMA", "function_of", "schema_script"]
 
 SCHEMA = len(CONVERSATION)
 """The version of the tables that this release reads and writes; the backend ``postgres`` has the same tables."""
-FUNCTIONS = 1
+FUNCTIONS = 2
 """The version of the functions that this release calls."""
 
 _INNER = ("session_is_there", "messages_are_there", "forget_words", "refuse", "lock_session")
@@ -26,7 +26,8 @@ _CALLED = (
     "info", "create_session", "get_session", "update_session", "upsert_session", "delete_session", "list_sessions",
     "fork_session", "add_messages", "get_messages", "count_messages", "delete_messages", "rewrite_session",
 )  # fmt: skip
-_TABLES = ("schema", "sessions", "messages")
+_SEARCHING = ("search_behind", "search_add", "search_messages")
+"""Functions for roles that see all rows only: the full-text index has words of all messages."""
 _SESSION, _MESSAGE = SESSION_COLUMNS.split(", ")[:-1], MESSAGE_COLUMNS.split(", ")[:-1]
 """What callers say of a session and of a message: all but the version, and all but the seq."""
 EACH = [f"each_{column}" for column in _MESSAGE]
@@ -69,21 +70,27 @@ INSERT INTO {schema} (component, version, applied_at) VALUES ('conversation', {v
 ALTER TABLE {schema} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE {sessions} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE {messages} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE {search_words} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE {search_progress} ENABLE ROW LEVEL SECURITY;
 """
 _RIGHTS = """
-REVOKE ALL ON FUNCTION {functions} FROM PUBLIC;
+REVOKE ALL ON FUNCTION {functions}, {searching} FROM PUBLIC;
 DO $rights$
 DECLARE
   v_role text;
 BEGIN
   FOR v_role IN SELECT rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated', 'service_role') LOOP
-    EXECUTE format('REVOKE ALL ON FUNCTION {functions} FROM %I', v_role);
-    EXECUTE format('REVOKE ALL ON TABLE {schema} FROM %I', v_role);
+    EXECUTE format('REVOKE ALL ON FUNCTION {functions}, {searching} FROM %I', v_role);
+    EXECUTE format('REVOKE ALL ON TABLE {schema}, {search_words}, {search_progress} FROM %I', v_role);
     IF v_role = 'anon' THEN  -- by default it has all rights on new tables in Supabase
       REVOKE ALL ON TABLE {sessions}, {messages} FROM anon;
     ELSE
       EXECUTE format('GRANT EXECUTE ON FUNCTION {functions} TO %I', v_role);
       EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {sessions}, {messages} TO %I', v_role);
+    END IF;
+    IF v_role = 'service_role' THEN  -- the full-text index has words of all messages, whatever policies say
+      GRANT EXECUTE ON FUNCTION {searching} TO service_role;
+      GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {search_words}, {search_progress} TO service_role;
     END IF;
   END LOOP;
 END
@@ -101,7 +108,8 @@ class _Dialect(Dialect):
 
     def tables(self, prefix: str, names: Sequence[str]) -> dict[str, str]:
         check_prefix(prefix)
-        return {name: self.quote(prefix + name) if name in INDEXES else self.table(prefix + name) for name in names}
+        indexes = {*INDEXES, tsvector.INDEX}
+        return {name: self.quote(prefix + name) if name in indexes else self.table(prefix + name) for name in names}
 
     def table(self, name: str) -> str:
         return f"public.{self.quote(name)}"
@@ -115,17 +123,20 @@ def function_of(prefix: str, name: str) -> str:
 def schema_script(prefix: str) -> str:
     """Return the SQL that makes the tables and functions of a prefix."""
     dialect = _Dialect()
-    tables = dialect.tables(prefix, (*CONVERSATION_TABLES, *SEARCH_TABLES, "schema"))
+    tables = dialect.tables(prefix, (*CONVERSATION_TABLES, *SEARCH_TABLES, tsvector.INDEX, "schema"))
     functions = {name: dialect.table(function_of(prefix, name)) for name in (*_INNER, *_CALLED)}
+    searching = {name: dialect.table(function_of(prefix, name)) for name in _SEARCHING}
     types = {f"t_{name}": value for name, value in dialect.types.items()}
     names = {
         **tables,
         **functions,
+        **searching,
         **types,
         "prefix": prefix,
         "instead": _INSTEAD.replace("'", "''"),
         "version": SCHEMA,
         "functions": ", ".join(functions.values()),
+        "searching": ", ".join(searching.values()),
         "later": dialect.next_updated_at("s.updated_at", "p_now"),
         "session_columns": SESSION_COLUMNS,
         "session_parameters": _parameters(_SESSION),
@@ -139,7 +150,7 @@ def schema_script(prefix: str) -> str:
     made = [sql for step in CONVERSATION for sql in step.up]
     for word in ("TABLE", "UNIQUE INDEX", "INDEX"):
         made = [sql.replace(f"CREATE {word} ", f"CREATE {word} IF NOT EXISTS ", 1) for sql in made]
-    statements = "".join(f"{sql};\n" for sql in made)
+    statements = "".join(f"{sql};\n" for sql in (*made, *tsvector.TABLES))
     body = Path(__file__).with_name("functions.sql").read_text(encoding="utf-8")
     of_functions = body.format_map({**names, "version": FUNCTIONS})
     head, tail, rights = (part.format_map(names) for part in (_BEGIN + statements, _END, _RIGHTS))

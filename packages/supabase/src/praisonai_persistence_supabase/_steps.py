@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from praisonai_persistence.payload import (
 )
 from praisonai_persistence.steps import Pause, reads, writes
 from praisonai_persistence.stores import ConversationSteps
+from praisonai_persistence.stores.searching import Budget, has_words
+from praisonai_persistence_sql import tsvector
 from praisonai_persistence_supabase._schema import EACH, function_of
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = ["AsleepError", "Call", "SupabaseConversationSteps", "again"]
 
 _MOST = 2**53
 """Numbers up to which every part of the way keeps integers exact; there are never as many messages or sessions."""
+_CHARACTERS, _ITEMS = 1_000_000, 500  # of content, and messages and sessions, that one request reads or indexes
 _OF_SESSION = ("session_id", "user_id", "agent_id", "name", "state", "metadata", "created_at", "updated_at")
 
 
@@ -217,6 +221,91 @@ class SupabaseConversationSteps(ConversationSteps):
     @reads
     def count_messages(self, session_id: str) -> Steps[int]:
         return int((yield from self._call("count_messages", True, session_id=session_id)))
+
+    # --------------------------------------------------------------------------------------------------------- search
+
+    @writes
+    def update_index(self, user_id: str | None, place: Any) -> Steps[Any]:
+        """See [ConversationSteps.update_index][]; a place is where to go on listing (None: not), and what is left."""
+        after, left = place or ("", [])
+        if not left:
+            limits = {"characters": _CHARACTERS, "items": _ITEMS}
+            found = yield from self._call("search_behind", True, user_id=user_id, after=after, **limits)
+            before, after, left = after, found["after"], [_Behind(*session) for session in found["sessions"]]
+        else:
+            before = ""
+        if not left:
+            return None
+        words, left = _words(left)
+        if not (yield from self._call("search_add", True, sessions=json.dumps(words))):
+            return before, []  # what others were faster with, or have changed, is read again
+        return None if after is None and not left else (after, left)
+
+    @reads
+    def search_messages(
+        self, words: Sequence[str], user_id: str | None, limit: int
+    ) -> Steps[list[ConversationMessage]]:
+        given = {"query": tsvector.query_of(words), "user_id": user_id, "limit": _exact(limit)}
+        found: list[ConversationMessage] = []
+        offset = 0
+        while True:
+            rows = yield from self._call("search_messages", True, **given, offset=offset)
+            for row in rows:
+                if has_words(row[3], words):
+                    found += _messages(row[0], (row[1:],))
+            offset += limit
+            if len(found) >= limit or len(rows) < limit:
+                return found[:limit]
+
+
+class _Behind:
+    """A session that the full-text index lacks a part of.
+
+    Args:
+        session_id: its id.
+        up_to: the number up to which it is indexed.
+        start: of the next message, up to where.
+        part: and up to which part.
+        last: up to which number ``messages`` has all.
+        messages: number, content and digest of each.
+    """
+
+    def __init__(
+        self, session_id: str, up_to: int, start: int, part: int, last: int, messages: list[Sequence[Any]]
+    ) -> None:
+        self.session_id = session_id
+        self.done = up_to, start, part
+        self.last = last
+        self.messages = messages[::-1]
+
+    def words(self, budget: Budget) -> list[Any]:
+        """Return what the index gets of it, as far as the budget goes."""
+        before, rows = self.done, []
+        up_to, start, part = before
+        while self.messages and not budget.spent():
+            seq, content, digest = self.messages[-1]
+            if seq != up_to + 1:
+                start = part = 0  # a number that is missing belongs to a message that was deleted
+            text, end = tsvector.lexemes_of_part(content or "", start)
+            if text:
+                rows.append([seq, part, digest, text])
+            budget.spend((end or len(content or "")) - start)
+            up_to, start, part = (seq, 0, 0) if end is None else (seq - 1, end, part + 1)
+            if end is None:
+                self.messages.pop()
+        self.done = (up_to, start, part) if self.messages else (self.last, 0, 0)
+        return [self.session_id, *before, *self.done, rows]
+
+
+def _words(behind: list[_Behind]) -> tuple[list[Any], list[_Behind]]:
+    """Return what the index gets of sessions in one request, and what is left of them."""
+    budget, words = Budget(_CHARACTERS, _ITEMS), []
+    for number, session in enumerate(behind):
+        words.append(session.words(budget))
+        if budget.spent():
+            return words, behind[number + (not session.messages) :]
+        budget.spend()
+    return words, []
 
 
 def _exact(number: int) -> int:

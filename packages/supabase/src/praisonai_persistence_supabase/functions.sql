@@ -23,7 +23,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $function$
   )
 $function$;
 
--- Takes what is gone out of the full-text index of the backend `postgres`, where it has made one.
+-- Takes what is gone out of the full-text index, if it has not been dropped.
 CREATE OR REPLACE FUNCTION {forget_words}(p_session_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $function$
 BEGIN
@@ -323,5 +323,120 @@ BEGIN
   RETURN json_build_object('session', {get_session}(p_session_id));
 EXCEPTION WHEN SQLSTATE 'PT409' THEN  -- all of it is undone
   RETURN json_build_object('differ', v -> 1);
+END
+$function$;
+
+-- What the full-text index lacks, of sessions behind p_after: for each of them its id, up to where it is indexed, the
+-- number up to which the messages here are all, and these: number, content, and a digest of that. It ends after so many
+-- characters and items; then `after` is the last session that is here as a whole, else NULL. The caller finds the words,
+-- because those of the backend `postgres` are the same.
+CREATE OR REPLACE FUNCTION {search_behind}(p_user_id text, p_after text, p_characters bigint, p_items bigint)
+RETURNS json
+LANGUAGE plpgsql STABLE SET search_path = '' AS $function$
+DECLARE
+  v record;
+  m record;
+  v_found json[] := '{{}}';
+  v_messages json[];
+  v_up_to bigint;
+  v_left bigint := p_items;
+BEGIN
+  FOR v IN
+    SELECT s.session_id, s.last_seq, coalesce(k.up_to, 0) AS up_to, coalesce(k.start, 0) AS start,
+      coalesce(k.part, 0) AS part
+    FROM {sessions} s LEFT JOIN {search_progress} k ON k.session_id = s.session_id
+    WHERE s.last_seq > coalesce(k.up_to, 0) AND s.session_id > p_after
+      AND (p_user_id IS NULL OR s.user_id = p_user_id)
+    ORDER BY s.session_id LIMIT p_items
+  LOOP
+    v_messages := '{{}}';
+    v_up_to := v.last_seq;
+    FOR m IN
+      SELECT t.seq, t.content FROM {messages} t
+      WHERE t.session_id = v.session_id AND t.seq > v.up_to AND t.seq <= v.last_seq ORDER BY t.seq
+    LOOP
+      IF v_left <= 0 OR p_characters <= 0 THEN  -- at least one message comes along
+        v_up_to := m.seq - 1;
+        EXIT;
+      END IF;
+      v_messages := array_append(v_messages, json_build_array(m.seq, m.content, encode(sha256(convert_to(coalesce(m.content, ''), 'UTF8')), 'hex')));
+      p_characters := p_characters - length(coalesce(m.content, ''));
+      v_left := v_left - 1;
+    END LOOP;
+    v_found := array_append(
+      v_found, json_build_array(v.session_id, v.up_to, v.start, v.part, v_up_to, array_to_json(v_messages))
+    );
+    IF v_up_to < v.last_seq THEN
+      RETURN json_build_object('sessions', array_to_json(v_found), 'after', p_after);
+    END IF;
+    p_after := v.session_id;
+    v_left := v_left - 1;
+    IF v_left <= 0 OR p_characters <= 0 THEN
+      RETURN json_build_object('sessions', array_to_json(v_found), 'after', p_after);
+    END IF;
+  END LOOP;
+  RETURN json_build_object('sessions', array_to_json(v_found), 'after', NULL);
+END
+$function$;
+
+-- Adds words to the full-text index. Each session, in the text of a JSON array, has its id, up to where it was indexed, up to where it is then, and
+-- rows: number, part, digest of the content, words. Returns whether that was done of all of them: it is not done of one
+-- that others have indexed, or whose messages have changed, in between. The row of the progress is the lock.
+CREATE OR REPLACE FUNCTION {search_add}(p_sessions text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $function$
+DECLARE
+  v json;
+  v_id text;
+  v_progress {search_progress};
+  v_last bigint;
+  v_all boolean := true;
+BEGIN
+  FOR v IN SELECT e.value FROM json_array_elements(p_sessions::json) WITH ORDINALITY AS e(value, n) ORDER BY e.n LOOP
+    v_id := v ->> 0;
+    INSERT INTO {search_progress} (session_id, up_to, start, part) VALUES (v_id, 0, 0, 0) ON CONFLICT DO NOTHING;
+    SELECT * INTO v_progress FROM {search_progress} k WHERE k.session_id = v_id FOR UPDATE;
+    SELECT s.last_seq INTO v_last FROM {sessions} s WHERE s.session_id = v_id;
+    IF NOT FOUND THEN
+      DELETE FROM {search_progress} k WHERE k.session_id = v_id;
+    ELSIF v_progress.session_id IS NULL OR v_last < (v ->> 4)::bigint
+      OR (v_progress.up_to, v_progress.start, v_progress.part)
+        <> ((v ->> 1)::bigint, (v ->> 2)::bigint, (v ->> 3)::bigint)
+      OR EXISTS (
+        SELECT 1 FROM (SELECT DISTINCT (r ->> 0)::bigint AS seq, r ->> 2 AS digest FROM json_array_elements(v -> 7) r) g
+        JOIN {messages} m ON m.session_id = v_id AND m.seq = g.seq
+        WHERE encode(sha256(convert_to(coalesce(m.content, ''), 'UTF8')), 'hex') <> g.digest
+      )
+    THEN
+      v_all := false;
+    ELSE
+      INSERT INTO {search_words} AS w (session_id, seq, part, created_at, words)
+        SELECT v_id, m.seq, (r ->> 1)::bigint, m.created_at, (r ->> 3)::tsvector
+        FROM json_array_elements(v -> 7) r
+        JOIN {messages} m ON m.session_id = v_id AND m.seq = (r ->> 0)::bigint
+        ON CONFLICT (session_id, seq, part) DO UPDATE SET created_at = excluded.created_at, words = excluded.words;
+      UPDATE {search_progress} k SET up_to = (v ->> 4)::bigint, start = (v ->> 5)::bigint, part = (v ->> 6)::bigint
+        WHERE k.session_id = v_id;
+    END IF;
+  END LOOP;
+  RETURN v_all;
+END
+$function$;
+
+-- Returns messages that the full-text index finds, each behind the id of its session, the latest first.
+CREATE OR REPLACE FUNCTION {search_messages}(p_query text, p_user_id text, p_limit bigint, p_offset bigint)
+RETURNS json
+LANGUAGE plpgsql STABLE SET search_path = '' AS $function$
+DECLARE
+  v json;
+BEGIN
+  SELECT json_agg(json_build_array(m.session_id, {stored_columns}) ORDER BY m.created_at DESC, m.session_id, m.seq DESC)
+    INTO v FROM (
+      SELECT DISTINCT f.session_id, f.seq, f.created_at FROM {search_words} f
+      WHERE f.words @@ p_query::tsquery AND (p_user_id IS NULL OR EXISTS (
+        SELECT 1 FROM {sessions} s WHERE s.session_id = f.session_id AND s.user_id = p_user_id
+      ))
+      ORDER BY f.created_at DESC, f.session_id, f.seq DESC LIMIT p_limit OFFSET p_offset
+    ) k JOIN {messages} m ON m.session_id = k.session_id AND m.seq = k.seq;
+  RETURN coalesce(v, '[]'::json);
 END
 $function$;

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
 from praisonai_persistence.stores import (
@@ -24,6 +25,9 @@ from praisonai_persistence_surrealdb.conversation import SurrealConversationStep
 from praisonai_persistence_surrealdb.knowledge import SurrealVectorSteps
 from praisonai_persistence_surrealdb.state import SurrealStateSteps
 
+if TYPE_CHECKING:
+    from praisonai_persistence.integrity import Integrity
+
 __all__ = [
     "AsyncSurrealDBConversationStore",
     "AsyncSurrealDBStateStore",
@@ -40,6 +44,7 @@ __all__ = [
 
 _HTTP = 4_000_000
 """Bytes: by default a server takes requests of 4 MiB over HTTP, and of 128 MiB over WebSockets."""
+_LIMIT = 30.0  # seconds
 
 
 class _Store(OptionsStore):
@@ -47,6 +52,7 @@ class _Store(OptionsStore):
     backend: ClassVar[str] = "surrealdb"
     capabilities: frozenset[str]
     steps_class: ClassVar[type[Any]]
+    check_integrity: Any
 
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:
         if options.host is None:  # a folder is one process'
@@ -54,7 +60,23 @@ class _Store(OptionsStore):
         elif options.transport.startswith("http"):
             self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _HTTP
         steps = self.steps_class(options)
-        return steps, SurrealDriver(options, steps.schema)
+        driver = SurrealDriver(options, steps.schema)
+        if driver.path is not None:  # only there are files to look into
+            self.check_integrity = partial(_check_later if self._asynchronous else _check, driver.path)
+        return steps, driver
+
+
+def _check(folder: str, seconds: float = _LIMIT) -> Integrity:
+    """Look through the files, for so many seconds at the most; nothing changes."""
+    from praisonai_persistence_surrealdb._logs import check_integrity
+
+    return check_integrity(folder, seconds)
+
+
+async def _check_later(folder: str, seconds: float = _LIMIT) -> Integrity:
+    import asyncio
+
+    return await asyncio.to_thread(_check, folder, seconds)
 
 
 class _Conversation(_Store):

@@ -12,6 +12,7 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, Pauses, T
 from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import TakenError
+from praisonai_persistence_surrealdb._logs import hold, settle
 from praisonai_persistence_surrealdb._schema import prepare
 
 if TYPE_CHECKING:
@@ -209,7 +210,11 @@ class SurrealDriver(Driver):
         instead = "for more, start a server (surreal start surrealkv://...)"
         lock = take_folder(self.path, "praisonai.lock", instead, folders=["clog"])
         try:
-            return Place(Embedded(f"surrealkv://{self.path}"), lock)
+            hold(self.path)
+            try:
+                return Place(Embedded(f"surrealkv://{self.path}"), lock)
+            finally:
+                settle(self.path)
         except BaseException:
             lock.release()
             raise

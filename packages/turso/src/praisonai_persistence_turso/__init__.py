@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.drivers import OptionsStore
+from praisonai_persistence.drivers import OptionsStore, make_runner
+from praisonai_persistence.errors import StoreClosedError
+from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import (
     AsyncStepStateStore,
     StepConversationStore,
     StepStateStore,
 )
-from praisonai_persistence_sql import AsyncSQLConversationStore
-from praisonai_persistence_turso._driver import TursoOptions, make_driver
+from praisonai_persistence_sql import (
+    CONVERSATION_CAPABILITIES,
+    STATE_CAPABILITIES,
+    AsyncConversationSchema,
+    AsyncSchema,
+    AsyncSQLConversationStore,
+    ConversationSchema,
+    Schema,
+)
+from praisonai_persistence_turso._driver import TursoDriver, TursoOptions, make_driver
 from praisonai_persistence_turso.conversation import TursoConversationSteps
 from praisonai_persistence_turso.state import TursoStateSteps
 
@@ -34,48 +44,85 @@ _ROW = 4_900_000
 class _Store(OptionsStore):
     options_class = TursoOptions
     backend: ClassVar[str] = "turso"
+    _driver: TursoDriver
+    _ended = False
 
     def _make(self, options: TursoOptions) -> tuple[Any, Driver]:
         if options.path is None:
             self.max_message_bytes = self.max_value_bytes = _ROW
         steps = self._make_steps(options.table_prefix)
-        steps.migrations.administered = False
         steps.migrations.adopt_on_connect(options.adopt_legacy)
-        return steps, make_driver(options, steps.migrations, asynchronous=self._asynchronous)
+        self._driver = make_driver(options, steps.migrations, asynchronous=self._asynchronous)
+        return steps, self._driver
 
     def _make_steps(self, prefix: str) -> Any:
         raise NotImplementedError
 
+    def _apart(self, operation: Any) -> Any:
+        """Return a runner for an operation on the tables themselves: it does not look at them first."""
+        if self._ended:
+            raise StoreClosedError("this store is closed")
+        return make_runner(self._driver.apart(write=is_write(operation)), asynchronous=self._asynchronous)
+
+    def _moved(self, operation: Any) -> None:
+        self._driver.moved = self._driver.moved or is_write(operation)
+
+
+class _SyncStore(_Store):
+    def _administer(self, operation: Any, *args: Any) -> Any:
+        runner = self._apart(operation)
+        try:
+            return runner.run(operation, *args)
+        finally:
+            self._moved(operation)
+            runner.close()
+
+    def close(self) -> None:
+        self._ended = True
+        super().close()  # type: ignore[misc]
+
+
+class _AsyncStore(_Store):
+    _asynchronous = True
+
+    async def _administer(self, operation: Any, *args: Any) -> Any:
+        runner = self._apart(operation)
+        try:
+            return await runner.run(operation, *args)
+        finally:
+            self._moved(operation)
+            await runner.close()
+
+    async def close(self) -> None:
+        self._ended = True
+        await super().close()  # type: ignore[misc]
+
 
 class _Conversation(_Store):
-    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "rewrite", "search", "shared"})
+    capabilities: frozenset[str] = CONVERSATION_CAPABILITIES
 
     def _make_steps(self, prefix: str) -> TursoConversationSteps:
         return TursoConversationSteps(prefix)
 
 
-class TursoConversationStore(_Conversation, StepConversationStore):
+class TursoConversationStore(_Conversation, _SyncStore, ConversationSchema, StepConversationStore):
     """Conversations in Turso."""
 
 
-class AsyncTursoConversationStore(_Conversation, AsyncSQLConversationStore):
+class AsyncTursoConversationStore(_Conversation, _AsyncStore, AsyncConversationSchema, AsyncSQLConversationStore):
     """Conversations in Turso, for async callers: by an async client on a server, on threads in a file."""
-
-    _asynchronous = True
 
 
 class _State(_Store):
-    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = STATE_CAPABILITIES
 
     def _make_steps(self, prefix: str) -> TursoStateSteps:
         return TursoStateSteps(prefix)
 
 
-class TursoStateStore(_State, StepStateStore):
+class TursoStateStore(_State, _SyncStore, Schema, StepStateStore):
     """State in Turso."""
 
 
-class AsyncTursoStateStore(_State, AsyncStepStateStore):
+class AsyncTursoStateStore(_State, _AsyncStore, AsyncSchema, AsyncStepStateStore):
     """State in Turso, for async callers: by an async client on a server, on threads in a file."""
-
-    _asynchronous = True

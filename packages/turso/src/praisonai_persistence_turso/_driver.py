@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_sql import Migrations
 
-__all__ = ["TursoOptions", "make_driver"]
+__all__ = ["TursoDriver", "TursoOptions", "make_driver"]
 
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
@@ -63,14 +63,14 @@ class TursoOptions(Options):
         super().__init__(url, **given)
 
 
-def make_driver(options: TursoOptions, migrations: Migrations, *, asynchronous: bool) -> Driver:
-    """Return the driver for a server or for a file."""
+def make_driver(options: TursoOptions, migrations: Migrations | None, *, asynchronous: bool) -> TursoDriver:
+    """Return the driver for a server or for a file; without migrations it looks at no tables."""
     if options.path is None:
         return _ServerDriver(options, migrations, asynchronous=asynchronous)
     return _FileDriver(options, migrations)
 
 
-class _TursoDriver(Driver):
+class TursoDriver(Driver):
     """What both have in common: the first connection of a store sees to its tables.
 
     Args:
@@ -78,14 +78,53 @@ class _TursoDriver(Driver):
         migrations: of its tables.
     """
 
-    def __init__(self, options: TursoOptions, migrations: Migrations) -> None:
+    moved = False
+    """Whether the tables were migrated since the store looked at them."""
+
+    def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
         self._options = options
         self._migrations = migrations
         self.where = options.where
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
 
-    def probe(self) -> Steps[None]:
-        migrations = self._migrations
+    def apart(self, *, write: bool) -> TursoDriver:
+        """Return the driver of an operation on the tables themselves; one that only reads makes no file."""
+        options = self._options
+        if write or options.path is None or not _is_missing(options.path):
+            return make_driver(options, None, asynchronous=self.asynchronous)
+        return _NoFileDriver(options, None)
+
+    def begin(self, client: Any, *, write: bool) -> Any:
+        if self.moved:
+            looking: Any = self._looking_async if self.asynchronous else self._looking
+            return looking(client, write)
+        return self._begin(client, write)
+
+    def _begin(self, client: Any, write: bool) -> Any:
+        raise NotImplementedError
+
+    @contextmanager
+    def _looking(self, client: Any, write: bool) -> Iterator[Any]:
+        """Look at the tables first."""
+        with self._begin(client, True) as on:
+            run(self._tables(), partial(self.perform, on))
+        self.moved = False
+        with self._begin(client, write) as on:
+            yield on
+
+    @asynccontextmanager
+    async def _looking_async(self, client: Any, write: bool) -> AsyncIterator[Any]:
+        async with self._begin(client, True) as on:
+            await run_async(self._tables(), partial(self.perform, on))
+        self.moved = False
+        async with self._begin(client, write) as on:
+            yield on
+
+    def probe(self) -> Steps[None] | None:
+        return None if self._migrations is None else self._tables()
+
+    def _tables(self) -> Steps[None]:
+        migrations: Any = self._migrations
         version = yield from migrations.current()
         if self.must_exist and version == 0:
             raise (yield from migrations.absent())
@@ -101,13 +140,13 @@ class _TursoDriver(Driver):
             yield from migrations.upgrade()
 
 
-class _ServerDriver(_TursoDriver):
+class _ServerDriver(TursoDriver):
     """A libSQL server: httpx's client, sync or async, of which each operation uses a stream of its own."""
 
     imports = ("httpx",)
     packages = ("httpx", "httpcore", "h11", "anyio")
 
-    def __init__(self, options: TursoOptions, migrations: Migrations, *, asynchronous: bool) -> None:
+    def __init__(self, options: TursoOptions, migrations: Migrations | None, *, asynchronous: bool) -> None:
         super().__init__(options, migrations)
         self.asynchronous = asynchronous
         self._errors = HttpErrors(self.where, "check its auth_token")
@@ -133,7 +172,7 @@ class _ServerDriver(_TursoDriver):
         if self.asynchronous:
             http.hang_up(client)
 
-    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
+    def _begin(self, client: Any, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:
         return self._stream_async(client, write) if self.asynchronous else self._stream(client, write)
 
     def perform(self, on: Any, request: Any) -> Any:
@@ -213,7 +252,7 @@ def _decoded(answer: Any) -> Any:
     return decode(answer.content)
 
 
-class _FileDriver(_TursoDriver):
+class _FileDriver(TursoDriver):
     """A local file: libSQL itself, one connection for all stores of the process on this file.
 
     Its client holds the interpreter's lock while it works, and while it would wait for another process; so it does not
@@ -224,7 +263,7 @@ class _FileDriver(_TursoDriver):
     packages = ("libsql",)
     turns = "all"
 
-    def __init__(self, options: TursoOptions, migrations: Migrations) -> None:
+    def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
         super().__init__(options, migrations)
         self.place = self.path = options.path
 
@@ -255,7 +294,7 @@ class _FileDriver(_TursoDriver):
         client.close()
 
     @contextmanager
-    def begin(self, client: Any, *, write: bool) -> Iterator[Any]:
+    def _begin(self, client: Any, write: bool) -> Iterator[Any]:
         if client.in_transaction:  # of a caller who was interrupted
             client.rollback()
         if write:
@@ -299,6 +338,27 @@ class _FileDriver(_TursoDriver):
         elif kind is Snapshot and not on.in_transaction:
             on.execute("BEGIN")
         return None
+
+
+class _NoFileDriver(_FileDriver):
+    """A database without anything, in memory: what would be read in a file that does not exist."""
+
+    def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
+        super().__init__(options, migrations)
+        self.place = self.path = None
+
+    def open(self, deadline: Deadline) -> Any:
+        import libsql
+
+        return libsql.connect(":memory:", isolation_level=None, _check_same_thread=False)
+
+
+def _is_missing(path: str) -> bool:
+    """Whether there is no such file, where one could be made."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return os.path.isdir(folder) and not os.path.exists(path)
 
 
 _logs: dict[str, tuple[Any, Any]] = {}
