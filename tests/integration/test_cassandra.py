@@ -16,32 +16,56 @@ from lifecycles import Networked
 from praisonai_persistence import open_knowledge_store
 from praisonai_persistence.errors import SchemaError, StoreNotFoundError, UnsupportedOperationError
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence.vectors import pack, score
 from praisonai_persistence_cassandra import CassandraKnowledgeStore
 from praisonai_persistence_cassandra._driver import CassandraDriver, Each
 
-STORES = {
-    "sync": "praisonai_persistence_cassandra:CassandraKnowledgeStore",
-    "async_": "praisonai_persistence_cassandra:AsyncCassandraKnowledgeStore",
-}
-
-
-class TestCassandra(Networked, KnowledgeStoreSuite):
+class OnCassandra(Networked):
     backend = "cassandra"
+    kind: str
+
+    def spec_with(self, options) -> StoreSpec:
+        name = f"Cassandra{self.kind.capitalize()}Store"
+        module = "praisonai_persistence_cassandra"
+        return StoreSpec(self.kind, sync=f"{module}:{name}", async_=f"{module}:Async{name}", options=options)
 
     @pytest.fixture
     def spec(self, cassandra) -> Iterator[StoreSpec]:
         with cassandra.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
+            yield self.spec_with(options)
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
-        return StoreSpec("knowledge", **STORES, options={"url": "cassandra://127.0.0.1:9", "timeout": 2})
+        return self.spec_with({"url": "cassandra://127.0.0.1:9", "timeout": 2, "connect_timeout": 2})
 
     @pytest.fixture
     def server(self, cassandra):
         return cassandra
+
+
+class TestCassandra(OnCassandra, KnowledgeStoreSuite):
+    kind = "knowledge"
+
+
+class OfDocuments(OnCassandra):
+    """Conversations and state have a table of a kind, which the tests share: each has a prefix of its own."""
+
+    @pytest.fixture
+    def spec(self, cassandra) -> Iterator[StoreSpec]:
+        with cassandra.prefix() as options:
+            yield self.spec_with(options)
+
+
+class TestCassandraConversations(OfDocuments, ConversationStoreSuite):
+    kind = "conversation"
+
+
+@pytest.mark.quick_operations
+class TestCassandraState(OfDocuments, StateStoreSuite):
+    kind = "state"
+    many = 1_100  # a page has 1,000
+    at_once = 300
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
