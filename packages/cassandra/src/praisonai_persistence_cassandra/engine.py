@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
+    from praisonai_persistence_cassandra._driver import Page
 
 __all__ = ["CassandraDocuments", "CassandraEngine", "place_of"]
 
-SPREAD = 64
+SPREAD = 16
 """Partitions of the keys of a store, and of what else is not about one session. Another number looks elsewhere."""
 PART_SPREAD = 8
 """Partitions of the parts of one owner's long texts."""
@@ -113,7 +114,8 @@ class CassandraEngine(DocumentEngine):
     # --------------------------------------------------------------------------------------------------------- reading
 
     def read(self, key: str) -> Steps[Stored | None]:
-        page = yield Ask(self._one, self._place(key), serial=self._kind(key) not in _TOLD | _PLAIN)
+        serial = self._kind(key) not in _TOLD | _PLAIN
+        page = yield from self._patient(Ask(self._one, self._place(key), serial=serial))
         return self._stored(page.rows[0])[1] if page.rows else None
 
     def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
@@ -123,6 +125,17 @@ class CassandraEngine(DocumentEngine):
             asks += [Ask(self._some, [part, batch]) for batch in _chunks(names, _TEXTS)]
         rows = yield from self._all(asks)
         return dict(map(self._stored, rows))
+
+    def _patient(self, request: Ask) -> Steps[Page]:
+        """Read; again after a moment, if others write so much that it was not answered in the server's time."""
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                return (yield request)
+            except UndecidedError:
+                if time.monotonic() > end:
+                    raise
+            yield Pause(random.uniform(0, 0.05))
 
     def _all(self, asks: Sequence[Ask]) -> Steps[list[Any]]:
         rows: list[Any] = []
@@ -242,12 +255,10 @@ class CassandraEngine(DocumentEngine):
         end = time.monotonic() + self._timeout
         unsure: UndecidedError | None = None
         while True:
+            if unsure is not None and (yield from self._is_done(changes, token)):
+                return
             try:
-                if unsure is not None and (yield from self._is_done(changes, token)):
-                    return
                 rows = (yield Batches([self._statements(changes, token)]))[0]
-            except ClashError:
-                raise
             except UndecidedError as error:
                 unsure = error
             else:
@@ -268,7 +279,7 @@ class CassandraEngine(DocumentEngine):
         """
         part = self._place(next(iter(changes)))[0]
         names = {self._place(key)[1]: key for key in changes}
-        page = yield Ask(self._versions, [part, list(names)], serial=True)
+        page = yield from self._patient(Ask(self._versions, [part, list(names)], serial=True))
         found = {names[name]: version for name, version in page.rows}
         puts = [key for key, (document, _) in changes.items() if document is not None]
         if any(found.get(key) == token for key in puts) or not (puts or found):
@@ -290,20 +301,19 @@ class CassandraEngine(DocumentEngine):
         done: dict[str, str] = {}
         for groups in self._rounds(changes):
             tokens = [new_token() for _ in groups]
-            made: list[bool] = []
             try:
-                batches = yield Batches(
-                    [self._statements(group, token) for group, token in zip(groups, tokens, strict=True)]
-                )
-                made = [rows[0][0] for rows in batches]
+                statements = [self._statements(*one) for one in zip(groups, tokens, strict=True)]
+                made = [rows[0][0] for rows in (yield Batches(statements))]
+                again = [not whole and len(group) > 1 for whole, group in zip(made, groups, strict=True)]
             except UndecidedError:
+                made = []
                 for group, token in zip(groups, tokens, strict=True):
                     made.append((yield from self._is_done(group, token)))
-            for group, token, whole in zip(groups, tokens, made, strict=True):
+                again = [not whole for whole in made]
+            for group, token, whole, each in zip(groups, tokens, made, again, strict=True):
                 if whole:
                     done.update(dict.fromkeys(group, token))
-                    continue
-                for key, change in group.items():
+                for key, change in group.items() if each else ():
                     single = new_token()
                     with suppress(MovedError):
                         yield from self._commit({key: change}, single)
