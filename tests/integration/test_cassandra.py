@@ -66,6 +66,7 @@ class TestCassandraState(OfDocuments, StateStoreSuite):
     kind = "state"
     many = 1_100  # a page has 1,000
     at_once = 300
+    overlapping = 5  # each mark is a transaction, and those of one partition wait for each other
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):

@@ -36,6 +36,7 @@ _PLAIN = frozenset({"notes", "parts", "listed", "users"})
 _TOLD = frozenset({"entries", "ids"})
 """Documents that are read after the head of their session, whose reading has finished what was under way."""
 _TEXTS = 50  # rows of an answer that have texts
+_IDS = 250  # keys of a question, of rows without
 _ROWS = 1_000  # rows of an answer without
 _REQUEST = 4_000_000  # bytes of text of one transaction; Cassandra takes 16 MB
 _END = "\x7f"  # comes after every character of a key
@@ -122,7 +123,8 @@ class CassandraEngine(DocumentEngine):
         asks = []
         for part, some in self._by_partition(dict.fromkeys(keys)).items():
             names = [self._place(key)[1] for key in some]
-            asks += [Ask(self._some, [part, batch]) for batch in _chunks(names, _TEXTS)]
+            size = _IDS if self._kind(some[0]) == "ids" else _TEXTS
+            asks += [Ask(self._some, [part, batch]) for batch in _chunks(names, size)]
         rows = yield from self._all(asks)
         return dict(map(self._stored, rows))
 
