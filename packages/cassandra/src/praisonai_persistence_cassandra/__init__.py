@@ -17,7 +17,7 @@ from praisonai_persistence.stores import (
 from praisonai_persistence_cassandra._driver import (
     CassandraDocumentOptions,
     CassandraDriver,
-    CassandraKnowledgeOptions,
+    CassandraOptions,
     DocumentDriver,
 )
 from praisonai_persistence_cassandra.conversations import CassandraConversationSteps
@@ -33,19 +33,19 @@ __all__ = [
     "AsyncCassandraStateStore",
     "CassandraConversationStore",
     "CassandraDocumentOptions",
-    "CassandraKnowledgeOptions",
+    "CassandraOptions",
     "CassandraKnowledgeStore",
     "CassandraStateStore",
 ]
 
 
 class _KnowledgeStore(OptionsStore):
-    options_class = CassandraKnowledgeOptions
+    options_class = CassandraOptions
     backend: ClassVar[str] = "cassandra"
     capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
     max_document_bytes: ClassVar[int] = 8 * 1024 * 1024
 
-    def _make(self, options: CassandraKnowledgeOptions) -> tuple[CassandraSteps, CassandraDriver]:
+    def _make(self, options: CassandraOptions) -> tuple[CassandraSteps, CassandraDriver]:
         return CassandraSteps(options), CassandraDriver(options)
 
 

@@ -35,8 +35,8 @@ __all__ = [
     "Batches",
     "CassandraDocumentOptions",
     "CassandraDriver",
-    "CassandraKnowledgeOptions",
     "CassandraOptions",
+    "ClusterOptions",
     "DocumentDriver",
     "Each",
     "Page",
@@ -47,7 +47,7 @@ REGISTRY = "praisonai_collections"
 """The table that knows the collections of all prefixes, and the table of each."""
 _REMEMBERED = 500  # prepared statements
 _AT_ONCE = 128  # requests
-_UNDECIDED = frozenset({"CASWriteUnknown", "WriteFailure"})
+_CAS_WRITE_UNKNOWN = 0x1700  # of the protocol; the client has no class for it
 _LOOPS = frozenset({"event_loop", "asyncio_thread", "asyncore_cassandra_driver_event_loop"})
 """Names of the client's threads on which answers arrive."""
 
@@ -105,8 +105,8 @@ class UndecidedError(ConnectionFailedError):
     """A request got no answer that says what became of it."""
 
 
-class CassandraOptions(Options):
-    """What the stores in Cassandra can be given."""
+class ClusterOptions(Options):
+    """What all stores in Cassandra can be given."""
 
     title = "Cassandra"
     schemes = ("cassandra", "async_cassandra")
@@ -154,7 +154,7 @@ class CassandraOptions(Options):
         return "LOCAL_SERIAL" if self.consistency.startswith("LOCAL") else "SERIAL"
 
 
-class CassandraKnowledgeOptions(CassandraOptions):
+class CassandraOptions(ClusterOptions):
     """What the stores of knowledge can be given."""
 
     vector_index = option(
@@ -162,7 +162,7 @@ class CassandraKnowledgeOptions(CassandraOptions):
     )
 
 
-class CassandraDocumentOptions(CassandraOptions):
+class CassandraDocumentOptions(ClusterOptions):
     """What the stores of conversations and of state can be given."""
 
     consistency = option(
@@ -206,7 +206,7 @@ class CassandraDriver(Driver):
     )
     lost = "reopen"  # the client itself waits longer and longer before it tries a node again that was away
 
-    def __init__(self, options: CassandraOptions) -> None:
+    def __init__(self, options: ClusterOptions) -> None:
         super().__init__(options)
         self._options = options
         self._prepared: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -368,7 +368,8 @@ class CassandraDriver(Driver):
             )
         if isinstance(error, cassandra.OperationTimedOut):
             return ConnectionFailedError(f"{where} did not answer in time ({kind}). {self.unknown}")
-        if isinstance(error, (cassandra.WriteTimeout, protocol.WriteFailureMessage)) or kind in _UNDECIDED:
+        unknown = (cassandra.WriteTimeout, cassandra.WriteFailure, protocol.WriteFailureMessage)
+        if isinstance(error, unknown) or getattr(error, "code", None) == _CAS_WRITE_UNKNOWN:
             return UndecidedError(f"{where} did not answer in time ({kind}). {self.unknown}")
         if any(isinstance(one, protocol.ServerError) for one in inside):  # it did answer
             return BackendError(f"{where} failed: ServerError")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
-    from praisonai_persistence_cassandra._driver import CassandraKnowledgeOptions
+    from praisonai_persistence_cassandra._driver import CassandraOptions
 
 __all__ = ["EXACT", "CassandraSteps"]
 
@@ -69,7 +69,7 @@ class CassandraSteps(ScannedSteps[Collection]):
     spare = 2  # each is a read of a row, and the order is exact
     remembers = True  # each collection has a table of a name of its own
 
-    def __init__(self, options: CassandraKnowledgeOptions) -> None:
+    def __init__(self, options: CassandraOptions) -> None:
         super().__init__()
         self._prefix = f"{options.table_prefix}."
         self._keyspace = f'"{options.keyspace}"'
