@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from ._engine import Engine
 
-
 _SHARED = f"t{uuid.uuid4().hex[:10]}"
 
 

@@ -33,8 +33,8 @@ __all__ = [
     "AsyncCassandraStateStore",
     "CassandraConversationStore",
     "CassandraDocumentOptions",
-    "CassandraOptions",
     "CassandraKnowledgeStore",
+    "CassandraOptions",
     "CassandraStateStore",
 ]
 
