@@ -26,7 +26,7 @@ from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStore
 from praisonai_persistence.vectors import pack, score
 from praisonai_persistence_cassandra import CassandraConversationStore, CassandraKnowledgeStore, CassandraStateStore
 from praisonai_persistence_cassandra._driver import Asks, Batches, CassandraDriver, Each
-from praisonai_persistence_cassandra.engine import SPREAD
+from praisonai_persistence_cassandra.engine import SPREAD, CassandraEngine
 
 
 class OnCassandra(Networked):
@@ -72,9 +72,9 @@ class TestCassandraConversations(OfDocuments, ConversationStoreSuite):
 @pytest.mark.quick_operations
 class TestCassandraState(OfDocuments, StateStoreSuite):
     kind = "state"
-    many = 1_100  # a page has 1,000
-    at_once = 300
-    overlapping = 5  # each mark is a transaction, and those of one partition wait for each other
+    many = 200  # pages have a test of their own
+    at_once = 200
+    overlapping = 3  # each mark is a transaction, and those of one partition wait for each other
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -363,6 +363,18 @@ def test_a_lost_write_that_others_overtook(shared, monkeypatch):
         with pytest.raises(ConnectionFailedError, match="look before you repeat it"):
             state.incr("n")
         assert state.get("n") == 5
+
+
+def test_pages_of_several_partitions(shared, monkeypatch):
+    monkeypatch.setattr(CassandraEngine, "max_batch", 20)
+    names = [f"{letter}{number:03}" for letter in "abc" for number in range(100)]
+    with CassandraStateStore(**shared) as store:
+        store.set_many(dict.fromkeys(names, 1))
+        assert sorted(store.keys()) == names
+        assert list(store.scan_prefix("b")) == names[100:200]
+        assert store.delete_many(names[:250:2]) == 125
+        assert list(store.scan_prefix("c")) == [*names[201:250:2], *names[250:]]
+        assert store.clear() == 175
 
 
 def test_large_texts_are_split(shared):
