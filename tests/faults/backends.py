@@ -137,6 +137,10 @@ BACKENDS = {
         Backend("weaviate", "knowledge", WEAVIATE, "WeaviateKnowledgeStore", engine="weaviate", options={"timeout": 5}),
         Backend("cassandra", "knowledge", CASSANDRA, "CassandraKnowledgeStore", engine="cassandra"),
         Backend(
+            "cassandra (conversations)", "conversation", CASSANDRA, "CassandraConversationStore", engine="cassandra"
+        ),
+        Backend("cassandra (state)", "state", CASSANDRA, "CassandraStateStore", engine="cassandra"),
+        Backend(
             "clickhouse",
             "knowledge",
             CLICKHOUSE,

@@ -3,45 +3,78 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from urllib.parse import urlsplit
 
+import cassandra as cassandra_driver
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 from lifecycles import Networked
 
-from praisonai_persistence import open_knowledge_store
-from praisonai_persistence.errors import SchemaError, StoreNotFoundError, UnsupportedOperationError
+from praisonai_persistence import ConversationMessage, ConversationSession, open_knowledge_store, open_state_store
+from praisonai_persistence.errors import (
+    ConnectionFailedError,
+    SchemaError,
+    StoreNotFoundError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence.vectors import pack, score
-from praisonai_persistence_cassandra import CassandraKnowledgeStore
-from praisonai_persistence_cassandra._driver import CassandraDriver, Each
-
-STORES = {
-    "sync": "praisonai_persistence_cassandra:CassandraKnowledgeStore",
-    "async_": "praisonai_persistence_cassandra:AsyncCassandraKnowledgeStore",
-}
+from praisonai_persistence_cassandra import CassandraConversationStore, CassandraKnowledgeStore, CassandraStateStore
+from praisonai_persistence_cassandra._driver import Asks, Batches, CassandraDriver, Each
+from praisonai_persistence_cassandra.engine import SPREAD, CassandraEngine
 
 
-class TestCassandra(Networked, KnowledgeStoreSuite):
+class OnCassandra(Networked):
     backend = "cassandra"
+    kind: str
+
+    def spec_with(self, options) -> StoreSpec:
+        name = f"Cassandra{self.kind.capitalize()}Store"
+        module = "praisonai_persistence_cassandra"
+        return StoreSpec(self.kind, sync=f"{module}:{name}", async_=f"{module}:Async{name}", options=options)
 
     @pytest.fixture
     def spec(self, cassandra) -> Iterator[StoreSpec]:
         with cassandra.space() as options:
-            yield StoreSpec("knowledge", **STORES, options=options)
+            yield self.spec_with(options)
 
     @pytest.fixture
     def unreachable_spec(self) -> StoreSpec:
-        return StoreSpec("knowledge", **STORES, options={"url": "cassandra://127.0.0.1:9", "timeout": 2})
+        return self.spec_with({"url": "cassandra://127.0.0.1:9", "timeout": 2, "connect_timeout": 2})
 
     @pytest.fixture
     def server(self, cassandra):
         return cassandra
+
+
+class TestCassandra(OnCassandra, KnowledgeStoreSuite):
+    kind = "knowledge"
+
+
+class OfDocuments(OnCassandra):
+    """Conversations and state have a table of a kind, which the tests share: each has a prefix of its own."""
+
+    @pytest.fixture
+    def spec(self, cassandra) -> Iterator[StoreSpec]:
+        with cassandra.prefix() as options:
+            yield self.spec_with(options)
+
+
+class TestCassandraConversations(OfDocuments, ConversationStoreSuite):
+    kind = "conversation"
+
+
+@pytest.mark.quick_operations
+class TestCassandraState(OfDocuments, StateStoreSuite):
+    kind = "state"
+    many = 200  # pages have a test of their own
+    at_once = 200
+    overlapping = 3  # each mark is a transaction, and those of one partition wait for each other
 
 
 def make(name, vector=(1.0, 2.0), content="", **metadata):
@@ -172,3 +205,192 @@ def test_calls_on_the_clients_own_thread_are_refused(options):
             cluster.connect().execute_async(query).add_callback(call)
             assert isinstance(arrived.get(timeout=30), UnsupportedOperationError)
         assert store.count("docs") == 0
+
+
+@pytest.fixture
+def shared(cassandra):
+    """Options of a store with a prefix of its own, in a keyspace that tests share."""
+    with cassandra.prefix() as options:
+        yield options
+
+
+@pytest.fixture
+def requests_of(monkeypatch):
+    """Returns the requests that a call makes, by class and how many of them at once."""
+    made = []
+    perform = CassandraDriver.perform
+
+    def counted(driver, on, request):
+        made.append((type(request).__name__, len(request[0]) if isinstance(request, (Asks, Batches)) else 1))
+        return perform(driver, on, request)
+
+    monkeypatch.setattr(CassandraDriver, "perform", counted)
+
+    def requests(call):
+        made.clear()
+        call()
+        return made[:]
+
+    return requests
+
+
+ASK, WRITE = ("Ask", 1), ("Batches", 1)
+
+
+def test_requests_of_calls_on_state(shared, requests_of):
+    with CassandraStateStore(**shared) as store:
+        store.set("a", 1, ttl=1000)  # connects, and sweeps
+        for read in (store.get, store.exists, store.ttl):
+            assert requests_of(lambda read=read: read("a")) == [ASK]
+        assert requests_of(lambda: store.set("a", 1)) == [ASK, WRITE]
+        assert requests_of(lambda: store.incr("a")) == [ASK, WRITE]
+        assert requests_of(lambda: store.set_if_absent("a", 1)) == [ASK]
+        assert requests_of(lambda: store.keys("a*")) == [("Asks", SPREAD)]
+        assert requests_of(lambda: store.delete("a")) == [ASK, WRITE]
+        some = {str(number): number for number in range(100)}
+        taken = requests_of(lambda: store.set_many(some))
+        assert taken == [("Asks", SPREAD), ("Batches", SPREAD), WRITE, ("Batches", SPREAD), WRITE]
+        assert requests_of(lambda: store.get_many(list(some))) == [("Asks", SPREAD)]
+
+
+def test_requests_of_calls_on_conversations(shared, requests_of):
+    with CassandraConversationStore(**shared) as store:
+        store.create_session(ConversationSession("s", user_id="ann"))
+        assert requests_of(lambda: store.add_message("s", ConversationMessage(content="x"))) == [ASK, ASK, WRITE]
+        some = [ConversationMessage(content=str(number)) for number in range(40)]
+        assert requests_of(lambda: store.add_messages("s", some)) == [ASK, ("Asks", 1), WRITE]
+        assert requests_of(lambda: store.get_messages("s", limit=3)) == [ASK, ("Asks", 1)]
+        assert requests_of(lambda: store.count_messages("s")) == [ASK]
+        for number in range(20):
+            store.create_session(ConversationSession(str(number), user_id="bob"))
+        # Of another user's sessions nothing is read.
+        assert requests_of(lambda: store.list_sessions(user_id="ann")) == [("Asks", 1), ASK]
+        assert len(store.list_sessions()) == 21
+
+
+def test_sessions_of_a_user_follow_changes(shared):
+    with CassandraConversationStore(**shared) as store:
+        store.create_session(ConversationSession("s", user_id="ann"))
+        store.update_session(ConversationSession("s", user_id="bob"))
+        assert store.list_sessions(user_id="ann") == []
+        assert [session.session_id for session in store.list_sessions(user_id="bob")] == ["s"]
+        store.update_session(ConversationSession("s", user_id="ann"))
+        session = store.get_session("s")
+        store.rewrite_session(session, [ConversationMessage(content="new")], expected_version=session.version)
+        assert [session.session_id for session in store.list_sessions(user_id="ann")] == ["s"]
+        store.delete_session("s")
+        store.create_session(ConversationSession("s", user_id="ann"))
+        assert [session.session_id for session in store.list_sessions(user_id="ann")] == ["s"]
+        assert len(store.list_sessions()) == 1
+
+
+def test_a_session_is_a_partition(cassandra, shared):
+    with CassandraConversationStore(**shared) as store:
+        store.create_session(ConversationSession("s"))
+        for number in range(5):
+            store.add_message("s", ConversationMessage(content=str(number)))
+        table = f"{urlsplit(shared['url']).path[1:]}.praisonai_conversation"
+        rows = [part for (part,) in cassandra.execute(f"SELECT part FROM {table}") if shared["table_prefix"] in part]
+        assert max(map(rows.count, rows)) == 1 + 2 * 5  # the head, an entry and its id for each
+        store.delete_session("s")
+        rows = [part for (part,) in cassandra.execute(f"SELECT part FROM {table}") if shared["table_prefix"] in part]
+        assert ["/notes/" in part for part in rows] == [True]  # for an append that may be late
+
+
+def test_the_server_deletes_what_has_expired(cassandra, shared):
+    with CassandraStateStore(**shared) as store:
+        store.set("a", 1, ttl=3600)
+        store.set("b", 1, ttl=3600)
+        store.expire("b", 7200)
+        store.set("c", 1, ttl=3600)
+        store.set("c", 1)
+        table = f"{urlsplit(shared['url']).path[1:]}.praisonai_state"
+        rows = cassandra.execute(f"SELECT part, key, TTL(text), TTL(v) FROM {table}")
+        left = {key: times for part, key, *times in rows if shared["table_prefix"] in part}
+        assert 3500 < min(left["keys/a"]) <= 3600 < 7100 < min(left["keys/b"]) <= 7200
+        assert left["keys/c"] == [None, None]
+
+
+def test_a_write_whose_answer_was_lost_counts_once(shared, monkeypatch):
+    """The server's answer is lost, after the work was done, or before it was begun."""
+    perform = CassandraDriver.perform
+    lose: list[bool] = []
+
+    def losing(driver, on, request):
+        if isinstance(request, Batches) and lose:
+            if lose.pop():
+                perform(driver, on, request)
+            raise cassandra_driver.WriteTimeout("lost", write_type=cassandra_driver.WriteType.CAS)
+        return perform(driver, on, request)
+
+    monkeypatch.setattr(CassandraDriver, "perform", losing)
+    with CassandraStateStore(**shared) as state, CassandraConversationStore(**shared) as conversations:
+        state.set("n", 0)
+        conversations.create_session(ConversationSession("s"))
+        for turn, done in enumerate([True, False, True], 1):
+            lose.append(done)
+            assert state.incr("n") == turn
+            lose.append(done)
+            assert conversations.add_message("s", ConversationMessage(content="x")).seq == turn
+            lose.append(done)
+            state.set_many({"a": turn, "b": turn})
+            assert state.get_many(["a", "b"]) == {"a": turn, "b": turn}
+            lose.append(done)
+            assert state.delete("a")
+            assert not lose
+        assert conversations.count_messages("s") == 3
+
+
+def test_a_lost_write_that_others_overtook(shared, monkeypatch):
+    """It is found among the last versions; where these are gone, the error says that the outcome is not known."""
+    perform = CassandraDriver.perform
+    overtake: list[Callable[[], object]] = []
+
+    def losing(driver, on, request):
+        if isinstance(request, Batches) and overtake:
+            perform(driver, on, request)
+            overtake.pop()()
+            raise cassandra_driver.WriteTimeout("lost", write_type=cassandra_driver.WriteType.CAS)
+        return perform(driver, on, request)
+
+    monkeypatch.setattr(CassandraDriver, "perform", losing)
+    with CassandraStateStore(**shared) as state, CassandraStateStore(**shared) as other:
+        state.set("n", 0)
+        overtake.append(lambda: [other.incr("n") for _ in range(10)])
+        assert state.incr("n") == 1
+        assert state.get("n") == 11
+        overtake.append(lambda: (other.delete("n"), other.set("n", 5)))
+        with pytest.raises(ConnectionFailedError, match="look before you repeat it"):
+            state.incr("n")
+        assert state.get("n") == 5
+
+
+def test_pages_of_several_partitions(shared, monkeypatch):
+    monkeypatch.setattr(CassandraEngine, "max_batch", 20)
+    names = [f"{letter}{number:03}" for letter in "abc" for number in range(100)]
+    with CassandraStateStore(**shared) as store:
+        store.set_many(dict.fromkeys(names, 1))
+        assert sorted(store.keys()) == names
+        assert list(store.scan_prefix("b")) == names[100:200]
+        assert store.delete_many(names[:250:2]) == 125
+        assert list(store.scan_prefix("c")) == [*names[201:250:2], *names[250:]]
+        assert store.clear() == 175
+
+
+def test_large_texts_are_split(shared):
+    text = "é0123456789" * 300_000
+    with CassandraStateStore(**shared) as state, CassandraConversationStore(**shared) as conversations:
+        state.set_many({"a": text, "b": 1})
+        assert state.get_many(["a", "b"]) == {"a": text, "b": 1}
+        conversations.create_session(ConversationSession("s"))
+        conversations.add_messages("s", [ConversationMessage(content=text), ConversationMessage(content="short")])
+        assert [message.content for message in conversations.get_messages("s")] == [text, "short"]
+        state.delete("a")
+        conversations.delete_session("s")
+
+
+def test_stores_of_documents_that_must_exist_make_nothing(cassandra, options):
+    keyspace = urlsplit(options["url"]).path[1:]
+    with open_state_store(options["url"], must_exist=True) as store, pytest.raises(StoreNotFoundError):
+        store.get("a")
+    assert cassandra.tables(keyspace) == []

@@ -9,6 +9,8 @@ __all__ = ["KNOWN"]
 
 KNOWN: dict[str, dict[str, tuple[str, str]]] = {
     "conversation": {
+        "async_cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:AsyncCassandraConversationStore"),
+        "cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:CassandraConversationStore"),
         "async_dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:AsyncDynamoDBConversationStore"),
         "dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:DynamoDBConversationStore"),
         "async_firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:AsyncFirestoreConversationStore"),
@@ -126,6 +128,8 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "weaviate": ("praisonai-persistence-weaviate", "praisonai_persistence_weaviate:WeaviateKnowledgeStore"),
     },
     "state": {
+        "async_cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:AsyncCassandraStateStore"),
+        "cassandra": ("praisonai-persistence-cassandra", "praisonai_persistence_cassandra:CassandraStateStore"),
         "async_dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:AsyncDynamoDBStateStore"),
         "dynamodb": ("praisonai-persistence-dynamodb", "praisonai_persistence_dynamodb:DynamoDBStateStore"),
         "async_firestore": ("praisonai-persistence-firestore", "praisonai_persistence_firestore:AsyncFirestoreStateStore"),

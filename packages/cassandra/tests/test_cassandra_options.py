@@ -15,7 +15,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.stores.vector_errors import GoneError
 from praisonai_persistence_cassandra import CassandraKnowledgeStore, CassandraOptions
-from praisonai_persistence_cassandra._driver import CassandraDriver
+from praisonai_persistence_cassandra._driver import CassandraDriver, UndecidedError
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,10 @@ LOGIN = cassandra.AuthenticationFailed("s3cret")
         (cluster.NoHostAvailable("s3cret", {"a": OSError()}), ConnectionFailedError, "does not answer"),
         (cassandra.Unavailable("s3cret"), ConnectionFailedError, "replicas"),
         (cassandra.OperationTimedOut({}, "a"), ConnectionFailedError, UNKNOWN),
-        (cassandra.WriteTimeout("s3cret", write_type=0), ConnectionFailedError, UNKNOWN),
-        (protocol.WriteFailureMessage(0, "s3cret", {}), ConnectionFailedError, UNKNOWN),
-        (cassandra.ReadTimeout("s3cret"), ConnectionFailedError, "does not answer"),
+        (cassandra.WriteTimeout("s3cret", write_type=0), UndecidedError, UNKNOWN),
+        (protocol.WriteFailureMessage(0, "s3cret", {}), UndecidedError, UNKNOWN),
+        (protocol.ErrorMessage(0x1700, "s3cret", None), UndecidedError, UNKNOWN),
+        (cassandra.ReadTimeout("s3cret"), UndecidedError, "does not answer"),
         (cassandra.InvalidRequest("table t does not exist s3cret"), GoneError, "no such collection"),
         (cassandra.InvalidRequest("Undefined column name s3cret"), SchemaError, "another keyspace"),
         (protocol.SyntaxException(0, "s3cret", {}), UnsupportedOperationError, "Cassandra 5.0"),

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from ._engine import Engine
 
+_SHARED = f"t{uuid.uuid4().hex[:10]}"
+
 
 class Cassandra(Engine):
     """Cassandra, one node; a test has a keyspace of its own."""
@@ -90,6 +92,11 @@ class Cassandra(Engine):
     def drop(self, prefix: str) -> None:
         for name in self.tables(prefix):
             self.execute(f"DROP KEYSPACE {name}")
+
+    @contextlib.contextmanager
+    def prefix(self) -> Iterator[dict[str, str]]:
+        """Options of stores that share a keyspace with other tests: Cassandra takes long to make and drop tables."""
+        yield {"url": f"{self.url}/{_SHARED}", "table_prefix": f"p{uuid.uuid4().hex[:10]}_"}
 
     @contextlib.contextmanager
     def space(self) -> Iterator[dict[str, str]]:

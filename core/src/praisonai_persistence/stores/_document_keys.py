@@ -77,9 +77,7 @@ class Keys:
 
         ``open`` or ``off``: what it was before. ``done``: what the batch makes of it, with all of its text.
         """
-        before = None
-        if document["kind"] != "none":
-            before = {**document, "pending": "", "ends": document["held"], "held": None}
+        before = _before(document)
         batch = yield from self.engine.read(self._batch_key(document["pending"]))
         if batch is None:
             return "open", before
@@ -158,11 +156,10 @@ class Keys:
 
     def _undo(self, document: Document, version: Any) -> Steps[Any]:
         """Take a document out of a batch that was called off; return its version."""
-        key = self._key(document["key"])
-        if document["kind"] == "none":
+        key, before = self._key(document["key"]), _before(document)
+        if before is None:
             yield from self.engine.delete(key, version)
             return None
-        before = {**document, "pending": "", "ends": document["held"], "held": None}
         return (yield from self.engine.put(key, before, version))
 
     def _write(self, old: Document | None, version: Any, new: Document | None) -> Steps[Any]:
@@ -351,9 +348,10 @@ class Keys:
         return count
 
     def _unmark(self, marked: Mapping[str, Stored]) -> Steps[None]:
-        for document, version in marked.values():
-            with suppress(MovedError):  # by whoever called it off
-                yield from self._undo(document, version)
+        # What moved was taken out by whoever called it off.
+        before = {name: (_before(document), version) for name, (document, version) in marked.items()}
+        yield from self.documents.put_many({name: (old, at) for name, (old, at) in before.items() if old is not None})
+        yield from self.documents.delete_many({name: at for name, (old, at) in before.items() if old is None})
 
     def _fill(self, marked: Mapping[str, Stored], texts: Mapping[str, str | None], ends: float | None) -> Steps[None]:
         """Write the values of a batch into its documents; what moved, others have written already."""
@@ -421,6 +419,11 @@ def new_document(key: str, kind: str, text: str, ends: float | None) -> Document
         "held": None,
         "pending": "",
     }
+
+
+def _before(document: Document) -> Document | None:
+    """Return what a document that takes part in a batch was before; None: there was none."""
+    return None if document["kind"] == "none" else {**document, "pending": "", "ends": document["held"], "held": None}
 
 
 def _after(key: str, texts: Mapping[str, str | None], ends: float | None) -> Document | None:

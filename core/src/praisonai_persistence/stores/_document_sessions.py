@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from praisonai_persistence.errors import DuplicateMessageError, SessionExistsError, SessionNotFoundError
 from praisonai_persistence.payload import decode_session, match_stored, next_updated_at
 from praisonai_persistence.stores._document_log import INLINE, Head, Log, head_of, text_of_row, visible
-from praisonai_persistence.stores.document_engine import Attempts, Documents, MovedError
+from praisonai_persistence.stores.document_engine import Attempts, Documents, MovedError, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,14 @@ class Sessions:
 
     def _key(self, session_id: str) -> str:
         return self.documents.encode(session_id, self._heads)
+
+    def new_generation(self, session_id: str) -> str:
+        """Return the name of a new log of a session, which no other log has had.
+
+        By default random. Override it where the name decides where documents are kept, as in an engine that writes
+        documents all or none only if they are in one place: it may hold the place of the session's head.
+        """
+        return new_token()
 
     def _read(self, session_id: str) -> Steps[tuple[Head | None, Any]]:
         stored = yield from self.engine.read(self._key(session_id))

@@ -25,7 +25,7 @@ from praisonai_persistence.stores._document_log import (
 )
 from praisonai_persistence.stores._document_sessions import Sessions, new_head
 from praisonai_persistence.stores.conversation import ConversationSteps
-from praisonai_persistence.stores.document_engine import Attempts, MovedError, new_token
+from praisonai_persistence.stores.document_engine import Attempts, MovedError
 from praisonai_persistence.stores.whole_session import WholeSession, newest_messages, newest_sessions, search_in
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
 
     @writes
     def create_session(self, row: SessionRow) -> Steps[ConversationSession]:
-        generation = new_token()
+        generation = self.new_generation(row.session_id)
         note = None
         if self.documents.is_long(text_of_row(row), INLINE):
             note = yield from self.documents.leave_note(row.session_id, generation)
@@ -357,7 +357,7 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
         self, session_id: str, up_to_seq: int | None, new_session_id: str, now: float
     ) -> Steps[ConversationSession]:
         attempts = Attempts("the session")
-        generation = new_token()
+        generation = self.new_generation(new_session_id)
         while True:
             source, _ = yield from self._need(session_id)
             if (yield from self._read(new_session_id))[0] is not None:
@@ -389,7 +389,7 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
     def rewrite_session(
         self, row: SessionRow, rows: Sequence[MessageRow], version: int, ids: Sequence[str], now: float
     ) -> Steps[ConversationSession]:
-        generation = new_token()
+        generation = self.new_generation(row.session_id)
         if not version:
             whole = WholeSession(row)
             whole.append(rows, now)
@@ -404,7 +404,7 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
                 whole.rewrite(row, rows, version, ids, now)
                 yield from self._switch(head, found, (yield from self._written(whole, generation)))
             except MovedError:
-                generation = new_token()
+                generation = self.new_generation(row.session_id)
                 yield from attempts.wait()
             else:
                 return decode_session(whole.row)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import weakref
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Driver, Options, option
@@ -20,17 +22,32 @@ from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores.vector_errors import GoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
 
-__all__ = ["REGISTRY", "Ask", "CassandraDriver", "CassandraOptions", "Each", "Page"]
+__all__ = [
+    "REGISTRY",
+    "Ask",
+    "Asks",
+    "Batches",
+    "CassandraDocumentOptions",
+    "CassandraDriver",
+    "CassandraOptions",
+    "ClusterOptions",
+    "DocumentDriver",
+    "Each",
+    "Page",
+    "UndecidedError",
+]
 
 REGISTRY = "praisonai_collections"
 """The table that knows the collections of all prefixes, and the table of each."""
 _REMEMBERED = 500  # prepared statements
+_AT_ONCE = 128  # requests
+_CAS_WRITE_UNKNOWN = 0x1700  # of the protocol; the client has no class for it
 _LOOPS = frozenset({"event_loop", "asyncio_thread", "asyncore_cassandra_driver_event_loop"})
 """Names of the client's threads on which answers arrive."""
 
@@ -44,6 +61,7 @@ class Ask(NamedTuple):
         page: rows of the answer at the most.
         state: where the page begins; None: at the beginning.
         nearest: whether it ranks, which Cassandra does on one replica only.
+        serial: whether it first ends the conditional writes that are under way in the partition, and sees them.
     """
 
     cql: str
@@ -51,6 +69,7 @@ class Ask(NamedTuple):
     page: int | None = None
     state: bytes | None = None
     nearest: bool = False
+    serial: bool = False
 
 
 class Page(NamedTuple):
@@ -67,8 +86,27 @@ class Each(NamedTuple):
     rows: Sequence[Sequence[Any]]
 
 
-class CassandraOptions(Options):
-    """What the stores in Cassandra can be given."""
+class Asks(NamedTuple):
+    """A request: several [Ask][], all at a time; the answer is the [Page][] of each."""
+
+    asks: Sequence[Ask]
+
+
+class Batches(NamedTuple):
+    """A request: batches of conditional statements, each in one partition, all at a time.
+
+    Each is done or not done as a whole; the answer is the rows that say so, of each.
+    """
+
+    batches: Sequence[Sequence[tuple[str, Sequence[Any]]]]
+
+
+class UndecidedError(ConnectionFailedError):
+    """A request got no answer that says what became of it."""
+
+
+class ClusterOptions(Options):
+    """What all stores in Cassandra can be given."""
 
     title = "Cassandra"
     schemes = ("cassandra", "async_cassandra")
@@ -92,9 +130,6 @@ class CassandraOptions(Options):
         "how many replicas take part in each request",
         url=True,
     )
-    vector_index = option(
-        False, "flag", "new collections have an index of their vectors; read about Cassandra 5.0.8 first", url=True
-    )
     connect_timeout = option(10.0, "seconds", "seconds to connect in")
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered")
 
@@ -113,6 +148,45 @@ class CassandraOptions(Options):
         if (self.username is None) is not (self.password is None):
             raise ConfigurationError("username and password belong together")
 
+    @property
+    def serial(self) -> str:
+        """How many replicas take part in deciding a conditional write."""
+        return "LOCAL_SERIAL" if self.consistency.startswith("LOCAL") else "SERIAL"
+
+
+class CassandraOptions(ClusterOptions):
+    """What the stores of knowledge can be given."""
+
+    vector_index = option(
+        False, "flag", "new collections have an index of their vectors; read about Cassandra 5.0.8 first", url=True
+    )
+
+
+class CassandraDocumentOptions(ClusterOptions):
+    """What the stores of conversations and of state can be given."""
+
+    consistency = option(
+        "LOCAL_QUORUM",
+        ("LOCAL_QUORUM", "QUORUM"),
+        "how many replicas take part in each request; `QUORUM` where more than one data centre writes",
+        url=True,
+    )
+    serial_consistency = option(
+        None,
+        ("LOCAL_SERIAL", "SERIAL"),
+        "how many decide a conditional write; by default `LOCAL_SERIAL`, with `QUORUM` `SERIAL`",
+        url=True,
+    )
+
+    def __init__(self, url: str | None = None, **given: Any) -> None:
+        super().__init__(url, **given)
+        if (self.consistency, self.serial_consistency) == ("QUORUM", "LOCAL_SERIAL"):
+            raise ConfigurationError("consistency QUORUM needs serial_consistency SERIAL: it is about all data centres")
+
+    @property
+    def serial(self) -> str:
+        return self.serial_consistency or super().serial
+
 
 class CassandraDriver(Driver):
     """A session, which is given requests of the classes ``Ask`` and ``Each``.
@@ -126,9 +200,13 @@ class CassandraDriver(Driver):
 
     imports = ("cassandra.cluster", "cassandra.auth", "cassandra.policies")
     packages = ("cassandra",)
+    unknown = (
+        "A write may have been done, in part too, or still be done: it is safe to repeat; an insert then finds what it "
+        "has written itself, an upsert does not mind"
+    )
     lost = "reopen"  # the client itself waits longer and longer before it tries a node again that was away
 
-    def __init__(self, options: CassandraOptions) -> None:
+    def __init__(self, options: ClusterOptions) -> None:
         super().__init__(options)
         self._options = options
         self._prepared: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -145,9 +223,7 @@ class CassandraDriver(Driver):
                 policies.DCAwareRoundRobinPolicy(options.local_dc or ""), shuffle_replicas=False
             ),
             consistency_level=level,
-            serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL
-            if options.consistency.startswith("LOCAL")
-            else ConsistencyLevel.SERIAL,
+            serial_consistency_level=getattr(ConsistencyLevel, options.serial),
             request_timeout=options.timeout,
             row_factory=tuple_factory,
         )
@@ -189,42 +265,57 @@ class CassandraDriver(Driver):
 
     def probe(self) -> Steps[None]:
         name, prefix = self._options.keyspace, self._options.table_prefix
+        columns = "prefix text, name text, table_name text, facts text, PRIMARY KEY ((prefix), name)"
+        yield from self._table(REGISTRY, columns)
         seen = f"SELECT prefix, name, table_name, facts FROM \"{name}\".{REGISTRY} WHERE prefix = ? AND name = ''"
-        tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
-        if not (yield Ask(tables, [name, REGISTRY])).rows:
-            if self.must_exist:
-                raise StoreNotFoundError(f"there is no store yet: {self.where}, keyspace {name}")
-            yield from self._make(name)
-        for turn in range(20):
-            try:
-                found = (yield Ask(seen, [f"{prefix}."])).rows
-                break
-            except BackendError:  # another process makes the table at this moment
-                if turn == 19:
-                    raise
-                yield Pause(0.1)
-        if not found:
+        if not (yield from self._look(seen, [f"{prefix}."])):
             if self.must_exist:
                 raise StoreNotFoundError(f"there is no store {prefix!r} yet: {self.where}, keyspace {name}")
             yield Ask(f"INSERT INTO \"{name}\".{REGISTRY} (prefix, name) VALUES (?, '')", [f"{prefix}."])
 
-    def _make(self, name: str) -> Steps[None]:
-        """Make the keyspace and the registry."""
-        replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {self._options.replicas}}}"
+    def _table(self, table: str, columns: str) -> Steps[None]:
+        """Make the keyspace and a table, where there are none."""
+        name = self._options.keyspace
+        tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
+        if (yield Ask(tables, [name, table])).rows:
+            return
+        if self.must_exist:
+            raise StoreNotFoundError(f"there is no store yet: {self.where}, keyspace {name}")
         known = yield Ask("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?", [name])
         if not known.rows:
+            replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {self._options.replicas}}}"
             yield Ask(f'CREATE KEYSPACE IF NOT EXISTS "{name}" WITH replication = {replication}')
-        yield Ask(
-            f'CREATE TABLE IF NOT EXISTS "{name}".{REGISTRY} (prefix text, name text, table_name text, facts text, '
-            f"PRIMARY KEY ((prefix), name))"
-        )
+        yield Ask(f'CREATE TABLE IF NOT EXISTS "{name}".{table} ({columns})')
+
+    def _look(self, query: str, values: Sequence[Any]) -> Steps[list[Any]]:
+        """Return the rows of a query; again for a moment where there is no such table yet."""
+        for turn in range(20):
+            try:
+                found: list[Any] = (yield Ask(query, values)).rows
+            except BackendError:  # another process makes the table at this moment
+                if turn == 19:
+                    raise
+                yield Pause(0.1)
+            else:
+                break
+        return found
 
     # -------------------------------------------------------------------------------------------------------- requests
 
     def perform(self, on: Any, request: Ask | Each) -> Any:
         """See [Driver.perform][]."""
         if isinstance(request, Each):
-            return self._each(on, request)
+            statement = self._statement(on, request.cql)
+            return [answer.one() for answer in _finished(on, map(statement.bind, request.rows))]
+        if isinstance(request, Asks):
+            answers = _finished(on, [self._bound(on, one) for one in request.asks])
+            return [Page(list(answer.current_rows), answer.paging_state) for answer in answers]
+        if isinstance(request, Batches):
+            return [answer.all() for answer in _finished(on, [self._batch(on, one) for one in request.batches])]
+        answer = on.execute(self._bound(on, request), paging_state=request.state)
+        return Page(list(answer.current_rows), answer.paging_state)
+
+    def _bound(self, on: Any, request: Ask) -> Any:
         statement: Any = request.cql
         if request.values is not None:
             statement = self._statement(on, request.cql).bind(request.values)
@@ -234,22 +325,24 @@ class CassandraDriver(Driver):
                 from cassandra import ConsistencyLevel
 
                 statement.consistency_level = ConsistencyLevel.LOCAL_ONE
-        answer = on.execute(statement, paging_state=request.state)
-        return Page(list(answer.current_rows), answer.paging_state)
+            if request.serial:
+                from cassandra import ConsistencyLevel
 
-    def _each(self, on: Any, request: Each) -> list[Any]:
-        statement = self._statement(on, request.cql)
-        sent = [on.execute_async(statement.bind(values)) for values in request.rows]
-        found: list[Any] = []
-        failure: Exception | None = None
-        for future in sent:  # all of them, so that nothing is under way any more when this one ends
-            try:
-                found.append(future.result().one())
-            except Exception as error:  # noqa: BLE001 - raised below
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return found
+                statement.consistency_level = getattr(ConsistencyLevel, self._options.serial)
+        return statement
+
+    def _batch(self, on: Any, statements: Sequence[tuple[str, Sequence[Any]]]) -> Any:
+        from cassandra.policies import FallthroughRetryPolicy
+        from cassandra.query import BatchStatement, BatchType
+
+        bound = [self._statement(on, cql).bind(values) for cql, values in statements]
+        statement = bound[0]
+        if len(bound) > 1:
+            statement = BatchStatement(BatchType.UNLOGGED)
+            statement.add_all(bound, [None] * len(bound))
+        # The client would send it to another node when a connection breaks, and be told of its own write.
+        statement.retry_policy = FallthroughRetryPolicy()
+        return statement
 
     def _statement(self, on: Any, cql: str) -> Any:
         prepared = self._prepared[on]
@@ -273,16 +366,16 @@ class CassandraDriver(Driver):
                 f"{where} does not let this client in: check username and password, and what "
                 f"the account may do in the keyspace {self._options.keyspace}"
             )
-        if isinstance(error, (cassandra.OperationTimedOut, cassandra.WriteTimeout, protocol.WriteFailureMessage)) or (
-            kind in {"CASWriteUnknown", "WriteFailure"}
-        ):
-            return ConnectionFailedError(
-                f"{where} did not answer in time ({kind}). A write may have been done, in part too, or still be done: "
-                f"it is safe to repeat; an insert then finds what it has written itself, an upsert does not mind"
-            )
+        if isinstance(error, cassandra.OperationTimedOut):
+            return ConnectionFailedError(f"{where} did not answer in time ({kind}). {self.unknown}")
+        unknown = (cassandra.WriteTimeout, cassandra.WriteFailure, protocol.WriteFailureMessage)
+        if isinstance(error, unknown) or getattr(error, "code", None) == _CAS_WRITE_UNKNOWN:
+            return UndecidedError(f"{where} did not answer in time ({kind}). {self.unknown}")
         if any(isinstance(one, protocol.ServerError) for one in inside):  # it did answer
             return BackendError(f"{where} failed: ServerError")
         gone = (cassandra.Timeout, cassandra.Unavailable, cluster.NoHostAvailable, connection.ConnectionException)
+        if isinstance(error, (cassandra.ReadTimeout, connection.ConnectionException)):
+            return UndecidedError(f"{where} does not answer, or not enough of its replicas do ({kind}). {self.unknown}")
         if isinstance(error, (*gone, protocol.OverloadedErrorMessage, protocol.IsBootstrappingErrorMessage, OSError)):
             return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
         text = str(error)
@@ -301,3 +394,46 @@ class CassandraDriver(Driver):
                 f"or Astra, and with vector_index up to 8,192 dimensions"
             )
         return BackendError(f"{where} failed: {kind}")
+
+
+class DocumentDriver(CassandraDriver):
+    """The same for documents, which are in one table.
+
+    Args:
+        options: of the store.
+        table: its name.
+    """
+
+    unknown = (
+        "A write may have been done, or still be done: look before you repeat it. An append, or a value that is set, "
+        "can simply be repeated; an increment that was done would be done twice"
+    )
+
+    def __init__(self, options: CassandraDocumentOptions, table: str) -> None:
+        super().__init__(options)
+        self._name = table
+
+    def probe(self) -> Steps[None]:
+        yield from self._table(
+            self._name, "part text, key text, v text, text text, fields text, PRIMARY KEY ((part), key)"
+        )
+        query = f'SELECT part, key, v, text, fields FROM "{self._options.keyspace}".{self._name} WHERE part = ?'
+        yield from self._look(f"{query} LIMIT 1", ["probe"])
+
+
+def _finished(on: Any, statements: Iterable[Any]) -> list[Any]:
+    """Execute statements, many at a time; return their answers."""
+    found: list[Any] = []
+    failure: Exception | None = None
+    left = iter(statements)
+    waiting = deque(on.execute_async(statement) for statement in islice(left, _AT_ONCE))
+    while waiting:  # also after a failure, so that nothing is under way any more when this one ends
+        try:
+            found.append(waiting.popleft().result())
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = failure or error
+        if failure is None:
+            waiting.extend(on.execute_async(statement) for statement in islice(left, 1))
+    if failure is not None:
+        raise failure
+    return found

@@ -1,0 +1,421 @@
+"""Versioned documents as rows, written by lightweight transactions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import string
+import time
+import zlib
+from contextlib import suppress
+from math import ceil
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from praisonai_persistence.errors import BackendError
+from praisonai_persistence.steps import Pause
+from praisonai_persistence.stores import DocumentEngine, MovedError
+from praisonai_persistence.stores.document_engine import Documents, expiry_of, new_token
+from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, Each, UndecidedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.document_engine import Document, Stored
+    from praisonai_persistence_cassandra._driver import Page
+
+__all__ = ["CassandraDocuments", "CassandraEngine", "place_of"]
+
+SPREAD = 16
+"""Partitions of the keys of a store, and of what else is not about one session. Another number looks elsewhere."""
+PART_SPREAD = 8
+"""Partitions of the parts of one owner's long texts."""
+_PLAIN = frozenset({"notes", "parts", "listed", "users"})
+"""Documents whose keys are never used again, which nobody changes: written without conditions."""
+_TOLD = frozenset({"entries", "ids"})
+"""Documents that are read after the head of their session, whose reading has finished what was under way."""
+_TEXTS = 50  # rows of an answer that have texts
+_IDS = 250  # keys of a question, of rows without
+_ROWS = 1_000  # rows of an answer without
+_REQUEST = 4_000_000  # bytes of text of one transaction; Cassandra takes 16 MB
+_END = "\x7f"  # comes after every character of a key
+_LONGEST_TTL = 20 * 365 * 24 * 3600  # seconds; Cassandra takes no more
+
+Change = tuple["Document | None", Any]
+"""A new document, or None to delete it; and the version that it has to have."""
+
+
+class CassandraEngine(DocumentEngine):
+    """A document is a row: ``part`` and ``key``, its version ``v``, its ``text``, and its other ``fields`` as JSON.
+
+    All documents of a session but its long texts are in one partition, for conditional writes are atomic within one.
+    Keys of a store of state are spread over ``SPREAD`` partitions by their hash; in each they are in order.
+
+    Rows are only updated, never inserted: a row that was inserted would stay, without its columns, when these expire.
+
+    Args:
+        table: its name, with the keyspace.
+        space: where the keys begin.
+        timeout: seconds for which a write whose outcome is not known is looked after.
+    """
+
+    max_document_bytes: ClassVar[int] = 500_000
+    max_key_bytes: ClassVar[int] = 1_000
+    key_characters: ClassVar[frozenset[str]] = frozenset(
+        set(string.ascii_letters + string.digits + string.punctuation) - {"/", "="}
+    )
+    max_batch: ClassVar[int] = 1_000
+
+    def __init__(self, table: str, space: str, timeout: float) -> None:
+        self._space = f"{space}/"
+        self._timeout = timeout
+        at = "WHERE part = ? AND key = ?"
+        self._update = f"UPDATE {table} USING TTL ? SET v = ?, text = ?, fields = ? {at}"
+        self._delete = f"DELETE FROM {table} {at}"
+        self._drop = f"DELETE FROM {table} WHERE part = ? AND key >= ? AND key < ?"
+        self._versions = f"SELECT key, v FROM {table} WHERE part = ? AND key IN ?"
+        self._one = f"SELECT key, v, fields, text FROM {table} {at}"
+        self._some = f"SELECT key, v, fields, text FROM {table} WHERE part = ? AND key IN ?"
+        between = f"FROM {table} WHERE part = ? AND key >= ? AND key < ? LIMIT ?"
+        self._range = {True: f"SELECT key, v, fields, text {between}", False: f"SELECT key, v, fields {between}"}
+
+    # ---------------------------------------------------------------------------------------------------------- places
+
+    def _place(self, key: str) -> tuple[str, str]:
+        """Return the partition of a document and its key in there."""
+        name = key.removeprefix(self._space)
+        folder, _, rest = name.rpartition("/")
+        kind, _, owner = folder.partition("/")
+        if kind == "sessions":
+            return f"{self._space}{place_of(rest)}", name
+        if kind in _TOLD:
+            return f"{self._space}{owner[:_PLACE]}", name
+        if kind == "users":
+            return f"{self._space}{folder}", name
+        return f"{self._space}{folder}/{_bucket(rest, PART_SPREAD if kind == 'parts' else SPREAD)}", name
+
+    def _partitions(self, prefix: str) -> list[str]:
+        """Return the partitions in which documents of a prefix are."""
+        folder = prefix.removeprefix(self._space).rpartition("/")[0]
+        kind = folder.partition("/")[0]
+        if kind in _TOLD or kind == "users":
+            return [self._place(f"{self._space}{folder}/0")[0]]
+        return [f"{self._space}{folder}/{number}" for number in range(PART_SPREAD if kind == "parts" else SPREAD)]
+
+    def _by_partition(self, keys: Iterable[str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for key in keys:
+            found.setdefault(self._place(key)[0], []).append(key)
+        return found
+
+    def _kind(self, key: str) -> str:
+        return key.removeprefix(self._space).partition("/")[0]
+
+    # --------------------------------------------------------------------------------------------------------- reading
+
+    def read(self, key: str) -> Steps[Stored | None]:
+        serial = self._kind(key) not in _TOLD | _PLAIN
+        page = yield from self._patient(Ask(self._one, self._place(key), serial=serial))
+        return self._stored(page.rows[0])[1] if page.rows else None
+
+    def read_many(self, keys: Sequence[str]) -> Steps[Mapping[str, Stored]]:
+        asks = []
+        for part, some in self._by_partition(dict.fromkeys(keys)).items():
+            names = [self._place(key)[1] for key in some]
+            size = _IDS if self._kind(some[0]) == "ids" else _TEXTS
+            asks += [Ask(self._some, [part, batch]) for batch in _chunks(names, size)]
+        rows = yield from self._all(asks)
+        return dict(map(self._stored, rows))
+
+    def _patient(self, request: Ask) -> Steps[Page]:
+        """Read; again after a moment, if others write so much that it was not answered in the server's time."""
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                return (yield request)
+            except UndecidedError:
+                if time.monotonic() > end:
+                    raise
+            yield Pause(random.uniform(0, 0.05))
+
+    def _all(self, asks: Sequence[Ask]) -> Steps[list[Any]]:
+        rows: list[Any] = []
+        for page in (yield Asks(asks)) if asks else ():
+            rows += page.rows
+        return rows
+
+    def scan(self, prefix: str, start_after: str, limit: int) -> Steps[Sequence[tuple[str, Stored | None]]]:
+        return (yield from self._scan(prefix, start_after, limit, text=True))
+
+    def peek(self, prefix: str, start_after: str, limit: int) -> Steps[Sequence[tuple[str, Stored | None]]]:
+        return (yield from self._scan(prefix, start_after, limit, text=False))
+
+    def _scan(
+        self, prefix: str, start_after: str, limit: int, *, text: bool
+    ) -> Steps[Sequence[tuple[str, Stored | None]]]:
+        """Merge what the partitions have, each of which is in order."""
+        low, high = (one.removeprefix(self._space) for one in (prefix, prefix + _END))
+        if start_after >= prefix:  # no key has a character as low as a space
+            low = start_after.removeprefix(self._space) + " "
+        parts = self._partitions(prefix)
+        most = min(limit, _TEXTS if text else _ROWS)
+        size = most if len(parts) == 1 else min(most, 16 + 2 * limit // len(parts))
+        lows, found = dict.fromkeys(parts, low), []
+        behind = list(parts)  # those that may have more, before the last one of what is wanted
+        while behind:
+            for part, page in zip(
+                behind,
+                (yield Asks([Ask(self._range[text], [part, lows[part], high, size]) for part in behind])),
+                strict=True,
+            ):
+                found += page.rows
+                if len(page.rows) < size:
+                    del lows[part]
+                else:
+                    lows[part] = page.rows[-1][0] + " "
+            found.sort(key=lambda row: row[0])
+            end = found[limit - 1][0] if len(found) >= limit else None
+            behind = [part for part, at in lows.items() if end is None or at <= end]
+        return [self._stored(row) for row in found[:limit]]
+
+    def _stored(self, row: Sequence[Any]) -> tuple[str, Stored]:
+        key, version, fields, *text = row
+        try:
+            return self._space + key, ({**json.loads(fields), "text": text[0] if text else ""}, version)
+        except (TypeError, ValueError) as error:
+            raise BackendError("a row of the table is not one of this store's: choose another keyspace") from error
+
+    # --------------------------------------------------------------------------------------------------------- writing
+
+    def put(self, key: str, document: Document, version: Any) -> Steps[Any]:
+        token = _new_link()
+        if self._kind(key) in _PLAIN:
+            yield from self.put_plain({key: document})
+        else:
+            yield from self._commit({key: (document, version)}, token)
+        return _chain(token, version)
+
+    def put_plain(self, documents: Mapping[str, Document]) -> Steps[None]:
+        """Write documents that nobody changes, all at a time."""
+        token = new_token()
+        yield Each(self._update, [[*_columns(one, token), *self._place(key)] for key, one in documents.items()])
+
+    def delete_plain(self, keys: Iterable[str]) -> Steps[None]:
+        """Delete documents that nobody changes, all at a time."""
+        yield Each(self._delete, [self._place(key) for key in keys])
+
+    def put_many(self, changes: Mapping[str, tuple[Document, Any]]) -> Steps[Mapping[str, Any]]:
+        return (yield from self._commit_each(changes))
+
+    def delete(self, key: str, version: Any) -> Steps[None]:
+        if self._kind(key) in _PLAIN:
+            yield from self.delete_plain([key])
+            return
+        try:
+            yield from self._commit({key: (None, version)}, _new_link())
+        except MovedError:
+            if version is not None:
+                raise
+
+    def delete_many(self, versions: Mapping[str, Any]) -> Steps[set[str]]:
+        done = yield from self._commit_each({key: (None, version) for key, version in versions.items()})
+        return {key for key, version in versions.items() if version is not None and key not in done}
+
+    def write_all(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[None]:
+        try:
+            yield from self._commit(changes, _new_link())
+        except ClashError as error:  # an append looks for its ids, and finds what it has written itself
+            raise MovedError("others wrote the session meanwhile") from error
+
+    def drop(self, folder: str) -> Steps[None]:
+        """Delete all documents of a folder that nobody writes any more."""
+        low = folder.removeprefix(self._space)
+        yield Each(self._drop, [[part, low, low + _END] for part in self._partitions(folder)])
+
+    # ---------------------------------------------------------------------------------------------------- transactions
+
+    def _statement(self, key: str, document: Document | None, version: Any, token: str) -> tuple[str, list[Any]]:
+        if document is not None:
+            columns = _columns(document, _chain(token, version))
+            return f"{self._update} IF v = ?", [*columns, *self._place(key), version]
+        if version is None:
+            return f"{self._delete} IF EXISTS", [*self._place(key)]
+        return f"{self._delete} IF v = ?", [*self._place(key), version]
+
+    def _statements(self, changes: Mapping[str, Change], token: str) -> list[tuple[str, list[Any]]]:
+        return [self._statement(key, *change, token) for key, change in changes.items()]
+
+    def _commit(self, changes: Mapping[str, Change], token: str) -> Steps[None]:
+        """Make changes in one partition, all or none.
+
+        Where the outcome of an attempt is not known, a serial read ends what is under way and tells.
+
+        Raises:
+            MovedError: one of the documents moved; nothing was written.
+            ClashError: the outcome is not known, and others have changed the document since.
+        """
+        end = time.monotonic() + self._timeout
+        unsure: UndecidedError | None = None
+        while True:
+            if unsure is not None and (yield from self._is_done(changes, token)):
+                return
+            try:
+                rows = (yield Batches([self._statements(changes, token)]))[0]
+            except UndecidedError as error:
+                unsure = error
+            else:
+                # An attempt that seemed lost may have been done while this one waited.
+                gone = unsure is not None and rows == [(False,)] and not any(one for one, _ in changes.values())
+                if rows[0][0] or gone or any(token in _tokens(row[-1]) for row in rows):
+                    return
+                raise MovedError("a document was written meanwhile")
+            if time.monotonic() > end:
+                raise unsure
+            yield Pause(random.uniform(0, 0.05))
+
+    def _is_done(self, changes: Mapping[str, Change], token: str) -> Steps[bool]:
+        """Return whether changes in one partition were made; False: they can be made.
+
+        Raises:
+            MovedError: they were not made, and cannot be.
+            ClashError: others have written since, so it can no longer be told.
+        """
+        part = self._place(next(iter(changes)))[0]
+        names = {self._place(key)[1]: key for key in changes}
+        page = yield from self._patient(Ask(self._versions, [part, list(names)], serial=True))
+        found = {names[name]: version for name, version in page.rows}
+        fates = {key: _fate(*change, found.get(key), token) for key, change in changes.items()}
+        if any(fates[key] == "done" for key, (document, _) in changes.items() if document is not None):
+            return True
+        if "moved" in fates.values():
+            raise MovedError("a document was written meanwhile")
+        if len(set(fates.values())) == 1 and "unknown" not in fates.values():
+            return "done" in fates.values()
+        raise ClashError(
+            "Cassandra did not say whether a write was done, and others have written the same since: look before you "
+            "repeat it"
+        )
+
+    def _commit_each(self, changes: Mapping[str, Change]) -> Steps[dict[str, str]]:
+        """Make changes, each or not; return the new versions of those that were made.
+
+        Those of one partition are one transaction. If that fails, each is one.
+        """
+        done: dict[str, str] = {}
+        for groups in self._rounds(changes):
+            tokens = [_new_link() for _ in groups]
+            try:
+                statements = [self._statements(*one) for one in zip(groups, tokens, strict=True)]
+                made = [rows[0][0] for rows in (yield Batches(statements))]
+                again = [not whole and len(group) > 1 for whole, group in zip(made, groups, strict=True)]
+            except UndecidedError:
+                made = []
+                for group, token in zip(groups, tokens, strict=True):
+                    try:
+                        made.append((yield from self._is_done(group, token)))
+                    except MovedError:
+                        made.append(False)
+                again = [not whole for whole in made]
+            for group, token, whole, each in zip(groups, tokens, made, again, strict=True):
+                if whole:
+                    done.update((key, _chain(token, version)) for key, (_, version) in group.items())
+                for key, change in group.items() if each else ():
+                    single = _new_link()
+                    with suppress(MovedError):
+                        yield from self._commit({key: change}, single)
+                        done[key] = _chain(single, change[1])
+        return done
+
+    def _rounds(self, changes: Mapping[str, Change]) -> Iterator[list[dict[str, Change]]]:
+        """Divide changes into those of one partition, of limited size; no round has two of the same partition."""
+        rounds: list[dict[str, dict[str, Change]]] = []
+        for part, keys in self._by_partition(changes).items():
+            size, number = 0, 0
+            for key in keys:
+                document = changes[key][0]
+                size += 0 if document is None else len(document["text"].encode())
+                if size > _REQUEST:
+                    size, number = 0, number + 1
+                if number == len(rounds):
+                    rounds.append({})
+                rounds[number].setdefault(part, {})[key] = changes[key]
+        for groups in rounds:
+            yield list(groups.values())
+
+
+class ClashError(UndecidedError):
+    """The outcome of a write is not known, and cannot be found out, for others have written the document since."""
+
+
+class CassandraDocuments(Documents):
+    """Documents of which whole folders are deleted at once."""
+
+    engine: CassandraEngine
+
+    def remove_folder(self, folder: str) -> Steps[None]:
+        yield from self.engine.drop(folder)
+
+
+_PLACE = 16
+_LINKS = 20
+
+
+def place_of(name: str) -> str:
+    """Return the place of a session, by the last part of its head's key. Sessions may share one."""
+    return hashlib.sha256(name.encode()).hexdigest()[:_PLACE]
+
+
+def _bucket(name: str, spread: int) -> int:
+    return zlib.crc32(name.encode()) % spread
+
+
+def _columns(document: Document, token: str) -> list[Any]:
+    """Return the values that every write has first: the time to live, and the columns."""
+    others = {name: value for name, value in document.items() if name != "text"}
+    ends, ttl = expiry_of(document), 0
+    if ends is not None and ends < time.time() + _LONGEST_TTL:
+        ttl = max(1, ceil(ends - time.time()))
+    return [ttl, token, document["text"], json.dumps(others)]
+
+
+def _new_link() -> str:
+    return new_token()[:16]
+
+
+def _chain(token: str, version: str | None) -> str:
+    """Return the version of a document that had another one: it holds those before, the latest first.
+
+    So a writer that was not told whether a write was done finds it, also when others have written since.
+    """
+    return " ".join([token, *_tokens(version)[: _LINKS - 1]])
+
+
+def _tokens(version: Any) -> list[str]:
+    return version.split() if isinstance(version, str) else []
+
+
+def _fate(document: Document | None, version: str | None, now: str | None, token: str) -> str:
+    """Return what became of a change: ``done``, ``undone`` and still possible, ``moved`` (impossible), ``unknown``.
+
+    Args:
+        document: what was to be written; None: it was to be deleted.
+        version: that it was to have before.
+        now: that it has.
+        token: of the change.
+    """
+    links, before = _tokens(now), _tokens(version)[:1]
+    if document is None and (version is None or now is None):
+        return "undone" if now else "done"
+    if token in links:
+        return "done"
+    if now == version:
+        return "undone"
+    if set(before) & set(links) or (version is None and len(links) < _LINKS):
+        return "moved"
+    return "unknown"
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
