@@ -235,9 +235,13 @@ class TokenCompiler(Compiler[E]):
         """Return what selects the documents with a token among their ``keys``, where these stand apart."""
         return self.has([key])
 
-    @abstractmethod
     def bound(self, name: str, number: float, *, upper: bool) -> E:
-        """Return what selects the documents whose number under the [field][] is ``>= number``, or ``<=`` (upper)."""
+        """Return what selects the documents whose number under the [field][] is ``>= number``, or ``<=`` (upper).
+
+        By default those that have the key: for engines that cannot compare numbers under keys of any name. The store
+        compares them.
+        """
+        return self.has_key(name)
 
     def compare(self, part: Compare) -> Compiled[E]:
         """See [Compiler.compare][]."""

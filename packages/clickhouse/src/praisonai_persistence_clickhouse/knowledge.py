@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import PersistenceError, SchemaError
+from praisonai_persistence.errors import PersistenceError
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -142,10 +142,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         for said, number in row_binary.rows((yield Ask(sql, own + own)), "sn"):
             facts = _facts(said)
             if facts is None:
-                raise SchemaError(
-                    f"ClickHouse's table {self._place(name)} was not made by this store: choose another table_prefix; "
-                    "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
-                )
+                raise documents.not_ours(f"ClickHouse's table {self._place(name)}")
             return Opened(documents.collection_info(name, facts), facts["key"], number > 0)
         return None
 
@@ -311,11 +308,9 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
 def _facts(comment: str) -> dict[str, Any] | None:
     """Return what a collection was created with; None: somebody else made it."""
-    try:
-        facts = loads(b64decode(comment, validate=True).decode())
-        return facts if {"name", "dimension", "distance", "metadata", "key"} <= facts.keys() else None
-    except (ValueError, AttributeError):
-        return None
+    with suppress(ValueError):
+        return documents.written_facts(b64decode(comment, validate=True).decode(), "key")
+    return None
 
 
 def _candidate(key: str, content: str, facts: str, vector: array[float]) -> Candidate:

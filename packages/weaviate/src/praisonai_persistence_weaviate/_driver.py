@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, client_option, option
+from praisonai_persistence.drivers import ApiKeyOptions, GrpcDriver, HttpErrors, client_option, option
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class WeaviateOptions(ApiKeyOptions):
     schemes = ("weaviate", "async_weaviate", "http", "https")
     default_port = 8080
     clients = ("client",)
+    tls_is = "https"
 
     https = option(None, "flag", "use TLS; by default for https:// and for Weaviate's cloud", url=True, server=True)
     grpc_port = option(None, "port", "of gRPC; by default 50051, in Weaviate's cloud 443", url=True, server=True)
@@ -36,35 +37,26 @@ class WeaviateOptions(ApiKeyOptions):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        cloud = self.host is not None and self.host.lower().endswith(_CLOUD)
-        if self.https is None:
-            self.https = cloud or (url or "").lower().startswith("https://")
-        if self.https and self.port == self.default_port and given.get("port") is None and ":8080" not in (url or ""):
-            self.port = 443
+        cloud = self.host is not None and self._hosted(self.host)
         self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if cloud else self.host)
         self.grpc_port = self.grpc_port or (443 if cloud else 50051)
         if self.host is not None and (self.grpc_host, self.grpc_port) == (self.host, self.port):
             raise ConfigurationError("grpc_port must be another one than the port, unless grpc_host is another host")
 
+    @classmethod
+    def _hosted(cls, host: str) -> bool:
+        return host.lower().endswith(_CLOUD)
 
-class WeaviateDriver(Driver):
-    """A client of a server.
 
-    Args:
-        options: of the store.
-        asynchronous: whether the store is that of async callers. It has the sync client on threads, unless it was given
-            an async one: of that, nothing can be closed any more once its event loop has ended.
-    """
+class WeaviateDriver(GrpcDriver):
+    """A client of a server; see ``GrpcDriver``."""
 
     imports = ("weaviate",)
-    forks = "refuse"  # gRPC does not survive one
-    lost = "reopen"  # gRPC goes on asking on a connection that is dead without a sign, as long as TCP believes in it
     packages = ("weaviate", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "authlib")
 
     def __init__(self, options: WeaviateOptions, *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, asynchronous=asynchronous)
         self._options = options
-        self.asynchronous = asynchronous and not hasattr(self.given, "__enter__") and self.given is not None
         gone = "could not find class", "no such prop"
         self._errors = HttpErrors(self.where, "check its API key", gone=gone, taken=["already exists"])
 
@@ -96,12 +88,6 @@ class WeaviateDriver(Driver):
             client.close()  # or it warns that it was left open
             raise
         return client
-
-    def close(self, client: Any) -> Any:
-        return client.close()
-
-    def abandon(self, client: Any) -> None:
-        client.close()  # which says nothing to the server, and does not wait
 
     def probe(self) -> Steps[None]:
         yield lambda client: client.get_meta()

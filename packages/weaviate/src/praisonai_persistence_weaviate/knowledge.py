@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import string
 import uuid
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import LateModule
-from praisonai_persistence.errors import BackendError, SchemaError
+from praisonai_persistence.errors import BackendError
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
@@ -35,8 +34,6 @@ _ANY = "document"  # stands in the mark of every document, and of no claim
 _FACTS = "facts"  # the property that holds what has to come back of a document
 _RESULT = ["key", "content", _FACTS]
 _PAGE = 1_000
-_ENCODED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
-"""Names stay what they are where the case of letters is lost, as in Weaviate's folders."""
 _MOST = 10_000  # objects in one answer, unless a server is told otherwise
 # The document's id stands in the object.
 _object = documents.derived_uuids(uuid.UUID("0c9a3d66-0c55-5f0e-8a5b-7f7e5b0d9b42"))
@@ -49,9 +46,6 @@ class FilterCompiler(TokenCompiler[Any]):
 
     def has(self, tokens: Sequence[str]) -> Any:
         return queries.Filter.by_property("tokens").contains_any(list(tokens))
-
-    def bound(self, name: str, number: float, *, upper: bool) -> Any:
-        return self.has_key(name)  # a server need not take properties that it was not told of: checked afterwards
 
     def all_of(self, parts: Sequence[Any]) -> Any:
         return queries.Filter.all_of(list(parts))
@@ -86,18 +80,18 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     def __init__(self, options: WeaviateOptions) -> None:
         super().__init__(FilterCompiler(), options.timeout)
         self._options = options
-        self._prefix = f"P{options.table_prefix.translate(_ENCODED)}_0"
+        self._prefix = f"P{documents.lowered(options.table_prefix)}_0"
 
     # ----------------------------------------------------------------------------------------------------- collections
 
     def _name(self, collection: str) -> str:
-        return self._prefix + collection.translate(_ENCODED)
+        return self._prefix + documents.lowered(collection)
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = yield lambda client: client.collections.list_all(simple=True)
-        own = [config for name, config in found.items() if name.startswith(self._prefix)]
-        return sorted(facts["name"] for facts in map(_facts, own) if facts is not None)
+        own = [_facts(config) for name, config in found.items() if name.startswith(self._prefix)]
+        return sorted(facts["name"] for facts in own if facts is not None)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
@@ -109,10 +103,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             # Somebody deleted it while somebody wrote, so that Weaviate made it anew for what came last.
             yield lambda client: client.collections.delete(own)
             return None
-        raise SchemaError(
-            f"Weaviate's collection {own} was not made by this store: choose another table_prefix; "
-            "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
-        )
+        raise documents.not_ours(f"Weaviate's collection {own}")
 
     def _on_client(self, client: Any, opened: Collection) -> Any:
         level = classes.config.ConsistencyLevel(self._options.consistency_level)
@@ -179,15 +170,12 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         were asked for, because indexes keep entries of objects that are gone.
         """
         order = None if ids is not None else queries.Sort.by_property("at", ascending=True)
+        read = {"include_vector": names is _RESULT, "return_properties": ["at", *names]}
         chosen = where = _where(opened, ids, expression)
         found: list[Any] = []
         while True:
             page = yield lambda client, where=where: self._on_client(client, opened).query.fetch_objects(
-                filters=where,
-                sort=order,
-                limit=size if ids is None else _MOST,
-                include_vector=names is _RESULT,
-                return_properties=["at", *names],
+                filters=where, sort=order, limit=size if ids is None else _MOST, **read
             )
             found += page.objects
             if ids is not None or not page.objects:
@@ -206,13 +194,10 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     ) -> Steps[Sequence[Candidate]]:
         # A filter, if only of the token that all have: it is then exact in collections of up to 40,000 documents.
         chosen, asked = _where(opened, None, expression), min(limit, _MOST)
+        vector = bounded_query(opened.info.distance, query)
         while True:
             found = yield lambda client, asked=asked: self._on_client(client, opened).query.near_vector(
-                bounded_query(opened.info.distance, query),
-                limit=asked,
-                filters=chosen,
-                include_vector=True,
-                return_properties=_RESULT,
+                vector, limit=asked, filters=chosen, include_vector=True, return_properties=_RESULT
             )
             best = found.objects
             if len(best) >= limit or len(best) >= (entries := (yield from self._entries(opened, chosen))):
@@ -250,11 +235,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
 def _facts(config: Any) -> dict[str, Any] | None:
     """Return what a collection was created with; None: somebody else made it."""
-    try:
-        facts = loads(config.description or "")
-        return facts if {"name", "dimension", "distance", "metadata", "mark"} <= facts.keys() else None
-    except (ValueError, AttributeError):
-        return None
+    return documents.written_facts(config.description, "mark")
 
 
 def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Any:
