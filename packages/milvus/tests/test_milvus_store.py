@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
 
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    ConnectionFailedError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.filters import parse
 from praisonai_persistence.stores.vector_documents import lowered
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
@@ -59,6 +65,15 @@ def test_the_login_is_not_shown():
 def test_stores_in_one_folder_are_not_shared_with_other_processes(tmp_path):
     assert "shared" in MilvusKnowledgeStore("milvus://db").capabilities
     assert "shared" not in AsyncMilvusKnowledgeStore(path=str(tmp_path)).capabilities
+
+
+def test_a_folder_without_milvus_lite_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "milvus_lite", None)
+    monkeypatch.setitem(sys.modules, "milvus_lite.adapter.grpc.server", None)
+    says = pytest.raises(BackendNotInstalledError, match=r"pip install 'praisonai-persistence-milvus\[lite\]'")
+    with MilvusKnowledgeStore(path=str(tmp_path / "new")) as store, says:
+        store.list_collections()
+    assert not (tmp_path / "new").exists()
 
 
 class Client:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from praisonai_persistence.drivers import GrpcDriver, HttpErrors, Options, client_option, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.drivers.shared import identity
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    ConnectionFailedError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,8 +113,13 @@ class MilvusDriver(GrpcDriver):
         options = self._options
         if self.path is None:
             return self._connected(f"{'https' if options.secure else 'http'}://{options.authority}", deadline)
-        from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
-        from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
+        try:
+            from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
+            from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                f"{self.where} needs Milvus Lite (not on Windows): pip install 'praisonai-persistence-milvus[lite]'"
+            ) from error
 
         logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
         make_folder(self.path)
