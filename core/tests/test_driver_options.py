@@ -219,12 +219,9 @@ class SecureOptions(ToyOptions):
     schemes = ("toy", "https", "http")
     tls_is = "secure"
     tls_port = 7443
+    clouds = (".toy.example",)
 
     secure = option(None, "flag", "use TLS", url=True, server=True)
-
-    @classmethod
-    def _hosted(cls, host):
-        return host.endswith(".toy.example")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +233,7 @@ class SecureOptions(ToyOptions):
         ({"url": "https://db?secure=false"}, False, 7000),
         ({"url": "toy://db?secure=true", "port": 7000}, True, 7000),
         ({"host": "db", "secure": True}, True, 7443),
-        ({"host": "a.toy.example"}, True, 7443),
+        ({"host": "A.toy.example"}, True, 7443),
         ({"path": "/a"}, None, 7000),
     ],
 )

@@ -190,6 +190,8 @@ class Options(Single):
     """The flag that says whether to use TLS; where it is not given, ``https://`` does."""
     tls_port: ClassVar[int] = 443
     """The server's port where TLS is used and no port is given."""
+    clouds: ClassVar[tuple[str, ...]] = ()
+    """How the names of hosts end that are reached with TLS, as those of the vendor's own hosting."""
     hint: ClassVar[str] = ""
     """Where secrets go, if not into the URL; stands in the error about a URL that has one."""
 
@@ -292,14 +294,14 @@ class Options(Single):
     def _secure(self, flag: str, url: str, *, given: bool) -> None:
         """Settle whether TLS is used, and at which port unless that was given."""
         if getattr(self, flag) is None:
-            setattr(self, flag, url.lower().startswith("https://") or self._hosted(str(self.host)))
+            setattr(self, flag, url.lower().startswith("https://") or self.in_cloud)
         if getattr(self, flag) and not given:
             self.port = self.tls_port
 
-    @classmethod
-    def _hosted(cls, host: str) -> bool:  # noqa: ARG003 - for those that derive from it
-        """Whether a host is one of a service that is reached with TLS only."""
-        return False
+    @property
+    def in_cloud(self) -> bool:
+        """Whether the server is at one of the hosts of ``clouds``."""
+        return self.host is not None and self.host.lower().endswith(self.clouds)
 
     # -------------------------------------------------------------------------------------------------------------- URL
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.filters import Filter
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
 
 __all__ = [
     "Projection",
@@ -45,6 +46,7 @@ __all__ = [
     "rank_all",
     "rank_embeddings",
     "ranked",
+    "ranked_candidates",
     "ranked_vector",
     "ranked_vectors",
     "required_tokens",
@@ -195,6 +197,18 @@ def rank_all(distance: str, query: array[float], vectors: Any) -> list[int]:
 def ranked(distance: str, query: array[float], items: Sequence[T], vectors: Any) -> list[T]:
     """Return items, best first, by their [ranked_vectors][]; see [rank_all][]."""
     return [items[number] for number in rank_all(distance, query, vectors)] if items else []
+
+
+def ranked_candidates(distance: str, query: array[float], found: Sequence[Candidate]) -> list[Candidate]:
+    """Return documents that have their embeddings, best first, as an engine without an index ranks them; needs NumPy.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+        found: the documents.
+    """
+    embeddings = [item.embedding for item in found if item.embedding is not None]
+    return ranked(distance, query, found, ranked_vectors(distance, embeddings)) if found else []
 
 
 def rank_embeddings(distance: str, query: array[float], embeddings: Sequence[bytes]) -> list[int]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_clickhouse._driver import ClickHouseOptions
 
 __all__ = ["ClickHouseSteps"]
@@ -207,9 +208,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         sql, values = self._select(*query)
         return row_binary.rows((yield Ask(f"{sql} {_FORMAT}", values)), kinds)
 
-    def _scan(
-        self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Scanned:
         found = yield from self._read("ss", opened, "id, facts", ids, expression)
         return [(key, loads(facts)["metadata"]) for key, facts in found]
 
@@ -261,9 +260,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             yield Ask(f"ALTER TABLE {place} MATERIALIZE INDEX nearest", settings={"mutations_sync": 0})
         self._opened.pop(info.name, None)
 
-    def _rank(
-        self, opened: Opened, query: array[float], limit: int, expression: Expression | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Opened, query: array[float], limit: int, expression: Expression | None) -> Ranked:
         distance, place = opened.info.distance, self._place(opened.info.name)
         asked = projection.bounded_query(distance, query)
         product, length = "dotProduct(vector, {}) DESC", "L2Distance(vector, {})"
@@ -287,7 +284,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             self._opened.pop(opened.info.name, None)  # somebody may have made an index
         return [_candidate(*row[:4]) for row in found]
 
-    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Ranked:
         return [_candidate(*row) for row in (yield from self._read("sssv", opened, _RESULT, ids, None))]
 
     def _count(self, opened: Opened, expression: Expression | None, ids: Sequence[str] | None = None) -> Steps[int]:

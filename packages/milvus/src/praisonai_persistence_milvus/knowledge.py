@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_milvus._driver import MilvusOptions
 
 __all__ = ["MilvusSteps"]
@@ -202,9 +203,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     # ------------------------------------------------------------------------------------------------------- documents
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Expression | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: Expression | None) -> Scanned:
         found = yield from self._walk(opened, ids, expression, ["facts"])
         return [(row["facts"][0], _said(row)["metadata"]) for row in found]
 
@@ -232,15 +231,12 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
             )
         yield self._ask("upsert", opened, data=made)
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Expression | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Expression | None) -> Ranked:
         vector, distance = f"vector_{opened.engine}", opened.info.distance
         names = [vector, "content", "facts"]
         if limit > _MOST:
             rows = yield from self._walk(opened, None, expression, names)
-            best = projection.ranked(distance, query, rows, [row[vector] for row in rows])
-            return [_candidate(opened, row) for row in best[:limit]]
+            return projection.ranked_candidates(distance, query, [_candidate(opened, row) for row in rows])[:limit]
         # As wide as a graph must be searched to find the best of 1,000 documents; FLAT does not look at it.
         parameters = {"metric_type": _metric(distance), "params": {"ef": max(_PAGE, min(2 * _MOST, 2 * limit))}}
         found = yield self._ask(
@@ -255,7 +251,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         )
         return [_candidate(opened, hit["entity"]) for hit in found[0]]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         found = yield from self._walk(opened, ids, None, [f"vector_{opened.engine}", "content", "facts"])
         return [_candidate(opened, row) for row in found]
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WeaviateDriver", "WeaviateOptions"]
 
-_CLOUD = (".weaviate.cloud", ".weaviate.network")
-"""The ends of the host names of Weaviate's own hosting, which has gRPC at a host of its own."""
-
 
 class WeaviateOptions(ApiKeyOptions):
     """What the stores in Weaviate can be given."""
@@ -26,6 +23,7 @@ class WeaviateOptions(ApiKeyOptions):
     default_port = 8080
     clients = ("client",)
     tls_is = "https"
+    clouds = (".weaviate.cloud", ".weaviate.network")  # which have gRPC at a host of its own
 
     https = option(None, "flag", "use TLS; by default for https:// and for Weaviate's cloud", url=True, server=True)
     grpc_port = option(None, "port", "of gRPC; by default 50051, in Weaviate's cloud 443", url=True, server=True)
@@ -37,15 +35,10 @@ class WeaviateOptions(ApiKeyOptions):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        cloud = self.host is not None and self._hosted(self.host)
-        self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if cloud else self.host)
-        self.grpc_port = self.grpc_port or (443 if cloud else 50051)
+        self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if self.in_cloud else self.host)
+        self.grpc_port = self.grpc_port or (443 if self.in_cloud else 50051)
         if self.host is not None and (self.grpc_host, self.grpc_port) == (self.host, self.port):
             raise ConfigurationError("grpc_port must be another one than the port, unless grpc_host is another host")
-
-    @classmethod
-    def _hosted(cls, host: str) -> bool:
-        return host.lower().endswith(_CLOUD)
 
 
 class WeaviateDriver(GrpcDriver):
@@ -99,8 +92,6 @@ class WeaviateDriver(GrpcDriver):
 
         if isinstance(error, grpc.FutureTimeoutError):
             place = f"{self._options.grpc_host}:{self._options.grpc_port}"
-            return ConnectionFailedError(
-                f"{self.where} does not answer by gRPC at {place}: check grpc_port and grpc_host"
-            )
+            return ConnectionFailedError(f"{self.where} does not answer by gRPC at {place}: check grpc_port, grpc_host")
         silent = exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError, exceptions.WeaviateRetryError
         return self._errors.read(error, httpx.TransportError, *silent)
