@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from praisonai_persistence.drivers.driver import Driver
+from praisonai_persistence.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
+    from praisonai_persistence.drivers.driver import Deadline
     from praisonai_persistence.drivers.options import Options
 
 __all__ = ["GrpcDriver"]
@@ -28,6 +30,26 @@ class GrpcDriver(Driver):
     def __init__(self, options: Options, *, asynchronous: bool = False) -> None:
         super().__init__(options)
         self.asynchronous = asynchronous and "Async" in type(self.given).__name__
+
+    def connected(self, channel: Any, place: str, deadline: Deadline) -> None:
+        """Wait until a channel has its connection. Clients repeat requests on one that has none, some for a minute.
+
+        Args:
+            channel: of gRPC, for sync clients.
+            place: where it leads, for the error.
+            deadline: of ``open``.
+
+        Raises:
+            ConnectionFailedError: nobody answers there.
+        """
+        import grpc  # type: ignore[import-untyped]
+
+        try:
+            grpc.channel_ready_future(channel).result(timeout=deadline.left())
+        except grpc.FutureTimeoutError:
+            raise ConnectionFailedError(
+                f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
+            ) from None
 
     def close(self, client: Any) -> Any:
         """See [Driver.close][]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import ApiKeyOptions, GrpcDriver, HttpErrors, client_option, option
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -54,7 +54,6 @@ class WeaviateDriver(GrpcDriver):
         self._errors = HttpErrors(self.where, "check its API key", gone=gone, taken=["already exists"])
 
     def open(self, deadline: Deadline) -> Any:
-        import grpc  # type: ignore[import-untyped]
         import weaviate
         from weaviate.classes.init import AdditionalConfig, Auth, Timeout
         from weaviate.config import GrpcConfig
@@ -75,8 +74,7 @@ class WeaviateDriver(GrpcDriver):
         )
         try:
             client.connect()
-            # Else the client would repeat each request for a minute.
-            grpc.channel_ready_future(client._connection._grpc_channel).result(timeout=deadline.left())
+            self.connected(client._connection._grpc_channel, f"{options.grpc_host}:{options.grpc_port}", deadline)
         except BaseException:
             client.close()  # or it warns that it was left open
             raise
@@ -86,12 +84,8 @@ class WeaviateDriver(GrpcDriver):
         yield lambda client: client.get_meta()
 
     def translate(self, error: Exception) -> PersistenceError:
-        import grpc
         import httpx
         from weaviate import exceptions
 
-        if isinstance(error, grpc.FutureTimeoutError):
-            place = f"{self._options.grpc_host}:{self._options.grpc_port}"
-            return ConnectionFailedError(f"{self.where} does not answer by gRPC at {place}: check grpc_port, grpc_host")
         silent = exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError, exceptions.WeaviateRetryError
         return self._errors.read(error, httpx.TransportError, *silent)

@@ -119,21 +119,19 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         config = classes.config
         metrics = {"dot": config.VectorDistances.DOT, "euclidean": config.VectorDistances.L2_SQUARED}
         index = config.Configure.VectorIndex.hnsw(distance_metric=metrics[product_distance(info.distance)])
-        kept = {"data_type": config.DataType.TEXT, "index_filterable": False, "index_searchable": False}
-        searched = {**kept, "index_filterable": True, "tokenization": config.Tokenization.FIELD}
-        listed = {**searched, "data_type": config.DataType.TEXT_ARRAY}
         mark = f"mark_{uuid.uuid4().hex}"
-        properties = {
-            **dict.fromkeys(["key", "content", _FACTS], kept),
-            **dict.fromkeys(["at", mark], searched),
-            **dict.fromkeys(["tokens", "claims"], listed),
-        }
+        kinds = dict.fromkeys([*_RESULT, "at", mark], config.DataType.TEXT)
+        kinds.update(dict.fromkeys(["tokens", "claims"], config.DataType.TEXT_ARRAY))
+        how = {"index_searchable": False, "tokenization": config.Tokenization.FIELD}
         yield lambda client: client.collections.create(
             self._name(info.name),
             description=json.dumps({**documents.collection_facts(info, metadata), "mark": mark}),
             vector_config=config.Configure.Vectors.self_provided(vector_index_config=index),
             replication_config=config.Configure.replication(factor=self._options.replicas),
-            properties=[config.Property(name=name, **how) for name, how in properties.items()],
+            properties=[
+                config.Property(name=name, data_type=kind, index_filterable=name not in _RESULT, **how)
+                for name, kind in kinds.items()
+            ],
         )
 
     def _drop(self, opened: Collection) -> Steps[None]:
