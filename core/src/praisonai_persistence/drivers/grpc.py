@@ -44,12 +44,15 @@ class GrpcDriver(Driver):
         """
         import grpc  # type: ignore[import-untyped]
 
+        ready = grpc.channel_ready_future(channel)
         try:
-            grpc.channel_ready_future(channel).result(timeout=deadline.left())
+            ready.result(timeout=deadline.left())
         except grpc.FutureTimeoutError:
             raise ConnectionFailedError(
                 f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
             ) from None
+        finally:
+            ready.cancel()  # or a thread of gRPC's goes on looking at the channel, and fails when that is closed
 
     def close(self, client: Any) -> Any:
         """See [Driver.close][]."""
