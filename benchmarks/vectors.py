@@ -10,15 +10,16 @@ beforehand. On a machine that does other things too, ``--cpu`` measures the time
 
 Both sides start and end with the same: documents with embeddings as lists of Python floats go in, documents with
 content, metadata, created_at and score come out; all of a document's fields are stored (content_hash too, which is None
-here); metadata go in and out as JSON text; the conversion to 32-bit floats is part of the time; each search reads the
-newest version, looks at every vector and uses no index. What the hand-written program leaves out is what a store is
-for: it checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the
-engine's score and order as they are, and does without locks.
+here); metadata go in and out as JSON text (Chroma is given
+them as they are, as its users do); the conversion to 32-bit floats is part of the time; each search reads the newest
+version, looks at every vector and uses no index. What the hand-written program leaves out is what a store is for: it
+checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the engine's
+score and order as they are, and does without locks.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, ClickHouse,
-Cosmos DB, Couchbase, Milvus, Pinecone and Upstash Vector are measured where they are asked for; their servers are found
-as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, fakes of Cosmos
-DB, Couchbase, Pinecone and Upstash Vector, for which both sides wait most of the time).
+Cosmos DB, Couchbase, Milvus, Pinecone, Upstash Vector and Weaviate are measured where they are asked for; their servers
+are found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, fakes
+of Cosmos DB, Couchbase, Pinecone and Upstash Vector, for which both sides wait most of the time).
 """
 
 from __future__ import annotations

@@ -213,3 +213,30 @@ def test_a_driver_takes_from_the_options_what_all_drivers_have():
 )
 def test_a_host_and_a_port_as_they_stand_in_a_url(host, authority):
     assert ToyOptions(host=host, port=7).authority == authority
+
+
+class SecureOptions(ToyOptions):
+    schemes = ("toy", "https", "http")
+    tls_is = "secure"
+    tls_port = 7443
+    clouds = (".toy.example",)
+
+    secure = option(None, "flag", "use TLS", url=True, server=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "secure", "port"),
+    [
+        ({"url": "toy://db"}, False, 7000),
+        ({"url": "https://db"}, True, 7443),
+        ({"url": "HTTPS://db:7000"}, True, 7000),
+        ({"url": "https://db?secure=false"}, False, 7000),
+        ({"url": "toy://db?secure=true", "port": 7000}, True, 7000),
+        ({"host": "db", "secure": True}, True, 7443),
+        ({"host": "A.toy.example"}, True, 7443),
+        ({"path": "/a"}, None, 7000),
+    ],
+)
+def test_tls(given, secure, port):
+    found = SecureOptions(**given)
+    assert (found.secure, found.port) == (secure, port)

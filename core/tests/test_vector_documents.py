@@ -5,9 +5,22 @@ from __future__ import annotations
 import uuid
 from array import array
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, encode_text, loads
 from praisonai_persistence.stores.knowledge import DocumentRow
-from praisonai_persistence.stores.vector_documents import derived_uuids, document_candidate, encoded_facts
+from praisonai_persistence.stores.vector_documents import (
+    collection_facts,
+    derived_uuids,
+    document_candidate,
+    encoded_facts,
+    lowered,
+    restored,
+    written_facts,
+)
 
 
 def test_derived_uuids_are_those_of_version_5():
@@ -25,3 +38,26 @@ def test_encoded_facts_give_back_the_document():
         assert facts["writer"] == "w"
         assert document_candidate(row.id, row.content, facts, lambda ranked=ranked: ranked)[:6] == row
     assert document_candidate("x", "", loads(encoded_facts(row._replace(metadata=None), unit)), lambda: unit)[3] is None
+
+
+NAMES = st.text("abYZ019-_", max_size=8)
+
+
+@given(NAMES, NAMES)
+def test_names_stay_what_they_are_where_the_case_of_letters_is_lost(one, other):
+    assert restored(lowered(one)) == one
+    assert lowered(one) == lowered(one).lower()
+    assert (lowered(one) == lowered(other)) == (one == other)
+    for end in ("_0", "_2"):
+        assert end not in lowered(one).replace("__", "")
+
+
+def test_facts_that_somebody_else_wrote_are_none():
+    facts = {**collection_facts(CollectionInfo("docs", 3, "dot", None), None), "mark": "m"}
+    assert written_facts(dumps(facts), "mark") == facts
+    assert written_facts(dumps(facts), "key") is None
+
+
+@pytest.mark.parametrize("text", [None, "", "a table", "[]", "3", '{"name": "docs"}', 5])
+def test_what_is_no_facts(text):
+    assert written_facts(text, "mark") is None

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
 
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    ConnectionFailedError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.filters import parse
+from praisonai_persistence.stores.vector_documents import lowered
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_milvus import AsyncMilvusKnowledgeStore, MilvusKnowledgeStore, MilvusOptions
 from praisonai_persistence_milvus._driver import Ask, Expression, MilvusDriver
@@ -58,6 +65,15 @@ def test_the_login_is_not_shown():
 def test_stores_in_one_folder_are_not_shared_with_other_processes(tmp_path):
     assert "shared" in MilvusKnowledgeStore("milvus://db").capabilities
     assert "shared" not in AsyncMilvusKnowledgeStore(path=str(tmp_path)).capabilities
+
+
+def test_a_folder_without_milvus_lite_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "milvus_lite", None)
+    monkeypatch.setitem(sys.modules, "milvus_lite.adapter.grpc.server", None)
+    says = pytest.raises(BackendNotInstalledError, match=r"pip install 'praisonai-persistence-milvus\[lite\]'")
+    with MilvusKnowledgeStore(path=str(tmp_path / "new")) as store, says:
+        store.list_collections()
+    assert not (tmp_path / "new").exists()
 
 
 class Client:
@@ -119,18 +135,12 @@ def test_texts_are_cut_at_what_milvus_takes():
 def test_names_are_told_apart_where_the_case_of_letters_is_lost():
     steps = MilvusSteps(MilvusOptions("milvus://db"))
     names = ["docs", "Docs", "do-cs", "do_cs", "d_Ocs", "do__cs", "_docs"]
-    assert len({(steps._prefix + name.translate(_encoded())).lower() for name in names}) == len(names)
+    assert len({(steps._prefix + lowered(name)).lower() for name in names}) == len(names)
     listing = steps.list_collections()
     next(listing)
     with pytest.raises(StopIteration) as listed:
-        listing.send([steps._prefix + name.translate(_encoded()) for name in names] + ["others", steps._claiming])
+        listing.send([steps._prefix + lowered(name) for name in names] + ["others", steps._claiming])
     assert listed.value.value == sorted(names)
-
-
-def _encoded():
-    from praisonai_persistence_milvus.knowledge import _ENCODED
-
-    return _ENCODED
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from praisonai_persistence.drivers.asynchronous import AsyncDriverRunner
     from praisonai_persistence.drivers.driver import Deadline, Driver
+    from praisonai_persistence.drivers.grpc import GrpcDriver
     from praisonai_persistence.drivers.http import HttpErrors
     from praisonai_persistence.drivers.modules import LateModule
     from praisonai_persistence.drivers.options import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "asynchronous": ("AsyncDriverRunner",),
     "driver": ("Deadline", "Driver"),
+    "grpc": ("GrpcDriver",),
     "http": ("HttpErrors",),
     "modules": ("LateModule",),
     "options": ("ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"),
@@ -45,6 +47,7 @@ __all__ = [
     "Deadline",
     "Driver",
     "DriverRunner",
+    "GrpcDriver",
     "HttpErrors",
     "LateModule",
     "Option",

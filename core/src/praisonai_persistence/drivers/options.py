@@ -186,6 +186,12 @@ class Options(Single):
     """The option that a URL's password is."""
     path_is: ClassVar[str | None] = None
     """The option that a server URL's path is: its database."""
+    tls_is: ClassVar[str | None] = None
+    """The flag that says whether to use TLS; where it is not given, ``https://`` does."""
+    tls_port: ClassVar[int] = 443
+    """The server's port where TLS is used and no port is given."""
+    clouds: ClassVar[tuple[str, ...]] = ()
+    """How the names of hosts end that are reached with TLS, as those of the vendor's own hosting."""
     hint: ClassVar[str] = ""
     """Where secrets go, if not into the URL; stands in the error about a URL that has one."""
 
@@ -215,6 +221,8 @@ class Options(Single):
         self._locate(url, place, found, client)
         for name, one in self.declared.items():
             setattr(self, name, found.get(name, one.default))
+        if self.tls_is is not None and self.host is not None:
+            self._secure(self.tls_is, url or "", given="port" in place)
         if "table_prefix" in self.declared:
             self.table_prefix = check_prefix(self.table_prefix)
 
@@ -282,6 +290,18 @@ class Options(Single):
         if isinstance(place, str) and "://" in place:
             raise ConfigurationError(f"path must be a local path; a URL goes to url={self.schemes[0]}://...")
         return local_path(place)
+
+    def _secure(self, flag: str, url: str, *, given: bool) -> None:
+        """Settle whether TLS is used, and at which port unless that was given."""
+        if getattr(self, flag) is None:
+            setattr(self, flag, url.lower().startswith("https://") or self.in_cloud)
+        if getattr(self, flag) and not given:
+            self.port = self.tls_port
+
+    @property
+    def in_cloud(self) -> bool:
+        """Whether the server is at one of the hosts of ``clouds``."""
+        return self.host is not None and self.host.lower().endswith(self.clouds)
 
     # -------------------------------------------------------------------------------------------------------------- URL
 

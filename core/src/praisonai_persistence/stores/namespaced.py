@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.fields import FieldCompiler
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
 
 __all__ = ["NamespacedSteps", "Record", "Selection", "record_key"]
 
@@ -291,9 +292,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
             found += yield from self._query(opened, self._base(some), len(some), whole=True)
         return found
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Selection[E] | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Selection[E] | None) -> Ranked:
         asked = limit
         while True:
             found = yield from self._best(opened, query, asked, self._chosen(self._base(None), expression))
@@ -313,7 +312,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         records = yield from self._walk(opened, chosen)
         return ranked(opened.info.distance, query, records, [_vector(opened, record) for record in records])[:limit]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         found = yield from self._read(opened, [record_key(key) for key in ids])
         return [_candidate(opened, record) for record in found]
 
@@ -322,9 +321,7 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         found = yield from self._query(opened, self._base([name[2:] for name in names]), len(names))
         return [names[record.id] for record in found]
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Selection[E] | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: Selection[E] | None) -> Scanned:
         if ids is not None:
             found = yield from self._read(opened, [record_key(key) for key in ids])
         else:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.filters import Filter
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.ranking import Candidate
 
 __all__ = [
     "Projection",
@@ -45,6 +46,7 @@ __all__ = [
     "rank_all",
     "rank_embeddings",
     "ranked",
+    "ranked_candidates",
     "ranked_vector",
     "ranked_vectors",
     "required_tokens",
@@ -197,6 +199,18 @@ def ranked(distance: str, query: array[float], items: Sequence[T], vectors: Any)
     return [items[number] for number in rank_all(distance, query, vectors)] if items else []
 
 
+def ranked_candidates(distance: str, query: array[float], found: Sequence[Candidate]) -> list[Candidate]:
+    """Return documents that have their embeddings, best first, as an engine without an index ranks them; needs NumPy.
+
+    Args:
+        distance: the collection's.
+        query: what is ranked in place of the query.
+        found: the documents.
+    """
+    embeddings = [item.embedding for item in found if item.embedding is not None]
+    return ranked(distance, query, found, ranked_vectors(distance, embeddings)) if found else []
+
+
 def rank_embeddings(distance: str, query: array[float], embeddings: Sequence[bytes]) -> list[int]:
     """Return the numbers of embeddings, one or more, best first, by their [ranked_vectors][]; needs NumPy.
 
@@ -235,9 +249,13 @@ class TokenCompiler(Compiler[E]):
         """Return what selects the documents with a token among their ``keys``, where these stand apart."""
         return self.has([key])
 
-    @abstractmethod
     def bound(self, name: str, number: float, *, upper: bool) -> E:
-        """Return what selects the documents whose number under the [field][] is ``>= number``, or ``<=`` (upper)."""
+        """Return what selects the documents whose number under the [field][] is ``>= number``, or ``<=`` (upper).
+
+        By default those that have the key: for engines that cannot compare numbers under keys of any name. The store
+        compares them.
+        """
+        return self.has_key(name)
 
     def compare(self, part: Compare) -> Compiled[E]:
         """See [Compiler.compare][]."""

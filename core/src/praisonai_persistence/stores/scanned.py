@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.filters import Filter
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
 
 __all__ = ["Entry", "ScannedSteps", "Selection", "What"]
 
@@ -146,14 +147,12 @@ class ScannedSteps(VectorSteps[C, Selection]):
         yield from self._walk(opened, "ids", ids, (), found.extend)
         return found
 
-    def _fetch(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: C, ids: Sequence[str]) -> Ranked:
         found: list[Candidate] = []
         yield from self._walk(opened, "documents", ids, (), found.extend)
         return found
 
-    def _scan(
-        self, opened: C, ids: Sequence[str] | None, expression: Selection | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: C, ids: Sequence[str] | None, expression: Selection | None) -> Scanned:
         return [(entry.id, entry.metadata) for entry in (yield from self._entries(opened, ids, expression))]
 
     def _count(self, opened: C, expression: Selection | None) -> Steps[int]:
@@ -167,9 +166,7 @@ class ScannedSteps(VectorSteps[C, Selection]):
         yield from self._selected(opened, "ids" if exact else "writers", None, expression, add)
         return count
 
-    def _rank(
-        self, opened: C, query: array[float], limit: int, expression: Selection | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: C, query: array[float], limit: int, expression: Selection | None) -> Ranked:
         best: list[Entry] = []
 
         def keep() -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 from array import array
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from praisonai_persistence.errors import SchemaError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.stores.ranking import Candidate
@@ -29,13 +31,18 @@ __all__ = [
     "document_candidate",
     "document_facts",
     "encoded_facts",
+    "lowered",
+    "not_ours",
     "own_names",
     "pages",
+    "restored",
     "vector_bytes",
+    "written_facts",
 ]
 
 T = TypeVar("T")
 
+_LOWERED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -48,6 +55,43 @@ def collection_info(name: str, facts: Mapping[str, Any]) -> CollectionInfo:
     """Return a collection of which [collection_facts][] were stored."""
     metadata = facts["metadata"]
     return CollectionInfo(name, facts["dimension"], facts["distance"], None if metadata is None else loads(metadata))
+
+
+def written_facts(text: Any, mark: str) -> dict[str, Any] | None:
+    """Return what [collection_facts][] were stored as JSON text, with a mark of the backend's; None: they are not ours.
+
+    Args:
+        text: what stands where they should, which somebody else may have written.
+        mark: the key of what tells a collection from another one of its name.
+    """
+    try:
+        facts = loads(text)
+        return facts if {"name", "dimension", "distance", "metadata", mark} <= facts.keys() else None
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def not_ours(what: str) -> SchemaError:
+    """Return the error about a collection of the engine's, ``Milvus's collection x``, whose facts are not ours."""
+    return SchemaError(
+        f"{what} was not made by this store: choose another table_prefix; "
+        "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
+    )
+
+
+def lowered(name: str) -> str:
+    """Write a name in letters, digits and ``_`` so that it stays what it is where the case of letters is lost.
+
+    The end of one name is nowhere taken for the beginning of another: ``_0``, ``_2`` and so on stand for nothing.
+    """
+    return name.translate(_LOWERED)
+
+
+def restored(text: str) -> str:
+    """Return the name that [lowered][] was given."""
+    first, *others = text.replace("__", "_\0").split("_")
+    letters = {"\0": "_", "1": "-"}
+    return first + "".join(letters.get(part[0], part[0].upper()) + part[1:] for part in others)
 
 
 def vector_bytes(vector: array[float]) -> bytes:

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow, Search
     from praisonai_persistence.stores.ranking import Candidate
 
+    Ranked = Steps[Sequence[Candidate]]
+    """Documents with their embeddings; for annotations only, as the next one is."""
+    Scanned = Steps[Sequence[tuple[str, str | None]]]
+    """Ids, and metadata as JSON text."""
+
 __all__ = ["Collection", "GoneError", "MarkedSteps", "Opened", "TakenError", "VectorSteps"]
 
 
@@ -124,17 +129,15 @@ class VectorSteps(KnowledgeSteps, Generic[C, E]):
         yield from self._put(opened, rows)
 
     @abstractmethod
-    def _rank(self, opened: C, query: array[float], limit: int, expression: E | None) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: C, query: array[float], limit: int, expression: E | None) -> Ranked:
         """Return the best candidates, best first, by their [ranked_vector][]s; fewer only when there are no more."""
 
     @abstractmethod
-    def _fetch(self, opened: C, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: C, ids: Sequence[str]) -> Ranked:
         """Return the documents that there are of ids that are all different, in any order."""
 
     @abstractmethod
-    def _scan(
-        self, opened: C, ids: Sequence[str] | None, expression: E | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Scanned:
         """Return ids and metadata of the documents with these ids (None: any) that the expression selects."""
 
     @abstractmethod
@@ -364,9 +367,7 @@ class MarkedSteps(VectorSteps[C, E]):
     def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield from self._store_all(opened, rows, None, new=False)
 
-    def _scan(
-        self, opened: C, ids: Sequence[str] | None, expression: E | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Scanned:
         return [(key, facts.get("metadata")) for key, facts in (yield from self._entries(opened, ids, expression))]
 
     def _store_all(self, opened: C, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:

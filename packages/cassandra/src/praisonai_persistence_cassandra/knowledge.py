@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_cassandra._driver import CassandraOptions
 
 __all__ = ["EXACT", "CassandraSteps"]
@@ -146,9 +147,7 @@ class CassandraSteps(ScannedSteps[Collection]):
         rows, place = yield Ask(f"SELECT {columns} FROM {opened.engine}{where}", values, size, place)
         return list(map(make, rows)), place
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Selection | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Selection | None) -> Ranked:
         if _is_ranked(opened) and limit <= _RANKED:
             tokens = expression.tokens if expression else ()
             matching, _ = yield from self._page(opened, "ids", None, tokens, None)

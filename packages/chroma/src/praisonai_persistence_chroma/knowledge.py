@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_chroma._driver import Client
 
 __all__ = ["ChromaSteps"]
@@ -141,9 +142,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         for some in pages(rows, most):
             yield lambda _, some=some: write(**_records(some, opened.info, mark))
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Where | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Where | None) -> Ranked:
         def rank(client: Client) -> list[Candidate]:
             # Where there are many documents, the width of the index is enough, and one request.
             if limit < _WIDTH and self._is_large(client, opened):
@@ -167,7 +166,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
             large += [True] * (opened.engine.count() >= _WIDTH)
         return bool(large)
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         return (yield lambda _: _read(opened, ids))  # type: ignore[no-any-return]
 
     def _count(self, opened: Collection, expression: Where | None) -> Steps[int]:

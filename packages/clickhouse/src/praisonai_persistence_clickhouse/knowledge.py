@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import PersistenceError, SchemaError
+from praisonai_persistence.errors import PersistenceError
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_clickhouse._driver import ClickHouseOptions
 
 __all__ = ["ClickHouseSteps"]
@@ -142,10 +143,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         for said, number in row_binary.rows((yield Ask(sql, own + own)), "sn"):
             facts = _facts(said)
             if facts is None:
-                raise SchemaError(
-                    f"ClickHouse's table {self._place(name)} was not made by this store: choose another table_prefix; "
-                    "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
-                )
+                raise documents.not_ours(f"ClickHouse's table {self._place(name)}")
             return Opened(documents.collection_info(name, facts), facts["key"], number > 0)
         return None
 
@@ -210,9 +208,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         sql, values = self._select(*query)
         return row_binary.rows((yield Ask(f"{sql} {_FORMAT}", values)), kinds)
 
-    def _scan(
-        self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Opened, ids: Sequence[str] | None, expression: Expression | None) -> Scanned:
         found = yield from self._read("ss", opened, "id, facts", ids, expression)
         return [(key, loads(facts)["metadata"]) for key, facts in found]
 
@@ -264,9 +260,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             yield Ask(f"ALTER TABLE {place} MATERIALIZE INDEX nearest", settings={"mutations_sync": 0})
         self._opened.pop(info.name, None)
 
-    def _rank(
-        self, opened: Opened, query: array[float], limit: int, expression: Expression | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Opened, query: array[float], limit: int, expression: Expression | None) -> Ranked:
         distance, place = opened.info.distance, self._place(opened.info.name)
         asked = projection.bounded_query(distance, query)
         product, length = "dotProduct(vector, {}) DESC", "L2Distance(vector, {})"
@@ -290,7 +284,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             self._opened.pop(opened.info.name, None)  # somebody may have made an index
         return [_candidate(*row[:4]) for row in found]
 
-    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Ranked:
         return [_candidate(*row) for row in (yield from self._read("sssv", opened, _RESULT, ids, None))]
 
     def _count(self, opened: Opened, expression: Expression | None, ids: Sequence[str] | None = None) -> Steps[int]:
@@ -311,11 +305,9 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
 def _facts(comment: str) -> dict[str, Any] | None:
     """Return what a collection was created with; None: somebody else made it."""
-    try:
-        facts = loads(b64decode(comment, validate=True).decode())
-        return facts if {"name", "dimension", "distance", "metadata", "key"} <= facts.keys() else None
-    except (ValueError, AttributeError):
-        return None
+    with suppress(ValueError):
+        return documents.written_facts(b64decode(comment, validate=True).decode(), "key")
+    return None
 
 
 def _candidate(key: str, content: str, facts: str, vector: array[float]) -> Candidate:

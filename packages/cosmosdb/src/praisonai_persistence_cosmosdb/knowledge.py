@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_cosmosdb._driver import CosmosDBOptions
 
 __all__ = ["CosmosDBSteps"]
@@ -347,9 +348,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         chosen = self._where(ids, expression)  # of hashes and numbers
         return (yield from self._query(opened.engine, f"SELECT {what} FROM c WHERE {chosen}"))  # noqa: S608
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: str | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: str | None) -> Ranked:
         chosen, field = self._where(None, expression), self._options.embedding_field
         text = f"SELECT TOP @limit * FROM c WHERE {chosen} ORDER BY VectorDistance(c.{field}, @q)"  # noqa: S608
         near = bounded_query(opened.info.distance, query)
@@ -362,15 +361,13 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
             item["name"], item[options.text_field], item["facts"], lambda: array("f", item[options.embedding_field])
         )
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         return [self._candidate(item) for item in (yield from self._select(opened, "*", ids, None))]
 
     def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
         return (yield from self._select(opened, "VALUE c.name", ids, None))
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: str | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Scanned:
         found = yield from self._select(opened, "c.name, c.facts", ids, expression)
         return [(item["name"], item["facts"]["metadata"]) for item in found]
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_couchbase._driver import CouchbaseOptions
 
 __all__ = ["CouchbaseSteps"]
@@ -363,9 +364,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             found += [one.candidate for one in (yield from self._read(some, expression)).values()]
         return found
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: _Selection | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: _Selection | None) -> Ranked:
         near = {"field": self._options.vector_field, "vector": bounded_query(opened.info.distance, query)}
         if expression is not None and expression.query is not None:
             near["filter"] = expression.query
@@ -391,12 +390,10 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         vectors = ranked_vectors(opened.info.distance, [one.embedding for one in found if one.embedding is not None])
         return ranked(opened.info.distance, query, found, vectors)[:limit]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         return (yield from self._whole([self._key(opened, one) for one in ids], None))
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Scanned:
         keys = yield from self._places(opened, ids, expression)
         found: list[tuple[str, str | None]] = []
         for some in documents.pages(keys, self.most_ids):

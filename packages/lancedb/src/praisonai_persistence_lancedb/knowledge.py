@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_lancedb._driver import Database, LanceOptions
 
 __all__ = ["LanceSteps", "where"]
@@ -219,9 +220,7 @@ class LanceSteps(VectorSteps[Table, str]):
     def _add(self, opened: Table, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield from self._write_to(opened, lambda: partial(opened.lance.add, _batch(rows, opened.info)))
 
-    def _rank(
-        self, opened: Table, query: array[float], limit: int, expression: str | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Table, query: array[float], limit: int, expression: str | None) -> Ranked:
         async def search(_: Database) -> pa.Table:
             import numpy as np
 
@@ -239,12 +238,10 @@ class LanceSteps(VectorSteps[Table, str]):
 
         return _candidates((yield search))
 
-    def _fetch(self, opened: Table, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Table, ids: Sequence[str]) -> Ranked:
         return _candidates((yield from self._read(opened, _RESULT, where(ids, None))))
 
-    def _scan(
-        self, opened: Table, ids: Sequence[str] | None, expression: str | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Scanned:
         found = yield from self._read(opened, ["id", "metadata"], where(ids, expression))
         return list(zip(found.column("id").to_pylist(), found.column("metadata").to_pylist(), strict=True))
 

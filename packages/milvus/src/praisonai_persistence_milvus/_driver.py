@@ -7,10 +7,15 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Driver, HttpErrors, Options, client_option, option
+from praisonai_persistence.drivers import GrpcDriver, HttpErrors, Options, client_option, option
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.drivers.shared import identity
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    BackendNotInstalledError,
+    ConfigurationError,
+    ConnectionFailedError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,26 +94,17 @@ IS_LITE = Ask("is_lite")
 """Whether it is Milvus Lite, which lacks some things; the driver knows."""
 
 
-class MilvusDriver(Driver):
-    """A client of a server, or of Milvus Lite in this process, which the stores in one folder share.
-
-    Args:
-        options: of the store.
-        asynchronous: whether the store is that of async callers. It has the sync client on threads, unless it was given
-            an async one: of that, nothing can be closed any more once its event loop has ended.
-    """
+class MilvusDriver(GrpcDriver):
+    """A client of a server, or of Milvus Lite in this process, which the stores in one folder share."""
 
     imports = ("pymilvus", "numpy")
-    forks = "refuse"  # gRPC does not survive one
-    lost = "reopen"  # gRPC goes on asking on a connection that is dead without a sign, as long as TCP believes in it
     packages = ("pymilvus", "grpc", "google", "milvus_lite", "pyarrow")
 
     makes = (*_FOLDERS, "LOCK")
 
     def __init__(self, options: MilvusOptions, *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, asynchronous=asynchronous)
         self._options = options
-        self.asynchronous = asynchronous and type(self.given).__name__.startswith("Async")
         self._lite = options.path is not None
         if options.path is not None:
             self.place = self.path = options.path
@@ -121,8 +117,13 @@ class MilvusDriver(Driver):
         options = self._options
         if self.path is None:
             return self._connected(f"{'https' if options.secure else 'http'}://{options.authority}", deadline)
-        from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
-        from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
+        try:
+            from milvus_lite.adapter.grpc.server import start_server_in_thread  # type: ignore[import-untyped]
+            from milvus_lite.exceptions import DataDirLockedError  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise BackendNotInstalledError(
+                f"{self.where} needs Milvus Lite (not on Windows): pip install 'praisonai-persistence-milvus[lite]'"
+            ) from error
 
         logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
         make_folder(self.path, folders=_FOLDERS, files=["LOCK"])
@@ -160,9 +161,6 @@ class MilvusDriver(Driver):
             if identity(self.path) != opened:
                 _forget(engine)
             engine.close()
-
-    def abandon(self, client: Any) -> None:
-        client.close()  # which says nothing to the server, and does not wait
 
     def probe(self) -> Steps[None]:
         self._lite = str((yield Ask("get_server_version"))).startswith("milvus_lite")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import string
 import uuid
 from array import array
 from base64 import b64encode
@@ -12,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import LateModule
-from praisonai_persistence.errors import SchemaError, SerializationError
+from praisonai_persistence.errors import SerializationError
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_milvus._driver import MilvusOptions
 
 __all__ = ["MilvusSteps"]
@@ -42,8 +41,6 @@ _MOST = 16_384  # results of a search
 _ITEMS = 4_096  # of an array
 _TOKENS = 2_849  # in a text, of 22 letters each, with spaces
 _PIECE = 16_383  # characters, of up to four bytes: a text has up to 65,535 bytes
-_ENCODED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
-"""Names stay what they are where the case of letters is lost, as in the folders of Milvus Lite."""
 _CLAIMS = "0" * 32  # the mark of the collection of claims
 # The document's id stands in its facts.
 _key = documents.derived_uuids(uuid.UUID("5b0f7a4e-58a1-5d0b-9d3e-3c1f1c2b7a90"))
@@ -62,9 +59,6 @@ class FilterCompiler(projection.TokenCompiler[Expression]):
 
     def has_key(self, key: str) -> Expression:
         return _like("keys", key)
-
-    def bound(self, name: str, number: float, *, upper: bool) -> Expression:
-        return self.has_key(name)  # numbers are compared afterwards
 
     def all_of(self, parts: Sequence[Expression]) -> Expression:
         return joined(parts, lambda some: _combined(" and ", some))
@@ -116,35 +110,31 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
     def __init__(self, options: MilvusOptions) -> None:
         super().__init__(FilterCompiler(), options.timeout)
         self._options = options
-        prefix = f"P{options.table_prefix.translate(_ENCODED)}"
+        prefix = f"P{documents.lowered(options.table_prefix)}"
         self._prefix, self._claiming = f"{prefix}_0", f"{prefix}_2"
 
     # ----------------------------------------------------------------------------------------------------- collections
 
     def _ask(self, method: str, opened: Collection, **arguments: Any) -> Ask:
-        return Ask(method, self._prefix + opened.info.name.translate(_ENCODED), arguments)
+        return Ask(method, self._prefix + documents.lowered(opened.info.name), arguments)
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
         names = documents.own_names((yield Ask("list_collections")), self._prefix)
-        letters = {"_": "_", "1": "-"}
-        return sorted(re.sub("_(.)", lambda found: letters.get(found[1], found[1].upper()), name) for name in names)
+        return sorted(map(documents.restored, names))
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
-        own = self._prefix + name.translate(_ENCODED)
+        own = self._prefix + documents.lowered(name)
         facts = _facts((yield Ask("describe_collection", own)))
         if facts is None:
-            raise SchemaError(
-                f"Milvus's collection {own} was not made by this store: choose another table_prefix; "
-                "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
-            )
+            raise documents.not_ours(f"Milvus's collection {own}")
         found = Collection(documents.collection_info(name, facts), facts["mark"])
         yield from self._ready(own, facts["mark"], found.info.distance)
         return found
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         facts = {**documents.collection_facts(info, metadata), "mark": uuid.uuid4().hex}
-        yield from self._make(self._prefix + info.name.translate(_ENCODED), facts)
+        yield from self._make(self._prefix + documents.lowered(info.name), facts)
 
     def _make(self, own: str, facts: dict[str, Any]) -> Steps[None]:
         mark, text, said = facts["mark"], milvus.DataType.VARCHAR, json.dumps(facts)
@@ -213,9 +203,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     # ------------------------------------------------------------------------------------------------------- documents
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Expression | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: Expression | None) -> Scanned:
         found = yield from self._walk(opened, ids, expression, ["facts"])
         return [(row["facts"][0], _said(row)["metadata"]) for row in found]
 
@@ -243,15 +231,12 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
             )
         yield self._ask("upsert", opened, data=made)
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Expression | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Expression | None) -> Ranked:
         vector, distance = f"vector_{opened.engine}", opened.info.distance
         names = [vector, "content", "facts"]
         if limit > _MOST:
             rows = yield from self._walk(opened, None, expression, names)
-            best = projection.ranked(distance, query, rows, [row[vector] for row in rows])
-            return [_candidate(opened, row) for row in best[:limit]]
+            return projection.ranked_candidates(distance, query, [_candidate(opened, row) for row in rows])[:limit]
         # As wide as a graph must be searched to find the best of 1,000 documents; FLAT does not look at it.
         parameters = {"metric_type": _metric(distance), "params": {"ef": max(_PAGE, min(2 * _MOST, 2 * limit))}}
         found = yield self._ask(
@@ -266,7 +251,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         )
         return [_candidate(opened, hit["entity"]) for hit in found[0]]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         found = yield from self._walk(opened, ids, None, [f"vector_{opened.engine}", "content", "facts"])
         return [_candidate(opened, row) for row in found]
 
@@ -289,11 +274,8 @@ def _metric(distance: str) -> str:
 
 def _facts(described: Any) -> dict[str, Any] | None:
     """Return what a collection was created with; None: somebody else made it."""
-    try:
-        facts = loads(described.get("description") or described["properties"][_FACTS])
-        return facts if {"name", "dimension", "distance", "metadata", "mark"} <= facts.keys() else None
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return None
+    said = described.get("description") or (described.get("properties") or {}).get(_FACTS)
+    return documents.written_facts(said, "mark")
 
 
 def _claimed(opened: Collection, ids: Sequence[str]) -> list[str]:

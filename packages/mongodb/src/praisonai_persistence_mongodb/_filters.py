@@ -20,10 +20,6 @@ class FilterCompiler(TokenCompiler[dict[str, Any]]):
     def has(self, tokens: Sequence[str]) -> dict[str, Any]:
         return {"tokens": {"$in": list(tokens)}}
 
-    def bound(self, name: str, number: float, *, upper: bool) -> dict[str, Any]:
-        # An index knows the fields that it was made with, and keys are any text: the store compares the numbers.
-        return self.has([name])
-
     def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {"$and": list(parts)}
 

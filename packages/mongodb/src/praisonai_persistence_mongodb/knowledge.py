@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_mongodb._driver import MongoVectorOptions
 
 __all__ = ["MongoVectorSteps"]
@@ -148,9 +149,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
         wanted = {"tokens": {"$all": list(chosen.tokens)}} if chosen is not None and chosen.tokens else {}
         return int((yield from ask(opened, lambda documents: documents.count_documents(wanted, **limit))))
 
-    def _rank(
-        self, opened: Opened, query: array[float], limit: int, expression: Selection | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Opened, query: array[float], limit: int, expression: Selection | None) -> Ranked:
         most = self._options.index_from
         if (
             opened.search_index

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.projection import Projection
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_qdrant._driver import QdrantOptions
 
 __all__ = ["QdrantSteps"]
@@ -164,9 +165,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         make = models.PointStruct.model_construct
         return make(id=_point(row.id), vector=self._to_engine(vector), payload=payload)
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Any | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Any | None) -> Ranked:
         parameters = models.SearchParams(exact=True) if self._options.exact else None
         found = yield lambda client: client.query_points(
             opened.engine,
@@ -179,7 +178,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         )
         return [_candidate(point) for point in found.points]
 
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         found = yield lambda client: client.retrieve(
             opened.engine, list(map(_point, ids)), with_payload=_RESULT, with_vectors=True
         )

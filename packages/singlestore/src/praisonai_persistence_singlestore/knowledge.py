@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
 
 __all__ = ["EXACT", "SingleStoreVectorSteps", "VectorOptions"]
 
@@ -203,14 +204,12 @@ class SingleStoreVectorSteps(VectorSteps[Opened, str]):
         where = f" WHERE {' AND '.join(parts)}" if parts else ""
         return f"{start} {what} FROM {opened.table}{where}", list(ids or ())
 
-    def _scan(
-        self, opened: Opened, ids: Sequence[str] | None, expression: str | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Opened, ids: Sequence[str] | None, expression: str | None) -> Scanned:
         rows: list[tuple[str, str | None]]
         rows = yield from self._ask(Fetch(*self._select(opened, "id, metadata", ids, expression)))
         return rows
 
-    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Opened, ids: Sequence[str]) -> Ranked:
         rows = yield from self._ask(Fetch(*self._select(opened, _DOCUMENT, ids, None)))
         return [_candidate(*row) for row in rows]
 
@@ -247,9 +246,7 @@ class SingleStoreVectorSteps(VectorSteps[Opened, str]):
 
     # ---------------------------------------------------------------------------------------------------------- search
 
-    def _rank(
-        self, opened: Opened, query: array[float], limit: int, expression: str | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Opened, query: array[float], limit: int, expression: str | None) -> Ranked:
         distance = projection.product_distance(opened.info.distance)
         operator, _, order = _OPERATORS[distance]
         asked = _text(projection.bounded_query(opened.info.distance, query))

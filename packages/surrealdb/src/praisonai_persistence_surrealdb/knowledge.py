@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_surrealdb._driver import SurrealVectorOptions
 
 __all__ = ["EXACT", "SurrealVectorSteps"]
@@ -146,9 +147,7 @@ class SurrealVectorSteps(ScannedSteps[Collection]):
             return (yield from super()._count(opened, expression))
         return int((yield from self._on_table(opened, f"RETURN {_count(opened.engine)}")))
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Selection | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Selection | None) -> Ranked:
         if expression is None and _is_ranked(opened.engine) and opened.info.distance != "dot":
             # The numbers of an index's operator cannot be bound.
             most = max(limit, self._options.ef)

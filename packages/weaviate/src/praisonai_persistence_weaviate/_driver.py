@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, client_option, option
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.drivers import ApiKeyOptions, GrpcDriver, HttpErrors, client_option, option
+from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
 
 __all__ = ["WeaviateDriver", "WeaviateOptions"]
-
-_CLOUD = (".weaviate.cloud", ".weaviate.network")
-"""The ends of the host names of Weaviate's own hosting, which has gRPC at a host of its own."""
 
 
 class WeaviateOptions(ApiKeyOptions):
@@ -25,6 +22,8 @@ class WeaviateOptions(ApiKeyOptions):
     schemes = ("weaviate", "async_weaviate", "http", "https")
     default_port = 8080
     clients = ("client",)
+    tls_is = "https"
+    clouds = (".weaviate.cloud", ".weaviate.network")  # which have gRPC at a host of its own
 
     https = option(None, "flag", "use TLS; by default for https:// and for Weaviate's cloud", url=True, server=True)
     grpc_port = option(None, "port", "of gRPC; by default 50051, in Weaviate's cloud 443", url=True, server=True)
@@ -36,40 +35,25 @@ class WeaviateOptions(ApiKeyOptions):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        cloud = self.host is not None and self.host.lower().endswith(_CLOUD)
-        if self.https is None:
-            self.https = cloud or (url or "").lower().startswith("https://")
-        if self.https and self.port == self.default_port and given.get("port") is None and ":8080" not in (url or ""):
-            self.port = 443
-        self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if cloud else self.host)
-        self.grpc_port = self.grpc_port or (443 if cloud else 50051)
+        self.grpc_host = self.grpc_host or (f"grpc-{self.host}" if self.in_cloud else self.host)
+        self.grpc_port = self.grpc_port or (443 if self.in_cloud else 50051)
         if self.host is not None and (self.grpc_host, self.grpc_port) == (self.host, self.port):
             raise ConfigurationError("grpc_port must be another one than the port, unless grpc_host is another host")
 
 
-class WeaviateDriver(Driver):
-    """A client of a server.
-
-    Args:
-        options: of the store.
-        asynchronous: whether the store is that of async callers. It has the sync client on threads, unless it was given
-            an async one: of that, nothing can be closed any more once its event loop has ended.
-    """
+class WeaviateDriver(GrpcDriver):
+    """A client of a server; see ``GrpcDriver``."""
 
     imports = ("weaviate",)
-    forks = "refuse"  # gRPC does not survive one
-    lost = "reopen"  # gRPC goes on asking on a connection that is dead without a sign, as long as TCP believes in it
     packages = ("weaviate", "httpx", "httpcore", "grpc", "pydantic", "pydantic_core", "authlib")
 
     def __init__(self, options: WeaviateOptions, *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, asynchronous=asynchronous)
         self._options = options
-        self.asynchronous = asynchronous and not hasattr(self.given, "__enter__") and self.given is not None
         gone = "could not find class", "no such prop"
         self._errors = HttpErrors(self.where, "check its API key", gone=gone, taken=["already exists"])
 
     def open(self, deadline: Deadline) -> Any:
-        import grpc  # type: ignore[import-untyped]
         import weaviate
         from weaviate.classes.init import AdditionalConfig, Auth, Timeout
         from weaviate.config import GrpcConfig
@@ -90,31 +74,18 @@ class WeaviateDriver(Driver):
         )
         try:
             client.connect()
-            # Else the client would repeat each request for a minute.
-            grpc.channel_ready_future(client._connection._grpc_channel).result(timeout=deadline.left())
+            self.connected(client._connection._grpc_channel, f"{options.grpc_host}:{options.grpc_port}", deadline)
         except BaseException:
             client.close()  # or it warns that it was left open
             raise
         return client
 
-    def close(self, client: Any) -> Any:
-        return client.close()
-
-    def abandon(self, client: Any) -> None:
-        client.close()  # which says nothing to the server, and does not wait
-
     def probe(self) -> Steps[None]:
         yield lambda client: client.get_meta()
 
     def translate(self, error: Exception) -> PersistenceError:
-        import grpc
         import httpx
         from weaviate import exceptions
 
-        if isinstance(error, grpc.FutureTimeoutError):
-            place = f"{self._options.grpc_host}:{self._options.grpc_port}"
-            return ConnectionFailedError(
-                f"{self.where} does not answer by gRPC at {place}: check grpc_port and grpc_host"
-            )
         silent = exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError, exceptions.WeaviateRetryError
         return self._errors.read(error, httpx.TransportError, *silent)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-import string
 import uuid
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import LateModule
-from praisonai_persistence.errors import BackendError, SchemaError
+from praisonai_persistence.errors import BackendError
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.claimed import ClaimedSteps
-from praisonai_persistence.stores.projection import TokenCompiler, bounded_query, product_distance, project_rows, ranked
+from praisonai_persistence.stores.projection import (
+    TokenCompiler,
+    bounded_query,
+    product_distance,
+    project_rows,
+    ranked_candidates,
+)
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
 
 if TYPE_CHECKING:
@@ -23,8 +28,8 @@ if TYPE_CHECKING:
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
-    from praisonai_persistence.stores.projection import Projection
     from praisonai_persistence.stores.ranking import Candidate
+    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_weaviate._driver import WeaviateOptions
 
 __all__ = ["WeaviateSteps"]
@@ -35,8 +40,6 @@ _ANY = "document"  # stands in the mark of every document, and of no claim
 _FACTS = "facts"  # the property that holds what has to come back of a document
 _RESULT = ["key", "content", _FACTS]
 _PAGE = 1_000
-_ENCODED = str.maketrans({"_": "__", "-": "_1", **{letter: f"_{letter.lower()}" for letter in string.ascii_uppercase}})
-"""Names stay what they are where the case of letters is lost, as in Weaviate's folders."""
 _MOST = 10_000  # objects in one answer, unless a server is told otherwise
 # The document's id stands in the object.
 _object = documents.derived_uuids(uuid.UUID("0c9a3d66-0c55-5f0e-8a5b-7f7e5b0d9b42"))
@@ -49,9 +52,6 @@ class FilterCompiler(TokenCompiler[Any]):
 
     def has(self, tokens: Sequence[str]) -> Any:
         return queries.Filter.by_property("tokens").contains_any(list(tokens))
-
-    def bound(self, name: str, number: float, *, upper: bool) -> Any:
-        return self.has_key(name)  # a server need not take properties that it was not told of: checked afterwards
 
     def all_of(self, parts: Sequence[Any]) -> Any:
         return queries.Filter.all_of(list(parts))
@@ -86,33 +86,30 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     def __init__(self, options: WeaviateOptions) -> None:
         super().__init__(FilterCompiler(), options.timeout)
         self._options = options
-        self._prefix = f"P{options.table_prefix.translate(_ENCODED)}_0"
+        self._prefix = f"P{documents.lowered(options.table_prefix)}_0"
 
     # ----------------------------------------------------------------------------------------------------- collections
 
     def _name(self, collection: str) -> str:
-        return self._prefix + collection.translate(_ENCODED)
+        return self._prefix + documents.lowered(collection)
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = yield lambda client: client.collections.list_all(simple=True)
-        own = [config for name, config in found.items() if name.startswith(self._prefix)]
-        return sorted(facts["name"] for facts in map(_facts, own) if facts is not None)
+        said = [config.description for name, config in found.items() if name.startswith(self._prefix)]
+        return sorted(facts["name"] for text in said if (facts := documents.written_facts(text, "mark")))
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
         config = yield lambda client: client.collections.use(own).config.get(simple=True)
-        facts = _facts(config)
+        facts = documents.written_facts(config.description, "mark")
         if facts is not None:
             return Collection(documents.collection_info(name, facts), facts["mark"])
         if "auto-schema" in (config.description or "") and _FACTS in [p.name for p in config.properties]:
             # Somebody deleted it while somebody wrote, so that Weaviate made it anew for what came last.
             yield lambda client: client.collections.delete(own)
             return None
-        raise SchemaError(
-            f"Weaviate's collection {own} was not made by this store: choose another table_prefix; "
-            "'praisonai-persistence doctor --knowledge-url URL' tells what is there"
-        )
+        raise documents.not_ours(f"Weaviate's collection {own}")
 
     def _on_client(self, client: Any, opened: Collection) -> Any:
         level = classes.config.ConsistencyLevel(self._options.consistency_level)
@@ -120,24 +117,21 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         config = classes.config
-        by_product = product_distance(info.distance) == "dot"
-        metric = config.VectorDistances.DOT if by_product else config.VectorDistances.L2_SQUARED
-        index = config.Configure.VectorIndex.hnsw(distance_metric=metric)
-        kept = {"data_type": config.DataType.TEXT, "index_filterable": False, "index_searchable": False}
-        searched = {**kept, "index_filterable": True, "tokenization": config.Tokenization.FIELD}
-        listed = {**searched, "data_type": config.DataType.TEXT_ARRAY}
+        metrics = {"dot": config.VectorDistances.DOT, "euclidean": config.VectorDistances.L2_SQUARED}
+        index = config.Configure.VectorIndex.hnsw(distance_metric=metrics[product_distance(info.distance)])
         mark = f"mark_{uuid.uuid4().hex}"
-        properties = {
-            **dict.fromkeys(["key", "content", _FACTS], kept),
-            **dict.fromkeys(["at", mark], searched),
-            **dict.fromkeys(["tokens", "claims"], listed),
-        }
+        kinds = dict.fromkeys([*_RESULT, "at", mark], config.DataType.TEXT)
+        kinds.update(dict.fromkeys(["tokens", "claims"], config.DataType.TEXT_ARRAY))
+        how = {"index_searchable": False, "tokenization": config.Tokenization.FIELD}
         yield lambda client: client.collections.create(
             self._name(info.name),
             description=json.dumps({**documents.collection_facts(info, metadata), "mark": mark}),
             vector_config=config.Configure.Vectors.self_provided(vector_index_config=index),
             replication_config=config.Configure.replication(factor=self._options.replicas),
-            properties=[config.Property(name=name, **how) for name, how in properties.items()],
+            properties=[
+                config.Property(name=name, data_type=kind, index_filterable=name not in _RESULT, **how)
+                for name, kind in kinds.items()
+            ],
         )
 
     def _drop(self, opened: Collection) -> Steps[None]:
@@ -164,30 +158,23 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
     # ------------------------------------------------------------------------------------------------------- documents
 
-    def _scan(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Any | None
-    ) -> Steps[Sequence[tuple[str, str | None]]]:
+    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Scanned:
         found = yield from self._walk(opened, ids, expression, ["key", _FACTS])
         return [(item.properties["key"], loads(item.properties[_FACTS])["metadata"]) for item in found]
 
-    def _walk(
-        self, opened: Collection, ids: Sequence[str] | None, expression: Any | None, names: list[str], size: int = _PAGE
-    ) -> Steps[list[Any]]:
+    def _walk(self, opened: Collection, ids: Sequence[str] | None, expression: Any, names: list[str]) -> Steps[Any]:
         """Return all objects of a filter, with their vectors if they are read whole (``_RESULT``).
 
         They are read a page after the other: Weaviate's own cursors take no filters. A page may have fewer objects than
         were asked for, because indexes keep entries of objects that are gone.
         """
         order = None if ids is not None else queries.Sort.by_property("at", ascending=True)
+        read = {"include_vector": names is _RESULT, "return_properties": ["at", *names]}
         chosen = where = _where(opened, ids, expression)
         found: list[Any] = []
         while True:
             page = yield lambda client, where=where: self._on_client(client, opened).query.fetch_objects(
-                filters=where,
-                sort=order,
-                limit=size if ids is None else _MOST,
-                include_vector=names is _RESULT,
-                return_properties=["at", *names],
+                filters=where, sort=order, limit=_PAGE if names and ids is None else _MOST, **read
             )
             found += page.objects
             if ids is not None or not page.objects:
@@ -196,46 +183,53 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             where = queries.Filter.all_of([chosen, behind])
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        objects = [_made(opened.engine, *parts) for parts in project_rows(opened.info.distance, rows)]
+        objects = [
+            classes.data.DataObject(
+                properties={
+                    "key": row.id,
+                    "content": row.content,
+                    _FACTS: documents.encoded_facts(row, vector),
+                    "at": _object(row.id),
+                    "tokens": projection.tokens,
+                    opened.engine: _ANY,
+                },
+                uuid=_object(row.id),
+                vector=vector.tolist(),
+            )
+            for row, vector, projection in project_rows(opened.info.distance, rows)
+        ]
         answer = yield lambda client: self._on_client(client, opened).data.insert_many(objects)
         if answer.has_errors:
             raise BackendError(f"Weaviate refused {len(answer.errors)} of {len(objects)} documents")
 
-    def _rank(
-        self, opened: Collection, query: array[float], limit: int, expression: Any | None
-    ) -> Steps[Sequence[Candidate]]:
+    def _rank(self, opened: Collection, query: array[float], limit: int, expression: Any | None) -> Ranked:
         # A filter, if only of the token that all have: it is then exact in collections of up to 40,000 documents.
         chosen, asked = _where(opened, None, expression), min(limit, _MOST)
+        vector = bounded_query(opened.info.distance, query)
         while True:
             found = yield lambda client, asked=asked: self._on_client(client, opened).query.near_vector(
-                bounded_query(opened.info.distance, query),
-                limit=asked,
-                filters=chosen,
-                include_vector=True,
-                return_properties=_RESULT,
+                vector, limit=asked, filters=chosen, include_vector=True, return_properties=_RESULT
             )
-            best = found.objects
-            if len(best) >= limit or len(best) >= (entries := (yield from self._entries(opened, chosen))):
-                return [_candidate(item) for item in best[:limit]]
+            best = [_candidate(item) for item in found.objects]
+            if len(best) >= limit:
+                return best[:limit]
+            counted = yield lambda client: self._on_client(client, opened).aggregate.over_all(filters=chosen)
+            entries = int(counted.total_count or 0)  # as many as there are, or more
             # Entries of objects that are gone took their places, a server that was killed had not indexed the vectors
             # of all objects, or it is more than a server returns at once.
+            if len(best) >= entries:
+                return best
             if entries <= asked or asked == _MOST:
                 break
             asked = min(entries, _MOST)
-        objects = yield from self._walk(opened, None, expression, _RESULT)
-        best = ranked(opened.info.distance, query, objects, list(map(_vector, objects)))
-        return [_candidate(item) for item in best[:limit]]
+        every = [_candidate(item) for item in (yield from self._walk(opened, None, expression, _RESULT))]
+        return ranked_candidates(opened.info.distance, query, every)[:limit]
 
-    def _entries(self, opened: Collection, chosen: Any) -> Steps[int]:
-        """Return how many objects a filter selects, or more: Weaviate counts what its indexes hold."""
-        found = yield lambda client: self._on_client(client, opened).aggregate.over_all(filters=chosen)
-        return int(found.total_count or 0)
-
-    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[Candidate]]:
+    def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         return [_candidate(item) for item in (yield from self._walk(opened, ids, None, _RESULT))]
 
     def _count(self, opened: Collection, expression: Any | None) -> Steps[int]:
-        return len((yield from self._walk(opened, None, expression, [], _MOST)))
+        return len((yield from self._walk(opened, None, expression, [])))
 
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Steps[int]:
         chosen, gone = _where(opened, ids, expression), 0
@@ -248,15 +242,6 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
                 return gone
 
 
-def _facts(config: Any) -> dict[str, Any] | None:
-    """Return what a collection was created with; None: somebody else made it."""
-    try:
-        facts = loads(config.description or "")
-        return facts if {"name", "dimension", "distance", "metadata", "mark"} <= facts.keys() else None
-    except (ValueError, AttributeError):
-        return None
-
-
 def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Any:
     parts = [queries.Filter.by_property(opened.engine).equal(_ANY)]
     if ids is not None:
@@ -264,23 +249,6 @@ def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None
     return queries.Filter.all_of(parts if expression is None else [*parts, expression])
 
 
-def _made(mark: str, row: DocumentRow, vector: array[float], projection: Projection) -> Any:
-    key = _object(row.id)
-    properties = {
-        "key": row.id,
-        "content": row.content,
-        _FACTS: documents.encoded_facts(row, vector),
-        "at": key,
-        "tokens": projection.tokens,
-        mark: _ANY,
-    }
-    return classes.data.DataObject(properties=properties, uuid=key, vector=vector.tolist())
-
-
-def _vector(item: Any) -> array[float]:
-    return array("f", item.vector["default"])
-
-
 def _candidate(item: Any) -> Candidate:
     key, content, facts = (item.properties[name] for name in _RESULT)
-    return documents.document_candidate(key, content, loads(facts), lambda: _vector(item))
+    return documents.document_candidate(key, content, loads(facts), lambda: array("f", item.vector["default"]))

@@ -1,0 +1,63 @@
+"""Drivers of clients that speak gRPC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from praisonai_persistence.drivers.driver import Driver
+from praisonai_persistence.errors import ConnectionFailedError
+
+if TYPE_CHECKING:
+    from praisonai_persistence.drivers.driver import Deadline
+    from praisonai_persistence.drivers.options import Options
+
+__all__ = ["GrpcDriver"]
+
+
+class GrpcDriver(Driver):
+    """A client that speaks gRPC, whose ``close()`` says nothing to the server and does not wait.
+
+    Args:
+        options: of the store.
+        asynchronous: whether the store is that of async callers. It has the sync client on threads, unless it was given
+            an async one: of that, nothing can be closed any more once its event loop has ended.
+    """
+
+    forks: Literal["reopen", "refuse"] = "refuse"  # gRPC does not survive one
+    lost: Literal["keep", "reopen"] = "reopen"
+    """It goes on asking on a connection that is dead without a sign, for as long as TCP believes in it."""
+
+    def __init__(self, options: Options, *, asynchronous: bool = False) -> None:
+        super().__init__(options)
+        self.asynchronous = asynchronous and "Async" in type(self.given).__name__
+
+    def connected(self, channel: Any, place: str, deadline: Deadline) -> None:
+        """Wait until a channel has its connection. Clients repeat requests on one that has none, some for a minute.
+
+        Args:
+            channel: of gRPC, for sync clients.
+            place: where it leads, for the error.
+            deadline: of ``open``.
+
+        Raises:
+            ConnectionFailedError: nobody answers there.
+        """
+        import grpc  # type: ignore[import-untyped]
+
+        ready = grpc.channel_ready_future(channel)
+        try:
+            ready.result(timeout=deadline.left())
+        except grpc.FutureTimeoutError:
+            raise ConnectionFailedError(
+                f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
+            ) from None
+        finally:
+            ready.cancel()  # or a thread of gRPC's goes on looking at the channel, and fails when that is closed
+
+    def close(self, client: Any) -> Any:
+        """See [Driver.close][]."""
+        return client.close()
+
+    def abandon(self, client: Any) -> None:
+        """See [Driver.abandon][]."""
+        client.close()
