@@ -9,6 +9,7 @@ import engines
 import pytest
 import upstash_redis
 from lifecycles import Networked
+from writers import assert_a_child_is_refused
 
 from praisonai_persistence.errors import ConnectionFailedError, WrongTypeError
 from praisonai_persistence.testing import StateStoreSuite, StoreSpec
@@ -133,6 +134,8 @@ def test_a_client_that_is_handed_in_stays_open(options):
         with UpstashStateStore(client=client) as store:
             store.set("a", 1)
             assert store.incr("a") == 2
+            assert_a_child_is_refused(store)
+            assert store.incr("a") == 3
         assert client.ping() == "PONG"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
 from typing import Any
 
 from praisonai_persistence import ConversationSession, ConversationStore, StateStore
+from praisonai_persistence.errors import UnsupportedOperationError
 
 _WRITER = """
 import asyncio, json, sys
@@ -61,3 +63,17 @@ def assert_nothing_is_lost(
     found = conversation.get_messages("session")
     assert [message.seq for message in found] == list(range(1, 8 * 8 * 3 + 1))
     assert [message.content for message in found] == ["0", "1", "2"] * 64
+
+
+def assert_a_child_is_refused(store: StateStore) -> None:
+    """Use a store in a forked child, whose client has connections of the parent."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            store.get("a")
+        except UnsupportedOperationError as error:
+            code = 0 if "spawn" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0

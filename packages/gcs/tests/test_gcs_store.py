@@ -39,6 +39,9 @@ def test_where_the_objects_are(environment):
     assert GCSOptions("gcs://b").emulator_host == "http://localhost:4443"
     assert "localhost:4443" in GCSOptions("gcs://b").where
     assert GCSOptions("gcs://b", emulator_host="https://127.0.0.1:1").emulator_host == "https://127.0.0.1:1"
+    found = GCSOptions("gcs://b", emulator_host="[::1]:4443")
+    assert found.emulator_host == "http://[::1]:4443"
+    assert "[::1]:4443" in found.where
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,7 @@ def test_where_the_objects_are(environment):
         ({"url": "gcs://b/x", "prefix": "y"}, "in the URL already"),
         ({"url": "gcs://b", "prefix": "x" * 300}, "at most 200 bytes"),
         ({"url": "gcs://b", "emulator_host": "http://u:s3cret@h:1"}, "http://host:port"),
+        ({"url": "gcs://b", "emulator_host": "::1:4443"}, "in brackets"),
         ({"url": "s3://b"}, "scheme"),
     ],
 )

@@ -43,6 +43,8 @@ class UpstashDriver(Driver):
         super().__init__(options)
         self._options = options
         self.asynchronous = asynchronous
+        if self.given is not None:
+            self.forks = "refuse"  # its connections would be the parent's, too
         self._opened_by = os.getpid()
         self._errors = HttpErrors(self.where, _LOGIN, _TOO_LARGE)
 
