@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
-from writers import assert_a_child_is_refused, assert_nothing_is_lost
+from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence import ConversationMessage, ConversationSession, payload
 from praisonai_persistence.errors import (
@@ -448,21 +447,8 @@ def test_eight_processes_of_eight_tasks_lose_nothing(options):
 
 @pytest.mark.slow
 def test_of_32_racers_one_wins(options):
-    barrier = threading.Barrier(32)
-
-    def claim(racer):
-        won = []
-        for number in range(200):
-            barrier.wait(60)
-            won.append(store.set_if_absent(f"key-{number}", racer))
-        return won
-
-    with DynamoDBStateStore(**options) as store, ThreadPoolExecutor(32) as racers:
-        store.connect()
-        won = list(racers.map(claim, range(32)))
-        assert [sum(each) for each in zip(*won, strict=True)] == [1] * 200
-        values = store.get_many([f"key-{number}" for number in range(200)])
-        assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())
+    with DynamoDBStateStore(**options) as store:
+        assert_one_of_32_wins(store)
 
 
 def test_a_client_that_is_handed_in_stays_open(dynamodb, options):
