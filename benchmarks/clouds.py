@@ -2,17 +2,17 @@
 
     python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
 
-Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable call
-with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes blindly; *not
-seen before* is a key that the store has neither read nor written, which both read first, and write on the condition that
-nobody else did. In MongoDB both have their writes acknowledged by the majority, and a deadline for each call; the bare client appends a message by
-counting and inserting, so a process that is killed in between leaves a gap. In Turso it appends as we do: without gaps,
-harmless when it is repeated, in one transaction. In DynamoDB it writes on the condition that the key holds no hash, as a
-program has to that does not overwrite these; *blindly* it does not; and *items alike* have the attributes of ours and
-their condition, because the emulator, which is written in Python, takes longer for these. So do messages, by one
-conditional write behind a count of the program's own, and as we do, in one transaction behind what was read, so that
-retries add nothing.
-In SurrealDB it appends as we do, in one transaction and one request; in Supabase, too, by a function of its own.
+Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable
+call with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes
+blindly; *not seen before* is a key that the store has neither read nor written, which both read first, and write on
+the condition that nobody else did. In MongoDB both have their writes acknowledged by the majority, and a deadline for
+each call; the bare client appends a message by counting and inserting, so a process that is killed in between leaves
+a gap. In Turso it appends as we do: without gaps, harmless when it is repeated, in one transaction. In DynamoDB it
+writes on the condition that the key holds no hash, as a program has to that does not overwrite these; *blindly* it
+does not; and *items alike* have the attributes of ours and their condition, because the emulator, which is written in
+Python, takes longer for these. So do messages, by one conditional write behind a count of the program's own, and as
+we do, in one transaction behind what was read, so that retries add nothing. In SurrealDB it appends as we do, in one
+transaction and one request; in Supabase, too, by a function of its own.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_runs_and_traces_of_an_agent(url):
     agents.on_run_end("session", "run", output_content="answer")
     agents.close()
     with open_state_store(url) as store:
-        assert any("run" in key for key in store.keys())
+        assert any("run" in key for key in store.scan_prefix(""))
 
 
 def test_the_command_line_looks_at_keys(url):

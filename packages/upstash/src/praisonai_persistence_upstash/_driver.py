@@ -121,7 +121,7 @@ class UpstashDriver(Driver):
             return ConnectionFailedError(f"{self.where} does not let this client in: {_LOGIN}")
         if "NOPERM" in message:
             return ConnectionFailedError(
-                f"{self.where} does not allow this token to do that: it needs one that is not read-only, and may use EVAL"
+                f"{self.where} does not allow this token to do that: it must not be read-only, and may use EVAL"
             )
         if "limit exceeded" in message:
             return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
