@@ -109,6 +109,7 @@ BACKENDS = {
         Backend("firestore (state)", "state", FIRESTORE, "FirestoreStateStore", engine="firestore", spared=LOST),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
+        Backend("mongodb (NX-27017)", "conversation", MONGODB, "MongoDBConversationStore", engine="nx27017"),
         Backend("mongodb (state)", "state", MONGODB, "MongoDBStateStore", engine="mongodb", spared=JAVA),
         Backend("dynamodb", "conversation", DYNAMODB, "DynamoDBConversationStore", engine="dynamodb"),
         Backend("dynamodb (state)", "state", DYNAMODB, "DynamoDBStateStore", engine="dynamodb"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
 import engines
 from backends import BACKENDS
+from engines.dynamodb import LOGIN
 from strikes import FAULTS
 from work import FINDINGS
+
+for _name, _value in LOGIN.items():
+    # Here, because the writers' processes have the environment of the moment at which the first of them was started.
+    os.environ.setdefault(_name, _value)
 
 ORDER = {name: place for place, name in enumerate([*BACKENDS, *FAULTS])}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
-from writers import assert_nothing_is_lost
+from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence import ConversationMessage, ConversationSession, payload
 from praisonai_persistence.errors import (
@@ -448,21 +447,8 @@ def test_eight_processes_of_eight_tasks_lose_nothing(options):
 
 @pytest.mark.slow
 def test_of_32_racers_one_wins(options):
-    barrier = threading.Barrier(32)
-
-    def claim(racer):
-        won = []
-        for number in range(200):
-            barrier.wait(60)
-            won.append(store.set_if_absent(f"key-{number}", racer))
-        return won
-
-    with DynamoDBStateStore(**options) as store, ThreadPoolExecutor(32) as racers:
-        store.connect()
-        won = list(racers.map(claim, range(32)))
-        assert [sum(each) for each in zip(*won, strict=True)] == [1] * 200
-        values = store.get_many([f"key-{number}" for number in range(200)])
-        assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())
+    with DynamoDBStateStore(**options) as store:
+        assert_one_of_32_wins(store)
 
 
 def test_a_client_that_is_handed_in_stays_open(dynamodb, options):
@@ -471,4 +457,32 @@ def test_a_client_that_is_handed_in_stays_open(dynamodb, options):
         store.set("a", 1)
         assert store.incr("a") == 2
     assert table_of(options) in client.list_tables()["TableNames"]
+    client.close()
+
+
+def test_a_client_that_is_handed_in_is_shared_by_threads_and_stores_but_not_with_a_child(dynamodb, options):
+    client = dynamodb.client()
+    given = {"table_name": table_of(options), "client": client}
+    with DynamoDBStateStore(**given) as store, DynamoDBStateStore(**given) as other:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda number: (store, other)[number % 2].incr("a"), range(40)))
+        assert store.get("a") == 40
+        assert_a_child_is_refused(store)
+        assert store.incr("a") == 41
+    client.close()
+
+
+def test_an_answer_that_is_cut_off_is_no_answer_of_a_client_that_is_handed_in(dynamodb, options):
+    client = dynamodb.client()
+    with DynamoDBStateStore(table_name=table_of(options), client=client) as store:
+        store.set("a", 1)
+
+        def cut(http_response, **_):
+            http_response._content = b""
+
+        client.meta.events.register_first("after-call.dynamodb", cut)
+        with pytest.raises(ConnectionFailedError):
+            store.get("a")
+        client.meta.events.unregister("after-call.dynamodb", cut)
+        assert store.get("a") == 1
     client.close()

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
+from writers import assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import BackendError
@@ -163,3 +164,15 @@ def test_documents_say_when_the_service_may_delete_them(firestore, options):
     fields = firestore.execute(f"GET {path}")[0][0]["fields"]
     assert fields["expires"]["timestampValue"] > "20"
     assert fields["fields"]["mapValue"]["fields"]["key"]["stringValue"] == "a/é"
+
+
+@pytest.mark.slow
+def test_eight_processes_of_eight_tasks_lose_nothing(options):
+    with FirestoreStateStore(**options) as state, FirestoreConversationStore(**options) as conversation:
+        assert_nothing_is_lost("async_firestore", options, state, conversation)
+
+
+@pytest.mark.slow
+def test_of_32_racers_one_wins(options):
+    with FirestoreStateStore(**options) as store:
+        assert_one_of_32_wins(store)

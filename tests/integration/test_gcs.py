@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
+from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.testing import Endpoint, StateStoreSuite, StoreSpec
@@ -179,3 +180,29 @@ def test_a_value_of_twenty_megabytes(options):
         store.set("large", value)
         assert store.get("large") == value
         assert store.delete("large") is True
+
+
+def test_a_client_that_is_handed_in(gcs, options):
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
+    bucket = options["url"].partition("//")[2]
+    client = Client("tests", AnonymousCredentials(), client_options={"api_endpoint": gcs.url})
+    with GCSStateStore(bucket_name=bucket, client=client) as store:
+        store.set("a", 1)
+        assert_a_child_is_refused(store)
+        assert store.incr("a") == 2
+    assert client.bucket(bucket).exists()
+    client.close()
+
+
+@pytest.mark.slow
+def test_eight_processes_of_eight_tasks_lose_nothing(options):
+    with GCSStateStore(**options) as state:
+        assert_nothing_is_lost("async_gcs", options, state, increments=1)
+
+
+@pytest.mark.slow
+def test_of_32_racers_one_wins(options):
+    with GCSStateStore(**options) as store:
+        assert_one_of_32_wins(store)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pymongo
 import pytest
 from lifecycles import Networked
 from pymongo.monitoring import CommandListener
-from writers import assert_nothing_is_lost
+from writers import assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import ConfigurationError, SerializationError
@@ -344,17 +342,5 @@ def test_eight_processes_of_eight_tasks_lose_nothing(shared):
 
 @pytest.mark.slow
 def test_of_32_racers_one_wins(shared):
-    barrier = threading.Barrier(32)
-
-    def claim(racer: int) -> list[bool]:
-        won = []
-        for number in range(200):
-            barrier.wait(60)
-            won.append(store.set_if_absent(f"key-{number}", racer))
-        return won
-
-    with MongoDBStateStore(**shared) as store, ThreadPoolExecutor(32) as racers:
-        won = list(racers.map(claim, range(32)))
-        assert [sum(round_) for round_ in zip(*won, strict=True)] == [1] * 200
-        values = store.get_many([f"key-{number}" for number in range(200)])
-        assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())
+    with MongoDBStateStore(**shared) as store:
+        assert_one_of_32_wins(store)

@@ -9,6 +9,7 @@ import engines
 import pytest
 import upstash_redis
 from lifecycles import Networked
+from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
 
 from praisonai_persistence.errors import ConnectionFailedError, WrongTypeError
 from praisonai_persistence.testing import StateStoreSuite, StoreSpec
@@ -133,6 +134,8 @@ def test_a_client_that_is_handed_in_stays_open(options):
         with UpstashStateStore(client=client) as store:
             store.set("a", 1)
             assert store.incr("a") == 2
+            assert_a_child_is_refused(store)
+            assert store.incr("a") == 3
         assert client.ping() == "PONG"
 
 
@@ -158,3 +161,15 @@ def test_a_wrong_type_in_every_script(options):
             with pytest.raises(WrongTypeError):
                 call()
         assert (store.get("a"), store.hgetall("h")) == (1, {"f": 1})
+
+
+@pytest.mark.slow
+def test_eight_processes_of_eight_tasks_lose_nothing(options):
+    with UpstashStateStore(**options) as state:
+        assert_nothing_is_lost("async_upstash", options, state, increments=5)
+
+
+@pytest.mark.slow
+def test_of_32_racers_one_wins(options):
+    with UpstashStateStore(**options) as store:
+        assert_one_of_32_wins(store)

@@ -88,6 +88,7 @@ def test_where_the_documents_are(environment):
     assert (FirestoreOptions().project, FirestoreOptions("firestore://p").database) == (None, "(default)")
     assert "h:1" in found.where
     assert FirestoreOptions(emulator_host="http://h:1/").emulator_host == "h:1"
+    assert FirestoreOptions(emulator_host="[::1]:8080").emulator_host == "[::1]:8080"
     environment.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
     assert FirestoreOptions("firestore://p").emulator_host == "127.0.0.1:9"
 
@@ -102,6 +103,7 @@ def test_where_the_documents_are(environment):
         ({"project": "p", "collection": "a/b"}, "without '/'"),
         ({"project": "p", "collection": "__a__"}, "none of"),
         ({"project": "p", "emulator_host": "http://u:s3cret@h:1"}, "host:port"),
+        ({"project": "p", "emulator_host": "::1:8080"}, "in brackets"),
         ({"url": "s3://abc"}, "scheme"),
     ],
 )

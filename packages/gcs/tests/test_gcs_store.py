@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores import MovedError
-from praisonai_persistence_gcs import GCSOptions, GCSStateStore
+from praisonai_persistence_gcs import AsyncGCSStateStore, GCSOptions, GCSStateStore
 from praisonai_persistence_gcs._driver import GCSDriver, MissingError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
@@ -39,6 +40,9 @@ def test_where_the_objects_are(environment):
     assert GCSOptions("gcs://b").emulator_host == "http://localhost:4443"
     assert "localhost:4443" in GCSOptions("gcs://b").where
     assert GCSOptions("gcs://b", emulator_host="https://127.0.0.1:1").emulator_host == "https://127.0.0.1:1"
+    found = GCSOptions("gcs://b", emulator_host="[::1]:4443")
+    assert found.emulator_host == "http://[::1]:4443"
+    assert "[::1]:4443" in found.where
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,7 @@ def test_where_the_objects_are(environment):
         ({"url": "gcs://b/x", "prefix": "y"}, "in the URL already"),
         ({"url": "gcs://b", "prefix": "x" * 300}, "at most 200 bytes"),
         ({"url": "gcs://b", "emulator_host": "http://u:s3cret@h:1"}, "http://host:port"),
+        ({"url": "gcs://b", "emulator_host": "::1:4443"}, "in brackets"),
         ({"url": "s3://b"}, "scheme"),
     ],
 )
@@ -91,4 +96,32 @@ def test_what_the_service_says(name, said, kind):
     driver = GCSDriver(GCSOptions("gcs://b"), lambda: None)
     found = driver.translate(error)
     assert type(found) is kind
+    assert "s3cret" not in str(found)
+
+
+def test_a_machine_without_credentials(environment, tmp_path):
+    environment.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    environment.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    environment.setenv("NO_GCE_CHECK", "true")
+
+    async def later():
+        async with AsyncGCSStateStore("gcs://b") as store:
+            await store.get("a")
+
+    with pytest.raises(ConfigurationError, match="needs credentials: give credentials_path="):
+        asyncio.run(later())
+    with (
+        GCSStateStore("gcs://b") as store,
+        pytest.raises(ConfigurationError, match="needs credentials: give credentials_path="),
+    ):
+        store.set("a", 1)
+
+
+def test_credentials_that_are_out_of_date():
+    from google.auth.exceptions import RefreshError
+
+    driver = GCSDriver(GCSOptions("gcs://b"), lambda: None)
+    found = driver.translate(RefreshError("invalid_grant: s3cret"))
+    assert type(found) is ConnectionFailedError
+    assert "Storage Object User" in str(found)
     assert "s3cret" not in str(found)

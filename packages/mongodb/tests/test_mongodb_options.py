@@ -108,3 +108,62 @@ def test_the_server_expires_what_is_in_no_batch_and_has_no_parts():
 def test_a_range_of_keys_ends_with_the_prefix():
     assert key_range("state/keys/a", "state/keys/") == {"$gte": "state/keys/a", "$lt": "state/keys/b"}
     assert key_range("state/keys/a", "state/keys/ab") == {"$gt": "state/keys/ab", "$lt": "state/keys/b"}
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "w"),
+    [
+        ("mongodb://db/x", {}, "majority"),
+        ("mongodb://db/x?w=2", {}, 2),
+        ("mongodb://db/x?w=majority&journal=true", {}, "majority"),
+        ("mongodb://db/x", {"client_options": {"w": 3}}, 3),
+    ],
+)
+def test_the_majority_acknowledges_writes_unless_the_user_says_otherwise(url, given, w):
+    driver = MongoDriver(MongoOptions(url, **given), "praison_state", [], asynchronous=False)
+    client = driver.open(None)
+    try:
+        with driver.begin(client, write=True) as collection:
+            assert collection.write_concern.document["w"] == w
+            assert collection.read_preference.name == "Primary"
+            assert collection.full_name == "x.praison_state"
+    finally:
+        driver.close(client)
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "mechanism", "user", "source"),
+    [
+        (f"mongodb://me:{SECRET}@db/x", {}, "DEFAULT", "me", "x"),
+        (f"mongodb://me:{SECRET}@db/x?authSource=admin", {}, "DEFAULT", "me", "admin"),
+        (f"mongodb://me:{SECRET}@db/x?authMechanism=SCRAM-SHA-256", {}, "SCRAM-SHA-256", "me", "x"),
+        (f"mongodb://me:{SECRET}@db/x?authMechanism=SCRAM-SHA-1", {}, "SCRAM-SHA-1", "me", "x"),
+        ("mongodb://db/x?tls=true&authMechanism=MONGODB-X509", {}, "MONGODB-X509", None, "$external"),
+        (
+            "mongodb://db/x",
+            {"client_options": {"tls": True, "authMechanism": "MONGODB-X509"}},
+            "MONGODB-X509",
+            None,
+            "$external",
+        ),
+    ],
+)
+def test_how_a_user_is_told_to_the_server(url, given, mechanism, user, source):
+    options = MongoOptions(url, **given)
+    driver = MongoDriver(options, "praison_state", [], asynchronous=False)
+    client = driver.open(None)
+    try:
+        found = client.options._options  # the client's own reading of it
+        assert found.get("authmechanism", "DEFAULT") == mechanism
+        login = client.options.pool_options._credentials
+        assert (login.username, login.source) == (user, source)
+    finally:
+        driver.close(client)
+    assert SECRET not in repr(options) + options.where
+
+
+def test_a_database_is_named_by_the_url_or_by_the_option():
+    assert MongoOptions("mongodb://db/agents").database == "agents"
+    assert MongoOptions("mongodb+srv://cluster.example.net/agents").database == "agents"
+    assert MongoOptions("mongodb://db").database == MongoOptions("mongodb://db/").database == "praisonai"
+    assert MongoOptions(host="db", database="agents").database == "agents"

@@ -85,6 +85,7 @@ def test_what_cannot_be_is_refused_with_the_way_out(options, words):
         ("ERR max request size exceeded. Limit: 1048576 bytes", SerializationError),
         ("WRONGPASS invalid or missing auth token", ConnectionFailedError),
         ("ERR max daily request limit exceeded. Limit: 10000", ConnectionFailedError),
+        ("NOPERM this user has no permissions to run the 'set' command", ConnectionFailedError),
         ("ERR unknown command, with args beginning with: 's3cret'", BackendError),
     ],
 )

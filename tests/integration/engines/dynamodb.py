@@ -14,7 +14,7 @@ from typing import Any
 from ._engine import Engine, json_request
 from ._servers import Local
 
-_LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_EC2_METADATA_DISABLED": "true"}
+LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_EC2_METADATA_DISABLED": "true"}
 _REGION = "us-east-1"
 
 
@@ -28,7 +28,7 @@ class DynamoDB(Engine):
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
-        os.environ.update(_LOGIN)  # the SDK finds its credentials itself
+        os.environ.update(LOGIN)  # the SDK finds its credentials itself
         return f"http://{host}:{port}"
 
     @classmethod

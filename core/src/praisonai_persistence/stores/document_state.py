@@ -31,10 +31,11 @@ class DocumentStateSteps(Keys, StateSteps):
     may do so at the time that ``expiry_of`` returns.
 
     **Requests** of a call on keys that nobody else writes: 1 to read, 2 to write, whatever the operation, or 1 where
-    the engine ``remembers`` the key; ``get_many`` 1 for each key; ``set_many`` and ``delete_many`` of n keys, which are all or none, 3n + 2, or 5 where
-    the engine's ``read_many``, ``put_many`` and ``delete_many`` are one request each; a scan 1 for each ``max_batch``
-    keys. A text that is longer than a document adds one for each part to write it, and two for a note of what may have
-    to be swept; to read it, one for each part, or for 4 MB of them where the engine's ``read_many`` is one request.
+    the engine ``remembers`` the key; ``get_many`` 1 for each key; ``set_many`` and ``delete_many`` of n keys, which
+    are all or none, 3n + 2, or 5 where the engine's ``read_many``, ``put_many`` and ``delete_many`` are one request
+    each; a scan 1 for each ``max_batch`` keys. A text that is longer than a document adds one for each part to write
+    it, and two for a note of what may have to be swept; to read it, one for each part, or for 4 MB of them where the
+    engine's ``read_many`` is one request.
 
     **Bytes** written: the value, or the whole hash, and about 150; ``set_many`` and ``delete_many`` write the old value
     once and the new one twice. With ``max_atomic`` they take 2 requests, and write each value once. An engine with an

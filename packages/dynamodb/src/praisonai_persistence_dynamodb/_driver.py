@@ -74,7 +74,8 @@ class DynamoDBOptions(Options):
         None,
         "object",
         "a DynamoDB client of yours, of `boto3` (for the async store of `aiobotocore`); it stays open, and keeps its "
-        "timeouts and retries: switch the retries off, as they repeat increments whose answer was lost",
+        "timeouts and retries: switch the retries off, as they repeat increments whose answer was lost. A forked child "
+        "is refused, as its connections would be the parent's, too",
     )
     connect_timeout = option(10.0, "seconds", "seconds to connect in", url=True)
     timeout = option(
@@ -137,6 +138,9 @@ class DynamoDBDriver(Driver):
         self._options = options
         self._engine = engine
         self.asynchronous = asynchronous
+        self._whole: Any = None
+        if self.given is not None:
+            self.forks = "refuse"  # its connections would be the parent's, too
         self.imports = ("aiobotocore.session",) if asynchronous else ("boto3.session",)  # type: ignore[misc]
         # The first operation may make the table, and wait for it.
         self.connect_timeout += options.timeout
@@ -164,9 +168,7 @@ class DynamoDBDriver(Driver):
         from boto3.session import Session  # type: ignore[import-untyped]
         from botocore.config import Config  # type: ignore[import-untyped]
 
-        client = Session(profile_name=options.profile).client("dynamodb", config=Config(**settings), **how)
-        client.meta.events.register("after-call.dynamodb", _check_whole)
-        return client
+        return Session(profile_name=options.profile).client("dynamodb", config=Config(**settings), **how)
 
     def close(self, client: Any) -> Any:
         if self.asynchronous:
@@ -180,6 +182,12 @@ class DynamoDBDriver(Driver):
     def abandon(self, client: Any) -> None:
         if self.asynchronous:
             http.hang_up_aiohttp((client._endpoint.http_session._sessions or {}).values())
+
+    def begin(self, client: Any, *, write: bool) -> Any:
+        if not self.asynchronous and self._whole is not client:  # also one that was handed in
+            client.meta.events.register("after-call.dynamodb", _check_whole, unique_id=__name__)
+            self._whole = client
+        return super().begin(client, write=write)
 
     def probe(self) -> Steps[None]:
         return self._engine.look(creates=self._options.auto_create_table and not self.must_exist)

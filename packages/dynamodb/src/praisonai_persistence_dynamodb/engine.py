@@ -8,7 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import BackendError, PersistenceError, StoreNotFoundError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    PersistenceError,
+    StoreNotFoundError,
+)
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import new_token
 from praisonai_persistence_dynamodb._driver import MissingTableError, TableExistsError
@@ -75,7 +80,11 @@ class DynamoDBEngine(DocumentEngine):
     def look(self, *, creates: bool) -> Steps[None]:
         """Look whether the table is there, and one of ours; make it, if that is wanted."""
         self._creates = creates
-        yield from self.read("probe/probe")
+        key = self.key_of("probe/probe")
+        answer = yield from self.ask("get_item", TableName=self.table, Key=key, ConsistentRead=True)
+        # The SDK takes a web page for an answer that says nothing, and so for a write that was made.
+        if "json" not in answer["ResponseMetadata"].get("HTTPHeaders", {}).get("content-type", "json"):
+            raise ConnectionFailedError(f"{self._where} does not answer as DynamoDB does; check endpoint_url")
 
     def read(self, key: str) -> Steps[Stored | None]:
         answer = yield from self.ask("get_item", TableName=self.table, Key=self.key_of(key), ConsistentRead=True)

@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", r".*grpcio < ", FutureWarning)
 
 _EMULATOR = "FIRESTORE_EMULATOR_HOST"
 _COLLECTION = re.compile(r"(?!__.*__$)[^/]{1,200}(?<!^\.)(?<!^\.\.)", re.DOTALL)
+_ADDRESS = re.compile(r"(?:http://)?((?:\[[\da-fA-F:.]+\]|[^/@\s:\[\]]+):\d{1,5})/?")
 _AGAIN = frozenset({"UNAVAILABLE", "INTERNAL", "UNKNOWN"})
 _BUSY = frozenset({"ABORTED", "RESOURCE_EXHAUSTED"})
 _MOVED = frozenset({"ALREADY_EXISTS", "FAILED_PRECONDITION"})
@@ -72,9 +73,9 @@ class FirestoreOptions(Options):
         if self.client is None:
             self.emulator_host = self.emulator_host or os.environ.get(_EMULATOR) or None
             if self.emulator_host is not None:
-                found = re.fullmatch(r"(?:http://)?([^/@\s]+:\d{1,5})/?", self.emulator_host)
+                found = _ADDRESS.fullmatch(self.emulator_host)
                 if found is None:
-                    raise ConfigurationError("emulator_host must be host:port")
+                    raise ConfigurationError("emulator_host must be host:port, an IPv6 address in brackets: [::1]:8080")
                 self.emulator_host = found[1]
 
     @classmethod

@@ -102,7 +102,19 @@ class GCSOptions(Options):
         if self.client is None:
             self.emulator_host = self.emulator_host or os.environ.get(_EMULATOR) or None
             if self.emulator_host is not None:
-                self.emulator_host = _address(self.emulator_host)
+                self.emulator_host = self._address(self.emulator_host)
+
+    def _address(self, text: str) -> str:
+        from urllib.parse import urlsplit
+
+        try:
+            parts: SplitResult = urlsplit(text if "://" in text else f"http://{text}")
+            if parts.scheme in {"http", "https"} and parts.hostname and parts.username is None:
+                self.host, self.port = parts.hostname, parts.port or 443
+                return f"{parts.scheme}://{self.authority}"
+        except ValueError:
+            pass
+        raise ConfigurationError("emulator_host must be http://host:port, an IPv6 address in brackets: http://[::1]:80")
 
     @classmethod
     def forms(cls) -> str:
@@ -122,18 +134,6 @@ class GCSOptions(Options):
         return f"the bucket {self.bucket_name}{at}"
 
 
-def _address(text: str) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        parts: SplitResult = urlsplit(text if "://" in text else f"http://{text}")
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.username is None:
-            return f"{parts.scheme}://{parts.hostname}:{parts.port or 443}"
-    except ValueError:
-        pass
-    raise ConfigurationError("emulator_host must be http://host:port")
-
-
 class GCSDriver(Driver):
     """A client of the service.
 
@@ -149,6 +149,8 @@ class GCSDriver(Driver):
         super().__init__(options)
         self._options = options
         self._look = look
+        if self.given is not None:
+            self.forks = "refuse"  # its connections would be the parent's, too
         self._errors = HttpErrors(
             self.where, "check its credentials, and that they have the role Storage Object User on the bucket"
         )

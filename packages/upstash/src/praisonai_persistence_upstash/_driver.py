@@ -43,6 +43,8 @@ class UpstashDriver(Driver):
         super().__init__(options)
         self._options = options
         self.asynchronous = asynchronous
+        if self.given is not None:
+            self.forks = "refuse"  # its connections would be the parent's, too
         self._opened_by = os.getpid()
         self._errors = HttpErrors(self.where, _LOGIN, _TOO_LARGE)
 
@@ -117,6 +119,10 @@ class UpstashDriver(Driver):
             return SerializationError(f"{self.where} does not take a request as large as this: {_TOO_LARGE}")
         if "WRONGPASS" in message or "Unauthorized" in message:
             return ConnectionFailedError(f"{self.where} does not let this client in: {_LOGIN}")
+        if "NOPERM" in message:
+            return ConnectionFailedError(
+                f"{self.where} does not allow this token to do that: it must not be read-only, and may use EVAL"
+            )
         if "limit exceeded" in message:
             return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
         return BackendError(f"{self.where}: {message}")
