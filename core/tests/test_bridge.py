@@ -408,13 +408,14 @@ def test_another_call_at_every_place_of_a_call():
     """As a signal handler makes one: also at the places of the standard library that the call comes through."""
     done = python(
         """
-        import faulthandler, sys
+        import faulthandler, logging, sys
         from praisonai_persistence.bridge import run_sync
 
         async def work():
             pass
 
-        faulthandler.dump_traceback_later(20, exit=True)
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what is slow on a busy machine
+        faulthandler.dump_traceback_later(120, exit=True)
         places = 0
 
         def call_at(place):

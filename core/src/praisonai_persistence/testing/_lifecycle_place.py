@@ -120,7 +120,7 @@ class PlaceTests(NetworkTests, suite=True):
         """The folder keeps its rights, and what others have in it; what the store makes in it is its owner's."""
         async with awaitable(spec.open(mode)) as store:
             await work.prepare(store)
-            await work.write(store, "first")
+            await work.write(store, "before")
         folder = place if place.is_dir() else place.parent
         remove(place)
         folder.mkdir(exist_ok=True)
