@@ -3,7 +3,7 @@
     pip install llama-index-core
     python benchmarks/llamaindex_chat.py                   prints medians of rounds
     python benchmarks/llamaindex_chat.py --length 10000    the same behind more messages
-    python benchmarks/llamaindex_chat.py --check           exits with 1 if ours is behind in appending, or lost something
+    python benchmarks/llamaindex_chat.py --check           exits with 1 if ours appends slower, or has lost something
 
 llama-index-core 0.14.25 cannot persist with pydantic from 2.13 on: a function that pydantic calls for each message
 fails. There, theirs is the same class without that function, which writes the same file in less time.

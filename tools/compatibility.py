@@ -169,7 +169,7 @@ DIFFERENT = (
     ),
     (
         "`search` of a session store finds sessions with any of the words, by rank",
-        "those with every word, those with the most of such messages first; each session is a hit of its own",
+        "those with every word, those with the most of such messages first; how fast messages came does not count",
         "C27",
     ),
     ("`unregister` of a built-in backend", "False: plugins are installed, not registered", "L11"),

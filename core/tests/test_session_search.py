@@ -166,6 +166,23 @@ def test_an_index_of_an_earlier_version_is_made_anew(files, tmp_path):
     assert store.search("archived")
 
 
+def test_one_conversation_is_one_hit_and_what_no_user_takes_part_in_comes_later(searched):
+    for session_id, turns, metadata in (
+        ("root", ["report"], {"lineage_id": "L"}),
+        ("continued", ["report", "report again"], {"lineage_id": "L"}),
+        ("nightly", ["report"] * 3, {"source": "Scheduled"}),
+        ("marked", ["report"] * 2, {"automated": True}),
+        ("one", ["report"], {"parent_session_id": "P"}),
+        ("two", ["report"], {"parent_session_id": "P"}),
+    ):
+        for turn in turns:
+            searched.add_message(session_id, "user", turn)
+        searched.update_session_metadata(session_id, **metadata)
+    found = [(hit.session_id, hit.score) for hit in searched.search("report", limit=9)]
+    assert found == [("continued", 2.0), ("two", 1.0), ("one", 1.0), ("nightly", 0.75), ("marked", 0.5)]
+    assert [hit.session_id for hit in searched.search("report", limit=2)] == ["continued", "two"]
+
+
 def test_how_a_session_is_called(searched):
     searched.add_message("s", "assistant", "fox")
     assert searched.search("fox")[0].title == searched.recent()[0].title == "s"

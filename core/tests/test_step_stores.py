@@ -68,7 +68,7 @@ def expected(keys):
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///{}/x.db"])
-def test_keys_of_several_prefixes_are_those_of_each(url, tmp_path):
+def test_keys_of_several_prefixes_are_those_of_each(url, tmp_path, monkeypatch):
     from praisonai_persistence import open_state_store
     from praisonai_persistence.bridge import as_async
 
@@ -79,8 +79,12 @@ def test_keys_of_several_prefixes_are_those_of_each(url, tmp_path):
         store.hset("a/hash", "field", 1)
         store.set("a/gone", 1)
         store.delete("a/gone")
+        store.set("a/lasting", 1, ttl=1000)
+        with monkeypatch.context() as past:
+            past.setattr("praisonai_persistence.stores.state.time.time", lambda: 1000.0)
+            store.set("a/ended", 1, ttl=1)
         found = store.scan_prefixes(WANTED)
-        assert found == expected([*KEYS, "a/hash"])
+        assert found == expected([*KEYS, "a/hash", "a/lasting"])
         assert {prefix: sorted(store.scan_prefix(prefix)) for prefix in found} == found
         assert store.scan_prefixes([]) == {}
         many = [f"a/{number}" for number in range(120)]
@@ -100,7 +104,7 @@ def test_keys_of_several_prefixes_are_those_of_each(url, tmp_path):
     async def asynchronous():
         async with open_state_store(url.format(tmp_path), mode="async") as store:
             await store.delete_many(["a/hash"])
-            await store.set_many(dict.fromkeys([*KEYS, "a/hash"], 1))
+            await store.set_many(dict.fromkeys([*KEYS, "a/hash", "a/lasting"], 1))
             assert await store.scan_prefixes(WANTED) == found
             assert await store.scan_prefixes([]) == {}
         with pytest.raises(StoreClosedError):

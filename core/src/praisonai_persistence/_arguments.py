@@ -36,7 +36,7 @@ def named_arguments(what: C) -> C:
     The error is also a ``TypeError``, as Python's own is.
     """
     is_class = isinstance(what, type)
-    function: Any = what.__init__ if is_class else what  # type: ignore[misc]
+    function: Any = what.__init__ if is_class else what
     code = function.__code__
     known = code.co_varnames[int(is_class) : code.co_argcount + code.co_kwonlyargcount]
 
@@ -53,5 +53,6 @@ def named_arguments(what: C) -> C:
 
     if not is_class:
         return checked  # type: ignore[return-value]
-    what.__init__ = checked  # type: ignore[misc]
+    cls: Any = what
+    cls.__init__ = checked
     return what

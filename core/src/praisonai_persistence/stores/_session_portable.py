@@ -12,10 +12,10 @@ from praisonai_persistence.stores._session_documents import (
     Document,
     as_object,
     as_objects,
+    chain_of,
     check_message,
     check_object,
     check_text,
-    metadata_of,
     new_document,
     owner,
 )
@@ -24,8 +24,6 @@ __all__ = ["ImportReport", "PortableSessions", "checked_document"]
 
 _LIVE = ("gateway_session_id", "agent_id")
 """What ties a session to something that runs; it does not run where the session is imported."""
-_CHAIN = ("lineage_id", "root_session_id", "thread_id")
-"""Each of them is equal in the sessions that are one conversation."""
 
 
 @dataclass
@@ -133,9 +131,9 @@ class PortableSessions:
         store: Any = self
         document = self._exported(store._id(session_id))
         found = [] if document is None else [document]
-        chain = _chain(document) if document is not None and include_lineage else None
+        chain = chain_of(document) if document is not None and include_lineage else None
         if chain is not None:
-            found += [one for one in self._whole() if one["session_id"] != session_id and _chain(one) == chain]
+            found += [one for one in self._whole() if one["session_id"] != session_id and chain_of(one) == chain]
         return {"version": self.PORTABLE_VERSION, "sessions": found}
 
     def export_all(self) -> Document:
@@ -219,12 +217,6 @@ class PortableSessions:
                 return "already exists (use overwrite)"
             self._replace(document)
         return ""
-
-
-def _chain(document: Document) -> str | None:
-    metadata = metadata_of(document)
-    found = next(filter(None, (document.get(name) or metadata.get(name) for name in _CHAIN)), None)
-    return None if found is None else str(found)
 
 
 def _count(value: Any) -> int:

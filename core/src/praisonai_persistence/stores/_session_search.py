@@ -13,6 +13,7 @@ from praisonai_persistence.stores._session_documents import (
     Message,
     as_object,
     as_objects,
+    chain_of,
     for_model,
     metadata_of,
     newest,
@@ -26,6 +27,9 @@ __all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "archived_in", "
 
 _SNIPPET, _TITLE = 200, 60
 """Characters of a message that a hit shows, and that stand for a title."""
+_AUTOMATED = frozenset({"scheduled", "automated", "cron", "system", "batch"})
+_DEMOTED = 0.25
+"""What a message counts in a session that no user takes part in."""
 _BOOKEND = 2
 """Turns that a hit shows of the session's beginning, and of its end."""
 
@@ -45,7 +49,7 @@ class SessionHit(_AsDict):
         title: its title, or the name of its agent, or how its first question begins, or its id.
         when: of its last change, ISO 8601, or None.
         snippet: a part of the message that was found.
-        score: how many of its messages match.
+        score: how many of its messages match; of a session without a user a quarter of that.
         anchor_index: the index of the message, the latest one that matches.
         messages: those around it, as [SearchingSessions.window][] returns them.
         bookends: the first two turns of user and assistant as ``opening``, and the last two as ``closing``, likewise;
@@ -85,9 +89,13 @@ class SearchingSessions:
     def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
         """Return the sessions with messages that have every word of a query, those with the most of them first.
 
-        Messages that a session has archived are looked at, too: they stand before the others, with ``archived`` set.
         A word is a run of letters and digits; case does not matter. A query without a word finds nothing. All sessions
         are read, unless they are in a conversation store with full-text search.
+
+        Messages that a session has archived are looked at, too: they stand before the others, with ``archived`` set.
+        Sessions of one conversation, which have a ``lineage_id``, ``root_session_id`` or ``thread_id`` in common, are
+        one hit, the best of theirs. A message counts a quarter in a session that no user takes part in, whose metadata
+        have a ``source`` such as ``scheduled``, or ``automated``.
 
         Args:
             query: words.
@@ -102,15 +110,18 @@ class SearchingSessions:
         words = set(query_words(query))
         if not words or not count:
             return []
-        found: list[tuple[Document, list[int]]] = []
+        found: list[tuple[Document, list[int], float]] = []
         for document in self._searched(query):
             indexes = [index for index, message in enumerate(searchable(document)) if words <= words_of(message)]
             if indexes:
-                found.append((document, indexes))
-        latest = newest([document for document, _ in found], len(found))
+                found.append((document, indexes, len(indexes) * (_DEMOTED if _is_automated(document) else 1.0)))
+        latest = newest([document for document, *_ in found], len(found))
         order = {document["session_id"]: place for place, document in enumerate(latest)}
-        found.sort(key=lambda pair: (-len(pair[1]), order[pair[0]["session_id"]]))
-        return [_hit(document, indexes, words, around) for document, indexes in found[:count]]
+        found.sort(key=lambda hit: (-hit[2], order[hit[0]["session_id"]]))
+        chains: dict[Any, tuple[Document, list[int], float]] = {}
+        for hit in found:
+            chains.setdefault(chain_of(hit[0]) or (hit[0]["session_id"],), hit)
+        return [_hit(*hit, words, around) for hit in list(chains.values())[:count]]
 
     def _searched(self, query: str) -> Iterable[Document]:
         """Return the whole documents among which all are that match; others may be among them."""
@@ -249,7 +260,13 @@ def _bookends(messages: list[Message]) -> dict[str, list[dict[str, Any]]]:
     return {name: [_one_shown(messages[index], index) for index in indexes] for name, indexes in places.items()}
 
 
-def _hit(document: Document, indexes: list[int], words: set[str], around: int) -> SessionHit:
+def _is_automated(document: Document) -> bool:
+    metadata = as_object(document.get("metadata"))
+    source = document.get("source") or metadata.get("source")
+    return metadata.get("automated") is True or (isinstance(source, str) and source.lower() in _AUTOMATED)
+
+
+def _hit(document: Document, indexes: list[int], score: float, words: set[str], around: int) -> SessionHit:
     messages = searchable(document)
     anchor = indexes[-1]
     text = _text(messages[anchor])
@@ -260,7 +277,7 @@ def _hit(document: Document, indexes: list[int], words: set[str], around: int) -
         _title(document, messages),
         document.get("updated_at"),
         text[start : start + _SNIPPET],
-        float(len(indexes)),
+        score,
         anchor,
         list(_shown(messages, anchor - around, anchor + around + 1)),
         _bookends(messages),

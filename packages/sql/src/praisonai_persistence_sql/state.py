@@ -23,6 +23,7 @@ __all__ = ["SQLStateSteps"]
 
 _LIVE = "(ends_at IS NULL OR ends_at > ?)"
 _RANGES = 50  # of one statement
+_NO_LIMIT = 2**31 - 1
 _SWEEP = 20  # expired keys that a write with a time to live takes along, so that they never pile up
 
 
@@ -139,13 +140,17 @@ class SQLStateSteps(StateSteps):
         found: list[str] = []
         for start in range(0, len(prefixes), _RANGES):
             bounds = [(prefix, _successor(prefix)) for prefix in prefixes[start : start + _RANGES]]
-            # Several conditions with OR would have some engines read the whole table.
+            # Several ranges with OR would have some engines read the whole table, and so would the time, in some,
+            # before they have counted rows: what has ended is left out here. The limit, which is none, keeps
+            # PostgreSQL from starting processes for so little.
             parts = [
-                f"SELECT name FROM {{state}} WHERE name >= ?{'' if end is None else ' AND name < ?'} AND {_LIVE}"
+                f"SELECT name, ends_at FROM (SELECT name, ends_at FROM {{state}} WHERE name >= ?"
+                f"{'' if end is None else ' AND name < ?'} LIMIT {_NO_LIMIT}) AS one"
                 for _, end in bounds
             ]
-            values = [value for pair in bounds for value in (*pair, now) if value is not None]
-            found += [row[0] for row in (yield Fetch(self._sql(" UNION ALL ".join(parts)), tuple(values)))]
+            values = [value for pair in bounds for value in pair if value is not None]
+            rows = yield Fetch(self._sql(" UNION ALL ".join(parts)), tuple(values))
+            found += [name for name, ends in rows if ends is None or ends > now]
         return found
 
     @writes
