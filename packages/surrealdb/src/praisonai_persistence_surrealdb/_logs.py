@@ -82,6 +82,8 @@ def _look(path: str, until: float) -> _Found:
         # Not mapped: where a disk is damaged, that would end the process. It has 512 MB at the most.
         with open(path, "rb") as file:
             data = file.read()
+    except FileNotFoundError:  # meanwhile
+        return _Found()
     except OSError:
         return _Found(0, lost=True)
     place, size, count = _LENGTH.size, len(data), 0
