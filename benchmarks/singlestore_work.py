@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,11 +30,10 @@ def singlestore(engines: Any, times: int) -> Iterator[Any]:
 
     A message that is there already fails there on its unique key, which undoes the transaction.
     """
-    import singlestoredb
-
     from praisonai_persistence import ConversationMessage, ConversationSession
     from praisonai_persistence_singlestore import SingleStoreConversationStore
 
+    singlestoredb: Any = importlib.import_module("singlestoredb")  # its types do not say what it exports
     server = engines.engine("singlestore")
     with server.space() as options, SingleStoreConversationStore(**options) as store:
         for session_id in ("ours", "theirs", "long"):

@@ -69,6 +69,7 @@ DYNAMODB = "praisonai_persistence_dynamodb"
 MEMORY = "the emulator keeps everything in memory"
 LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
+PARTS = {"disk full": "the engine may keep a part of a transaction; now and then a batch of documents is torn"}
 
 BACKENDS = {
     backend.name: backend
@@ -132,6 +133,7 @@ BACKENDS = {
             "SurrealDBVectorKnowledgeStore",
             path="surreal",
             processes=1,
+            spared=PARTS,
         ),
         Backend("chroma", "knowledge", CHROMA, "ChromaKnowledgeStore", engine="chroma"),
         # A killed writer's ids are waited for twice as long as a request may take.

@@ -12,11 +12,10 @@ numbers of the format with the highest byte first); the marks; key and value, ea
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import struct
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -57,7 +56,7 @@ class _Found(NamedTuple):
     complete: bool = True
 
 
-def _end_of_record(data: mmap.mmap, place: int) -> int | None:
+def _end_of_record(data: bytes, place: int) -> int | None:
     """Return where the intact record ends that is there; None: there is none."""
     try:
         checksum, version, number, at, length = _HEAD.unpack_from(data, place)
@@ -79,15 +78,17 @@ def _end_of_record(data: mmap.mmap, place: int) -> int | None:
 
 def _look(path: str, until: float) -> _Found:
     """Look through a log, up to a time of ``time.monotonic()``."""
-    with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return _Found()
-        with closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as data:
-            return _look_through(data, until)
-
-
-def _look_through(data: mmap.mmap, until: float) -> _Found:
+    try:
+        # Not mapped: where a disk is damaged, that would end the process. It has 512 MB at the most.
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:  # meanwhile
+        return _Found()
+    except OSError:
+        return _Found(0, lost=True)
     place, size, count = _LENGTH.size, len(data), 0
+    if size == 0:
+        return _Found()
     if size >= _LENGTH.size:
         place += _LENGTH.unpack_from(data)[0]  # of the header
     while place < size:

@@ -50,12 +50,12 @@ class _Store(OptionsStore):
     def _make(self, options: TursoOptions) -> tuple[Any, Driver]:
         if options.path is None:
             self.max_message_bytes = self.max_value_bytes = _ROW
-        steps = self._make_steps(options.table_prefix)
+        steps = self._make_steps(options)
         steps.migrations.adopt_on_connect(options.adopt_legacy)
         self._driver = make_driver(options, steps.migrations, asynchronous=self._asynchronous)
         return steps, self._driver
 
-    def _make_steps(self, prefix: str) -> Any:
+    def _make_steps(self, options: TursoOptions) -> Any:
         raise NotImplementedError
 
     def _apart(self, operation: Any) -> Any:
@@ -101,8 +101,8 @@ class _AsyncStore(_Store):
 class _Conversation(_Store):
     capabilities: frozenset[str] = CONVERSATION_CAPABILITIES
 
-    def _make_steps(self, prefix: str) -> TursoConversationSteps:
-        return TursoConversationSteps(prefix)
+    def _make_steps(self, options: TursoOptions) -> TursoConversationSteps:
+        return TursoConversationSteps(options.table_prefix, local=options.path is not None)
 
 
 class TursoConversationStore(_Conversation, _SyncStore, ConversationSchema, StepConversationStore):
@@ -116,8 +116,8 @@ class AsyncTursoConversationStore(_Conversation, _AsyncStore, AsyncConversationS
 class _State(_Store):
     capabilities: frozenset[str] = STATE_CAPABILITIES
 
-    def _make_steps(self, prefix: str) -> TursoStateSteps:
-        return TursoStateSteps(prefix)
+    def _make_steps(self, options: TursoOptions) -> TursoStateSteps:
+        return TursoStateSteps(options.table_prefix)
 
 
 class TursoStateStore(_State, _SyncStore, Schema, StepStateStore):
