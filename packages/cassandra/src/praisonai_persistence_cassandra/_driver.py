@@ -205,7 +205,7 @@ class CassandraDriver(Driver):
 
     # -------------------------------------------------------------------------------------------------------- requests
 
-    def perform(self, on: Any, request: Ask | Each) -> Any:
+    def perform(self, on: Any, request: Ask | Asks | Batches | Each) -> Any:
         """See [Driver.perform][]."""
         if isinstance(request, Each):
             statement = self._statement(on, request.cql)

@@ -134,10 +134,12 @@ class CassandraEngine(DocumentEngine):
         end = time.monotonic() + self._timeout
         while True:
             try:
-                return (yield request)
+                page: Page = yield request
             except UndecidedError:
                 if time.monotonic() > end:
                     raise
+            else:
+                return page
             yield Pause(random.uniform(0, 0.05))
 
     def _all(self, asks: Sequence[Ask]) -> Steps[list[Any]]:
