@@ -17,14 +17,13 @@ from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import Documents, expiry_of, new_token
 from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, Each, UndecidedError
-from praisonai_persistence_cassandra._versions import chain, fate, new_link, tokens_of
+from praisonai_persistence_cassandra._versions import chain, fate, new_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
-    from praisonai_persistence_cassandra._driver import Page
 
 __all__ = ["CassandraDocuments", "CassandraEngine", "place_of"]
 
@@ -129,22 +128,22 @@ class CassandraEngine(DocumentEngine):
         rows = yield from self._all(asks)
         return dict(map(self._stored, rows))
 
-    def _patient(self, request: Ask) -> Steps[Page]:
+    def _patient(self, request: Ask | Asks) -> Steps[Any]:
         """Read; again after a moment, if others write so much that it was not answered in the server's time."""
         end = time.monotonic() + self._timeout
         while True:
             try:
-                page: Page = yield request
+                answer = yield request
             except UndecidedError:
                 if time.monotonic() > end:
                     raise
             else:
-                return page
+                return answer
             yield Pause(random.uniform(0, 0.05))
 
     def _all(self, asks: Sequence[Ask]) -> Steps[list[Any]]:
         rows: list[Any] = []
-        for page in (yield Asks(asks)) if asks else ():
+        for page in (yield from self._patient(Asks(asks))) if asks else ():
             rows += page.rows
         return rows
 
@@ -167,11 +166,8 @@ class CassandraEngine(DocumentEngine):
         lows, found = dict.fromkeys(parts, low), []
         behind = list(parts)  # those that may have more, before the last one of what is wanted
         while behind:
-            for part, page in zip(
-                behind,
-                (yield Asks([Ask(self._range[text], [part, lows[part], high, size]) for part in behind])),
-                strict=True,
-            ):
+            asks = [Ask(self._range[text], [part, lows[part], high, size]) for part in behind]
+            for part, page in zip(behind, (yield from self._patient(Asks(asks))), strict=True):
                 found += page.rows
                 if len(page.rows) < size:
                     del lows[part]
@@ -268,11 +264,11 @@ class CassandraEngine(DocumentEngine):
             except UndecidedError as error:
                 unsure = error
             else:
-                # An attempt that seemed lost may have been done while this one waited.
-                gone = unsure is not None and rows == [(False,)] and not any(one for one, _ in changes.values())
-                if rows[0][0] or gone or any(token in tokens_of(row[-1]) for row in rows):
+                if rows[0][0]:
                     return
-                raise MovedError("a document was written meanwhile")
+                if unsure is None:
+                    raise MovedError("a document was written meanwhile")
+                # An attempt that seemed lost may have been done while this one waited: look again.
             if time.monotonic() > end:
                 raise unsure
             yield Pause(random.uniform(0, 0.05))
@@ -291,10 +287,11 @@ class CassandraEngine(DocumentEngine):
         fates = {key: fate(*change, found.get(key), token) for key, change in changes.items()}
         if any(fates[key] == "done" for key, (document, _) in changes.items() if document is not None):
             return True
-        if "moved" in fates.values():
+        ends = set(fates.values())
+        if "moved" in ends or ends == {"done", "undone"}:  # the latter of deletions: others have deleted some
             raise MovedError("a document was written meanwhile")
-        if len(set(fates.values())) == 1 and "unknown" not in fates.values():
-            return "done" in fates.values()
+        if "unknown" not in ends:
+            return ends == {"done"}
         raise ClashError(
             "Cassandra did not say whether a write was done, and others have written the same since: look before you "
             "repeat it"
