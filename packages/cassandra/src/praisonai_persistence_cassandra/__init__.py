@@ -14,12 +14,8 @@ from praisonai_persistence.stores import (
     StepKnowledgeStore,
     StepStateStore,
 )
-from praisonai_persistence_cassandra._driver import (
-    CassandraDocumentOptions,
-    CassandraDriver,
-    CassandraOptions,
-    DocumentDriver,
-)
+from praisonai_persistence_cassandra._driver import CassandraDriver, DocumentDriver
+from praisonai_persistence_cassandra._options import CassandraDocumentOptions, CassandraOptions
 from praisonai_persistence_cassandra.conversations import CassandraConversationSteps
 from praisonai_persistence_cassandra.engine import CassandraEngine
 from praisonai_persistence_cassandra.knowledge import CassandraSteps

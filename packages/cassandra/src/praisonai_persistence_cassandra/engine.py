@@ -17,13 +17,13 @@ from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import Documents, expiry_of, new_token
 from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, Each, UndecidedError
+from praisonai_persistence_cassandra._versions import chain, fate, new_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
-    from praisonai_persistence_cassandra._driver import Page
 
 __all__ = ["CassandraDocuments", "CassandraEngine", "place_of"]
 
@@ -128,20 +128,22 @@ class CassandraEngine(DocumentEngine):
         rows = yield from self._all(asks)
         return dict(map(self._stored, rows))
 
-    def _patient(self, request: Ask) -> Steps[Page]:
+    def _patient(self, request: Ask | Asks) -> Steps[Any]:
         """Read; again after a moment, if others write so much that it was not answered in the server's time."""
         end = time.monotonic() + self._timeout
         while True:
             try:
-                return (yield request)
+                answer = yield request
             except UndecidedError:
                 if time.monotonic() > end:
                     raise
+            else:
+                return answer
             yield Pause(random.uniform(0, 0.05))
 
     def _all(self, asks: Sequence[Ask]) -> Steps[list[Any]]:
         rows: list[Any] = []
-        for page in (yield Asks(asks)) if asks else ():
+        for page in (yield from self._patient(Asks(asks))) if asks else ():
             rows += page.rows
         return rows
 
@@ -164,11 +166,8 @@ class CassandraEngine(DocumentEngine):
         lows, found = dict.fromkeys(parts, low), []
         behind = list(parts)  # those that may have more, before the last one of what is wanted
         while behind:
-            for part, page in zip(
-                behind,
-                (yield Asks([Ask(self._range[text], [part, lows[part], high, size]) for part in behind])),
-                strict=True,
-            ):
+            asks = [Ask(self._range[text], [part, lows[part], high, size]) for part in behind]
+            for part, page in zip(behind, (yield from self._patient(Asks(asks))), strict=True):
                 found += page.rows
                 if len(page.rows) < size:
                     del lows[part]
@@ -189,12 +188,12 @@ class CassandraEngine(DocumentEngine):
     # --------------------------------------------------------------------------------------------------------- writing
 
     def put(self, key: str, document: Document, version: Any) -> Steps[Any]:
-        token = _new_link()
+        token = new_link()
         if self._kind(key) in _PLAIN:
             yield from self.put_plain({key: document})
         else:
             yield from self._commit({key: (document, version)}, token)
-        return _chain(token, version)
+        return chain(token, version)
 
     def put_plain(self, documents: Mapping[str, Document]) -> Steps[None]:
         """Write documents that nobody changes, all at a time."""
@@ -213,7 +212,7 @@ class CassandraEngine(DocumentEngine):
             yield from self.delete_plain([key])
             return
         try:
-            yield from self._commit({key: (None, version)}, _new_link())
+            yield from self._commit({key: (None, version)}, new_link())
         except MovedError:
             if version is not None:
                 raise
@@ -224,7 +223,7 @@ class CassandraEngine(DocumentEngine):
 
     def write_all(self, changes: Mapping[str, tuple[Document | None, Any]]) -> Steps[None]:
         try:
-            yield from self._commit(changes, _new_link())
+            yield from self._commit(changes, new_link())
         except ClashError as error:  # an append looks for its ids, and finds what it has written itself
             raise MovedError("others wrote the session meanwhile") from error
 
@@ -237,7 +236,7 @@ class CassandraEngine(DocumentEngine):
 
     def _statement(self, key: str, document: Document | None, version: Any, token: str) -> tuple[str, list[Any]]:
         if document is not None:
-            columns = _columns(document, _chain(token, version))
+            columns = _columns(document, chain(token, version))
             return f"{self._update} IF v = ?", [*columns, *self._place(key), version]
         if version is None:
             return f"{self._delete} IF EXISTS", [*self._place(key)]
@@ -265,11 +264,11 @@ class CassandraEngine(DocumentEngine):
             except UndecidedError as error:
                 unsure = error
             else:
-                # An attempt that seemed lost may have been done while this one waited.
-                gone = unsure is not None and rows == [(False,)] and not any(one for one, _ in changes.values())
-                if rows[0][0] or gone or any(token in _tokens(row[-1]) for row in rows):
+                if rows[0][0]:
                     return
-                raise MovedError("a document was written meanwhile")
+                if unsure is None:
+                    raise MovedError("a document was written meanwhile")
+                # An attempt that seemed lost may have been done while this one waited: look again.
             if time.monotonic() > end:
                 raise unsure
             yield Pause(random.uniform(0, 0.05))
@@ -285,13 +284,14 @@ class CassandraEngine(DocumentEngine):
         names = {self._place(key)[1]: key for key in changes}
         page = yield from self._patient(Ask(self._versions, [part, list(names)], serial=True))
         found = {names[name]: version for name, version in page.rows}
-        fates = {key: _fate(*change, found.get(key), token) for key, change in changes.items()}
+        fates = {key: fate(*change, found.get(key), token) for key, change in changes.items()}
         if any(fates[key] == "done" for key, (document, _) in changes.items() if document is not None):
             return True
-        if "moved" in fates.values():
+        ends = set(fates.values())
+        if "moved" in ends or ends == {"done", "undone"}:  # the latter of deletions: others have deleted some
             raise MovedError("a document was written meanwhile")
-        if len(set(fates.values())) == 1 and "unknown" not in fates.values():
-            return "done" in fates.values()
+        if "unknown" not in ends:
+            return ends == {"done"}
         raise ClashError(
             "Cassandra did not say whether a write was done, and others have written the same since: look before you "
             "repeat it"
@@ -304,7 +304,7 @@ class CassandraEngine(DocumentEngine):
         """
         done: dict[str, str] = {}
         for groups in self._rounds(changes):
-            tokens = [_new_link() for _ in groups]
+            tokens = [new_link() for _ in groups]
             try:
                 statements = [self._statements(*one) for one in zip(groups, tokens, strict=True)]
                 made = [rows[0][0] for rows in (yield Batches(statements))]
@@ -319,12 +319,12 @@ class CassandraEngine(DocumentEngine):
                 again = [not whole for whole in made]
             for group, token, whole, each in zip(groups, tokens, made, again, strict=True):
                 if whole:
-                    done.update((key, _chain(token, version)) for key, (_, version) in group.items())
+                    done.update((key, chain(token, version)) for key, (_, version) in group.items())
                 for key, change in group.items() if each else ():
-                    single = _new_link()
+                    single = new_link()
                     with suppress(MovedError):
                         yield from self._commit({key: change}, single)
-                        done[key] = _chain(single, change[1])
+                        done[key] = chain(single, change[1])
         return done
 
     def _rounds(self, changes: Mapping[str, Change]) -> Iterator[list[dict[str, Change]]]:
@@ -358,7 +358,6 @@ class CassandraDocuments(Documents):
 
 
 _PLACE = 16
-_LINKS = 20
 
 
 def place_of(name: str) -> str:
@@ -377,43 +376,6 @@ def _columns(document: Document, token: str) -> list[Any]:
     if ends is not None and ends < time.time() + _LONGEST_TTL:
         ttl = max(1, ceil(ends - time.time()))
     return [ttl, token, document["text"], json.dumps(others)]
-
-
-def _new_link() -> str:
-    return new_token()[:16]
-
-
-def _chain(token: str, version: str | None) -> str:
-    """Return the version of a document that had another one: it holds those before, the latest first.
-
-    So a writer that was not told whether a write was done finds it, also when others have written since.
-    """
-    return " ".join([token, *_tokens(version)[: _LINKS - 1]])
-
-
-def _tokens(version: Any) -> list[str]:
-    return version.split() if isinstance(version, str) else []
-
-
-def _fate(document: Document | None, version: str | None, now: str | None, token: str) -> str:
-    """Return what became of a change: ``done``, ``undone`` and still possible, ``moved`` (impossible), ``unknown``.
-
-    Args:
-        document: what was to be written; None: it was to be deleted.
-        version: that it was to have before.
-        now: that it has.
-        token: of the change.
-    """
-    links, before = _tokens(now), _tokens(version)[:1]
-    if document is None and (version is None or now is None):
-        return "undone" if now else "done"
-    if token in links:
-        return "done"
-    if now == version:
-        return "undone"
-    if set(before) & set(links) or (version is None and len(links) < _LINKS):
-        return "moved"
-    return "unknown"
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

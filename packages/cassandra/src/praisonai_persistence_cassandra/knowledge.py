@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.vector_engine import Ranked
-    from praisonai_persistence_cassandra._driver import CassandraOptions
+    from praisonai_persistence_cassandra._options import CassandraOptions
 
 __all__ = ["EXACT", "CassandraSteps"]
 
