@@ -44,15 +44,15 @@ class GrpcDriver(Driver):
         """
         import grpc  # type: ignore[import-untyped]
 
-        ready = grpc.channel_ready_future(channel)
+        # A request that waits for the connection; what the server answers does not matter. gRPC's own future for this
+        # has a thread that fails when the channel is closed.
         try:
-            ready.result(timeout=deadline.left())
-        except grpc.FutureTimeoutError:
-            raise ConnectionFailedError(
-                f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
-            ) from None
-        finally:
-            ready.cancel()  # or a thread of gRPC's goes on looking at the channel, and fails when that is closed
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=deadline.left(), wait_for_ready=True)
+        except grpc.RpcError as error:
+            if error.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}:
+                raise ConnectionFailedError(
+                    f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
+                ) from None
 
     def close(self, client: Any) -> Any:
         """See [Driver.close][]."""

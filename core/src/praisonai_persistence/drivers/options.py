@@ -221,7 +221,7 @@ class Options(Single):
         self._locate(url, place, found, client)
         for name, one in self.declared.items():
             setattr(self, name, found.get(name, one.default))
-        if self.tls_is is not None and self.host is not None:
+        if self.tls_is is not None:
             self._secure(self.tls_is, url or "", given="port" in place)
         if "table_prefix" in self.declared:
             self.table_prefix = check_prefix(self.table_prefix)
@@ -292,7 +292,9 @@ class Options(Single):
         return local_path(place)
 
     def _secure(self, flag: str, url: str, *, given: bool) -> None:
-        """Settle whether TLS is used, and at which port unless that was given."""
+        """Settle whether TLS is used, and at which port unless that was given; without a server neither."""
+        if self.host is None:
+            return
         if getattr(self, flag) is None:
             setattr(self, flag, url.lower().startswith("https://") or self.in_cloud)
         if getattr(self, flag) and not given:
