@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +28,11 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
-from praisonai_persistence_surrealdb import SurrealDBConversationStore, SurrealDBStateStore
+from praisonai_persistence_surrealdb import (
+    AsyncSurrealDBConversationStore,
+    SurrealDBConversationStore,
+    SurrealDBStateStore,
+)
 
 PACKAGE = "praisonai_persistence_surrealdb"
 
@@ -249,6 +254,20 @@ def test_transactions_that_conflict_are_done_again() -> None:
             found = list(pool.map(lambda item: store.add_message("s", item), new))
         assert sorted(item.seq for item in found) == list(range(1, 65))
         assert [item.seq for item in store.get_messages("s")] == list(range(1, 65))
+
+
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_64_tasks_on_one_session_leave_no_gap(tmp_path, where) -> None:
+    async def main(options) -> None:
+        async with AsyncSurrealDBConversationStore(**options) as store:
+            await store.create_session(ConversationSession("s"))
+            new = [ConversationMessage(f"m{n}", "s", "user", "text") for n in range(64)]
+            found = await asyncio.gather(*(store.add_message("s", item) for item in new))
+            assert sorted(item.seq for item in found) == list(range(1, 65))
+            assert [item.seq for item in await store.get_messages("s")] == list(range(1, 65))
+
+    with front() if where == "server" else nullcontext({"path": tmp_path / "folder"}) as options:
+        asyncio.run(main(options))
 
 
 def test_a_conflict_that_does_not_end_is_an_error_within_the_timeout() -> None:

@@ -437,3 +437,23 @@ def test_asking_for_the_version_makes_no_file(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with TursoConversationStore(path=tmp_path / "file" / "agent.db") as store, pytest.raises(ConnectionFailedError):
         store.schema_status()
+
+
+def test_many_tasks_on_one_session(legacy_place):
+    """64 at once: the numbers have no gap, and nobody gets an error."""
+    options, _ = legacy_place
+
+    async def main() -> tuple[list[int], list[str]]:
+        async with AsyncTursoConversationStore(**options) as store, AsyncTursoConversationStore(**options) as other:
+            await store.create_session(ConversationSession("s"))
+            added = await asyncio.gather(
+                *(
+                    (store, other)[n % 2].add_message("s", ConversationMessage(id=str(n), role="user", content="x"))
+                    for n in range(64)
+                )
+            )
+            there = {message.id: message.seq for message in await store.get_messages("s")}
+            assert there == {message.id: message.seq for message in added}
+            return sorted(there.values()), sorted(there, key=int)
+
+    assert asyncio.run(main()) == (list(range(1, 65)), [str(n) for n in range(64)])
