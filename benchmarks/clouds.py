@@ -87,7 +87,8 @@ def gcs(engines: Any, times: int) -> Iterator[Work]:
             blob.upload_from_string(json.dumps(VALUE), if_generation_match=blob.generation)
 
         def unseen() -> None:
-            store._steps._known.clear()  # type: ignore[attr-defined]  # as of another process
+            steps: Any = store._steps
+            steps._known.clear()  # as of another process
             store.set("key", VALUE)
 
         def read_many() -> list[Any]:
@@ -337,7 +338,8 @@ def firestore(engines: Any, times: int) -> Iterator[Work]:
             bare.document("key").update({"text": json.dumps(value())}, unmoved)
 
         def unseen() -> None:
-            store._steps._known.clear()  # type: ignore[attr-defined]  # as of another process
+            steps: Any = store._steps
+            steps._known.clear()  # as of another process
             store.set("key", value())
 
         yield {
