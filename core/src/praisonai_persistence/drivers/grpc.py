@@ -8,6 +8,8 @@ from praisonai_persistence.drivers.driver import Driver
 from praisonai_persistence.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from praisonai_persistence.drivers.driver import Deadline
     from praisonai_persistence.drivers.options import Options
 
@@ -53,6 +55,29 @@ class GrpcDriver(Driver):
                 raise ConnectionFailedError(
                     f"{self.where} does not answer by gRPC at {place}: check the host and the port of gRPC"
                 ) from None
+
+    def fails_at_once(self, stub: Any, *methods: str) -> None:
+        """Let requests fail when nobody listens. Clients repeat these with pauses that no deadline bounds.
+
+        Args:
+            stub: of gRPC, for sync clients; its methods are replaced.
+            methods: their names.
+        """
+        import grpc
+
+        def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+            def request(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return method(*args, **kwargs)
+                except grpc.RpcError as error:
+                    if error.code() != grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    raise ConnectionFailedError(f"{self.where} cannot be reached by gRPC") from None
+
+            return request
+
+        for name in methods:
+            setattr(stub, name, wrapped(getattr(stub, name)))
 
     def close(self, client: Any) -> Any:
         """See [Driver.close][]."""
