@@ -86,7 +86,6 @@ class WeaviateDriver(GrpcDriver):
 
     def translate(self, error: Exception) -> PersistenceError:
         import httpx
-        from weaviate import exceptions
+        from weaviate.exceptions import WeaviateConnectionError, WeaviateTimeoutError
 
-        silent = exceptions.WeaviateConnectionError, exceptions.WeaviateTimeoutError, exceptions.WeaviateRetryError
-        return self._errors.read(error, httpx.TransportError, *silent)
+        return self._errors.read(error, httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError)
