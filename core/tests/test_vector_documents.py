@@ -52,6 +52,14 @@ def test_names_stay_what_they_are_where_the_case_of_letters_is_lost(one, other):
         assert end not in lowered(one).replace("__", "")
 
 
+def test_a_name_that_this_store_did_not_write_is_read_as_something():
+    assert restored("old_") == "old"
+
+
+def test_facts_nested_deeper_than_can_be_read_are_none():
+    assert written_facts("[" * 100_000 + "]" * 100_000, "mark") is None
+
+
 def test_facts_that_somebody_else_wrote_are_none():
     facts = {**collection_facts(CollectionInfo("docs", 3, "dot", None), None), "mark": "m"}
     assert written_facts(dumps(facts), "mark") == facts

@@ -29,6 +29,7 @@ from praisonai_persistence.errors import (
     SessionExistsError,
     SessionNotFoundError,
     StoreNotFoundError,
+    UnsupportedOperationError,
 )
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
 from praisonai_persistence_supabase import AsyncSupabaseConversationStore, SupabaseConversationStore, schema_script
@@ -197,7 +198,8 @@ def test_who_is_under_policies_may_not_search(users, store):
     ada, _ = users
     ada.create_session(ConversationSession("a", user_id=ADA))
     ada.add_message("a", ConversationMessage(role="user", content="apple"))
-    with pytest.raises(BackendError, match="permission denied"):
+    assert "search" not in ada.capabilities
+    with pytest.raises(UnsupportedOperationError, match="search"):
         ada.search_messages("apple")
     assert [message.session_id for message in store.search_messages("apple", ADA)] == ["a"]
     assert store.search_messages("apple", BOB) == []

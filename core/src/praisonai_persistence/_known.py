@@ -69,6 +69,7 @@ KNOWN: dict[str, dict[str, tuple[str, str]]] = {
         "cosmosdb_vector": ("praisonai-persistence-cosmosdb", "praisonai_persistence_cosmosdb:CosmosDBVectorKnowledgeStore"),
         "async_couchbase": ("praisonai-persistence-couchbase", "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore"),
         "couchbase": ("praisonai-persistence-couchbase", "praisonai_persistence_couchbase:CouchbaseKnowledgeStore"),
+        "couchbases": ("praisonai-persistence-couchbase", "praisonai_persistence_couchbase:CouchbaseKnowledgeStore"),
         "async_lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:AsyncLanceDBKnowledgeStore"),
         "lancedb": ("praisonai-persistence-lancedb", "praisonai_persistence_lancedb:LanceDBKnowledgeStore"),
         "async_langchain": ("praisonai-persistence-langchain", "praisonai_persistence_langchain:AsyncLangChainKnowledgeStore"),

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DISTANCES", "check_dimension", "norm", "pack", "score", "scorer", "scores", "unpack"]
 
 DISTANCES = ("cosine", "dot", "euclidean")
-_MANY = 4  # vectors from which on numpy is faster
 _INFINITIES = struct.pack("f", math.inf), struct.pack("f", -math.inf)
 
 
@@ -135,7 +134,7 @@ def scorer(distance: str, query: Sequence[float]) -> Callable[[Sequence[float]],
 
 def scores(distance: str, query: array[float], vectors: Sequence[array[float]]) -> list[float]:
     """Return [score][] of many documents, with numpy where an engine's client has imported it already."""
-    if len(vectors) < _MANY or "numpy" not in sys.modules:
+    if not vectors or "numpy" not in sys.modules:
         return list(map(scorer(distance, query), vectors))
     import numpy as np
 

@@ -50,6 +50,7 @@ def test_addresses_of_ipv6_are_in_brackets():
     for given in ({"host": "::1"}, {"host": "[::1]"}, {"url": "couchbase://[::1]/agents"}):
         assert CouchbaseOptions(**given).connection_string == "couchbase://[::1]", given
     assert CouchbaseOptions("couchbases://[fd00::1]:12000").connection_string == "couchbases://[fd00::1]:12000"
+    assert CouchbaseOptions("COUCHBASES://me:s3cret@h/agents").connection_string == "couchbases://h"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What the stores can be given, and the script; nothing here asks a server."""
 
+import base64
+import json
 import re
 
 import pytest
@@ -118,3 +120,26 @@ def test_the_script():
     assert script.count("SET search_path = ''") == len(made)
     with pytest.raises(InvalidIdentifierError):
         schema_script('a"; DROP TABLE x; --')
+
+
+def _jwt(claims):
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("given", "searches"),
+    [
+        ({"key": "sb_secret_x"}, True),
+        ({"key": "sb_publishable_x"}, False),
+        ({"key": "sb_secret_x", "access_token": "t"}, False),
+        ({"key": _jwt({"role": "service_role"})}, True),
+        ({"key": _jwt({"role": "anon"})}, False),
+        ({"key": _jwt({"role": None})}, True),
+        ({"key": _jwt([])}, True),
+        ({"key": "not.a.token"}, True),
+    ],
+)
+def test_who_is_under_policies_has_no_search(given, searches):
+    for store in (SupabaseConversationStore(URL, **given), AsyncSupabaseConversationStore(URL, **given)):
+        assert ("search" in store.capabilities) is searches

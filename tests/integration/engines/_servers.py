@@ -181,18 +181,18 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of the loopback interface at which nobody listens now; another one with each call.
+    """A port of the loopback interface at which nobody listens now; another one with each call, while there are others.
 
     It is below the ports that systems give to outgoing connections, so a server that is stopped for a while finds its
     port free. Each worker of pytest-xdist takes its own share of them.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     first = 23_000 + worker * _PORTS_OF_A_WORKER
-    while True:
-        port = random.randrange(first, first + _PORTS_OF_A_WORKER)
-        if port in _given:
-            continue
+    ports = list(range(first, first + _PORTS_OF_A_WORKER))
+    random.shuffle(ports)
+    for port in sorted(ports, key=_given.__contains__):  # those that were given come last
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             _given.add(port)
             return port
+    raise RuntimeError(f"no port from {min(ports)} to {max(ports)} is free")

@@ -67,7 +67,7 @@ def written_facts(text: Any, mark: str) -> dict[str, Any] | None:
     try:
         facts = loads(text)
         return facts if {"name", "dimension", "distance", "metadata", mark} <= facts.keys() else None
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 
@@ -91,7 +91,7 @@ def restored(text: str) -> str:
     """Return the name that [lowered][] was given."""
     first, *others = text.replace("__", "_\0").split("_")
     letters = {"\0": "_", "1": "-"}
-    return first + "".join(letters.get(part[0], part[0].upper()) + part[1:] for part in others)
+    return first + "".join(letters.get(part[:1], part[:1].upper()) + part[1:] for part in others)
 
 
 def vector_bytes(vector: array[float]) -> bytes:

@@ -79,7 +79,7 @@ class CouchbaseOptions(Options):
                 )
             given["host"] = found[2].strip("[").partition("]" if "]" in found[2] else ":")[0]
         super().__init__(url, **given)
-        secure = "s" if url is not None and url.startswith("couchbases:") else ""
+        secure = "s" if url is not None and url.lower().startswith("couchbases:") else ""
         authority = self.authority.removesuffix(f":{self.default_port}")
         self.connection_string = own or f"couchbase{secure}://{authority}"
         for name in ("bucket_name", "scope_name", "collection_name"):

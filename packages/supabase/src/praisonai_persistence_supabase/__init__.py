@@ -22,6 +22,9 @@ class _Store(OptionsStore):
 
     def _make(self, options: SupabaseOptions) -> tuple[SupabaseConversationSteps, SupabaseDriver]:
         self._prefix = options.table_prefix
+        if options.under_policies:
+            # The index has words of all messages, and no policy hides them.
+            self.capabilities = type(self).capabilities - {"search"}
         steps = SupabaseConversationSteps(
             options.table_prefix, options.max_retries, options.retry_delay, options.timeout
         )

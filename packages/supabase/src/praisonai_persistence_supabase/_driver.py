@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import os
@@ -48,6 +49,23 @@ _HINTS = {
 _THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()))"
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
+
+
+_FREE = frozenset({"", "service_role"})
+"""Roles of keys which are JSON Web Tokens: none is told, or it bypasses policies."""
+
+
+def _role_of(key: str) -> str:
+    """Return the role that a JSON Web Token names; the empty text: it names none, or this is no such token."""
+    parts = key.split(".")
+    if len(parts) != 3:
+        return ""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return ""
+    role = claims.get("role") if isinstance(claims, dict) else None
+    return role if isinstance(role, str) else ""
 
 
 class SupabaseOptions(Options):
@@ -107,6 +125,12 @@ class SupabaseOptions(Options):
         retries = self.max_retries
         if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= 1000:
             raise ConfigurationError("max_retries must be a whole number from 0 to 1000")
+
+    @property
+    def under_policies(self) -> bool:
+        """Whether policies apply to who has this key, as far as the key tells."""
+        key = str(self.key)
+        return self.access_token is not None or key.startswith("sb_publishable_") or _role_of(key) not in _FREE
 
     def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
         if parsed.scheme == "http" and parsed.port is None:

@@ -75,7 +75,7 @@ class WeaviateDriver(GrpcDriver):
         try:
             client.connect()
             self.connected(client._connection._grpc_channel, f"{options.grpc_host}:{options.grpc_port}", deadline)
-            self.fails_at_once(client._connection.grpc_stub, "Search", "BatchObjects", "BatchDelete")
+            self.fails_at_once(client._connection.grpc_stub, "Search", "Aggregate", "BatchObjects", "BatchDelete")
         except BaseException:
             client.close()  # or it warns that it was left open
             raise
