@@ -909,6 +909,21 @@ def test_what_is_raised_into_translate_from_outside_reaches_the_caller(toy):
     assert len(toy.clients) == 2, "the state of the first one is not known"
 
 
+def test_a_client_that_is_connected_is_kept_after_a_failure(toy):
+    toy.lost = "reopen"
+
+    def fail(*_given):
+        error = ConnectionFailedError("nobody knows what became of it")
+        error.connected = True
+        raise error
+
+    runner = DriverRunner(toy)
+    with pytest.raises(ConnectionFailedError):
+        runner.run(ask, fail)
+    runner.run(ask)
+    assert len(toy.clients) == 1
+
+
 @pytest.mark.parametrize(("lost", "clients"), [("keep", 1), ("reopen", 2)])
 @pytest.mark.parametrize("place", ["a request", "begin()"])
 def test_a_client_that_has_lost_its_server_is_replaced_where_the_driver_says_so(toy, lost, clients, place):

@@ -12,12 +12,15 @@ import cassandra as cassandra_driver
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
+from cassandra.protocol import ServerError
 from lifecycles import Networked
 
 from praisonai_persistence import ConversationMessage, ConversationSession, open_knowledge_store, open_state_store
 from praisonai_persistence.errors import (
+    ConflictError,
     ConnectionFailedError,
     SchemaError,
+    SessionExistsError,
     StoreNotFoundError,
     UnsupportedOperationError,
 )
@@ -25,7 +28,7 @@ from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence.vectors import pack, score
 from praisonai_persistence_cassandra import CassandraConversationStore, CassandraKnowledgeStore, CassandraStateStore
-from praisonai_persistence_cassandra._driver import Asks, Batches, CassandraDriver, Each
+from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, CassandraDriver, Each
 from praisonai_persistence_cassandra.engine import SPREAD, CassandraEngine
 
 
@@ -363,6 +366,100 @@ def test_a_lost_write_that_others_overtook(shared, monkeypatch):
         with pytest.raises(ConnectionFailedError, match="look before you repeat it"):
             state.incr("n")
         assert state.get("n") == 5
+
+
+@pytest.fixture
+def give_up(monkeypatch):
+    """Returns a list: while there is something in it, the server gives up where it fits, after the work or before."""
+    perform = CassandraDriver._performed
+    left: list[tuple[Callable[[object], bool], bool]] = []
+
+    def giving_up(driver, on, request):
+        for at, (fits, done) in enumerate(left):
+            if fits(request):
+                del left[at]
+                if done:
+                    perform(driver, on, request)
+                raise ServerError(0, "given up", {})
+        return perform(driver, on, request)
+
+    monkeypatch.setattr(CassandraDriver, "_performed", giving_up)
+    return left
+
+
+def begins(words):
+    return lambda request: isinstance(request, Ask) and request.cql.startswith(words) and " IF " in request.cql
+
+
+def test_a_collection_whose_answer_was_lost(cassandra, options, give_up):
+    """Its table is not removed if it was registered; a removal that was done goes on."""
+    keyspace = urlsplit(options["url"]).path[1:]
+    with CassandraKnowledgeStore(**options) as store:
+        store.list_collections()
+        give_up.append((begins("INSERT"), True))
+        store.create_collection("docs", 2)
+        store.insert("docs", [make("a")])
+        give_up.append((begins("DELETE"), False))
+        with pytest.raises(ConnectionFailedError, match="what became of a write"):
+            store.delete_collection("docs")
+        assert store.count("docs") == 1
+        give_up.append((begins("DELETE"), True))
+        store.delete_collection("docs")
+        assert not give_up
+        assert store.list_collections() == []
+    tables = f"SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}'"
+    assert [name for (name,) in cassandra.execute(tables)] == ["praisonai_collections"]
+
+
+def test_a_document_that_the_server_gave_up(shared, give_up):
+    with CassandraStateStore(**shared) as store:
+        store.set("n", 0)
+        for turn, done in enumerate([True, False], 1):
+            give_up.append((lambda request: isinstance(request, Batches), done))
+            assert store.incr("n") == turn
+        reads = iter([False, True])  # the value is read, then whether it was written
+        give_up.append((lambda request: isinstance(request, Batches), True))
+        give_up.append((lambda request: isinstance(request, Ask) and next(reads), False))
+        with pytest.raises(ConnectionFailedError, match="look before you repeat it"):
+            store.incr("n")
+        assert not give_up
+        assert store.get("n") == 3
+
+
+def test_sessions_that_were_refused_leave_nothing(cassandra, shared, monkeypatch):
+    table = f"{urlsplit(shared['url']).path[1:]}.praisonai_conversation"
+
+    def rows():
+        found = cassandra.execute(f"SELECT part, key FROM {table}")
+        return sorted(key for part, key in found if shared["table_prefix"] in part and "/notes/" not in part)
+
+    with CassandraConversationStore(**shared) as store, CassandraConversationStore(**shared) as other:
+        store.create_session(ConversationSession("s", user_id="ann"))
+        before = rows()
+        assert len(before) == 3
+        with pytest.raises(SessionExistsError):
+            store.create_session(ConversationSession("s", user_id="bob"))
+        assert rows() == before
+
+        session = store.get_session("s")
+        perform = CassandraDriver._performed
+        meanwhile = [lambda: other.update_session(ConversationSession("s", user_id="ann"))]
+
+        def overtaken(driver, on, request):
+            if isinstance(request, Batches) and meanwhile:
+                meanwhile.pop()()
+            return perform(driver, on, request)
+
+        monkeypatch.setattr(CassandraDriver, "_performed", overtaken)
+        with pytest.raises(ConflictError):
+            store.rewrite_session(session, [ConversationMessage(content="x")], expected_version=session.version)
+        assert not meanwhile
+        assert rows() == before
+        meanwhile.append(lambda: other.create_session(ConversationSession("t", user_id="ann")))
+        with pytest.raises(SessionExistsError):
+            store.fork_session("s", new_session_id="t")
+        assert not meanwhile
+        assert len(rows()) == len(before) + 3
 
 
 def test_pages_of_several_partitions(shared, monkeypatch):

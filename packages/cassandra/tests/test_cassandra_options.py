@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import cassandra
 import pytest
-from cassandra import cluster, protocol
+from cassandra import cluster, connection, protocol
+from cassandra.policies import FallthroughRetryPolicy
 
 from praisonai_persistence.errors import (
     BackendError,
@@ -15,7 +16,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.stores.vector_errors import GoneError
 from praisonai_persistence_cassandra import CassandraKnowledgeStore, CassandraOptions
-from praisonai_persistence_cassandra._driver import CassandraDriver, UndecidedError
+from praisonai_persistence_cassandra._driver import Ask, Batches, CassandraDriver, Each, UndecidedError
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,112 @@ def test_what_errors_mean(error, wanted, words):
     assert type(found) is wanted
     assert words in str(found)
     assert "s3cret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "connected"),
+    [
+        (cassandra.ReadTimeout("x"), True),
+        (cassandra.WriteTimeout("x", write_type=0), True),
+        (connection.ConnectionShutdown("x"), False),
+    ],
+)
+def test_only_a_broken_connection_counts_as_lost(error, connected):
+    assert CassandraDriver(CassandraOptions("cassandra://a/own")).translate(error).connected is connected
+
+
+class Statement:
+    retry_policy = None
+
+    def bind(self, _values):
+        return Statement()
+
+
+class Session:
+    """Stands for the client's, and keeps what it was given."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.sent: list[Statement] = []
+
+    def prepare(self, _cql):
+        return Statement()
+
+    def execute_async(self, statement):
+        self.sent.append(statement)
+        return self
+
+    def execute(self, statement, **_options):
+        self.sent.append(statement)
+        return self.result()
+
+    def result(self):
+        if self.failure is not None:
+            raise self.failure
+        return self
+
+    current_rows, paging_state = (), None
+
+    def one(self):
+        return None
+
+    def all(self):
+        return []
+
+
+IF, PLAIN = "DELETE FROM t WHERE id = ? IF v = ?", "DELETE FROM t WHERE id = ?"
+CONDITIONAL = [Ask(IF, [1, 2]), Each(IF, [[1, 2]]), Batches([[(IF, [1, 2])]])]
+
+
+def performed(request, session):
+    driver = CassandraDriver(CassandraOptions("cassandra://a/own"))
+    driver._prepared[session] = {}
+    return driver.perform(session, request)
+
+
+@pytest.mark.parametrize("request_", CONDITIONAL)
+def test_the_client_repeats_no_conditional_write(request_):
+    session = Session()
+    performed(request_, session)
+    assert [type(one.retry_policy) for one in session.sent] == [FallthroughRetryPolicy]
+
+
+@pytest.mark.parametrize("request_", [Ask(PLAIN, [1]), Each(PLAIN, [[1]])])
+def test_the_client_repeats_other_writes(request_):
+    session = Session()
+    performed(request_, session)
+    assert [one.retry_policy for one in session.sent] == [None]
+
+
+GIVEN_UP = [
+    cassandra.Unavailable("s3cret"),
+    protocol.OverloadedErrorMessage(0x1001, "s3cret", {}),
+    protocol.ServerError(0, "s3cret", {}),
+]
+
+
+@pytest.mark.parametrize("error", GIVEN_UP)
+@pytest.mark.parametrize("request_", CONDITIONAL)
+def test_a_server_that_gives_up_may_have_written(request_, error):
+    with pytest.raises(UndecidedError, match="what became of a write") as found:
+        performed(request_, Session(error))
+    assert "s3cret" not in str(found.value)
+
+
+@pytest.mark.parametrize("error", GIVEN_UP)
+@pytest.mark.parametrize("request_", [Each(PLAIN, [[1]]), Ask("DROP TABLE IF EXISTS t")])
+def test_a_server_that_gives_up_another_request(request_, error):
+    with pytest.raises(type(error)):
+        performed(request_, Session(error))
+
+
+def test_statements_that_another_thread_forgets():
+    class Forgotten(dict):
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            self.clear()
+
+    session = Session()
+    driver = CassandraDriver(CassandraOptions("cassandra://a/own"))
+    driver._prepared[session] = Forgotten()
+    assert driver._statement(session, PLAIN) is not None

@@ -108,7 +108,8 @@ class Driver(Single):
     or kept, because the data are in its memory (``keep``)."""
     lost: Literal["keep", "reopen"] = "keep"
     """What happens to a sync client when a call fails with ``ConnectionFailedError``: it is kept, because it connects
-    again by itself, or replaced (``reopen``), because it would go on with a connection that is dead."""
+    again by itself, or replaced (``reopen``), because it would go on with a connection that is dead.
+    An error that has an attribute ``connected``, which is true, does not count."""
     turns: Literal["none", "writes", "all"] = "none"
     """Which operations of the stores that share a client run one after the other."""
     lock_file: str | None = None

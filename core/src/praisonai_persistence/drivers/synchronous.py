@@ -198,6 +198,7 @@ class DriverRunner(Runner):
         driver = self._driver
         try:
             lost = driver.lost == "reopen" and isinstance(failure, ConnectionFailedError)
+            lost = lost and not getattr(failure, "connected", False)  # a driver's own error may say so
             held.broken = held.broken or lost or driver.spoiled(held.client)
         except Exception as failed:
             if from_outside(self._driver, failed):

@@ -88,7 +88,13 @@ class Batches(NamedTuple):
 
 
 class UndecidedError(ConnectionFailedError):
-    """A request got no answer that says what became of it."""
+    """A request got no answer that says what became of it.
+
+    Attributes:
+        connected: whether the server did answer, or the connection was not what failed: the client can go on.
+    """
+
+    connected = True
 
 
 class CassandraDriver(Driver):
@@ -207,9 +213,24 @@ class CassandraDriver(Driver):
 
     def perform(self, on: Any, request: Ask | Asks | Batches | Each) -> Any:
         """See [Driver.perform][]."""
+        from cassandra import Unavailable
+        from cassandra.protocol import OverloadedErrorMessage, ServerError
+
+        try:
+            return self._performed(on, request)
+        except (Unavailable, OverloadedErrorMessage, ServerError) as error:
+            if not _is_conditional(request):
+                raise
+            # A coordinator may also say so when the replicas have agreed to the write, and it is still to be done.
+            raise UndecidedError(
+                f"{self.where} did not say what became of a write ({type(error).__name__}). {self.unknown}"
+            ) from error
+
+    def _performed(self, on: Any, request: Ask | Asks | Batches | Each) -> Any:
         if isinstance(request, Each):
             statement = self._statement(on, request.cql)
-            return [answer.one() for answer in _finished(on, map(statement.bind, request.rows))]
+            bound = (_sent_once(request.cql, statement.bind(row)) for row in request.rows)
+            return [answer.one() for answer in _finished(on, bound)]
         if isinstance(request, Asks):
             answers = _finished(on, [self._bound(on, one) for one in request.asks])
             return [Page(list(answer.current_rows), answer.paging_state) for answer in answers]
@@ -221,7 +242,7 @@ class CassandraDriver(Driver):
     def _bound(self, on: Any, request: Ask) -> Any:
         statement: Any = request.cql
         if request.values is not None:
-            statement = self._statement(on, request.cql).bind(request.values)
+            statement = _sent_once(request.cql, self._statement(on, request.cql).bind(request.values))
             # Cassandra ranks no more than fits into one page; and it warns of any other level.
             statement.fetch_size = None if request.nearest else request.page
             if request.nearest:
@@ -235,7 +256,6 @@ class CassandraDriver(Driver):
         return statement
 
     def _batch(self, on: Any, statements: Sequence[tuple[str, Sequence[Any]]]) -> Any:
-        from cassandra.policies import FallthroughRetryPolicy
         from cassandra.query import BatchStatement, BatchType
 
         bound = [self._statement(on, cql).bind(values) for cql, values in statements]
@@ -243,17 +263,17 @@ class CassandraDriver(Driver):
         if len(bound) > 1:
             statement = BatchStatement(BatchType.UNLOGGED)
             statement.add_all(bound, [None] * len(bound))
-        # The client would send it to another node when a connection breaks, and be told of its own write.
-        statement.retry_policy = FallthroughRetryPolicy()
-        return statement
+        return _sent_once(statements[0][0], statement)
 
     def _statement(self, on: Any, cql: str) -> Any:
         prepared = self._prepared[on]
-        if cql not in prepared:
+        statement = prepared.get(cql)  # once: another thread may forget them all at any moment
+        if statement is None:
+            statement = on.prepare(cql)
             if len(prepared) >= _REMEMBERED:
                 prepared.clear()
-            prepared[cql] = on.prepare(cql)
-        return prepared[cql]
+            prepared[cql] = statement
+        return statement
 
     # ---------------------------------------------------------------------------------------------------------- errors
 
@@ -278,7 +298,11 @@ class CassandraDriver(Driver):
             return BackendError(f"{where} failed: ServerError")
         gone = (cassandra.Timeout, cassandra.Unavailable, cluster.NoHostAvailable, connection.ConnectionException)
         if isinstance(error, (cassandra.ReadTimeout, connection.ConnectionException)):
-            return UndecidedError(f"{where} does not answer, or not enough of its replicas do ({kind}). {self.unknown}")
+            found = UndecidedError(
+                f"{where} does not answer, or not enough of its replicas do ({kind}). {self.unknown}"
+            )
+            found.connected = isinstance(error, cassandra.ReadTimeout)
+            return found
         if isinstance(error, (*gone, protocol.OverloadedErrorMessage, protocol.IsBootstrappingErrorMessage, OSError)):
             return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
         text = str(error)
@@ -322,6 +346,29 @@ class DocumentDriver(CassandraDriver):
         )
         query = f'SELECT part, key, v, text, fields FROM "{self._options.keyspace}".{self._name} WHERE part = ?'
         yield from self._look(f"{query} LIMIT 1", ["probe"])
+
+
+def _has_condition(cql: str) -> bool:
+    return " IF " in cql
+
+
+def _is_conditional(request: Ask | Asks | Batches | Each) -> bool:
+    """Whether a request writes rows only under a condition. Changes of the schema have no values."""
+    if isinstance(request, Ask):
+        return request.values is not None and _has_condition(request.cql)
+    return isinstance(request, Batches) or (isinstance(request, Each) and _has_condition(request.cql))
+
+
+def _sent_once(cql: str, statement: Any) -> Any:
+    """Return a statement that the client does not repeat by itself if it is conditional.
+
+    It would send it to another node when a connection breaks, and be told of its own write.
+    """
+    if _has_condition(cql):
+        from cassandra.policies import FallthroughRetryPolicy
+
+        statement.retry_policy = FallthroughRetryPolicy()
+    return statement
 
 
 def _finished(on: Any, statements: Iterable[Any]) -> list[Any]:

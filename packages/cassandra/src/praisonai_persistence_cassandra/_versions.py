@@ -34,6 +34,8 @@ def tokens_of(version: Any) -> list[str]:
 def fate(document: Document | None, version: str | None, now: str | None, token: str) -> str:
     """Return what became of a change: ``done``, ``undone`` and still possible, ``moved`` (impossible), ``unknown``.
 
+    A row that is gone does not say who had it: a creation counts as undone then, a deletion as done.
+
     Args:
         document: what was to be written; None: it was to be deleted.
         version: that it was to have before.

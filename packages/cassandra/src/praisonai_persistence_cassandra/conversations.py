@@ -62,7 +62,12 @@ class CassandraConversationSteps(DocumentConversationSteps):
 
     def _write(self, head: Head, version: Any) -> Steps[None]:
         yield from self.engine.put_plain(self._listed(head))
-        yield from super()._write(head, version)
+        try:
+            yield from super()._write(head, version)
+        except MovedError:
+            if version is None:  # nobody else has rows of this generation
+                yield from self.engine.delete_plain(self._listed(head))
+            raise
 
     def heads(self, user_id: str | None, agent_id: str | None) -> Steps[list[Head]]:
         folder = self.documents.folder("listed") if user_id is None else self._users(user_id)
@@ -86,7 +91,11 @@ class CassandraConversationSteps(DocumentConversationSteps):
         return deleted
 
     def _switch(self, old: Head, version: Any, written: tuple[Head, str]) -> Steps[None]:
-        yield from super()._switch(old, version, written)
+        try:
+            yield from super()._switch(old, version, written)
+        except MovedError:
+            yield from self.engine.delete_plain(self._listed(written[0]))
+            raise
         yield from self.engine.delete_plain(self._listed(old))
 
     # --------------------------------------------------------------------------------------------------------- appends

@@ -12,7 +12,7 @@ from contextlib import suppress
 from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.errors import BackendError
+from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.steps import Pause
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import Documents, expiry_of, new_token
@@ -22,6 +22,7 @@ from praisonai_persistence_cassandra._versions import chain, fate, new_link
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.document_engine import Document, Stored
 
@@ -250,19 +251,26 @@ class CassandraEngine(DocumentEngine):
 
         Where the outcome of an attempt is not known, a serial read ends what is under way and tells.
 
+        A creation whose outcome is not known, and that somebody else has deleted since, is made again.
+
         Raises:
             MovedError: one of the documents moved; nothing was written.
             ClashError: the outcome is not known, and others have changed the document since.
+            UndecidedError: the outcome is not known, and could not be found out in time, or at all.
         """
         end = time.monotonic() + self._timeout
         unsure: UndecidedError | None = None
         while True:
-            if unsure is not None and (yield from self._is_done(changes, token)):
+            if unsure is not None and (yield from self._became(changes, token, unsure)):
                 return
             try:
                 rows = (yield Batches([self._statements(changes, token)]))[0]
             except UndecidedError as error:
                 unsure = error
+            except (BackendError, ConnectionFailedError) as error:
+                if unsure is None:
+                    raise
+                raise _still(unsure, error) from error
             else:
                 if rows[0][0]:
                     return
@@ -272,6 +280,15 @@ class CassandraEngine(DocumentEngine):
             if time.monotonic() > end:
                 raise unsure
             yield Pause(random.uniform(0, 0.05))
+
+    def _became(self, changes: Mapping[str, Change], token: str, unsure: UndecidedError) -> Steps[bool]:
+        """Return whether changes were made, as ``_is_done``; raise ``unsure`` when the server does not say."""
+        try:
+            return (yield from self._is_done(changes, token))
+        except ClashError:
+            raise
+        except (BackendError, ConnectionFailedError) as error:
+            raise _still(unsure, error) from error
 
     def _is_done(self, changes: Mapping[str, Change], token: str) -> Steps[bool]:
         """Return whether changes in one partition were made; False: they can be made.
@@ -309,11 +326,11 @@ class CassandraEngine(DocumentEngine):
                 statements = [self._statements(*one) for one in zip(groups, tokens, strict=True)]
                 made = [rows[0][0] for rows in (yield Batches(statements))]
                 again = [not whole and len(group) > 1 for whole, group in zip(made, groups, strict=True)]
-            except UndecidedError:
+            except UndecidedError as error:
                 made = []
                 for group, token in zip(groups, tokens, strict=True):
                     try:
-                        made.append((yield from self._is_done(group, token)))
+                        made.append((yield from self._became(group, token, error)))
                     except MovedError:
                         made.append(False)
                 again = [not whole for whole in made]
@@ -346,6 +363,12 @@ class CassandraEngine(DocumentEngine):
 
 class ClashError(UndecidedError):
     """The outcome of a write is not known, and cannot be found out, for others have written the document since."""
+
+
+def _still(unsure: UndecidedError, later: PersistenceError) -> UndecidedError:
+    """Return the error of a write whose outcome is not known, where a later request failed as well."""
+    unsure.connected = isinstance(later, BackendError) or getattr(later, "connected", False)
+    return unsure
 
 
 class CassandraDocuments(Documents):

@@ -7,7 +7,7 @@ import uuid
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import BackendError
+from praisonai_persistence.errors import BackendError, PersistenceError
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Pause, reads
 from praisonai_persistence.stores.projection import bounded_query, product_distance, project, ranked_vectors
@@ -22,7 +22,7 @@ from praisonai_persistence.stores.vector_documents import (
 )
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_cassandra._driver import REGISTRY, Ask, Each
+from praisonai_persistence_cassandra._driver import REGISTRY, Ask, Each, UndecidedError
 
 if TYPE_CHECKING:
     from array import array
@@ -112,9 +112,22 @@ class CassandraSteps(ScannedSteps[Collection]):
             facts = json.dumps(collection_facts(info, metadata))
             if not (yield Ask(insert, [self._prefix, info.name, table, facts])).rows[0][0]:
                 raise TakenError("somebody else made it meanwhile")
-        except (BackendError, TakenError):
-            yield Ask(f"DROP TABLE IF EXISTS {table}")
+        except (BackendError, UndecidedError) as error:
+            try:
+                registered = yield from self._registered(info.name)
+            except PersistenceError:
+                raise error from None  # without the table: it may be registered
+            if registered == table:
+                return
+            if not isinstance(error, UndecidedError):
+                yield Ask(f"DROP TABLE IF EXISTS {table}")
             raise
+
+    def _registered(self, name: str) -> Steps[str | None]:
+        """Return the table of a collection, after what is under way has ended."""
+        query = f"SELECT table_name FROM {self._registry} WHERE prefix = ? AND name = ?"
+        found = (yield Ask(query, [self._prefix, name], serial=True)).rows
+        return found[0][0] if found else None
 
     def _indexed(self, opened: Collection) -> Steps[None]:
         """Wait until all nodes know that the indexes are ready, which takes a moment also where there is nothing."""
@@ -131,8 +144,12 @@ class CassandraSteps(ScannedSteps[Collection]):
 
     def _drop(self, opened: Collection) -> Steps[None]:
         query = f"DELETE FROM {self._registry} WHERE prefix = ? AND name = ? IF table_name = ?"
-        if not (yield Ask(query, [self._prefix, opened.info.name, opened.engine])).rows[0][0]:
-            raise GoneError("somebody else deleted it")
+        try:
+            if not (yield Ask(query, [self._prefix, opened.info.name, opened.engine])).rows[0][0]:
+                raise GoneError("somebody else deleted it")
+        except UndecidedError:
+            if (yield from self._registered(opened.info.name)) == opened.engine:
+                raise
         yield Ask(f"DROP TABLE IF EXISTS {opened.engine}")
 
     # --------------------------------------------------------------------------------------------------------- reading
