@@ -608,7 +608,8 @@ except ImportError as error:
 
 NOBODYS = {
     "from praisonai.persistence.conversation import PostgreConversationStore": "conversation.PostgresConversationStore",
-    "import praisonai.persistence.conversation.postgre": "conversation.postgres",
+    "import praisonai.persistence.conversation.postgre": "No module named",
+    "import praisonai.persistence.conversation.PostgresConversationStore": "No module named",
     "from praisonai.persistence.knowledge import QdrantStore": "knowledge.QdrantKnowledgeStore",
     "from praisonai.persistence.state import MemStateStore": "state.MemoryStateStore",
     "from praisonai.persistence.hooks import PersistedAgent": "hooks.PersistentAgent",
@@ -616,7 +617,7 @@ NOBODYS = {
     "from praisonai.persistence.config import PersistentConfig": "config.PersistenceConfig",
     "from praisonai.persistence.config import PersistenceOrchestrator": "praisonai.persistence has it",
     "from praisonai.persistence.orchestrator import QdrantKnowledgeStore": "praisonai.persistence.knowledge has it",
-    "from praisonai.persistence.factory import create_conversation_stores": "create_conversation_store?",
+    "from praisonai.persistence.factory import create_conversation_stores": "cannot import name",
     "from praisonai.persistence import MigrationManager": "praisonai.persistence.migrations has it",
     "import praisonai.gateways": "pip install praisonai",
 }
@@ -633,13 +634,19 @@ for statement in {list(NOBODYS)!r}:
     except ImportError as error:
         print(json.dumps(str(error)))
 import praisonai.persistence.conversation as conversation
-for name in ("x", "*", ""):  # made-up names, with which programs get a module by the name of it
+# made-up names, with which programs get a module by the name of it
+for name in ("x", "*", "", "cls", "test", "None", "none", "sql", "store", "base", "redi"):
     found = __import__("praisonai.persistence.conversation", fromlist=[name])
+    __import__("praisonai.persistence", fromlist=[name])
     print(json.dumps([found is conversation, hasattr(found, "PostgreConversationStore")]))
+import importlib.util
+for name in ("state.redi", "knowledge.chrome", "stores"):
+    assert importlib.util.find_spec(f"praisonai.persistence.{{name}}") is None
 """
     )
-    *told, first, second, third = program(code)
-    assert first == second == third == [True, False]
+    answers = program(code)
+    told, made_up = answers[: len(NOBODYS)], answers[len(NOBODYS) :]
+    assert made_up == [[True, False]] * 11
     assert [part for part, text in zip(NOBODYS.values(), told, strict=True) if part not in text] == []
 
 

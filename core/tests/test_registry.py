@@ -972,6 +972,8 @@ def test_the_names_that_praisonai_has_for_the_methods():
     assert registry.list_all_names() == ["mine", "my"]
     assert registry.unregister("mine")
     assert not registry.unregister("mine")
+    assert not registry.unregister(None)
+    assert not registry.unregister(3)
     assert registry.list_all_names() == []
 
 
@@ -985,6 +987,11 @@ def test_names_are_found_in_any_case():
         assert (registry.create(name), registry.canonical(name)) == (1, "MyDb")
     registry.register("mydb", lambda **_: 2)
     assert (registry.create("MyDb"), registry.create("mydb")) == (1, 2)  # the same spelling comes first
+    assert registry.create("MYDB") == 2  # of several, the one in lower case
+    registry.register("Memory", lambda **_: 3)  # beside the plugin
+    assert (registry.canonical("MEMORY"), registry.canonical("Memory")) == ("memory", "Memory")
+    assert registry.unregister("mydb")
+    registry.register("MYdb", lambda **_: 4)
     with pytest.raises(UnknownBackendError):
         registry.create("MYDB")  # two are meant as well as each other
     assert registry.unregister("MINE")

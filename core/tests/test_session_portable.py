@@ -129,6 +129,21 @@ def test_snapshots_go_along(tmp_path):
         assert copy.get_chat_history("s") == [{"role": "user", "content": "before"}]
 
 
+@pytest.mark.parametrize("kind", ["store", "HierarchicalSessionStore"])
+def test_a_snapshot_that_lacks_what_others_have_goes_along(tmp_path, kind):
+    messages = [{"role": "user", "content": "before"}]
+    snapshot = {"id": "x", "snapshot_id": "x", "label": "l", "transcript": {"messages": messages}}
+    one, other = make(kind, tmp_path / "a"), make(kind, tmp_path / "b")
+    one.import_session({"session_id": "s", "messages": [], "snapshots": [snapshot]}, "s")
+    exported = one._exported("s")
+    assert None not in exported["snapshots"][0]["transcript"].values()
+    report = other.import_sessions({"version": 1, "sessions": [exported]})
+    assert (report.imported, report.skipped) == (1, [])
+    assert [found.label for found in other.get_snapshots("s")] == ["l"]
+    assert other.import_session({"session_id": "t", "snapshots": None}, "t") == "t"
+    assert other.get_snapshots("t") == []
+
+
 @pytest.mark.parametrize("kind", ["DefaultSessionStore", "HierarchicalSessionStore"])
 def test_a_backup_without_what_cannot_be_read_is_an_error(tmp_path, kind):
     store = make(kind, tmp_path)

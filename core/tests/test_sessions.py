@@ -669,3 +669,12 @@ def test_without_its_package_a_file_store_says_what_to_install(
             getattr(sessions, name)
     with pytest.raises(ImportError, match="pip install praisonai-persistence-json"):
         get_default_session_store()
+
+
+def test_an_argument_that_there_is_not_is_answered_by_the_nearest():
+    from praisonai_persistence.errors import UnknownOptionError
+
+    with pytest.raises(UnknownOptionError, match="StoreBackedSessionStore has no argument 'max_message'; did you mean"):
+        StoreBackedSessionStore(MemoryConversationStore(), max_message=3)
+    with pytest.raises(UnknownOptionError, match="no argument 'sesion_dir'"):
+        StoreBackedSessionStore(sesion_dir="x")

@@ -124,20 +124,28 @@ def absent(name: str) -> str | None:
     return f"{name} is {what}, which is PraisonAI's own: pip install praisonai"
 
 
+_SHORTEST = 5  # letters of a name of which something is said
+
+
 def nobodys(name: str) -> str | None:
     """Return what to say of a name below a module of PraisonAI that nobody has there: who has it, or what was meant.
 
-    None: there is nothing to say. Programs import made-up names on purpose, as in ``__import__(name, fromlist=["x"])``.
+    None: there is nothing to say. Programs import made-up names on purpose, as in ``__import__(name, fromlist=["x"])``,
+    and ask whether there is a module of some name; so only what looks like a name of a class is compared.
     """
     from praisonai_persistence._checks import nearest
 
     module, _, wanted = name.rpartition(".")
     if module not in REPLACED and module not in FALLBACKS:
         return None
+    if len(wanted) < _SHORTEST or wanted in _offered(module):
+        return None
     modules = dict.fromkeys((*REPLACED, *FALLBACKS))
     others = [other for other in modules if other != module and wanted in _offered(other)]
     if others:
         return f"there is no {wanted!r} in {module}; {others[0]} has it"
+    if wanted == wanted.lower():
+        return None
     near = nearest(wanted, _offered(module)) or nearest(wanted, {item for other in modules for item in _offered(other)})
     if near is None:
         return None
@@ -146,12 +154,12 @@ def nobodys(name: str) -> str | None:
 
 
 def _offered(module: str) -> set[str]:
-    """Return the public names of a module of PraisonAI, with those of the modules in it."""
+    """Return the public names of a module of PraisonAI, without those of the modules in it."""
     here = import_module(REPLACED.get(module) or FALLBACKS[module])
     kind = module.removeprefix(f"{_PERSISTENCE}.")
     rows = BACKENDS.get(kind, ())
     found = {*getattr(here, "__all__", dir(here)), *EXTRA.get(module, ())}
-    found |= {row.store for row in rows} | {row.module for row in rows} | ({"base"} if rows else set())
+    found |= {row.store for row in rows}
     return {name for name in found if not name.startswith("_")}
 
 

@@ -41,12 +41,14 @@ class PraisonAINames:
                     )
         self.register(name, factory, aliases=aliases)
 
-    def unregister(self: Any, name: str) -> bool:
+    def unregister(self: Any, name: object) -> bool:
         """Forget a backend that was registered at run time, with its aliases; return whether there was one.
 
         Of an alias, forget the alias alone. A plugin of that name is there again after it. Plugins and their aliases
         cannot be forgotten: they are installed.
         """
+        if not isinstance(name, str):
+            return False
         with self._lock:
             own = self._spelled(name, {*self._registered, *self._registered_aliases})
             if own in self._registered_aliases:

@@ -339,9 +339,11 @@ class StoreRegistry(PraisonAINames):
 
     @staticmethod
     def _spelled(name: str, names: set[str]) -> str:
-        """Return which of some names is meant: the same, or the only one that differs from it in case alone."""
+        """Return which of some names is meant: the same, or else the one in lower case, or the only one alike."""
         if name in names:
             return name
+        if name.lower() in names:
+            return name.lower()
         alike = [other for other in names if other.lower() == name.lower()]
         return alike[0] if len(alike) == 1 else name
 

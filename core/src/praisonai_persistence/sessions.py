@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence import payload
+from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence._custom import refuses_unknown_sessions
 from praisonai_persistence._forks import renew_in_child
 from praisonai_persistence._store import AsyncStore
@@ -100,6 +101,7 @@ _OWN_FIELDS = frozenset(
 _DEFAULTS = {key: value for key, value in new_document("", hierarchy=True).items() if key not in _OWN_FIELDS}
 
 
+@named_arguments
 class StoreBackedSessionStore(HierarchicalSessions):
     """Sessions with forks and snapshots in any conversation store.
 

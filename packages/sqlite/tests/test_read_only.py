@@ -131,10 +131,7 @@ except SchemaError as error:
 """
 
 
-@pytest.mark.parametrize("folder_mode", [0o555, 0o777])
-@pytest.mark.parametrize("journal", ["delete", "wal"])
-def test_old_tables_of_praisonai_cannot_be_adopted_there_which_is_what_the_error_says(folder, folder_mode, journal):
-    path = folder / "old.db"
+def make_old_tables(path, journal="delete"):
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA journal_mode={journal}")
     connection.execute(
@@ -149,6 +146,13 @@ def test_old_tables_of_praisonai_cannot_be_adopted_there_which_is_what_the_error
     connection.execute("INSERT INTO praison_messages VALUES ('m', 's', 'user', 'one', NULL, NULL, NULL, 1)")
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_old_tables_of_praisonai_cannot_be_adopted_there_which_is_what_the_error_says(folder, folder_mode, journal):
+    path = folder / "old.db"
+    make_old_tables(path, journal)
     before = path.read_bytes()
     path.chmod(0o444)
     folder.chmod(folder_mode)
@@ -168,3 +172,29 @@ def test_old_tables_of_praisonai_cannot_be_adopted_there_which_is_what_the_error
     copied.write_bytes(before)
     with SQLiteConversationStore(path=copied, adopt_legacy=True) as store:  # the way out that it names
         assert [message.content for message in store.get_messages("s")] == ["one"]
+
+
+OTHER = """
+import os, sys
+from praisonai_persistence import ConnectionFailedError
+from praisonai_persistence_sqlite import SQLiteConversationStore
+import praisonai_persistence.schema, praisonai_persistence_sql.copying
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with SQLiteConversationStore(path=sys.argv[1], table_prefix="other_") as store:
+    try:
+        store.get_messages("s")
+    except ConnectionFailedError as error:
+        print(error)
+"""
+
+
+def test_old_tables_of_another_prefix_are_nothing_to_a_store(folder):
+    path = folder / "old.db"
+    make_old_tables(path)
+    path.chmod(0o444)
+    folder.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", OTHER, str(path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "can only be read" in done.stdout
+    assert "praison_" not in done.stdout

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import shutil
+import struct
+import time
 
 import pytest
 
-from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence.errors import ConnectionFailedError, StoreClosedError
 from praisonai_persistence.integrity import Integrity
 from praisonai_persistence.records import ConversationMessage, ConversationSession
 from praisonai_persistence_surrealdb import (
@@ -134,7 +136,8 @@ def test_whoever_dies_while_the_folder_is_opened_loses_nothing_of_it(folder):
 
 
 def test_a_folder_that_cannot_be_opened_keeps_no_second_name(folder):
-    change(folder / "clog" / LOG, 50, b"?")  # in the header
+    log = folder / "clog" / LOG
+    change(log, log.read_bytes().index(b"magic"), b"?")  # in the header, whose fields are in any order
     with pytest.raises(ConnectionFailedError):
         count(folder)
     assert sorted(os.listdir(folder)) == ["clog", "manifest", "praisonai.lock"]
@@ -158,3 +161,80 @@ def test_stores_say_what_is_damaged_where_there_are_files(folder, tmp_path):
     assert not (tmp_path / "nothing").exists()
     for url in ("mem://", "ws://localhost:8000"):
         assert not hasattr(SurrealDBStateStore(url), "check_integrity")
+
+
+def test_what_cannot_be_looked_through_is_an_error_of_the_place(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+
+    async def later():
+        async with AsyncSurrealDBStateStore(path=tmp_path / "file") as store:
+            await store.check_integrity()
+
+    with pytest.raises(ConnectionFailedError, match="cannot be looked through"):
+        asyncio.run(later())
+    store = SurrealDBStateStore(path=folder)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(_logs.os, "listdir", refuse)
+    with pytest.raises(ConnectionFailedError, match="Permission denied"):
+        store.check_integrity()
+
+
+def test_a_closed_store_looks_through_nothing(folder):
+    store = SurrealDBStateStore(path=folder)
+    assert store.check_integrity() == Integrity()
+    store.close()
+    with pytest.raises(StoreClosedError):
+        store.check_integrity()
+
+    async def later():
+        other = AsyncSurrealDBStateStore(path=folder)
+        await other.close()
+        await other.check_integrity()
+
+    with pytest.raises(StoreClosedError):
+        asyncio.run(later())
+
+
+def test_a_log_that_cannot_be_opened_is_not_called_damaged(folder, caplog, monkeypatch):
+    log = folder / "clog" / LOG
+    change(log, 2_000, b"?")
+    _logs.hold(str(folder))
+    os.remove(log)  # as the engine does, which writes another one
+
+    def refuse(*_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_logs, "open", refuse, raising=False)
+        _logs.settle(str(folder))
+        log.write_bytes(b"")
+        assert _logs.check_integrity(str(folder), 30.0).problems == (
+            f"clog/{LOG} could not be read: Too many open files",
+        )
+    assert kept(folder) == []
+    assert caplog.text == ""
+    _logs.settle(str(folder))  # the next who opens the folder
+    assert len(kept(folder)) == 1
+
+
+def test_bytes_that_take_long_to_look_through_end_with_the_time(folder, tmp_path, monkeypatch):
+    size = 1 << 19
+    record = struct.Struct(">IHQQHII")
+    crafted = b"".join(
+        record.pack(0, 1, 1, 0, 0, 0, size - place - record.size) for place in range(0, size, record.size)
+    )
+    path = tmp_path / "crafted"
+    path.write_bytes(bytes(4) + crafted)
+    begun = time.monotonic()
+    assert not _logs._look(str(path), begun + 0.1).complete
+    assert time.monotonic() - begun < 5
+    log = folder / "clog" / LOG
+    change(log, log.stat().st_size - 20, b"?")  # a torn end, behind which is nothing
+    _logs.hold(str(folder))
+    os.remove(log)
+    monkeypatch.setattr(_logs, "_LONGEST", -1.0)
+    _logs.settle(str(folder))
+    assert len(kept(folder)) == 1  # for what stands behind is not known

@@ -85,6 +85,15 @@ class DriverRunner(Runner):
         """See [Runner.connect][]."""
         self._held()
 
+    def refuse_if_closed(self) -> None:
+        """Raise an error after ``close``.
+
+        Raises:
+            StoreClosedError: it was called.
+        """
+        if self._closed:
+            raise StoreClosedError("this store is closed")
+
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""
         write = is_write(operation)
@@ -238,8 +247,7 @@ class DriverRunner(Runner):
         )
 
     def _open(self) -> Held:
-        if self._closed:
-            raise StoreClosedError("this store is closed")
+        self.refuse_if_closed()
         slot = self._slot or self._found()
         if slot.busy() or (slot.held is not None and slot.held.in_call()) or self._works_here():
             raise self._reentered()
@@ -253,8 +261,7 @@ class DriverRunner(Runner):
     def _open_in(self, slot: Slot) -> Held:
         arrived = slot.attempts
         with slot.lock:
-            if self._closed:  # meanwhile
-                raise StoreClosedError("this store is closed")
+            self.refuse_if_closed()  # meanwhile
             failure = slot.failure
             if failure is not None and failure[0] > arrived:
                 # Somebody has tried since, in vain: the next in the queue does not wait for as long again.

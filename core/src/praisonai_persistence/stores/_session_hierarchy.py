@@ -408,7 +408,10 @@ class HierarchicalSessions(SessionStoreBase):
             own = {key: value for key, value in snapshot.items() if not key.startswith("transcript")}
             if transcript is not None:
                 names = ("messages", "archived_messages", "last_compaction")
-                own = {**own, "transcript": {name: transcript.get(name) for name in names}}
+                own = {
+                    **own,
+                    "transcript": {name: transcript[name] for name in names if transcript.get(name) is not None},
+                }
                 own.pop("invalidated", None)
             snapshots.append(own)
         document.pop("snapshot_storage", None)

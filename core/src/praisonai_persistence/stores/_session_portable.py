@@ -65,6 +65,8 @@ def checked_document(data: Any, session_id: str) -> Document:
     document = {**empty, **check_object(data, "data", payload.DOCUMENT_DEPTH)}
     if empty.keys().isdisjoint(data):
         raise SerializationError("data is no exported session: it has none of the fields of one")
+    if document["snapshots"] is None:
+        document["snapshots"] = []
     if not isinstance(document["snapshots"], list):
         raise SerializationError(f"snapshots must be a list, not {type(document['snapshots']).__name__}")
     check_object(document["metadata"], "metadata")

@@ -83,6 +83,11 @@ class Migrations:
         )
 
     @property
+    def prefix(self) -> str:
+        """Of the names of the tables."""
+        return self._prefix
+
+    @property
     def latest(self) -> int:
         """The version that this code reads and writes."""
         return len(self._steps)

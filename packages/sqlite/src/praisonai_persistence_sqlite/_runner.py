@@ -92,15 +92,21 @@ class SQLiteRunner(Runner):
                     raise migrations.older(version) if self.must_exist else migrations.missing(version)
                 database.run(self, migrations.upgrade, WRITE, prepared=False)
         except sqlite3.Error as error:
-            if is_refusal(error) and (old := database.run(self, migrations.status, READ, prepared=False).legacy):
+            if is_refusal(error) and self._is_legacy(database):
+                prefix = migrations.prefix
                 raise SchemaError(
-                    f"{self._location.path} has tables of PraisonAI itself with the prefix {old[0].prefix!r}, and can "
+                    f"{self._location.path} has tables of PraisonAI itself with the prefix {prefix!r}, and can "
                     f"only be read. They cannot be read as they are: they have to be adopted, which writes. Give this "
                     f"user the rights to write the file and its folder, or copy the file to a folder of its own, and "
-                    f"adopt them with 'praisonai-persistence migrate --adopt --legacy-prefix {old[0].prefix}'"
+                    f"adopt them with 'praisonai-persistence migrate --adopt --legacy-prefix {prefix}'"
                 ) from error
             raise translate(error, self._location.path) from error
         self.epoch = epoch
+
+    def _is_legacy(self, database: Database) -> bool:
+        """Whether tables of PraisonAI itself stand in the place of this store's."""
+        found = database.run(self, self._migrations.status, READ, prepared=False).legacy
+        return any(old.prefix == self._migrations.prefix for old in found)
 
     def run(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See [Runner.run][]."""

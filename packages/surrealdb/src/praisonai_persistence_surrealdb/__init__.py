@@ -53,6 +53,13 @@ class _Store(OptionsStore):
     capabilities: frozenset[str]
     steps_class: ClassVar[type[Any]]
     check_integrity: Any
+    _folder: str | None = None
+    _runner: Any
+
+    def __init__(self, url: str | None = None, **options: Any) -> None:
+        super().__init__(url, **options)
+        if self._folder is not None:  # only there are files to look into
+            self.check_integrity = partial(_check_later if self._asynchronous else _check, self._runner, self._folder)
 
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:
         if options.host is None:  # a folder is one process'
@@ -61,22 +68,25 @@ class _Store(OptionsStore):
             self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _HTTP
         steps = self.steps_class(options)
         driver = SurrealDriver(options, steps.schema)
-        if driver.path is not None:  # only there are files to look into
-            self.check_integrity = partial(_check_later if self._asynchronous else _check, driver.path)
+        self._folder = driver.path
         return steps, driver
 
 
-def _check(folder: str, seconds: float = _LIMIT) -> Integrity:
-    """Look through the files, for so many seconds at the most; nothing changes."""
+def _check(runner: Any, folder: str, seconds: float = _LIMIT) -> Integrity:
+    """Look through the files, for so many seconds at the most; nothing changes.
+
+    Raises:
+        ConnectionFailedError: they cannot be read.
+        StoreClosedError: after ``close``.
+    """
+    runner.refuse_if_closed()
     from praisonai_persistence_surrealdb._logs import check_integrity
 
     return check_integrity(folder, seconds)
 
 
-async def _check_later(folder: str, seconds: float = _LIMIT) -> Integrity:
-    import asyncio
-
-    return await asyncio.to_thread(_check, folder, seconds)
+async def _check_later(runner: Any, folder: str, seconds: float = _LIMIT) -> Integrity:
+    return await runner._offload(partial(_check, runner._runner, folder, seconds))  # type: ignore[no-any-return]
 
 
 class _Conversation(_Store):

@@ -19,6 +19,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from praisonai_persistence.errors import ConnectionFailedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,7 +40,8 @@ _MARKS = {
     b"\1\1": _OF_MARKS.pack(1, 1),  # removed
 }
 _BEGINS = b"\0\1\0\0"  # a record behind its checksum: version 1, and a number below 2 ** 48
-_AT_ONCE = 1000  # records between two looks at the clock
+_AT_ONCE = 1000  # intact records between two looks at the clock
+_LONGEST = 10.0  # seconds that opening a folder may take longer, to see whether intact records stand behind a damage
 _MOST = 20  # problems that are told
 
 
@@ -77,15 +80,17 @@ def _end_of_record(data: bytes, place: int) -> int | None:
 
 
 def _look(path: str, until: float) -> _Found:
-    """Look through a log, up to a time of ``time.monotonic()``."""
+    """Look through a log, up to a time of ``time.monotonic()``.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         # Not mapped: where a disk is damaged, that would end the process. It has 512 MB at the most.
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:  # meanwhile
         return _Found()
-    except OSError:
-        return _Found(0, lost=True)
     place, size, count = _LENGTH.size, len(data), 0
     if size == 0:
         return _Found()
@@ -105,43 +110,51 @@ def _look(path: str, until: float) -> _Found:
     while (place := data.find(_BEGINS, place)) >= 0:
         if place >= _LENGTH.size and _end_of_record(data, place - _LENGTH.size) is not None:
             return _Found(damage, lost=True)
-        place, count = place + 1, count + 1
-        if count % _AT_ONCE == 0 and time.monotonic() > until:
+        place += 1
+        if time.monotonic() > until:  # each may be as long as all that stands behind it
             return _Found(damage, complete=False)
     return _Found(damage)
 
 
 def _logs(folder: str) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(os.path.join(folder, "clog")) if name.endswith(".clog"))
-    except OSError:
-        return []
+    return sorted(name for name in os.listdir(os.path.join(folder, "clog")) if name.endswith(".clog"))
 
 
 def hold(folder: str) -> None:
     """Give the last log a second name, as long as the engine opens the folder; where that cannot be, go on without."""
     settle(folder)  # somebody may have died in between
-    for name in _logs(folder)[-1:]:
-        with suppress(OSError):
+    with suppress(OSError):
+        for name in _logs(folder)[-1:]:
             os.link(os.path.join(folder, "clog", name), os.path.join(folder, _HELD + name))
 
 
 def settle(folder: str) -> None:
-    """Remove that name again; or keep the log, if the engine has written another one in its place and lost records."""
+    """Remove that name again; or keep the log, if the engine has written another one in its place and lost records.
+
+    A log that cannot be read now keeps its second name, for the next who opens the folder.
+    """
+    until = time.monotonic() + _LONGEST
     with suppress(OSError):
         for held in [name for name in os.listdir(folder) if name.startswith(_HELD)]:
-            path, name = os.path.join(folder, held), held.removeprefix(_HELD)
-            if _is_replaced(path, os.path.join(folder, "clog", name)) and _look(path, float("inf")).lost:
-                kept = f"{_DAMAGED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{name}"
-                os.rename(path, os.path.join(folder, kept))
-                _log.warning(
-                    "SurrealDB in %s: a file was damaged, and the engine removed what stood behind the damage; "
-                    "the file as it was is kept as %s",
-                    folder,
-                    kept,
-                )
-            else:
-                os.remove(path)
+            with suppress(OSError):
+                _settle(folder, held, until)
+
+
+def _settle(folder: str, held: str, until: float) -> None:
+    path, name = os.path.join(folder, held), held.removeprefix(_HELD)
+    if _is_replaced(path, os.path.join(folder, "clog", name)):
+        found = _look(path, until)
+        if found.lost or not found.complete:
+            kept = f"{_DAMAGED}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{name}"
+            os.rename(path, os.path.join(folder, kept))
+            _log.warning(
+                "SurrealDB in %s: a file was damaged, and the engine removed what stood behind the damage; "
+                "the file as it was is kept as %s",
+                folder,
+                kept,
+            )
+            return
+    os.remove(path)
 
 
 def _is_replaced(held: str, there: str) -> bool:
@@ -152,14 +165,22 @@ def _is_replaced(held: str, there: str) -> bool:
 
 
 def check_integrity(folder: str, seconds: float) -> Integrity:
-    """Look through the files of a folder, for so many seconds at the most; what is not there has no faults."""
+    """Look through the files of a folder, for so many seconds at the most; what is not there has no faults.
+
+    Raises:
+        ConnectionFailedError: it is no folder, or it cannot be read.
+    """
     from praisonai_persistence.integrity import Integrity
 
     problems, complete = [], True
-    with suppress(FileNotFoundError):
+    try:
         for text in _problems(folder, time.monotonic() + seconds):
             complete = complete and bool(text)
             problems += [text] if text else []
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConnectionFailedError(f"{folder} cannot be looked through: {error.strerror}") from error
     return Integrity(tuple(problems[:_MOST]), complete)
 
 
@@ -171,7 +192,11 @@ def _problems(folder: str, until: float) -> Iterator[str]:
             f"it, take a backup of the folder, and remove this file to be told no more"
         )
     for name in _logs(folder):
-        found = _look(os.path.join(folder, "clog", name), until)
+        try:
+            found = _look(os.path.join(folder, "clog", name), until)
+        except OSError as error:
+            yield f"clog/{name} could not be read: {error.strerror}"
+            continue
         if not found.complete:
             yield ""
         elif found.lost:

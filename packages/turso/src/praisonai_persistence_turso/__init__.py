@@ -48,6 +48,7 @@ class _Store(OptionsStore):
     _ended = False
 
     def _make(self, options: TursoOptions) -> tuple[Any, Driver]:
+        self._runners: set[Any] = set()  # of the operations on the tables themselves that are under way
         if options.path is None:
             self.max_message_bytes = self.max_value_bytes = _ROW
         steps = self._make_steps(options)
@@ -60,9 +61,12 @@ class _Store(OptionsStore):
 
     def _apart(self, operation: Any) -> Any:
         """Return a runner for an operation on the tables themselves: it does not look at them first."""
-        if self._ended:
+        runner = make_runner(self._driver.apart(write=is_write(operation)), asynchronous=self._asynchronous)
+        self._runners.add(runner)
+        if self._ended:  # looked at only now, so that ``close`` misses none
+            self._runners.discard(runner)
             raise StoreClosedError("this store is closed")
-        return make_runner(self._driver.apart(write=is_write(operation)), asynchronous=self._asynchronous)
+        return runner
 
     def _moved(self, operation: Any) -> None:
         self._driver.moved = self._driver.moved or is_write(operation)
@@ -76,10 +80,15 @@ class _SyncStore(_Store):
         finally:
             self._moved(operation)
             runner.close()
+            self._runners.discard(runner)
 
     def close(self) -> None:
         self._ended = True
-        super().close()  # type: ignore[misc]
+        try:
+            for runner in list(self._runners):
+                runner.close()  # which waits
+        finally:
+            super().close()  # type: ignore[misc]
 
 
 class _AsyncStore(_Store):
@@ -92,10 +101,15 @@ class _AsyncStore(_Store):
         finally:
             self._moved(operation)
             await runner.close()
+            self._runners.discard(runner)
 
     async def close(self) -> None:
         self._ended = True
-        await super().close()  # type: ignore[misc]
+        try:
+            for runner in list(self._runners):
+                await runner.close()  # which waits
+        finally:
+            await super().close()  # type: ignore[misc]
 
 
 class _Conversation(_Store):
