@@ -17,7 +17,7 @@ __all__ = ["AsyncSupabaseConversationStore", "SupabaseConversationStore", "Supab
 class _Store(OptionsStore):
     options_class = SupabaseOptions
     backend: ClassVar[str] = "supabase"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "fork", "prefix", "rewrite", "search", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "fork", "prefix", "rewrite", "search", "shared"})
     _prefix: str
 
     def _make(self, options: SupabaseOptions) -> tuple[SupabaseConversationSteps, SupabaseDriver]:
