@@ -50,9 +50,13 @@ LIMIT = 60.0
 """Seconds; only a deadlock takes as long."""
 
 
+# In its debug mode asyncio warns of what is slow, as much is on a busy machine.
+QUIET = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)\n"
+
+
 def python(code: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *arguments],
+        [sys.executable, "-X", "dev", "-c", QUIET + textwrap.dedent(code), *arguments],
         capture_output=True,
         encoding="utf-8",
         timeout=LIMIT,
@@ -408,13 +412,12 @@ def test_another_call_at_every_place_of_a_call():
     """As a signal handler makes one: also at the places of the standard library that the call comes through."""
     done = python(
         """
-        import faulthandler, logging, sys
+        import faulthandler, sys
         from praisonai_persistence.bridge import run_sync
 
         async def work():
             pass
 
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what is slow on a busy machine
         faulthandler.dump_traceback_later(120, exit=True)
         places = 0
 

@@ -96,7 +96,7 @@ def test_closing_one_store_leaves_the_others_open():
 
 
 @pytest.mark.parametrize("store", [*STORES, *ASYNC_STORES])
-@pytest.mark.parametrize("url", ["", "memory", "memory:name", "redis://x", "sqlite:///x.db", "Memory://x "])
+@pytest.mark.parametrize("url", ["", "memory", "memory:name", "redis://x", "sqlite:///x.db", "memory:/x"])
 def test_other_urls_are_refused(store, url):
     with pytest.raises(ConfigurationError, match="memory://name"):
         store(url)
