@@ -6,7 +6,6 @@ keeps its environment, and brings it up to date on every run: with uv that costs
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -83,10 +82,7 @@ def tests(session: nox.Session) -> None:
     """
     install(session, ALL, TOML, HATCHLING, XDIST, RUFF, MYPY, *ENGINES, *SEARCH, *EXAMPLE)
     whole = [f"--conformance-full={place}" for place in affected.full_places()]
-    # Most of a test's time is waiting, for a server, a deadline or a disk: more processes than cores.
-    cores = os.cpu_count() or 1
-    processes = max(cores, min(4, 2 * cores))
-    pytest(session, f"--numprocesses={processes}", "--dist=loadfile", "--conformance-tier=quick", *whole)
+    pytest(session, "--numprocesses=auto", "--dist=loadfile", "--conformance-tier=quick", *whole)
 
 
 @nox.session

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from praisonai_persistence._latch import Latch
 from praisonai_persistence.drivers import Driver
 from praisonai_persistence.errors import (
     BackendError,
@@ -155,6 +157,7 @@ class CassandraDriver(Driver):
             raise
         session.use_client_timestamp = False
         session._default_timeout = options.timeout  # of prepare(), to which the profile says nothing
+        session.add_request_init_listener(_wait_without_lock)
         self._prepared[session] = {}
         return session
 
@@ -369,6 +372,24 @@ def _sent_once(cql: str, statement: Any) -> Any:
 
         statement.retry_policy = FallthroughRetryPolicy()
     return statement
+
+
+class _Answer(Latch):
+    """What the thread that waits for an answer waits for, in place of the client's ``threading.Event``.
+
+    Of the client's locks it is the only one that a signal handler can run behind: its other code is compiled.
+    """
+
+    __slots__ = ()
+
+    def set(self) -> None:
+        """Let the waiting thread go on; also a second time, as the client may."""
+        with suppress(RuntimeError):
+            super().set()
+
+
+def _wait_without_lock(future: Any) -> None:
+    future._event = _Answer()
 
 
 def _finished(on: Any, statements: Iterable[Any]) -> list[Any]:
