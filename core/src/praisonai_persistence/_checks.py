@@ -6,7 +6,12 @@ import math
 import sys
 from collections.abc import Iterable
 
-from praisonai_persistence.errors import ConfigurationError, InvalidIdentifierError, InvalidValueError
+from praisonai_persistence.errors import (
+    ConfigurationError,
+    InvalidIdentifierError,
+    InvalidValueError,
+    SerializationError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +21,14 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_INTEGER",
     "MAX_KEY_BYTES",
+    "SCALARS",
     "SECONDS",
     "UPDATED_AT_STEP",
     "check_bound",
     "check_count",
     "check_id",
     "check_identifier",
+    "check_json",
     "check_key",
     "check_many",
     "check_optional_id",
@@ -42,6 +49,9 @@ MAX_KEY_BYTES = 1024
 MAX_INTEGER = 2**63 - 1
 """Limits and bounds beyond what engines count with mean the same as this."""
 
+
+SCALARS = frozenset({str, int, float, bool, type(None)})
+"""Types of JSON that hold nothing."""
 
 SECONDS = "a number of seconds above 0, at most 10**9"
 """What limits of time may be."""
@@ -294,3 +304,32 @@ def check_many(values: Any, what: str) -> Iterable[Any]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidValueError(f"{what} must be a sequence, not {type(values).__name__}")
     return values
+
+
+def check_json(value: Any, what: str, most: int, depth: int = 1) -> None:
+    """Refuse what ``json`` would quietly change: tuples, keys that are not text, objects; and too deep a nesting."""
+    if isinstance(value, (dict, list)):
+        if depth > most:
+            raise SerializationError(f"{what} is nested deeper than {most} levels, or holds itself")
+        if isinstance(value, dict):
+            for key in value:
+                if type(key) is not str:
+                    _check_keys(value, what)
+                    break
+            value = value.values()
+        for item in value:
+            if type(item) not in SCALARS:
+                check_json(item, what, most, depth + 1)
+    elif type(plain(value)) not in SCALARS:
+        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) or hasattr(value, "tolist") else ""
+        if isinstance(value, getattr(sys.modules.get("enum"), "Enum", ())):
+            hint = "; use its value"
+        raise SerializationError(f"{what} holds a {type(value).__name__}, which is not JSON{hint}")
+
+
+def _check_keys(value: dict[Any, Any], what: str) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
+    if len({plain(key) for key in value}) < len(value):  # subclasses may have hashes of their own
+        raise SerializationError(f"{what} has two keys of one text")

@@ -1,4 +1,4 @@
-"""The methods of a registry under the names that PraisonAI has for them."""
+"""Names of backends in any case, and the methods of a registry under the names that PraisonAI has for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-__all__ = ["PraisonAINames"]
+__all__ = ["PraisonAINames", "spelled"]
+
+
+def spelled(name: str, names: set[str]) -> str:
+    """Return which of some names is meant: the same, or else the one in lower case, or the only one alike."""
+    if name in names:
+        return name
+    if name.lower() in names:
+        return name.lower()
+    alike = [other for other in names if other.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else name
 
 
 class PraisonAINames:
@@ -50,7 +60,7 @@ class PraisonAINames:
         if not isinstance(name, str):
             return False
         with self._lock:
-            own = self._spelled(name, {*self._registered, *self._registered_aliases})
+            own = spelled(name, {*self._registered, *self._registered_aliases})
             if own in self._registered_aliases:
                 del self._registered_aliases[own]
                 return True

@@ -14,18 +14,19 @@ Everything here raises before anything is written. Errors name the argument, nev
 
 from __future__ import annotations
 
-import sys
 import time
 
 from praisonai_persistence._checks import (
     MAX_ID_CHARACTERS,
     MAX_INTEGER,
     MAX_KEY_BYTES,
+    SCALARS,
     UPDATED_AT_STEP,
     check_bound,
     check_count,
     check_id,
     check_identifier,
+    check_json,
     check_key,
     check_many,
     check_optional_id,
@@ -142,8 +143,6 @@ def _encode_given(text: Any, what: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
 
 def _encode_first(value: Any) -> str:
     """Write the first JSON of the process: only then is ``json`` imported."""
@@ -197,35 +196,6 @@ _encode_json: Callable[[Any], str] = _encode_first
 _scan_json: Callable[[str, int], tuple[Any, int]] = _scan_first
 
 
-def _check_json(value: Any, what: str, most: int, depth: int = 1) -> None:
-    """Refuse what ``json`` would quietly change: tuples, keys that are not text, objects; and too deep a nesting."""
-    if isinstance(value, (dict, list)):
-        if depth > most:
-            raise SerializationError(f"{what} is nested deeper than {most} levels, or holds itself")
-        if isinstance(value, dict):
-            for key in value:
-                if type(key) is not str:
-                    _check_keys(value, what)
-                    break
-            value = value.values()
-        for item in value:
-            if type(item) not in _SCALARS:
-                _check_json(item, what, most, depth + 1)
-    elif type(plain(value)) not in _SCALARS:
-        hint = "; use a list" if isinstance(value, (tuple, set, frozenset)) or hasattr(value, "tolist") else ""
-        if isinstance(value, getattr(sys.modules.get("enum"), "Enum", ())):
-            hint = "; use its value"
-        raise SerializationError(f"{what} holds a {type(value).__name__}, which is not JSON{hint}")
-
-
-def _check_keys(value: dict[Any, Any], what: str) -> None:
-    for key in value:
-        if not isinstance(key, str):
-            raise SerializationError(f"{what} has a key of type {type(key).__name__}; JSON keys are text")
-    if len({plain(key) for key in value}) < len(value):  # subclasses may have hashes of their own
-        raise SerializationError(f"{what} has two keys of one text")
-
-
 def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES, depth: int = MAX_DEPTH) -> str:
     """Return ``value`` as JSON text that every engine can store and [loads][] gives back equal, types included.
 
@@ -238,8 +208,8 @@ def dumps(value: Any, what: str = "value", limit: int = MAX_BYTES, depth: int = 
     Raises:
         SerializationError: it is not JSON, or too large, or nested deeper than that.
     """
-    if type(value) not in _SCALARS:
-        _check_json(value, what, depth)
+    if type(value) not in SCALARS:
+        check_json(value, what, depth)
     try:
         text = _encode_json(value)
     except ValueError as error:  # NaN, an infinity, or an integer of more digits than Python converts
@@ -268,7 +238,7 @@ def loads(text: str) -> Any:
 
 def copy(value: Any) -> Any:
     """Return a deep copy of a JSON value that was checked already; its scalars are [plain][]."""
-    if type(value) in _SCALARS:
+    if type(value) in SCALARS:
         return value
     if isinstance(value, dict):
         return {plain(key): copy(item) for key, item in value.items()}

@@ -16,7 +16,7 @@ import threading
 from praisonai_persistence import _entry_points
 from praisonai_persistence._declare import NamedTuple
 from praisonai_persistence._forks import renew_in_child
-from praisonai_persistence._registry_names import PraisonAINames
+from praisonai_persistence._registry_names import PraisonAINames, spelled
 from praisonai_persistence.errors import (
     AmbiguousBackendError,
     BackendNotInstalledError,
@@ -325,7 +325,7 @@ class StoreRegistry(PraisonAINames):
         with self._lock:
             points = self._points()
             own_names = {*self._registered, *self._registered_aliases}
-            plain = self._spelled(plain, {*own_names, *points.entries, *points.aliases})
+            plain = spelled(plain, {*own_names, *points.entries, *points.aliases})
             if not at:
                 own = self._registered.get(self._registered_aliases.get(plain, plain))
                 if own is not None:
@@ -336,16 +336,6 @@ class StoreRegistry(PraisonAINames):
                 if not at or _entry_points.normalise(entry.distribution) == _entry_points.normalise(wanted):
                     found.setdefault(entry.provider, entry)
         return list(found.values())
-
-    @staticmethod
-    def _spelled(name: str, names: set[str]) -> str:
-        """Return which of some names is meant: the same, or else the one in lower case, or the only one alike."""
-        if name in names:
-            return name
-        if name.lower() in names:
-            return name.lower()
-        alike = [other for other in names if other.lower() == name.lower()]
-        return alike[0] if len(alike) == 1 else name
 
     def _find(self, name: str) -> _Registered | _Installed:
         if not isinstance(name, str):

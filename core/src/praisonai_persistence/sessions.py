@@ -27,7 +27,7 @@ from praisonai_persistence.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
-from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.records import ConversationSession
 from praisonai_persistence.session_protocols import (
     CheckpointQueryProtocol,
     IncrementalSessionStoreProtocol,
@@ -38,7 +38,15 @@ from praisonai_persistence.session_protocols import (
     SessionStoreProtocol,
 )
 from praisonai_persistence.stores._session_files import FILE_STORES, bot_session_key, file_stores
-from praisonai_persistence.stores._session_records import RESERVED_KEY, difference, message_of, record_of, same, seconds
+from praisonai_persistence.stores._session_records import (
+    RESERVED_KEY,
+    difference,
+    document_of,
+    message_of,
+    record_of,
+    same,
+    session_of,
+)
 from praisonai_persistence.stores._session_search import archived_in
 from praisonai_persistence.stores.sessions import (
     CompactionCheckpoint,
@@ -52,7 +60,6 @@ from praisonai_persistence.stores.sessions import (
     SessionMessage,
     SessionSnapshot,
     SessionSummary,
-    iso,
     latest,
     new_document,
     unanswered,
@@ -95,10 +102,6 @@ _HIDDEN = "praisonai_session:snapshot"
 """The agent of sessions that keep a snapshot, by which they are found."""
 _GRACE, _SWEEP_EVERY = 3600.0, 3600.0
 """Seconds that a snapshot may take to be named by its session, and between two looks for those that are not."""
-_OWN_FIELDS = frozenset(
-    ("session_id", "user_id", "agent_id", "title", "state", "metadata", "created_at", "updated_at", "messages")
-)
-_DEFAULTS = {key: value for key, value in new_document("", hierarchy=True).items() if key not in _OWN_FIELDS}
 
 
 @named_arguments
@@ -158,45 +161,6 @@ class StoreBackedSessionStore(HierarchicalSessions):
     def _default_limit(self) -> int | None:
         return self._limit
 
-    # Between documents and records.
-
-    def _document(self, session: ConversationSession, messages: Sequence[ConversationMessage] | None) -> Document:
-        metadata = dict(session.metadata or {})
-        own = metadata.pop(RESERVED_KEY, None)
-        document: Document = {
-            "session_id": session.session_id,
-            "created_at": iso(session.created_at),
-            "updated_at": iso(session.updated_at),
-            "user_id": session.user_id,
-            "agent_id": session.agent_id,
-            "title": session.name,
-            "metadata": metadata,
-            **payload.copy(_DEFAULTS),
-            **(own if isinstance(own, dict) else {}),
-        }
-        if session.state is not None:
-            document["state"] = session.state
-        if messages is not None:
-            document["messages"] = [message_of(message) for message in messages]
-        return document
-
-    def _session(self, document: Document, old: ConversationSession | None = None) -> ConversationSession:
-        metadata = document["metadata"]
-        if RESERVED_KEY in metadata:
-            raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
-        own = {key: value for key, value in document.items() if key not in _OWN_FIELDS and value != _DEFAULTS.get(key)}
-        if own:
-            metadata = {**metadata, RESERVED_KEY: own}
-        return ConversationSession(
-            document["session_id"],
-            document["user_id"],
-            document["agent_id"],
-            document["title"],
-            document.get("state"),
-            metadata or (old.metadata if old and not old.metadata else None),
-            seconds(document.get("created_at")),
-        )
-
     # What the base asks for.
 
     def _load(self, session_id: str) -> Document | None:
@@ -205,13 +169,13 @@ class StoreBackedSessionStore(HierarchicalSessions):
             messages = self._store.get_messages(session_id)
             again = self._store.get_session(session_id)
             if again is not None and again.version == session.version:
-                return self._document(session, messages)
+                return document_of(session, messages)
             session = again  # both were replaced meanwhile, and belong together
         return None
 
     def _head(self, session_id: str) -> Document | None:
         session = self._store.get_session(session_id)
-        return None if session is None else self._document(session, None)
+        return None if session is None else document_of(session, None)
 
     def _count(self, document: Document) -> int:
         return self._store.count_messages(document["session_id"])
@@ -246,7 +210,7 @@ class StoreBackedSessionStore(HierarchicalSessions):
         records = [record_of(message) for message in document["messages"]]
         with self._hiding(document["session_id"]) as hidden:
             self._keep_imported(document, hidden)
-            self._store.rewrite_session(self._session(document), records, expected_version=0)
+            self._store.rewrite_session(session_of(document), records, expected_version=0)
 
     def _edit(
         self, session_id: str, change: Callable[[Document], T], *, create: bool = True, history: bool = False
@@ -264,10 +228,10 @@ class StoreBackedSessionStore(HierarchicalSessions):
                     continue
                 return result
             stored = self._store.get_messages(session_id) if history else None
-            before = self._session(self._document(session, None), session)
-            document = self._document(session, stored)
+            before = session_of(document_of(session, None), session)
+            document = document_of(session, stored)
             result = change(document)
-            after = self._session(document, session)
+            after = session_of(document, session)
             gone, new = difference(stored or (), document["messages"] if history else ())
             try:
                 if gone or new:
@@ -322,13 +286,13 @@ class StoreBackedSessionStore(HierarchicalSessions):
         orphans: dict[str, list[str]] = {}
         for session in self._pages(agent_id=_HIDDEN):
             if session.created_at < time.time() - _GRACE:  # nobody is about to name it
-                of = self._document(session, None).get("snapshot_of")
+                of = document_of(session, None).get("snapshot_of")
                 orphans.setdefault(str(of), []).append(session.session_id)
         for session_id, hidden in orphans.items():
             self._drop(session_id, hidden)
 
     def _heads(self) -> Iterator[Document]:
-        documents = (self._document(session, None) for session in self._pages())
+        documents = (document_of(session, None) for session in self._pages())
         return (document for document in documents if "snapshot_of" not in document)
 
     def _searched(self, query: str) -> Iterator[Document]:

@@ -29,7 +29,6 @@ __all__ = [
     "SessionSnapshot",
     "as_object",
     "as_objects",
-    "chain_of",
     "check_limit",
     "check_message",
     "check_object",
@@ -331,16 +330,6 @@ def metadata_of(document: Document) -> dict[str, Any]:
         if document.get(name) is not None:
             found.setdefault(name, document[name])
     return found
-
-
-_CHAIN = ("lineage_id", "root_session_id", "thread_id")
-
-
-def chain_of(document: Document) -> str | None:
-    """Return what sessions have in common that are one conversation; None: it is alone."""
-    metadata = metadata_of(document)
-    found = next(filter(None, (document.get(name) or metadata.get(name) for name in _CHAIN)), None)
-    return None if found is None else str(found)
 
 
 # ----------------------------------------------------------------------------------------------------------- histories

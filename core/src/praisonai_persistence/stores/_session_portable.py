@@ -12,13 +12,13 @@ from praisonai_persistence.stores._session_documents import (
     Document,
     as_object,
     as_objects,
-    chain_of,
     check_message,
     check_object,
     check_text,
     new_document,
     owner,
 )
+from praisonai_persistence.stores._session_search import chain_of
 
 __all__ = ["ImportReport", "PortableSessions", "checked_document"]
 

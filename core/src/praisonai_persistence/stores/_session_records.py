@@ -1,4 +1,4 @@
-"""Messages of session documents as records of a conversation store, and back."""
+"""Session documents and their messages as records of a conversation store, and back."""
 
 from __future__ import annotations
 
@@ -9,29 +9,90 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence import payload
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.payload import RESERVED_KEY
-from praisonai_persistence.records import ConversationMessage
+from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.stores._session_documents import iso, new_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from praisonai_persistence.records import ConversationSession
-    from praisonai_persistence.stores.sessions import Message
+    from praisonai_persistence.stores._session_documents import Document, Message
 
-__all__ = ["RESERVED_KEY", "difference", "message_of", "record_of", "same", "seconds"]
+__all__ = ["RESERVED_KEY", "difference", "document_of", "message_of", "record_of", "same", "session_of"]
 
 _MESSAGE_FIELDS = frozenset({"role", "content", "timestamp", "metadata", "tool_calls", "tool_call_id"})
+_OWN_FIELDS = frozenset(
+    ("session_id", "user_id", "agent_id", "title", "state", "metadata", "created_at", "updated_at", "messages")
+)
+_DEFAULTS = {key: value for key, value in new_document("", hierarchy=True).items() if key not in _OWN_FIELDS}
+
+
+def _apart(metadata: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metadata of a record without what [_together][] has put into them, and that."""
+    given = dict(metadata or {})
+    own = given.pop(RESERVED_KEY, None)
+    return given, own if isinstance(own, dict) else {}
+
+
+def _together(metadata: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata with what a record has no field for.
+
+    Raises:
+        InvalidValueError: they have the key that is reserved for it.
+    """
+    if RESERVED_KEY in metadata:
+        raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
+    return {**metadata, RESERVED_KEY: own} if own else metadata
+
+
+def document_of(session: ConversationSession, messages: Sequence[ConversationMessage] | None) -> Document:
+    """Return the document of a session's record; without its messages where these are None."""
+    metadata, own = _apart(session.metadata)
+    document: Document = {
+        "session_id": session.session_id,
+        "created_at": iso(session.created_at),
+        "updated_at": iso(session.updated_at),
+        "user_id": session.user_id,
+        "agent_id": session.agent_id,
+        "title": session.name,
+        "metadata": metadata,
+        **payload.copy(_DEFAULTS),
+        **own,
+    }
+    if session.state is not None:
+        document["state"] = session.state
+    if messages is not None:
+        document["messages"] = [message_of(message) for message in messages]
+    return document
+
+
+def session_of(document: Document, old: ConversationSession | None = None) -> ConversationSession:
+    """Return the record of a document, which was ``old`` so far.
+
+    Raises:
+        InvalidValueError: its metadata have the key that is reserved.
+    """
+    own = {key: value for key, value in document.items() if key not in _OWN_FIELDS and value != _DEFAULTS.get(key)}
+    metadata = _together(document["metadata"], own)
+    return ConversationSession(
+        document["session_id"],
+        document["user_id"],
+        document["agent_id"],
+        document["title"],
+        document.get("state"),
+        metadata or (old.metadata if old and not old.metadata else None),
+        seconds(document.get("created_at")),
+    )
 
 
 def message_of(record: ConversationMessage) -> Message:
     """Return the message of a record."""
-    metadata = dict(record.metadata or {})
-    own = metadata.pop(RESERVED_KEY, None)
+    metadata, own = _apart(record.metadata)
     message: Message = {
         "role": record.role,
         "content": record.content,
         "timestamp": record.created_at,
         "metadata": metadata,
-        **(own if isinstance(own, dict) else {}),
+        **own,
     }
     if record.tool_calls is not None:
         message["tool_calls"] = record.tool_calls
@@ -46,12 +107,8 @@ def record_of(message: Message) -> ConversationMessage:
     Raises:
         InvalidValueError: its metadata have the key that is reserved.
     """
-    metadata = message.get("metadata") or {}
-    if RESERVED_KEY in metadata:
-        raise InvalidValueError(f"the metadata key {RESERVED_KEY!r} is taken by the store itself")
     own = {key: value for key, value in message.items() if key not in _MESSAGE_FIELDS}
-    if own:
-        metadata = {**metadata, RESERVED_KEY: own}
+    metadata = _together(message.get("metadata") or {}, own)
     return ConversationMessage(
         role=message["role"],
         content=message["content"],

@@ -13,7 +13,6 @@ from praisonai_persistence.stores._session_documents import (
     Message,
     as_object,
     as_objects,
-    chain_of,
     for_model,
     metadata_of,
     newest,
@@ -23,7 +22,7 @@ from praisonai_persistence.stores.conversation import query_words, word_pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "archived_in", "searchable", "words_of"]
+__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "archived_in", "chain_of", "searchable", "words_of"]
 
 _SNIPPET, _TITLE = 200, 60
 """Characters of a message that a hit shows, and that stand for a title."""
@@ -188,6 +187,16 @@ def _text(message: Message) -> str:
     """Return what a search looks at (C16)."""
     content = message.get("content")
     return text_of(content) if isinstance(content, (str, list)) else ""
+
+
+_CHAIN = ("lineage_id", "root_session_id", "thread_id")
+
+
+def chain_of(document: Document) -> str | None:
+    """Return what sessions have in common that are one conversation; None: it is alone."""
+    metadata = metadata_of(document)
+    found = next(filter(None, (document.get(name) or metadata.get(name) for name in _CHAIN)), None)
+    return None if found is None else str(found)
 
 
 def searchable(document: Document) -> list[Message]:
