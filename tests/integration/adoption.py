@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -572,3 +573,22 @@ class AdoptionTests(ABC):
         assert megabytes < 100, "200 MB of text went through"
         with self.sync(**place) as store:
             assert store.get_messages("s7", 1)[0].seq == 1000
+
+
+class FileAdoptionTests(AdoptionTests):
+    """The same in files of SQLite's form, where a column may hold anything."""
+
+    mark = "?"
+    catalogue = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    types: ClassVar[dict[str, str]] = {
+        **dict.fromkeys((*SESSION, *MESSAGE), "TEXT"),
+        **dict.fromkeys(("created_at", "updated_at"), "REAL"),
+    }
+    unchecked = "PRAGMA foreign_keys = OFF"
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> dict[str, Any]:
+        return {"path": str(tmp_path / "theirs.db")}
+
+    def connect(self, options: dict[str, Any]) -> Any:
+        return sqlite3.connect(options["path"])

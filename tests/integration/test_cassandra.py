@@ -14,6 +14,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 from cassandra.protocol import ServerError
 from lifecycles import Networked
+from writers import assert_large_texts_are_kept
 
 from praisonai_persistence import ConversationMessage, ConversationSession, open_knowledge_store, open_state_store
 from praisonai_persistence.errors import (
@@ -477,13 +478,7 @@ def test_pages_of_several_partitions(shared, monkeypatch):
 def test_large_texts_are_split(shared):
     text = "é0123456789" * 300_000
     with CassandraStateStore(**shared) as state, CassandraConversationStore(**shared) as conversations:
-        state.set_many({"a": text, "b": 1})
-        assert state.get_many(["a", "b"]) == {"a": text, "b": 1}
-        conversations.create_session(ConversationSession("s"))
-        conversations.add_messages("s", [ConversationMessage(content=text), ConversationMessage(content="short")])
-        assert [message.content for message in conversations.get_messages("s")] == [text, "short"]
-        state.delete("a")
-        conversations.delete_session("s")
+        assert_large_texts_are_kept(state, conversations, text)
 
 
 def test_stores_of_documents_that_must_exist_make_nothing(cassandra, options):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
-from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
+from writers import RaceTests, assert_a_child_is_refused
 
 from praisonai_persistence import ConversationMessage, ConversationSession, payload
 from praisonai_persistence.errors import (
@@ -439,16 +439,12 @@ def test_no_increment_is_lost(options):
     assert asyncio.run(main()) == 64
 
 
-@pytest.mark.slow
-def test_eight_processes_of_eight_tasks_lose_nothing(options):
-    with DynamoDBStateStore(**options) as state, DynamoDBConversationStore(**options) as conversation:
-        assert_nothing_is_lost("async_dynamodb", options, state, conversation)
+class TestRaces(RaceTests):
+    backend, state, conversation = "async_dynamodb", DynamoDBStateStore, DynamoDBConversationStore
 
-
-@pytest.mark.slow
-def test_of_32_racers_one_wins(options):
-    with DynamoDBStateStore(**options) as store:
-        assert_one_of_32_wins(store)
+    @pytest.fixture
+    def place(self, options):
+        return options
 
 
 def test_a_client_that_is_handed_in_stays_open(dynamodb, options):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
-from writers import assert_nothing_is_lost, assert_one_of_32_wins
+from writers import RaceTests, assert_large_texts_are_kept
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import BackendError
@@ -136,13 +136,7 @@ def test_requests_of_each_call_about_conversations(requests_of, options):
 def test_large_values_and_messages(options):
     text = "é0123456789" * 500_000
     with FirestoreStateStore(**options) as state, FirestoreConversationStore(**options) as conversations:
-        state.set_many({"a": text, "b": 1})
-        assert state.get_many(["a", "b"]) == {"a": text, "b": 1}
-        conversations.create_session(ConversationSession("s"))
-        conversations.add_messages("s", [ConversationMessage(content=text), ConversationMessage(content="short")])
-        assert [message.content for message in conversations.get_messages("s")] == [text, "short"]
-        state.delete("a")
-        conversations.delete_session("s")
+        assert_large_texts_are_kept(state, conversations, text)
 
 
 def test_documents_of_others_are_refused(firestore, options):
@@ -166,13 +160,9 @@ def test_documents_say_when_the_service_may_delete_them(firestore, options):
     assert fields["fields"]["mapValue"]["fields"]["key"]["stringValue"] == "a/é"
 
 
-@pytest.mark.slow
-def test_eight_processes_of_eight_tasks_lose_nothing(options):
-    with FirestoreStateStore(**options) as state, FirestoreConversationStore(**options) as conversation:
-        assert_nothing_is_lost("async_firestore", options, state, conversation)
+class TestRaces(RaceTests):
+    backend, state, conversation = "async_firestore", FirestoreStateStore, FirestoreConversationStore
 
-
-@pytest.mark.slow
-def test_of_32_racers_one_wins(options):
-    with FirestoreStateStore(**options) as store:
-        assert_one_of_32_wins(store)
+    @pytest.fixture
+    def place(self, options):
+        return options

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import engines
 import pytest
-from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
+from writers import RaceTests, assert_a_child_is_refused
 
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.testing import Endpoint, StateStoreSuite, StoreSpec
@@ -196,13 +196,10 @@ def test_a_client_that_is_handed_in(gcs, options):
     client.close()
 
 
-@pytest.mark.slow
-def test_eight_processes_of_eight_tasks_lose_nothing(options):
-    with GCSStateStore(**options) as state:
-        assert_nothing_is_lost("async_gcs", options, state, increments=1)
+class TestRaces(RaceTests):
+    backend, state = "async_gcs", GCSStateStore
+    increments = 1  # the service takes one write of an object each second
 
-
-@pytest.mark.slow
-def test_of_32_racers_one_wins(options):
-    with GCSStateStore(**options) as store:
-        assert_one_of_32_wins(store)
+    @pytest.fixture
+    def place(self, options):
+        return options

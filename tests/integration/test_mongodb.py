@@ -10,7 +10,7 @@ import pymongo
 import pytest
 from lifecycles import Networked
 from pymongo.monitoring import CommandListener
-from writers import assert_nothing_is_lost, assert_one_of_32_wins
+from writers import RaceTests
 
 from praisonai_persistence import payload
 from praisonai_persistence.errors import ConfigurationError, SerializationError
@@ -334,13 +334,9 @@ def test_a_writer_that_dies_in_a_transaction_leaves_nothing(with_transactions, c
         assert names == ["sessions"]
 
 
-@pytest.mark.slow
-def test_eight_processes_of_eight_tasks_lose_nothing(shared):
-    with MongoDBStateStore(**shared) as state, MongoDBConversationStore(**shared) as conversation:
-        assert_nothing_is_lost("async_mongodb", shared, state, conversation)
+class TestRaces(RaceTests):
+    backend, state, conversation = "async_mongodb", MongoDBStateStore, MongoDBConversationStore
 
-
-@pytest.mark.slow
-def test_of_32_racers_one_wins(shared):
-    with MongoDBStateStore(**shared) as store:
-        assert_one_of_32_wins(store)
+    @pytest.fixture
+    def place(self, shared):
+        return shared

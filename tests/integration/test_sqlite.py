@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
-from typing import ClassVar
 
 import pytest
-from adoption import KEPT, MESSAGE, SESSION, AdoptionTests, Old, message, session
+from adoption import KEPT, FileAdoptionTests, Old, message, session
 from lifecycles import Embedded
 
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
@@ -49,24 +47,10 @@ class TestSQLiteKnowledge(Embedded, KnowledgeStoreSuite):
         return _spec("knowledge", str(tmp_path / "agent.db"))
 
 
-class TestAdoption(AdoptionTests):
+class TestAdoption(FileAdoptionTests):
     """Of files that PraisonAI wrote; a column may hold anything there."""
 
     sync, async_ = SQLiteConversationStore, AsyncSQLiteConversationStore
-    mark = "?"
-    catalogue = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-    types: ClassVar[dict[str, str]] = {
-        **dict.fromkeys((*SESSION, *MESSAGE), "TEXT"),
-        **dict.fromkeys(("created_at", "updated_at"), "REAL"),
-    }
-    unchecked = "PRAGMA foreign_keys = OFF"
-
-    @pytest.fixture
-    def place(self, tmp_path):
-        return {"path": str(tmp_path / "theirs.db")}
-
-    def connect(self, options):
-        return sqlite3.connect(options["path"])
 
     def test_broken_json_and_odd_ids_are_kept(self, place, store):
         old = Old(self, place)

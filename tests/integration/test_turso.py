@@ -7,11 +7,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import httpx
 import pytest
-from adoption import MESSAGE, SESSION, AdoptionTests
+from adoption import FileAdoptionTests
 from engines import json_request
 from lifecycles import Embedded, Networked
 
@@ -314,24 +313,10 @@ def test_a_file_is_a_database_of_sqlite(tmp_path):
     connection.close()
 
 
-class TestAdoptionInFile(AdoptionTests):
+class TestAdoptionInFile(FileAdoptionTests):
     """Of files, which are SQLite's; a column may hold anything there. Below: the same on a server, in short."""
 
     sync, async_ = TursoConversationStore, AsyncTursoConversationStore
-    mark = "?"
-    catalogue = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-    types: ClassVar[dict[str, str]] = {
-        **dict.fromkeys((*SESSION, *MESSAGE), "TEXT"),
-        **dict.fromkeys(("created_at", "updated_at"), "REAL"),
-    }
-    unchecked = "PRAGMA foreign_keys = OFF"
-
-    @pytest.fixture
-    def place(self, tmp_path):
-        return {"path": str(tmp_path / "theirs.db")}
-
-    def connect(self, options):
-        return sqlite3.connect(options["path"])
 
 
 _SAID = "INSERT INTO {{0}}messages (id, session_id, role, content, created_at) VALUES ({0})"

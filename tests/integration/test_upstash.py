@@ -9,7 +9,7 @@ import engines
 import pytest
 import upstash_redis
 from lifecycles import Networked
-from writers import assert_a_child_is_refused, assert_nothing_is_lost, assert_one_of_32_wins
+from writers import RaceTests, assert_a_child_is_refused
 
 from praisonai_persistence.errors import ConnectionFailedError, WrongTypeError
 from praisonai_persistence.testing import StateStoreSuite, StoreSpec
@@ -163,13 +163,9 @@ def test_a_wrong_type_in_every_script(options):
         assert (store.get("a"), store.hgetall("h")) == (1, {"f": 1})
 
 
-@pytest.mark.slow
-def test_eight_processes_of_eight_tasks_lose_nothing(options):
-    with UpstashStateStore(**options) as state:
-        assert_nothing_is_lost("async_upstash", options, state, increments=5)
+class TestRaces(RaceTests):
+    backend, state = "async_upstash", UpstashStateStore
 
-
-@pytest.mark.slow
-def test_of_32_racers_one_wins(options):
-    with UpstashStateStore(**options) as store:
-        assert_one_of_32_wins(store)
+    @pytest.fixture
+    def place(self, options):
+        return options

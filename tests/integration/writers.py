@@ -9,9 +9,11 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
-from praisonai_persistence import ConversationSession, ConversationStore, StateStore
+import pytest
+
+from praisonai_persistence import ConversationMessage, ConversationSession, ConversationStore, StateStore
 from praisonai_persistence.errors import UnsupportedOperationError
 
 _WRITER = """
@@ -97,6 +99,47 @@ def assert_one_of_32_wins(store: StateStore, times: int = 200) -> None:
     assert [sum(each) for each in zip(*won, strict=True)] == [1] * times
     values = store.get_many([f"key-{number}" for number in range(times)])
     assert all(won[racer][int(key.partition("-")[2])] for key, racer in values.items())
+
+
+class RaceTests:
+    """Tests of both, for a class of each backend.
+
+    A subclass has the fixture ``place``, the options of all stores there, and says:
+
+    Attributes:
+        backend: the name of the async backend.
+        state: the class of sync stores of state.
+        conversation: of sync conversations; None for backends of state alone.
+        increments: of each task.
+    """
+
+    backend: ClassVar[str]
+    state: ClassVar[type[StateStore]]
+    conversation: ClassVar[type[ConversationStore] | None] = None
+    increments: ClassVar[int] = 5
+
+    @pytest.mark.slow
+    def test_eight_processes_of_eight_tasks_lose_nothing(self, place: dict[str, Any]) -> None:
+        with ExitStack() as stack:
+            state = stack.enter_context(self.state(**place))
+            conversation = stack.enter_context(self.conversation(**place)) if self.conversation else None
+            assert_nothing_is_lost(self.backend, place, state, conversation, self.increments)
+
+    @pytest.mark.slow
+    def test_of_32_racers_one_wins(self, place: dict[str, Any]) -> None:
+        with self.state(**place) as store:
+            assert_one_of_32_wins(store)
+
+
+def assert_large_texts_are_kept(state: StateStore, conversations: ConversationStore, text: str) -> None:
+    """Keep a text that is longer than a document may be, as a value and as a message."""
+    state.set_many({"a": text, "b": 1})
+    assert state.get_many(["a", "b"]) == {"a": text, "b": 1}
+    conversations.create_session(ConversationSession("s"))
+    conversations.add_messages("s", [ConversationMessage(content=text), ConversationMessage(content="short")])
+    assert [message.content for message in conversations.get_messages("s")] == [text, "short"]
+    state.delete("a")
+    conversations.delete_session("s")
 
 
 def assert_a_child_is_refused(store: StateStore) -> None:
