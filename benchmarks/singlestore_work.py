@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from conversation_work import filled, turns
+
 __all__ = ["singlestore"]
 
 _APPEND = (
@@ -30,16 +32,12 @@ def singlestore(engines: Any, times: int) -> Iterator[Any]:
 
     A message that is there already fails there on its unique key, which undoes the transaction.
     """
-    from praisonai_persistence import ConversationMessage, ConversationSession
     from praisonai_persistence_singlestore import SingleStoreConversationStore
 
     singlestoredb: Any = importlib.import_module("singlestoredb")  # its types do not say what it exports
     server = engines.engine("singlestore")
     with server.space() as options, SingleStoreConversationStore(**options) as store:
-        for session_id in ("ours", "theirs", "long"):
-            store.create_session(ConversationSession(session_id))
-        for _ in range(10):
-            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
+        filled(store)
         parts = urlsplit(options["url"])
         client = singlestoredb.connect(
             host=parts.hostname,
@@ -69,12 +67,5 @@ def singlestore(engines: Any, times: int) -> Iterator[Any]:
                 cursor.execute(_RESUME)
                 return cursor.fetchall()
 
-        yield {
-            "append": (
-                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
-                append,
-                times // 3,
-            ),
-            "resume 50 of 10,000": (lambda: store.get_messages("long", limit=50), resume, times // 3),
-        }
+        yield turns(store, append, resume, times)
         client.close()

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from conversation_work import filled, turns
+
 __all__ = ["supabase"]
 
 _APPEND = """
@@ -35,7 +37,6 @@ NOTIFY pgrst, 'reload schema';
 @contextmanager
 def supabase(engines: Any, times: int) -> Iterator[Any]:
     """The tests' stand-in for Supabase's API; the bare client appends by a function of its own, in one request."""
-    from praisonai_persistence import ConversationMessage, ConversationSession
     from praisonai_persistence_supabase import SupabaseConversationStore
 
     postgrest: Any = importlib.import_module("postgrest")  # pip install postgrest
@@ -58,17 +59,7 @@ def supabase(engines: Any, times: int) -> Iterator[Any]:
         return query.order("seq", desc=True).limit(50).execute().data
 
     with server.space() as options, SupabaseConversationStore(**options) as store, client:
-        for session_id in ("ours", "theirs", "long"):
-            store.create_session(ConversationSession(session_id))
-        for _ in range(10):
-            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
+        filled(store)
         server.execute("ANALYZE praison_messages")
-        yield {
-            "append": (
-                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
-                append,
-                times // 3,
-            ),
-            "resume 50 of 10,000": (lambda: store.get_messages("long", limit=50), resume, times // 3),
-        }
+        yield turns(store, append, resume, times)
     server.execute("DROP FUNCTION bench_append(text, text, text, float8)")

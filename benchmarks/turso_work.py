@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from conversation_work import filled, turns
+
 __all__ = ["turso", "turso_file"]
 
 _INSERT = (
@@ -29,7 +31,6 @@ Send = Callable[..., list[Any]]
 
 
 def _work(options: dict[str, Any], send: Send, times: int) -> Iterator[Any]:
-    from praisonai_persistence import ConversationMessage, ConversationSession
     from praisonai_persistence_turso import TursoConversationStore
 
     def append() -> Any:
@@ -39,22 +40,8 @@ def _work(options: dict[str, Any], send: Send, times: int) -> Iterator[Any]:
         )[3]
 
     with TursoConversationStore(**options) as store:
-        for session_id in ("ours", "theirs", "long"):
-            store.create_session(ConversationSession(session_id))
-        for _ in range(10):
-            store.add_messages("long", [ConversationMessage(role="user", content="x" * 200) for _ in range(1_000)])
-        yield {
-            "append": (
-                lambda: store.add_message("ours", ConversationMessage(role="user", content="x" * 200)),
-                append,
-                times // 3,
-            ),
-            "resume 50 of 10,000": (
-                lambda: store.get_messages("long", limit=50),
-                lambda: send((_RESUME,))[0],
-                times // 3,
-            ),
-        }
+        filled(store)
+        yield turns(store, append, lambda: send((_RESUME,))[0], times)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ from pathlib import Path
 import measuring
 from hosted_vector_programs import HOSTED
 from measuring import Report, servers
-from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, SERVERS, Engine
+from server_vector_programs import SERVERS
+from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, Engine
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import norm
