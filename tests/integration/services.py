@@ -20,11 +20,21 @@ import engines
 import pytest
 from lifecycles import Networked
 
+from praisonai_persistence import KnowledgeStore
 from praisonai_persistence.errors import ConnectionFailedError, DocumentExistsError, PersistenceError
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing import StoreSpec
 
-__all__ = ["FreshnessTests", "OnService", "RefusalTests", "ids", "make", "space_of", "told"]
+__all__ = [
+    "FreshnessTests",
+    "OnService",
+    "RefusalTests",
+    "assert_own_writes_are_seen",
+    "ids",
+    "make",
+    "space_of",
+    "told",
+]
 
 
 def make(name: str, vector: tuple[float, ...] = (1.0, 2.0), content: str = "", **metadata: Any) -> KnowledgeDocument:
@@ -142,6 +152,18 @@ class RefusalTests:
             assert "a2V5" not in str(caught.value)
 
 
+def assert_own_writes_are_seen(store: KnowledgeStore) -> None:
+    """Write to the collection ``docs``, of two dimensions and ``dot``; each next read sees it."""
+    store.insert("docs", [make("a", n=1)])
+    assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+    store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
+    assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
+    assert store.delete("docs", ["a"]) == 1
+    assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
+    with pytest.raises(DocumentExistsError):
+        store.insert("docs", [make("b")])
+
+
 class FreshnessTests:
     """K11 with each setting, where reads see a write some time after it was stored."""
 
@@ -156,14 +178,7 @@ class FreshnessTests:
         with self.sync(**options, freshness=freshness) as store:
             store.create_collection("docs", 2, "dot")
             fake.order("delay", 0.2)
-            store.insert("docs", [make("a", n=1)])
-            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
-            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
-            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
-            assert store.delete("docs", ["a"]) == 1
-            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
-            with pytest.raises(DocumentExistsError):
-                store.insert("docs", [make("b")])
+            assert_own_writes_are_seen(store)
 
     @pytest.mark.parametrize("freshness", ["all", "own"])
     def test_waiting_has_an_end_and_the_error_says_that_it_is_stored(

@@ -7,7 +7,7 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
-from services import OnService, RefusalTests, ids, make, space_of, told
+from services import OnService, RefusalTests, assert_own_writes_are_seen, ids, make, space_of, told
 
 from praisonai_persistence.errors import (
     BackendError,
@@ -49,14 +49,7 @@ class TestFreshness:
         fake.order("delay", 30.0)
         with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
             store.create_collection("docs", 2, "dot")
-            store.insert("docs", [make("a", n=1)])
-            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
-            store.upsert("docs", [make("a", (3.0, 0.0), n=2), make("b")])
-            assert (store.search("docs", [1.0, 0.0])[0].score, store.count("docs", {"n": 1})) == (3.0, 0)
-            assert store.delete("docs", ["a"]) == 1
-            assert (ids(store.get("docs", ["a", "b"])), store.count("docs")) == (["b"], 1)
-            with pytest.raises(DocumentExistsError):
-                store.insert("docs", [make("b")])
+            assert_own_writes_are_seen(store)
 
     @pytest.mark.parametrize("freshness", ["all", "own"])
     def test_a_collection_that_was_deleted_is_not_there(self, fake, options, freshness):
