@@ -25,6 +25,7 @@ class TestConversations(ConversationStoreSuite):
         return _spec("conversation", "MemoryConversations", name=uuid.uuid4().hex)
 
 
+@pytest.mark.quick_operations
 class TestConversationsInSmallDocuments(ConversationStoreSuite):
     """Of an engine that can hold 3,000 bytes in a document."""
 
@@ -35,6 +36,7 @@ class TestConversationsInSmallDocuments(ConversationStoreSuite):
         return _spec("conversation", "MemoryConversations", name=uuid.uuid4().hex, engine="bare")
 
 
+@pytest.mark.quick_lifecycle
 class TestConversationsInFile(ConversationStoreSuite):
     backend = "documents_file"
 
@@ -43,6 +45,7 @@ class TestConversationsInFile(ConversationStoreSuite):
         return _spec("conversation", "FileConversations", path=str(tmp_path / "documents.db"))
 
 
+@pytest.mark.quick_operations
 class TestConversationsWithTransactions(ConversationStoreSuite):
     backend = "documents_transactions"
 
@@ -59,6 +62,7 @@ class TestState(StateStoreSuite):
         return _spec("state", "MemoryState", name=uuid.uuid4().hex)
 
 
+@pytest.mark.quick_operations
 class TestStateInSmallDocuments(StateStoreSuite):
     """Of an engine that can hold 3,000 bytes in a document."""
 
@@ -69,6 +73,7 @@ class TestStateInSmallDocuments(StateStoreSuite):
         return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="bare")
 
 
+@pytest.mark.quick_lifecycle
 class TestStateInFile(StateStoreSuite):
     backend = "documents_file"
 
@@ -77,6 +82,7 @@ class TestStateInFile(StateStoreSuite):
         return _spec("state", "FileState", path=str(tmp_path / "documents.db"))
 
 
+@pytest.mark.quick_operations
 class TestStateWithTransactions(StateStoreSuite):
     backend = "documents_transactions"
 
@@ -85,6 +91,7 @@ class TestStateWithTransactions(StateStoreSuite):
         return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="transactions")
 
 
+@pytest.mark.quick_operations
 class TestStateThatIsRemembered(StateStoreSuite):
     """Of an engine whose stores write without reading what they have seen before."""
 
