@@ -69,6 +69,7 @@ DYNAMODB = "praisonai_persistence_dynamodb"
 MEMORY = "the emulator keeps everything in memory"
 LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
+STANDS = {"disk full": "where the disk fills up within one write, the engine may hold up the whole process"}
 PARTS = {"disk full": "the engine may keep a part of a transaction; now and then a batch of documents is torn"}
 
 BACKENDS = {
@@ -94,6 +95,7 @@ BACKENDS = {
             path="chroma",
             processes=1,
             modes=("sync",),
+            spared=STANDS,
         ),
         Backend("postgres", "conversation", POSTGRES, "PostgresConversationStore", engine="postgres"),
         Backend("postgres (state)", "state", POSTGRES, "PostgresStateStore", engine="postgres"),

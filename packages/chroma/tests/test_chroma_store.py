@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence_chroma import ChromaKnowledgeStore
 from praisonai_persistence_chroma._driver import ChromaOptions
@@ -96,6 +97,22 @@ def test_a_folder_is_one_process_at_a_time(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_disk_that_is_nearly_full_is_left_to_those_who_read(tmp_path, monkeypatch):
+    """Chroma's engine may stop the whole process where it finds the disk full, so it must not get there."""
+    with ChromaKnowledgeStore(path=tmp_path) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make("a")])
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 2**23 - 1))
+        for write in (lambda: store.upsert("docs", [make("b")]), lambda: store.delete("docs", ["a"])):
+            with pytest.raises(BackendError, match="disk is full"):
+                write()
+        assert [found.id for found in store.search("docs", [1.0, 2.0])] == ["a"]
+        monkeypatch.undo()
+        store.upsert("docs", [make("b")])
+        assert store.count("docs") == 2
+
+
 def test_a_forked_child_is_told(tmp_path):
     code = (
         "import os, sys\nfrom praisonai_persistence import UnsupportedOperationError\n"

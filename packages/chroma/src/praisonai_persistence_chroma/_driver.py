@@ -7,6 +7,7 @@ writes. So a folder is one process' at a time: it holds a lock for as long as it
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
 from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.drivers.guarded import while_there
 from praisonai_persistence.drivers.shared import identity
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ __all__ = ["ChromaDriver", "ChromaOptions", "Client"]
 
 
 _DATABASE = "chroma.sqlite3"
+_SPACE = 8 * 2**20
+"""Bytes that have to be free on a folder's disk before a write. Where Chroma's engine finds the disk full in the middle
+of a transaction, it may leave the transaction open: its next request waits for that one's lock, and holds the lock of
+the interpreter meanwhile, so that the whole process stands still."""
 
 
 class ChromaOptions(Options):
@@ -120,6 +125,8 @@ class ChromaDriver(Driver):
         return place
 
     def begin(self, place: Place, *, write: bool) -> AbstractContextManager[Client]:
+        if write and self.path is not None and _is_full(self.path):
+            raise BackendError(f"{self.where}: the disk is full ({_SPACE // 2**20} MiB have to be free for a write)")
         return nullcontext(place.clients.get(self._key) or self._client(place))
 
     def probe(self) -> Steps[None]:
@@ -212,6 +219,13 @@ class ChromaDriver(Driver):
         if isinstance(error, (errors.ChromaAuthError, errors.AuthorizationError)):
             return self._errors.error(401, error)
         return None
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _SPACE
+    except OSError:  # it is not there any more: what is done there tells
+        return False
 
 
 def _settings(**settings: Any) -> Any:
