@@ -202,8 +202,11 @@ class Slot:
         Args:
             until: the latest, by ``time.monotonic()``.
         """
+        if self.busy() or not self.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            return
+        self.lock.release()  # who was opening a client has it by now
         held, driver = self.held, self._driver
-        if held is None or driver is None or self.busy() or held.in_call():
+        if held is None or driver is None or held.in_call():
             return
         held.ended = True
         if held.wait(until=until):
