@@ -20,6 +20,7 @@ from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
@@ -110,6 +111,10 @@ class Each(NamedTuple):
     expected: tuple[str, ...] = ()
 
 
+class _NotConnectedError(ConnectionFailedError):
+    """The client has no connection at the beginning of a call."""
+
+
 class CouchbaseDriver(Driver):
     """A cluster's client, which is given requests of the class ``Each``, and functions of a scope.
 
@@ -177,6 +182,16 @@ class CouchbaseDriver(Driver):
         except TakenError:  # somebody else was first
             return
 
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
+        """Refuse a client that has lost its servers: it would repeat a request until ``timeout``."""
+        if not client.is_connected():
+            raise _NotConnectedError(f"{self.where} does not answer")
+        return super().begin(client, write=write)  # type: ignore[return-value]
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        """Nothing has been sent to a client that is not connected; the next one is, or cannot be opened."""
+        return isinstance(error, _NotConnectedError)
+
     def perform(self, on: Any, request: Any) -> Any:
         """See [Driver.perform][]."""
         if not isinstance(request, Each):
@@ -229,6 +244,13 @@ class _Client:
         self.scope = bucket.scope(options.scope_name)
         self._collection = self.scope.collection(options.collection_name)
         self._durability = options.durability
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the bucket; asks no server."""
+        from couchbase.diagnostics import EndpointState, ServiceType
+
+        found = self.cluster.diagnostics().endpoints.get(ServiceType.KeyValue, ())
+        return any(one.state is EndpointState.Connected and one.namespace == self.bucket.name for one in found)
 
     def _given(self, request: Each, key: str) -> Any:
         """Return the options of an operation."""
