@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         Options,
         OptionsStore,
         client_option,
+        matching,
         option,
     )
     from praisonai_persistence.drivers.running import make_runner
+    from praisonai_persistence.drivers.services import FreshOptions, HttpxDriver, ServiceOptions
     from praisonai_persistence.drivers.synchronous import DriverRunner
     from praisonai_persistence.drivers.throttling import Pauses, ThrottledError
 
@@ -34,8 +36,9 @@ _MODULES = {
     "grpc": ("GrpcDriver",),
     "http": ("HttpErrors",),
     "modules": ("LateModule",),
-    "options": ("ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"),
+    "options": ("ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "matching", "option"),
     "running": ("make_runner",),
+    "services": ("FreshOptions", "HttpxDriver", "ServiceOptions"),
     "synchronous": ("DriverRunner",),
     "throttling": ("Pauses", "ThrottledError"),
 }
@@ -47,16 +50,20 @@ __all__ = [
     "Deadline",
     "Driver",
     "DriverRunner",
+    "FreshOptions",
     "GrpcDriver",
     "HttpErrors",
+    "HttpxDriver",
     "LateModule",
     "Option",
     "Options",
     "OptionsStore",
     "Pauses",
+    "ServiceOptions",
     "ThrottledError",
     "client_option",
     "make_runner",
+    "matching",
     "option",
 ]
 
