@@ -111,8 +111,8 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
             for place in [one for one in self._tokens if one.container == container]:
                 del self._tokens[place]
 
-    def _query(self, place: _Place, text: str, *, newest: bool = False, **parameters: Any) -> Steps[list[Any]]:
-        token = yield from self._fresh(place, newest=newest)
+    def _query(self, place: _Place, text: str, **parameters: Any) -> Steps[list[Any]]:
+        token = yield from self._fresh(place)
         named = {f"@{name}": value for name, value in parameters.items()}
         return (  # type: ignore[no-any-return]
             yield from self._ask(lambda clients: clients.query(place.container, text, place.partition, token, named))
