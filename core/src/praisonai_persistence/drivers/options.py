@@ -12,12 +12,12 @@ from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "matching", "option"]
+__all__ = ["ApiKeyOptions", "Option", "Options", "OptionsStore", "check_fields", "client_option", "matching", "option"]
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -408,6 +408,22 @@ class Options(Single):
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in cls._places()]
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=one.default) for name, one in cls.declared.items()]
         return Signature(named)
+
+
+def check_fields(options: Options, names: Sequence[str], own: Collection[str]) -> None:
+    """Check options that name fields of documents.
+
+    Args:
+        options: what was given.
+        names: of the options.
+        own: fields that the store has beside them.
+
+    Raises:
+        ConfigurationError: two are the same, or one is among those of the store.
+    """
+    fields = [getattr(options, name) for name in names]
+    if len({*fields, *own}) < len(fields) + len(own):
+        raise ConfigurationError(f"{' and '.join(names)} must differ, and cannot be {', '.join(sorted(own))}")
 
 
 class ApiKeyOptions(Options):

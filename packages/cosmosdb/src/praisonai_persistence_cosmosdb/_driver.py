@@ -12,6 +12,7 @@ from praisonai_persistence.drivers import (
     HttpErrors,
     ServiceOptions,
     ThrottledError,
+    check_fields,
     http,
     matching,
     option,
@@ -82,12 +83,9 @@ class CosmosDBOptions(ServiceOptions, ApiKeyOptions):
                 f"{self.where} needs a key, as the portal shows it: give api_key=..., or set {_KEY}"
             )
         _check_mode(self.api_mode)
-        if _OWN & {self.embedding_field, self.text_field}:
-            raise ConfigurationError(f"embedding_field and text_field must be none of {sorted(_OWN)}")
+        check_fields(self, ("embedding_field", "text_field"), _OWN)
         if self.embedding_field.lower() in _RESERVED:
             raise ConfigurationError(f"embedding_field: {self.embedding_field!r} is a word of the query language")
-        if self.embedding_field == self.text_field:
-            raise ConfigurationError("embedding_field and text_field must differ")
 
     @staticmethod
     def _of_string(url: str | None, said: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:

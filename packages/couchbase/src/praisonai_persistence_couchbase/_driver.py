@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Driver, FreshOptions, ThrottledError, matching, option
+from praisonai_persistence.drivers import Driver, FreshOptions, ThrottledError, check_fields, matching, option
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -80,11 +80,7 @@ class CouchbaseOptions(FreshOptions):
         secure = "s" if url is not None and url.lower().startswith("couchbases:") else ""
         authority = self.authority.removesuffix(f":{self.default_port}")
         self.connection_string = own or f"couchbase{secure}://{authority}"
-        fields = {self.vector_field, self.text_field}
-        if len(fields) < 2 or fields & {"id", "place", "tokens", "numbers", "facts"}:
-            raise ConfigurationError(
-                "vector_field and text_field must be two names, and cannot be id, place, tokens, numbers or facts"
-            )
+        check_fields(self, ("vector_field", "text_field"), ("id", "place", "tokens", "numbers", "facts"))
 
 
 class Each(NamedTuple):
