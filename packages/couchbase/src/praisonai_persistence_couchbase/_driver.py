@@ -141,7 +141,11 @@ class CouchbaseDriver(Driver):
             metrics_options=ClusterMetricsOptions(enable_metrics=False),
         )
         cluster = Cluster.connect(options.connection_string, wanted)
-        return _Client(cluster, cluster.bucket(options.bucket_name), options)
+        try:
+            return _Client(cluster, cluster.bucket(options.bucket_name), options)
+        except BaseException:
+            cluster.close()
+            raise
 
     def close(self, client: Any) -> None:
         client.cluster.close()
