@@ -60,3 +60,17 @@ def test_after_the_end_a_call_is_done_by_the_thread_that_starts_it(threads):
     work.start()
     assert work.answer == threading.get_ident()
     assert not threads.starting
+
+
+def test_the_end_waits_for_a_thread_that_is_at_work(threads):
+    go = threading.Event()
+    work = Background(lambda: go.wait(30))
+    work.start()
+    ending = threading.Thread(target=threads.end, args=[time.monotonic() + 30])
+    ending.start()
+    ending.join(0.05)
+    assert ending.is_alive()
+    go.set()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert work.answer is True

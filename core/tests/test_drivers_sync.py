@@ -891,6 +891,70 @@ def test_the_end_of_a_process_closes_what_is_open():
     assert ran.stderr == ""
 
 
+WHILE_IT_IS_OPENED = """
+import sys, threading
+
+from praisonai_persistence.drivers import Driver, DriverRunner
+from praisonai_persistence.steps import reads
+
+
+class Toy(Driver):
+    where = "the toy"
+
+    def open(self, deadline):
+        opening.set()
+        threading.Event().wait(0.2)
+        print("open")
+        return object()
+
+    def close(self, client):
+        threading.Event().wait(0.2)
+        print("close")
+
+
+@reads
+def ask():
+    yield lambda client: print("asked")
+
+
+def forever():
+    runner = DriverRunner(Toy())
+    try:
+        while True:
+            runner.run(ask)
+            if sys.argv[1] == "dropped":
+                break
+    except BaseException:
+        pass
+    del runner
+    done.set()
+
+
+opening, done = threading.Event(), threading.Event()
+threading.Thread(target=forever, daemon=True).start()
+opening.wait()
+if sys.argv[1] == "dropped":
+    done.wait()
+"""
+
+
+def test_the_end_of_a_process_waits_for_a_client_that_is_being_opened():
+    """Python would end its thread within the engine's own code."""
+    command = [sys.executable, "-c", WHILE_IT_IS_OPENED, "opening"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    said = ran.stdout.splitlines()
+    assert said[0] == "open"
+    assert said[-1] == "close"
+    assert ran.stderr == ""
+
+
+def test_the_end_of_a_process_waits_until_the_client_of_a_dropped_store_is_closed():
+    command = [sys.executable, "-c", WHILE_IT_IS_OPENED, "dropped"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ran.stdout.splitlines() == ["open", "asked", "close"]
+    assert ran.stderr == ""
+
+
 def test_what_is_raised_into_translate_from_outside_reaches_the_caller(toy):
     limit = Limit()
 

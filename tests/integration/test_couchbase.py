@@ -33,7 +33,6 @@ from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
 
 class TestCouchbase(OnService, KnowledgeStoreSuite):
     backend = "couchbase"
-    waits_for_servers = True  # the SDK repeats a request until its timeout, whatever stands in the way
     stores: ClassVar[dict[str, str]] = {
         "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
         "async_": "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore",

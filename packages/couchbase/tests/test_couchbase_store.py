@@ -64,7 +64,7 @@ def test_addresses_of_ipv6_are_in_brackets():
         ({"scope_name": "_x"}, "scope_name"),
         ({"collection_name": ""}, "collection_name"),
         ({"index_name": "1"}, "index_name"),
-        ({"vector_field": "content"}, "two names"),
+        ({"vector_field": "content"}, "must differ"),
         ({"text_field": "facts"}, "cannot be"),
         ({"durability": "all"}, "one of none, majority"),
         ({"url": "redis://me:s3cret@host"}, "scheme"),

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
         Option,
         Options,
         OptionsStore,
+        check_fields,
         client_option,
+        matching,
         option,
     )
     from praisonai_persistence.drivers.running import make_runner
+    from praisonai_persistence.drivers.services import FreshOptions, HttpxDriver, ServiceOptions
     from praisonai_persistence.drivers.synchronous import DriverRunner
     from praisonai_persistence.drivers.throttling import Pauses, ThrottledError
 
@@ -34,8 +37,18 @@ _MODULES = {
     "grpc": ("GrpcDriver",),
     "http": ("HttpErrors",),
     "modules": ("LateModule",),
-    "options": ("ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"),
+    "options": (
+        "ApiKeyOptions",
+        "Option",
+        "Options",
+        "OptionsStore",
+        "check_fields",
+        "client_option",
+        "matching",
+        "option",
+    ),
     "running": ("make_runner",),
+    "services": ("FreshOptions", "HttpxDriver", "ServiceOptions"),
     "synchronous": ("DriverRunner",),
     "throttling": ("Pauses", "ThrottledError"),
 }
@@ -47,16 +60,21 @@ __all__ = [
     "Deadline",
     "Driver",
     "DriverRunner",
+    "FreshOptions",
     "GrpcDriver",
     "HttpErrors",
+    "HttpxDriver",
     "LateModule",
     "Option",
     "Options",
     "OptionsStore",
     "Pauses",
+    "ServiceOptions",
     "ThrottledError",
+    "check_fields",
     "client_option",
     "make_runner",
+    "matching",
     "option",
 ]
 

@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import contextlib
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence._forks import renew_in_child
@@ -45,6 +46,7 @@ class HeldAsync:
 
     Attributes:
         client: the driver's.
+        pid: of the process that opened it. In a forked child it is neither closed nor abandoned, but kept.
         uses: how many operations are at work on it.
         broken: a request was not answered in time, or called off: its state is not known.
         ended: no operation begins on it any more.
@@ -52,6 +54,7 @@ class HeldAsync:
 
     def __init__(self, client: Any = None) -> None:
         self.client = client
+        self.pid = os.getpid()
         self.uses = 0
         self.broken = self.ended = False
 
@@ -147,7 +150,7 @@ def _uncancel(task: asyncio.Task[Any] | None) -> None:
 
 async def dispose(driver: Driver, held: HeldAsync) -> None:
     """Close a client, or let go of it if its state is not known."""
-    if held.broken:
+    if held.broken or held.pid != os.getpid():
         abandon(driver, held)
     elif driver.given is None:
         client, held.client = held.client, None
@@ -167,7 +170,10 @@ def abandon(driver: Driver, held: HeldAsync | None) -> None:
     """Let go of a client without a word to the server. Harmless when repeated."""
     if held is not None and held.client is not None and driver.given is None:
         client, held.client = held.client, None
-        let_go(driver, client, abandon=True)
+        if held.pid == os.getpid():
+            let_go(driver, client, abandon=True)
+        else:
+            inherited.append(client)
 
 
 async def close_at_end_of_loop(

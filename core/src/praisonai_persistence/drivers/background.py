@@ -78,16 +78,17 @@ class _Threads:
             raise
 
     def end(self, until: float) -> None:
-        """Start no thread any more, and wait for those that have not begun.
+        """Start no thread any more, and wait for those that are at work, or have not begun.
 
         A thread that begins while the interpreter takes itself apart may use what is not there any more, and end the
-        process with a signal.
+        process with a signal. One that comes back then from an engine's own code is ended by Python within that code,
+        and engines in C++ end the process.
 
         Args:
             until: the latest, by ``time.monotonic()``.
         """
         self.ended = True
-        while self.starting and time.monotonic() < until:
+        while (self.starting or self.acting) and time.monotonic() < until:
             time.sleep(0.001)
 
     def _work(self, call: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from praisonai_persistence.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from praisonai_persistence.drivers.options import Options
@@ -88,6 +88,7 @@ class Driver(Single):
         options: of the store: ``where``, the options ``connect_timeout``, ``timeout`` and ``lock_timeout``, and the
             ``client`` that was handed in (``given``) are taken from them, as far as there are such. None: the driver
             sets them itself.
+        look: returns the steps of ``probe``, for a driver that does not write it.
     """
 
     where: str = "the engine"
@@ -140,7 +141,10 @@ class Driver(Single):
     """Whether the store must exist already, so that nothing may be created. Set by the runner. A ``probe`` that would
     create a schema then raises ``StoreNotFoundError``."""
 
-    def __init__(self, options: Options | None = None) -> None:
+    _first_look: Callable[[], Steps[None]] | None = None
+
+    def __init__(self, options: Options | None = None, look: Callable[[], Steps[None]] | None = None) -> None:
+        self._first_look = look
         if options is None:
             return
         self.where = options.where
@@ -189,7 +193,9 @@ class Driver(Single):
         """
 
     def abandon(self, client: Any) -> None:
-        """Drop a client without closing it: in a forked child, when its event loop has ended, or after an interrupt.
+        """Drop a client without closing it: when its event loop has ended, or after an interrupt.
+
+        In a forked child neither this nor ``close`` is called for a client of the parent: it is kept, unused.
 
         After an interrupt, a client that stores share (``place``) is closed instead: the next one could not be opened
         beside it.
@@ -218,7 +224,7 @@ class Driver(Single):
 
     def probe(self) -> Steps[None] | None:
         """Return steps to run once on a new client: to check the server, to create a schema. None: no steps."""
-        return None
+        return None if self._first_look is None else self._first_look()
 
     def is_own_thread(self) -> bool:
         """Whether this thread is one of the client's own, such as that of its event loop, which requests wait for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.drivers.throttling import ThrottledError
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
@@ -59,8 +60,8 @@ class HttpErrors:
             error: the client's, whose class is named.
 
         Returns:
-            ``GoneError`` for 404, ``TakenError`` for 409, ``ConnectionFailedError`` where the service does not let us
-            in or does not answer, else ``BackendError``.
+            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, ``ConnectionFailedError`` where
+            the service does not let us in or does not answer, else ``BackendError``.
         """
         status = _NAMES.get(code) if isinstance(code, str) else code
         where, kind = self._where, type(error).__name__
@@ -73,7 +74,9 @@ class HttpErrors:
         if status in _SILENT:
             return self.silent(error)
         if status == 429:
-            return ConnectionFailedError(f"{where} has had too many requests for now ({kind} {code}); try again later")
+            return ThrottledError(
+                f"{where} has had too many requests for now ({kind} {code}); try again later, or raise timeout"
+            )
         if status == 413 and self._too_large is not None:
             return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
         return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))
@@ -96,6 +99,10 @@ class HttpErrors:
         if any(part in text for part in self._taken):
             return self.error(409, error)
         return self.error(next((code for code in map(_code, reasons) if code is not None), None), error)
+
+    def strange(self, title: str) -> ConnectionFailedError:
+        """Return the error of something that answers, but not as the service of this name does."""
+        return ConnectionFailedError(f"{self._where} does not answer as {title} does; check the URL")
 
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""

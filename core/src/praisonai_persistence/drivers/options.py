@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence._checks import SECONDS, check_prefix, is_seconds, nearest
@@ -11,12 +12,12 @@ from praisonai_persistence._paths import local_path
 from praisonai_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from praisonai_persistence.drivers.driver import Driver
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["ApiKeyOptions", "Option", "Options", "OptionsStore", "client_option", "option"]
+__all__ = ["ApiKeyOptions", "Option", "Options", "OptionsStore", "check_fields", "client_option", "matching", "option"]
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -68,12 +69,12 @@ class Option:
     """One option of a store; made by [option][]."""
 
     def __init__(
-        self, default: Any, kind: str | tuple[str, ...], meaning: str, url: bool, server: bool, secret: bool
+        self, default: Any, kind: str | tuple[str, ...] | _Kind, meaning: str, url: bool, server: bool, secret: bool
     ) -> None:
         self.name = ""
         self.default = default
         self.choices = kind if isinstance(kind, tuple) else ()
-        self._kind = _choice(kind) if isinstance(kind, tuple) else KINDS[kind]
+        self._kind = _choice(kind) if isinstance(kind, tuple) else KINDS[kind] if isinstance(kind, str) else kind
         self.meaning = meaning
         self.url = url
         self.server = server
@@ -115,9 +116,20 @@ def _choice(names: tuple[str, ...]) -> _Kind:
     return _Kind(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, str)
 
 
+def matching(pattern: str, says: str) -> _Kind:
+    """Return the kind of text that a regular expression describes as a whole.
+
+    Args:
+        pattern: the expression.
+        says: it in words: ``at most 100 letters and digits``.
+    """
+    found = re.compile(pattern)
+    return _Kind(says, lambda value: isinstance(value, str) and found.fullmatch(value) is not None, str)
+
+
 def option(
     default: Any,
-    kind: str | tuple[str, ...],
+    kind: str | tuple[str, ...] | _Kind,
     meaning: str,
     *,
     url: bool = False,
@@ -128,8 +140,8 @@ def option(
 
     Args:
         default: what it is when it is not given; None goes for options that may be absent.
-        kind: ``text``, ``flag``, ``port``, ``count``, ``seconds``, ``headers``, ``object``; or a tuple of the texts to
-            choose from.
+        kind: ``text``, ``flag``, ``port``, ``count``, ``seconds``, ``headers``, ``object``; a tuple of the texts to
+            choose from; or what [matching][] returns.
         meaning: for the documentation.
         url: whether it may stand in a URL as a parameter.
         server: whether it makes sense for a server only, not for a folder or for memory.
@@ -396,6 +408,22 @@ class Options(Single):
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in cls._places()]
         named += [Parameter(name, Parameter.KEYWORD_ONLY, default=one.default) for name, one in cls.declared.items()]
         return Signature(named)
+
+
+def check_fields(options: Options, names: Sequence[str], own: Collection[str]) -> None:
+    """Check options that name fields of documents.
+
+    Args:
+        options: what was given.
+        names: of the options.
+        own: fields that the store has beside them.
+
+    Raises:
+        ConfigurationError: two are the same, or one is among those of the store.
+    """
+    fields = [getattr(options, name) for name in names]
+    if len({*fields, *own}) < len(fields) + len(own):
+        raise ConfigurationError(f"{' and '.join(names)} must differ, and cannot be {', '.join(sorted(own))}")
 
 
 class ApiKeyOptions(Options):

@@ -161,12 +161,12 @@ class Slot:
     def _renew(self) -> None:
         self.lock = threading.RLock()
         held, self.held = self.held, None
-        inherited.extend(self._retired)
+        for each in (*self._retired, *([] if held is None else [held])):
+            inherited.append((each, each.unclosed.copy()))
+            each.unclosed.clear()  # also if a call that goes on in the child is the last on it
+            each.ended = True
+        self.forked = self.forked or held is not None
         self._retired, self._opening = [], None
-        if held is not None:
-            inherited.append((held, held.unclosed.copy()))
-            held.unclosed.clear()
-            held.ended = self.forked = True
 
     def join(self, runner: object) -> None:
         """Make a runner a user of the client, until it leaves or is dropped."""
@@ -202,8 +202,11 @@ class Slot:
         Args:
             until: the latest, by ``time.monotonic()``.
         """
+        if self.busy() or not self.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            return
+        self.lock.release()  # who was opening a client has it by now
         held, driver = self.held, self._driver
-        if held is None or driver is None or self.busy() or held.in_call():
+        if held is None or driver is None or held.in_call():
             return
         held.ended = True
         if held.wait(until=until):

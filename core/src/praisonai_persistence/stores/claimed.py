@@ -21,9 +21,9 @@ from praisonai_persistence.stores.vector_engine import Opened, VectorSteps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from praisonai_persistence.filters import Compiler
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
+    from praisonai_persistence.stores.vector_engine import Compiles
 
 __all__ = ["ClaimedSteps"]
 
@@ -52,7 +52,7 @@ class ClaimedSteps(VectorSteps[C, E]):
         timeout: seconds that one request may take.
     """
 
-    def __init__(self, compiler: Compiler[E], timeout: float) -> None:
+    def __init__(self, compiler: Compiles[E], timeout: float) -> None:
         super().__init__(compiler)
         self._lease = min(0xFFFF, int(5 * timeout) + 1)
         self._stale: dict[str, str] = {}  # own claims that still have to be withdrawn, and where

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from array import array
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from praisonai_persistence.drivers.throttling import Pauses
 from praisonai_persistence.errors import BackendError, DocumentExistsError, SerializationError
-from praisonai_persistence.filters import Compiled
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
@@ -18,19 +18,19 @@ from praisonai_persistence.stores.fields import copies
 from praisonai_persistence.stores.knowledge import DocumentRow
 from praisonai_persistence.stores.projection import bounded_query, ranked, ranked_vectors
 from praisonai_persistence.stores.ranking import selected
+from praisonai_persistence.stores.selecting import Selecting, Selection
 from praisonai_persistence.stores.vector_engine import Collection
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from praisonai_persistence.filters import Filter
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.fields import FieldCompiler
     from praisonai_persistence.stores.ranking import Candidate
     from praisonai_persistence.stores.vector_engine import Ranked, Scanned
 
-__all__ = ["NamespacedSteps", "Record", "Selection", "record_key"]
+__all__ = ["NamespacedSteps", "Record", "filled", "record_key"]
 
 E = TypeVar("E")
 
@@ -44,24 +44,6 @@ class Record(NamedTuple):
     id: str
     vector: Sequence[float]
     metadata: Mapping[str, Any]
-
-
-class Selection(NamedTuple, Generic[E]):
-    """What a filter selects: the filter, and its expression (None: nothing can be said)."""
-
-    filters: Filter
-    expression: E | None
-
-
-class _Selecting(Generic[E]):
-    def __init__(self, compiler: FieldCompiler[E]) -> None:
-        self._compiler = compiler
-
-    def compile(self, tree: Filter | None) -> Compiled[Selection[E]]:
-        if tree is None:
-            return Compiled(None)
-        compiled = self._compiler.compile(tree)
-        return Compiled(Selection(tree, compiled.expression), compiled.exact)
 
 
 class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
@@ -83,12 +65,19 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
     """How many records one request writes or deletes."""
     most_matches: int = 10_000
     """How many records one query returns without their vectors and metadata."""
+    most_bytes: ClassVar[int]
+    """How many bytes one request writes."""
     most_metadata: ClassVar[int]
     """How many bytes the metadata of one record have, as JSON."""
 
     def __init__(self, compiler: FieldCompiler[E], timeout: float) -> None:
-        super().__init__(_Selecting(compiler), timeout)  # type: ignore[arg-type]
+        super().__init__(Selecting(compiler, checked=False), timeout)
         self._filters = compiler
+        self._timeout = timeout
+
+    def _ask(self, request: Any) -> Steps[Any]:
+        """Make a request, and return its answer; again as long as the service is too busy."""
+        return Pauses(self._timeout).ask(request)
 
     # What a service does.
 
@@ -206,17 +195,12 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
 
     def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterable[Sequence[Any]]:
         """Return records in place of rows, after all of them were made: what is too large is refused before."""
-        found: list[list[Record]] = [[]]
-        total = 0
         vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
-        for row, vector in zip(rows, vectors, strict=True):
-            made, size = self._made(opened, row, vector if any(vector) else array("f", [_TINY, *vector[1:]]))
-            if found[-1] and (total + size > (self.most_bytes or size) or len(found[-1]) == self.most_rows):
-                found.append([])
-                total = 0
-            total += size
-            found[-1].append(made)
-        return found
+        made = [
+            self._made(opened, row, vector if any(vector) else array("f", [_TINY, *vector[1:]]))
+            for row, vector in zip(rows, vectors, strict=True)
+        ]
+        return documents.packed(made, self.most_bytes, self.most_rows)
 
     def _made(self, opened: Collection, row: DocumentRow, vector: array[float]) -> tuple[Record, int]:
         """Return a document's record, and how many bytes it has at most in a request."""
@@ -335,6 +319,11 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
             return len(found)
         records = yield from self._walk(opened, self._chosen(self._base(None), expression))
         return sum(_fits(record, expression) for record in records)
+
+
+def filled(vector: Sequence[float], size: int) -> list[float]:
+    """Return a vector with zeros up to the dimension of an index, which change no rank."""
+    return [*vector, *[0] * (size - len(vector))]  # shorter in JSON than 0.0
 
 
 def record_key(id: str) -> str:  # noqa: A002

@@ -6,11 +6,11 @@ import uuid
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from praisonai_persistence.errors import DocumentExistsError
 from praisonai_persistence.filters import Compiled
 from praisonai_persistence.stores.projection import rank_embeddings, required_tokens
 from praisonai_persistence.stores.ranking import Candidate, selected
-from praisonai_persistence.stores.vector_engine import Opened, VectorSteps
+from praisonai_persistence.stores.vector_engine import Opened
+from praisonai_persistence.stores.versioned import Entry, VersionedSteps
 
 if TYPE_CHECKING:
     from array import array
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.filters import Filter
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
-    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
+    from praisonai_persistence.stores.vector_engine import Ranked
 
 __all__ = ["Entry", "ScannedSteps", "Selection", "What"]
 
 C = TypeVar("C", bound=Opened)
 
 What = Literal["ids", "writers", "vectors", "documents"]
-"""What is read of rows: ids as text, an [Entry][] with the writer or with the embedding, or ``Candidate``s."""
+"""What is read of rows: ids as text, an [Entry][] with the writer or with the embedding as [vector_bytes][], or
+``Candidate``s."""
 _KEPT = 5_000  # candidates beyond the limit that a search keeps before it drops the worst
 
 
@@ -44,14 +45,6 @@ class Selection(NamedTuple):
     exact: bool
 
 
-class Entry(NamedTuple):
-    """A document as scans find it; ``more`` is who wrote it last, or its embedding as [vector_bytes][]."""
-
-    id: str
-    metadata: str | None
-    more: Any
-
-
 class _Compiler:
     def __init__(self, most: int) -> None:
         self._most = most
@@ -63,7 +56,7 @@ class _Compiler:
         return Compiled(Selection(tree, tuple(tokens[: self._most]), exact and len(tokens) <= self._most))
 
 
-class ScannedSteps(VectorSteps[C, Selection]):
+class ScannedSteps(VersionedSteps[C, Selection]):
     """For engines with rows under ids, an index of tokens, and writes of one row under a condition; needs NumPy.
 
     The engine narrows by tokens, all of which a row must have. The store reads what it finds page by page, checks the
@@ -71,8 +64,7 @@ class ScannedSteps(VectorSteps[C, Selection]):
     search takes time that grows with the number of documents that have the tokens. Documents that are returned are read
     once more, and checked again.
 
-    Each write marks its rows with a writer. A row is removed only while its writer is the one that was read: an insert
-    that finds another's row removes its own ones, and a deletion looks again at what was written meanwhile.
+    Each write marks its rows with a writer, which is the version of ``VersionedSteps``.
     """
 
     most_tokens: ClassVar[int] = 8
@@ -102,14 +94,6 @@ class ScannedSteps(VectorSteps[C, Selection]):
 
         Returns:
             for each row whether it was written; not looked at unless ``new``.
-        """
-
-    @abstractmethod
-    def _unstore(self, opened: C, written: Sequence[tuple[str, str]]) -> Steps[Sequence[bool | None]]:
-        """Remove rows by id, each if its writer is this one still.
-
-        Returns:
-            for each whether it was removed; None: it was not there.
         """
 
     def _walk(
@@ -152,9 +136,6 @@ class ScannedSteps(VectorSteps[C, Selection]):
         yield from self._walk(opened, "documents", ids, (), found.extend)
         return found
 
-    def _scan(self, opened: C, ids: Sequence[str] | None, expression: Selection | None) -> Scanned:
-        return [(entry.id, entry.metadata) for entry in (yield from self._entries(opened, ids, expression))]
-
     def _count(self, opened: C, expression: Selection | None) -> Steps[int]:
         count = 0
 
@@ -192,21 +173,7 @@ class ScannedSteps(VectorSteps[C, Selection]):
     def _put(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
         yield from self._store(opened, rows, uuid.uuid4().hex, new=False)
 
-    def _add(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[None]:
+    def _insert(self, opened: C, rows: Sequence[DocumentRow]) -> Steps[Sequence[tuple[str, str]]]:
         writer = uuid.uuid4().hex
         done = yield from self._store(opened, rows, writer, new=True)
-        mine = [(row.id, writer) for row, written in zip(rows, done, strict=True) if written]
-        if len(mine) < len(rows):
-            if mine:
-                yield from self._unstore(opened, mine)
-            raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
-
-    def _remove(self, opened: C, ids: Sequence[str] | None, expression: Selection | None) -> Steps[int]:
-        gone = 0
-        left = yield from self._entries(opened, ids, expression)
-        while left:
-            done = yield from self._unstore(opened, [(entry.id, entry.more) for entry in left])
-            gone += sum(map(bool, done))
-            again = [entry.id for entry, answer in zip(left, done, strict=True) if answer is False]
-            left = yield from self._paged(self._entries, opened, again, expression)
-        return gone
+        return [(row.id, writer) for row, written in zip(rows, done, strict=True) if written]

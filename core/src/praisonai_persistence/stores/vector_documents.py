@@ -34,6 +34,7 @@ __all__ = [
     "lowered",
     "not_ours",
     "own_names",
+    "packed",
     "pages",
     "restored",
     "vector_bytes",
@@ -184,6 +185,25 @@ def pages(items: Sequence[T], size: int | None) -> Iterator[list[T]]:
     step = size or len(items) or 1
     for start in range(0, len(items), step):
         yield list(items[start : start + step])
+
+
+def packed(items: Iterable[tuple[T, int]], most_bytes: int, most: int) -> list[list[T]]:
+    """Return items in order, in lists that each go into one request.
+
+    Args:
+        items: each with its bytes.
+        most_bytes: of the items of one request; a larger item goes alone.
+        most: how many go into one request.
+    """
+    found: list[list[T]] = []
+    total = 0
+    for item, size in items:
+        if not found or total + size > most_bytes or len(found[-1]) == most:
+            found.append([])
+            total = 0
+        total += size
+        found[-1].append(item)
+    return found
 
 
 def batches(

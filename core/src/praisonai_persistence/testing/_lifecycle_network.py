@@ -79,8 +79,6 @@ class NetworkTests(StoreSuite, suite=True):
 
     connections_per_caller: ClassVar[int] = 1
     """How many connections the client keeps for each call under way: one, or one for each protocol that it speaks."""
-    waits_for_servers: ClassVar[bool] = False
-    """Whether the client waits for a server that is gone up to ``timeout``, and cannot be told otherwise."""
 
     @pytest.fixture
     def spec_through(self) -> Endpoint | None:
@@ -266,8 +264,7 @@ class NetworkTests(StoreSuite, suite=True):
     ) -> None:
         """Nothing listens any more: what it takes to connect bounds calls on a store that worked."""
         await work.prepare(store)
-        timeout = TIMEOUT if self.waits_for_servers else GIVEN_UP
-        one, other = network.open(timeout=timeout), network.open(timeout=timeout)
+        one, other = network.open(timeout=GIVEN_UP), network.open(timeout=GIVEN_UP)
         for each in (one, other):
             await within(each, lambda each=each: work.known(each), GIVEN_UP)  # type: ignore[misc]
         network.proxy.close()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, ThrottledError, http, option
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    ConnectionFailedError,
-    SerializationError,
+from praisonai_persistence.drivers import (
+    ApiKeyOptions,
+    Driver,
+    HttpErrors,
+    ServiceOptions,
+    ThrottledError,
+    check_fields,
+    http,
+    matching,
+    option,
 )
-from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+from praisonai_persistence.errors import BackendError, ConfigurationError
+from praisonai_persistence.stores.vector_errors import TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Clients", "CosmosDBDriver", "CosmosDBOptions"]
 
 _KEY = "COSMOS_CONNECTION_STRING"
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
-_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_FIELD = matching("[A-Za-z][A-Za-z0-9_]{0,59}", "a letter, and then at most 59 letters, digits and _")
+_CONTAINER = matching(
+    "[A-Za-z0-9][A-Za-z0-9_.-]{0,199}", "letters, digits, and characters of _.- behind the first, at most 200"
+)
 _OWN = frozenset({"id", "collection", "name", "facts"})
 _RESERVED = frozenset(
     {"and", "array", "as", "asc", "between", "by", "desc", "distinct", "exists", "false", "from", "group", "in", "join"}
@@ -35,26 +41,23 @@ _RESERVED = frozenset(
     | {"undefined", "value", "where"}
 )
 """Words of the query language, which cannot stand behind a dot."""
-_of_parents: list[Any] = []
-"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
 
-class CosmosDBOptions(ApiKeyOptions):
+class CosmosDBOptions(ServiceOptions, ApiKeyOptions):
     """What the stores in Cosmos DB can be given."""
 
     title = "Cosmos DB"
     schemes = ("cosmosdb", "async_cosmosdb", "cosmos", "azure_cosmos", "https", "http")
-    default_port = 443
 
     connection_string = option(
         None, "text", f"of the account, instead of a URL; by default the variable `{_KEY}`", server=True, secret=True
     )
     api_key = option(None, "text", "the account's key; in a URL the password", server=True, secret=True)
     api_mode = option("nosql", "text", "`nosql`; an account of another API is refused", url=True)
-    database = option("praisonai", "text", "is made where it is missing", url=True)
-    collection = option("vectors", "text", "what the names of the containers begin with", url=True)
-    embedding_field = option("embedding", "text", "the field of an item that holds the vector", url=True)
-    text_field = option("content", "text", "the field of an item that holds the content", url=True)
+    database = option("praisonai", _CONTAINER, "is made where it is missing", url=True)
+    collection = option("vectors", _CONTAINER, "what the names of the containers begin with", url=True)
+    embedding_field = option("embedding", _FIELD, "the field of an item that holds the vector", url=True)
+    text_field = option("content", _FIELD, "the field of an item that holds the content", url=True)
     vector_index = option("diskANN", ("diskANN", "quantizedFlat", "flat"), "of the containers that are made", url=True)
     freshness = option(
         "all",
@@ -62,7 +65,6 @@ class CosmosDBOptions(ApiKeyOptions):
         "what a read sees: all writes that were acknowledged before, or those of its store",
         url=True,
     )
-    https = option(True, "flag", "use TLS", url=True, server=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         _check_mode(given.get("api_mode") or "nosql")
@@ -71,8 +73,6 @@ class CosmosDBOptions(ApiKeyOptions):
             said = said or os.environ.get(_KEY) or None
         if said is not None:
             url, given = self._of_string(url, said, given)
-        if url is not None and url.startswith("http://") and given.get("https") is None:
-            given["https"] = False
         super().__init__(url, **given)
         try:
             wrong = self.api_key is None or not base64.b64decode(self.api_key, validate=True)
@@ -83,16 +83,9 @@ class CosmosDBOptions(ApiKeyOptions):
                 f"{self.where} needs a key, as the portal shows it: give api_key=..., or set {_KEY}"
             )
         _check_mode(self.api_mode)
-        for name in ("embedding_field", "text_field"):
-            if not _FIELD.fullmatch(getattr(self, name)) or getattr(self, name) in _OWN:
-                raise ConfigurationError(f"{name} must have letters, digits and _, and be none of {sorted(_OWN)}")
+        check_fields(self, ("embedding_field", "text_field"), _OWN)
         if self.embedding_field.lower() in _RESERVED:
             raise ConfigurationError(f"embedding_field: {self.embedding_field!r} is a word of the query language")
-        if self.embedding_field == self.text_field:
-            raise ConfigurationError("embedding_field and text_field must differ")
-        for name in ("database", "collection"):
-            if not _CONTAINER.fullmatch(getattr(self, name)):
-                raise ConfigurationError(f"{name} must have letters, digits, and characters of _.- behind the first")
 
     @staticmethod
     def _of_string(url: str | None, said: Any, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -133,14 +126,13 @@ class Clients:
 
         self._options = options
         self._asynchronous = asynchronous
-        self.opened_by = os.getpid()
         policy: Any = ConnectionPolicy()
         policy.RequestTimeout = policy.DBAConnectionTimeout = options.connect_timeout
         policy.ReadTimeout = policy.DBAReadTimeout = options.timeout
         policy.RetryOptions._max_retry_attempt_count = 0  # what is throttled is asked again by the store
         kind: Any = AsyncCosmosClient if asynchronous else CosmosClient
         self.client = kind(
-            f"{'https' if options.https else 'http'}://{options.authority}",
+            options.address,
             options.api_key,
             connection_policy=policy,
             enable_endpoint_discovery=False,
@@ -229,9 +221,8 @@ class CosmosDBDriver(Driver):
     packages = ("azure", "requests", "urllib3", "aiohttp")
 
     def __init__(self, options: CosmosDBOptions, look: Callable[[], Steps[None]], *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, look)
         self._options = options
-        self._look = look
         self.asynchronous = asynchronous
         self._errors = HttpErrors(self.where, "check its key, and that it may write", "write fewer documents at once")
 
@@ -247,14 +238,9 @@ class CosmosDBDriver(Driver):
         return client.client.close()
 
     def abandon(self, client: Any) -> None:
-        if client.opened_by != os.getpid():
-            _of_parents.append(client)
-        elif self.asynchronous:
+        if self.asynchronous:
             session = client.transport()
             http.hang_up_aiohttp([] if session is None else [session])
-
-    def probe(self) -> Steps[None]:
-        return self._look()
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         from azure.core.exceptions import ServiceRequestError, ServiceResponseError
@@ -278,25 +264,21 @@ class CosmosDBDriver(Driver):
             error.message = f"status {status}"
             if status == 404 and int(getattr(error, "sub_status", 0) or 0) == 1002:
                 return ThrottledError(f"{where} has a replica that is behind; try again later, or raise timeout")
-            if status == 404:
-                return GoneError(f"{where} has no such item or container")
-            if status in {409, 412}:
-                return TakenError(f"{where} has such an item already, or another version of it")
+            if status == 412:
+                return TakenError(f"{where} has another version of an item")
             if status == 429:
                 return ThrottledError(f"{where} has had too many requests for now; raise its request units, or timeout")
             if status == 403 and ("maximum" in said or "quota" in said or "exceed" in said):
                 return BackendError(f"{where} has no room for more: see its quotas in the portal")
             if status == 449:  # several writes of one item at once: nothing was done
                 return ThrottledError(f"{where} has had too many writes of one item at once; try again later")
-            if status == 413:
-                return SerializationError(f"{where} does not take a request as large as this: write fewer documents")
             return self._errors.error(status, error)
         if isinstance(error, DecodeError):
-            return ConnectionFailedError(f"{where} does not answer as Cosmos DB does; check the URL")
+            return self._errors.strange("Cosmos DB")
         if isinstance(error, AzureError):
             return self._errors.error(getattr(error, "status_code", None), error)
         if isinstance(error, (KeyError, AttributeError, TypeError, ValueError)):
-            return ConnectionFailedError(f"{where} does not answer as Cosmos DB does; check the URL")
+            return self._errors.strange("Cosmos DB")
         return None
 
 

@@ -9,27 +9,26 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import ConfigurationError, DocumentExistsError, SerializationError
-from praisonai_persistence.steps import reads, writes
+from praisonai_persistence.drivers import Pauses
+from praisonai_persistence.errors import ConfigurationError, SerializationError
+from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.fields import copies
 from praisonai_persistence.stores.namespaced import record_key
 from praisonai_persistence.stores.projection import bounded_query, product_distance, ranked_vectors
-from praisonai_persistence.stores.ranking import selected
-from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
+from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
+from praisonai_persistence.stores.versioned import Entry, VersionedSteps
 from praisonai_persistence_cosmosdb._filters import FilterCompiler
 from praisonai_persistence_cosmosdb._tokens import newer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from praisonai_persistence.filters import Filter
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
-    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_cosmosdb._driver import CosmosDBOptions
 
 __all__ = ["CosmosDBSteps"]
@@ -49,14 +48,7 @@ class _Place(NamedTuple):
     partition: str
 
 
-class _Version(NamedTuple):
-    """An item as it was read or written: its id, and what the service calls this version of it."""
-
-    key: str
-    etag: str | None
-
-
-class CosmosDBSteps(VectorSteps[Collection, str]):
+class CosmosDBSteps(VersionedSteps[Collection, str]):
     """Knowledge in Cosmos DB.
 
     All documents of a collection are in one partition, so that a batch of them is written whole, and a query asks one
@@ -72,6 +64,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
     def __init__(self, options: CosmosDBOptions) -> None:
         super().__init__(FilterCompiler())
         self._options = options
+        self.patience = options.timeout
         self._catalog = _Place(options.collection, f"{options.table_prefix}collections")
         self._tokens: dict[_Place, str | None] = {}
         self._lock = threading.Lock()
@@ -118,8 +111,8 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
             for place in [one for one in self._tokens if one.container == container]:
                 del self._tokens[place]
 
-    def _query(self, place: _Place, text: str, *, newest: bool = False, **parameters: Any) -> Steps[list[Any]]:
-        token = yield from self._fresh(place, newest=newest)
+    def _query(self, place: _Place, text: str, **parameters: Any) -> Steps[list[Any]]:
+        token = yield from self._fresh(place)
         named = {f"@{name}": value for name, value in parameters.items()}
         return (  # type: ignore[no-any-return]
             yield from self._ask(lambda clients: clients.query(place.container, text, place.partition, token, named))
@@ -213,7 +206,7 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
         if _Place(*item["facts"]["place"]) != opened.engine:
             raise anew
         try:
-            yield from self._batch(self._catalog, _deletions([_Version(item["id"], item["_etag"])]))
+            yield from self._batch(self._catalog, [_deletion(item["id"], item["_etag"])])
         except TakenError:
             raise anew from None
         yield from self._remove(opened, None, None)
@@ -224,123 +217,74 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
-    def _items(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[_Item]]:
-        """Return items, as many together as go into one batch; what is too large is refused."""
-        found: list[list[_Item]] = [[]]
-        total, options = 0, self._options
+    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[_Item]]:
+        """Return items, as many together as go into one batch; what is too large is refused before."""
         vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
-        for row, vector in zip(rows, vectors, strict=True):
-            item = {
-                "id": record_key(row.id),
-                "collection": opened.engine.partition,
-                "name": row.id,
-                options.text_field: row.content,
-                options.embedding_field: vector.tolist(),
-                "facts": documents.document_facts(row, vector),
-                **copies(row.metadata),
-            }
-            size = len(json.dumps(item, ensure_ascii=False).encode())
-            if size > _MOST_ITEM:
-                raise SerializationError(
-                    f"document {row.id!r} has {size} bytes with its embedding; Cosmos DB takes {_MOST_ITEM}: split its "
-                    f"content"
-                )
-            if found[-1] and (total + size > _MOST_ITEM or len(found[-1]) == _MOST_BATCH):
-                found.append([])
-                total = 0
-            total += size + 100
-            found[-1].append(item)
-        return found
+        made = [self._item(opened, row, vector) for row, vector in zip(rows, vectors, strict=True)]
+        return documents.packed(made, _MOST_ITEM, _MOST_BATCH)
+
+    def _item(self, opened: Collection, row: DocumentRow, vector: array[float]) -> tuple[_Item, int]:
+        """Return an item, and how many bytes it has in a request."""
+        item = {
+            "id": record_key(row.id),
+            "collection": opened.engine.partition,
+            "name": row.id,
+            self._options.text_field: row.content,
+            self._options.embedding_field: vector.tolist(),
+            "facts": documents.document_facts(row, vector),
+            **copies(row.metadata),
+        }
+        size = len(json.dumps(item, ensure_ascii=False).encode())
+        if size > _MOST_ITEM:
+            raise SerializationError(
+                f"document {row.id!r} has {size} bytes with its embedding; Cosmos DB takes {_MOST_ITEM}: split its "
+                f"content"
+            )
+        return item, size + 100
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        for some in self._items(opened, rows):
+        for some in self._portions(opened, rows):
             yield from self._batch(opened.engine, [("upsert", (item,)) for item in some])
 
-    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        written: list[_Version] = []
-        for some in self._items(opened, rows):
-            try:
-                etags = yield from self._batch(opened.engine, [("create", (item,)) for item in some])
-            except TakenError:
-                yield from self._withdraw(opened, written)
-                raise DocumentExistsError(
-                    "another writer inserted one of the documents meanwhile; nothing was written"
-                ) from None
-            written += [_Version(item["id"], etag) for item, etag in zip(some, etags, strict=True)]
+    def _insert(self, opened: Collection, rows: Sequence[_Item]) -> Steps[list[tuple[str, Any]]]:
+        try:
+            etags = yield from self._batch(opened.engine, [("create", (item,)) for item in rows])
+        except TakenError:
+            return []
+        return [(item["name"], etag) for item, etag in zip(rows, etags, strict=True)]
 
-    def _withdraw(self, opened: Collection, written: Sequence[_Version]) -> Steps[None]:
-        """Remove what an insert has written, but not what others wrote over it."""
+    def _unstore(self, opened: Collection, written: Sequence[tuple[str, Any]]) -> Steps[list[bool | None]]:
+        done: list[bool | None] = []
         for some in documents.pages(written, _MOST_BATCH):
+            deletions = [_deletion(record_key(name), etag) for name, etag in some]
             try:
-                yield from self._batch(opened.engine, _deletions(some))
-            except (GoneError, TakenError):
-                for one in some:
-                    with suppress(GoneError, TakenError):
-                        yield from self._batch(opened.engine, _deletions([one]))
+                yield from self._batch(opened.engine, deletions)
+                done += [True] * len(some)
+            except (GoneError, TakenError):  # others removed one of them meanwhile, or wrote it: nothing was done
+                for one in deletions:
+                    done.append((yield from self._delete(opened.engine, one)))
+                yield from self._fresh(opened.engine, newest=True)  # what is read next has what they wrote
+        return done
 
-    @writes
-    def delete(self, collection: str, ids: Sequence[str] | None, filters: Filter | None) -> Steps[int]:
-        compiled = self._compiler.compile(filters)
-        checked = None if compiled.exact else filters
+    def _delete(self, place: _Place, deletion: Any) -> Steps[bool | None]:
+        try:
+            yield from self._batch(place, [deletion])
+        except GoneError:
+            return None
+        except TakenError:
+            return False
+        return True
 
-        def delete(opened: Collection) -> Steps[int]:
-            gone = 0
-            for some in [None] if ids is None else documents.pages(ids, self.most_ids):
-                gone += yield from self._remove(opened, some, compiled.expression, checked)
-            return gone
-
-        return (yield from self._on(collection, ids is not None and not ids, delete))
-
-    def _remove(
-        self,
-        opened: Collection,
-        ids: Sequence[str] | None,
-        expression: str | None,
-        checked: Filter | None = None,
-    ) -> Steps[int]:
-        """Remove documents in the version in which they were found to match; return how many.
-
-        Args:
-            opened: the collection.
-            ids: of the documents; None: any.
-            expression: selects them.
-            checked: what the expression does not know of the filter.
-        """
-        gone = 0
-        found = yield from self._versions(opened, self._where(ids, expression), checked)
-        for page in documents.pages(found, _MOST_BATCH):
-            some, pauses = page, Pauses(self._options.timeout)
-            while some:
-                try:
-                    yield from self._batch(opened.engine, _deletions(some))
-                    gone += len(some)
-                    break
-                except (GoneError, TakenError):  # others removed one of them meanwhile, or wrote it
-                    where = self._options.where
-                    yield from pauses.wait(
-                        ThrottledError(f"{where}: others write these documents again and again; try again later")
-                    )
-                again = " AND ".join([_of_keys([one.key for one in some]), *([expression] if expression else [])])
-                some = yield from self._versions(opened, again, checked, newest=True)
-        return gone
-
-    def _versions(
-        self, opened: Collection, where: str, checked: Filter | None, *, newest: bool = False
-    ) -> Steps[list[_Version]]:
-        """Return which documents match, and in which version."""
-        more = "" if checked is None else ", c.facts"
-        text = f"SELECT c.id, c._etag{more} FROM c WHERE {where}"  # noqa: S608 - of hashes and numbers
-        return [
-            _Version(item["id"], item["_etag"])
-            for item in (yield from self._query(opened.engine, text, newest=newest))
-            if checked is None or selected(checked, item["facts"]["metadata"])
-        ]
+    def _entries(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[list[Entry]]:
+        found = yield from self._select(opened, "c.name, c._etag, c.facts", ids, expression)
+        return [Entry(item["name"], item["facts"]["metadata"], item["_etag"]) for item in found]
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
     def _where(self, ids: Sequence[str] | None, expression: str | None) -> str:
-        parts = ["IS_DEFINED(c.name)"] if ids is None else [_of_keys([record_key(one) for one in ids])]
-        return " AND ".join([*parts, *([] if expression is None else [expression])])
+        keys = ", ".join(f"'{record_key(one)}'" for one in ids or ())
+        chosen = "IS_DEFINED(c.name)" if ids is None else f"c.id IN ({keys})"
+        return chosen if expression is None else f"{chosen} AND {expression}"
 
     def _select(
         self, opened: Collection, what: str, ids: Sequence[str] | None, expression: str | None
@@ -367,18 +311,9 @@ class CosmosDBSteps(VectorSteps[Collection, str]):
     def _taken(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
         return (yield from self._select(opened, "VALUE c.name", ids, None))
 
-    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Scanned:
-        found = yield from self._select(opened, "c.name, c.facts", ids, expression)
-        return [(item["name"], item["facts"]["metadata"]) for item in found]
-
     def _count(self, opened: Collection, expression: str | None) -> Steps[int]:
         return int((yield from self._select(opened, "VALUE COUNT(1)", None, expression))[0])
 
 
-def _of_keys(keys: Sequence[str]) -> str:
-    quoted = ", ".join(f"'{key}'" for key in keys)
-    return f"c.id IN ({quoted})"
-
-
-def _deletions(found: Sequence[_Version]) -> list[Any]:
-    return [("delete", (one.key,), {"if_match_etag": one.etag}) for one in found]
+def _deletion(key: str, etag: str | None) -> Any:
+    return "delete", (key,), {"if_match_etag": etag}

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Driver, Options, ThrottledError, option
+from praisonai_persistence.drivers import Driver, FreshOptions, ThrottledError, check_fields, matching, option
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -20,6 +20,7 @@ from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
@@ -29,14 +30,15 @@ __all__ = ["DURABLE", "CouchbaseDriver", "CouchbaseOptions", "Each"]
 
 DURABLE = ("majority_and_persist_to_active", "persist_to_majority")
 """Levels of durability at which a write is on a disk when it is acknowledged."""
-_NAME = re.compile(r"_default|[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}", re.ASCII)
-_INDEX = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,150}", re.ASCII)
+_NAME = matching(
+    "_default|[A-Za-z0-9-][A-Za-z0-9_%-]{0,250}", "letters, digits, -, _ and %, and begin with none of _ and %"
+)
+_INDEX = matching("[A-Za-z][A-Za-z0-9_-]{0,150}", "a letter, and then letters, digits, - and _")
+_FIELD = matching("[A-Za-z][A-Za-z0-9_]*", "a letter, and then letters, digits and _")
 _DESCRIPTORS = 16  # that a client may need when it is opened
-_of_parents: list[Any] = []
-"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
 
-class CouchbaseOptions(Options):
+class CouchbaseOptions(FreshOptions):
     """What the stores in Couchbase can be given."""
 
     title = "Couchbase"
@@ -51,19 +53,15 @@ class CouchbaseOptions(Options):
     )
     username = option("Administrator", "text", "of an account; in a URL the user")
     password = option("", "text", "of the account; in a URL the password", secret=True)
-    bucket_name = option("praisonai", "text", "a bucket that is there; in a URL the path")
-    scope_name = option("_default", "text", "a scope that is there", url=True)
-    collection_name = option("vectors", "text", "of documents; is made where there is none", url=True)
-    index_name = option("vector_index", "text", "what the names of the search indexes begin with", url=True)
-    vector_field = option("embedding", "text", "where a document has its vector", url=True)
-    text_field = option("content", "text", "where a document has its text", url=True)
+    bucket_name = option("praisonai", _NAME, "a bucket that is there; in a URL the path")
+    scope_name = option("_default", _NAME, "a scope that is there", url=True)
+    collection_name = option("vectors", _NAME, "of documents; is made where there is none", url=True)
+    index_name = option("vector_index", _INDEX, "what the names of the search indexes begin with", url=True)
+    vector_field = option("embedding", _FIELD, "where a document has its vector", url=True)
+    text_field = option("content", _FIELD, "where a document has its text", url=True)
     durability = option(
         DURABLE[0], ("none", "majority", *DURABLE), "where a write has to be when it is acknowledged", url=True
     )
-    freshness = option(
-        "all", ("all", "own"), "who sees a write as soon as it returns: all stores, or the one that wrote", url=True
-    )
-    freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be visible", url=True)
     index_timeout = option(60.0, "seconds", "seconds within which a new index has to answer", url=True)
     connect_timeout = option(10.0, "seconds", "seconds to connect in")
     timeout = option(30.0, "seconds", "seconds in which a request has to be answered")
@@ -82,16 +80,7 @@ class CouchbaseOptions(Options):
         secure = "s" if url is not None and url.lower().startswith("couchbases:") else ""
         authority = self.authority.removesuffix(f":{self.default_port}")
         self.connection_string = own or f"couchbase{secure}://{authority}"
-        for name in ("bucket_name", "scope_name", "collection_name"):
-            if not _NAME.fullmatch(getattr(self, name)):
-                raise ConfigurationError(f"{name} must have letters, digits, -, _ and %, and begin with none of these")
-        if not _INDEX.fullmatch(self.index_name):
-            raise ConfigurationError("index_name must be a letter, and then letters, digits, - and _")
-        fields = {self.vector_field, self.text_field}
-        if len(fields) < 2 or not all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", one, re.ASCII) for one in fields):
-            raise ConfigurationError("vector_field and text_field must be two names of letters, digits and _")
-        if fields & {"id", "place", "tokens", "numbers", "facts"}:
-            raise ConfigurationError("vector_field and text_field cannot be id, place, tokens, numbers or facts")
+        check_fields(self, ("vector_field", "text_field"), ("id", "place", "tokens", "numbers", "facts"))
 
 
 class Each(NamedTuple):
@@ -108,6 +97,10 @@ class Each(NamedTuple):
     values: Mapping[str, Any]
     versions: Mapping[str, int] = {}
     expected: tuple[str, ...] = ()
+
+
+class _NotConnectedError(ConnectionFailedError):
+    """The client has no connection at the beginning of a call."""
 
 
 class CouchbaseDriver(Driver):
@@ -148,14 +141,14 @@ class CouchbaseDriver(Driver):
             metrics_options=ClusterMetricsOptions(enable_metrics=False),
         )
         cluster = Cluster.connect(options.connection_string, wanted)
-        return _Client(cluster, cluster.bucket(options.bucket_name), options)
+        try:
+            return _Client(cluster, cluster.bucket(options.bucket_name), options)
+        except BaseException:
+            cluster.close()
+            raise
 
     def close(self, client: Any) -> None:
         client.cluster.close()
-
-    def abandon(self, client: Any) -> None:
-        if client.opened_by != os.getpid():
-            _of_parents.append(client)
 
     def probe(self) -> Steps[None]:
         """Make the collection, unless it is there."""
@@ -176,6 +169,16 @@ class CouchbaseDriver(Driver):
             )
         except TakenError:  # somebody else was first
             return
+
+    def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
+        """Refuse a client that has lost its servers: it would repeat a request until ``timeout``."""
+        if not client.is_connected():
+            raise _NotConnectedError(f"{self.where} does not answer")
+        return super().begin(client, write=write)  # type: ignore[return-value]
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        """Nothing has been sent to a client that is not connected; the next one is, or cannot be opened."""
+        return isinstance(error, _NotConnectedError)
 
     def perform(self, on: Any, request: Any) -> Any:
         """See [Driver.perform][]."""
@@ -224,11 +227,17 @@ class _Client:
     """A cluster, and the collection of a store in it."""
 
     def __init__(self, cluster: Any, bucket: Any, options: CouchbaseOptions) -> None:
-        self.opened_by = os.getpid()
         self.cluster, self.bucket = cluster, bucket
         self.scope = bucket.scope(options.scope_name)
         self._collection = self.scope.collection(options.collection_name)
         self._durability = options.durability
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the bucket; asks no server."""
+        from couchbase.diagnostics import EndpointState, ServiceType
+
+        found = self.cluster.diagnostics().endpoints.get(ServiceType.KeyValue, ())
+        return any(one.state is EndpointState.Connected and one.namespace == self.bucket.name for one in found)
 
     def _given(self, request: Each, key: str) -> Any:
         """Return the options of an operation."""

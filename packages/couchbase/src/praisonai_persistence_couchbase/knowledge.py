@@ -9,27 +9,26 @@ import uuid
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import (
     ConfigurationError,
     ConnectionFailedError,
-    DocumentExistsError,
     PersistenceError,
     SerializationError,
 )
-from praisonai_persistence.filters import Compiled
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.projection import (
     bounded_query,
     project_rows,
-    ranked,
-    ranked_vectors,
+    ranked_candidates,
 )
 from praisonai_persistence.stores.ranking import Candidate, selected
-from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError, VectorSteps
+from praisonai_persistence.stores.selecting import Selecting, Selection
+from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
+from praisonai_persistence.stores.versioned import Entry, VersionedSteps
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_couchbase._driver import Each
 from praisonai_persistence_couchbase._filters import QueryCompiler
@@ -39,11 +38,10 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from praisonai_persistence.filters import Filter
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
-    from praisonai_persistence.stores.vector_engine import Ranked, Scanned
+    from praisonai_persistence.stores.vector_engine import Ranked
     from praisonai_persistence_couchbase._driver import CouchbaseOptions
 
 __all__ = ["CouchbaseSteps"]
@@ -54,35 +52,14 @@ _SMALL = 200_000  # characters of text and metadata that always fit: with tokens
 _MATCHES = 10_000  # hits of one query
 _ALL: dict[str, Any] = {"match_all": {}}
 _ABSENT, _CHANGED, _EXISTS = "DocumentNotFoundException", "CasMismatchException", "DocumentExistsException"
+_REMOVED = {_ABSENT: None, _CHANGED: False}
 
 
-class _Selection(NamedTuple):
-    """What a filter selects: the filter, a query that selects all of it, and whether the query selects no more."""
-
-    filters: Filter
-    query: dict[str, Any] | None
-    exact: bool
+T = TypeVar("T")
+_Selection = Selection[dict[str, Any]]
 
 
-class _Selecting:
-    def __init__(self) -> None:
-        self._compiler = QueryCompiler()
-
-    def compile(self, tree: Filter | None) -> Compiled[_Selection]:
-        if tree is None:
-            return Compiled(None)
-        found = self._compiler.compile(tree)
-        return Compiled(_Selection(tree, found.expression, found.exact))
-
-
-class _Stored(NamedTuple):
-    """A document as it was read, and its version."""
-
-    candidate: Candidate
-    version: int
-
-
-class CouchbaseSteps(VectorSteps[Collection, _Selection]):
+class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
     """Knowledge in Couchbase.
 
     The Search service says which documents are near, or have what a filter asks for. What is returned, or removed, is
@@ -100,7 +77,7 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
     most_rows = 500
 
     def __init__(self, options: CouchbaseOptions) -> None:
-        super().__init__(_Selecting())
+        super().__init__(Selecting(QueryCompiler(), checked=True))
         self._options = options
         self._written: dict[str, dict[int, Any]] = {}
         self._lock = threading.Lock()
@@ -263,9 +240,9 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
     def _key(self, opened: Collection, id: str) -> str:  # noqa: A002
         return f"{self._options.table_prefix}{opened.engine}-{blake2b(id.encode(), digest_size=16).hexdigest()}"
 
-    def _made(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[dict[str, dict[str, Any]]]:
-        """Return documents by key, as many together as go into one request; what is too large is refused."""
-        return [dict(self._documents(opened, some)) for some in self._portions(opened, rows)]
+    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[tuple[str, dict[str, Any]]]]:
+        """Return keys and documents, as many together as go into one request; what is too large is refused before."""
+        return [list(self._documents(opened, some)) for some in super()._portions(opened, rows)]
 
     def _documents(self, opened: Collection, rows: Sequence[DocumentRow]) -> Iterator[tuple[str, dict[str, Any]]]:
         for row, vector, projection in project_rows(opened.info.distance, rows):
@@ -297,36 +274,31 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             yield from self._ask(opened.engine, _ALL, 0)
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        for some in self._made(opened, rows):
-            self._note(opened, (yield Each("upsert", some)))
+        for some in self._portions(opened, rows):
+            self._note(opened, (yield Each("upsert", dict(some))))
         yield from self._settle(opened)
 
     def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
-        mine: dict[str, Any] = {}
-        for some in self._made(opened, rows):
-            found = yield Each("insert", some, expected=(_EXISTS,))
-            self._note(opened, found)
-            mine.update({key: answer for key, answer in found.items() if not isinstance(answer, Exception)})
-            if any(isinstance(answer, Exception) for answer in found.values()):
-                versions = {key: answer.cas for key, answer in mine.items()}
-                gone = yield Each("remove", dict.fromkeys(mine), versions, expected=(_ABSENT, _CHANGED))
-                self._note(opened, gone)
-                raise DocumentExistsError("another writer inserted one of the documents meanwhile; nothing was written")
+        yield from super()._add(opened, rows)
         yield from self._settle(opened)
 
+    def _insert(self, opened: Collection, rows: Sequence[Any]) -> Steps[list[tuple[str, int]]]:
+        made = dict(rows)
+        found = yield Each("insert", made, expected=(_EXISTS,))
+        self._note(opened, found)
+        return [(made[key]["id"], one.cas) for key, one in found.items() if not isinstance(one, Exception)]
+
+    def _unstore(self, opened: Collection, written: Sequence[tuple[str, int]]) -> Steps[list[bool | None]]:
+        done: list[bool | None] = []
+        for some in documents.pages(written, self.most_rows):
+            versions = {self._key(opened, name): version for name, version in some}
+            found = yield Each("remove", dict.fromkeys(versions), versions, expected=(_ABSENT, _CHANGED))
+            self._note(opened, found)
+            done += [_REMOVED.get(type(found[key]).__name__, True) for key in versions]
+        return done
+
     def _remove(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Steps[int]:
-        gone = 0
-        keys = yield from self._places(opened, ids, expression)
-        while keys:
-            again: list[str] = []
-            for some in documents.pages(keys, self.most_rows):
-                stored = yield from self._read(some, expression)
-                versions = {key: one.version for key, one in stored.items()}
-                found = yield Each("remove", dict.fromkeys(stored), versions, expected=(_ABSENT, _CHANGED))
-                self._note(opened, found)
-                gone += sum(not isinstance(answer, Exception) for answer in found.values())
-                again += [key for key, answer in found.items() if type(answer).__name__ == _CHANGED]
-            keys = again
+        gone = yield from super()._remove(opened, ids, expression)
         yield from self._settle(opened)
         return gone
 
@@ -338,18 +310,23 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
             return [self._key(opened, one) for one in ids]
         return (yield from self._keys(opened, _query(expression)))
 
-    def _read(self, keys: Sequence[str], expression: _Selection | None) -> Steps[dict[str, _Stored]]:
-        """Return documents by key as they are now, in the order of the keys, if a filter selects them."""
-        kept: dict[str, _Stored] = {}
-        if not keys:
-            return kept
-        found = yield Each("get", dict.fromkeys(keys), expected=(_ABSENT,))
-        for key, answer in found.items():
-            if isinstance(answer, Exception):
-                continue
-            candidate = self._candidate(answer.content_as[dict])
-            if expression is None or selected(expression.filters, candidate.metadata):
-                kept[key] = _Stored(candidate, answer.cas)
+    def _entries(
+        self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None
+    ) -> Steps[list[Entry]]:
+        keys = yield from self._places(opened, ids, expression)
+        return (yield from self._read(keys, expression, lambda one, cas: Entry(one.id, one.metadata, cas)))
+
+    def _read(
+        self, keys: Sequence[str], expression: _Selection | None, make: Callable[[Candidate, int], T]
+    ) -> Steps[list[T]]:
+        """Return what is made of documents and versions as they are now, in the order of the keys, if a filter fits."""
+        kept: list[T] = []
+        for some in documents.pages(keys, self.most_ids):
+            found = yield Each("get", dict.fromkeys(some), expected=(_ABSENT,))
+            for answer in [one for one in found.values() if not isinstance(one, Exception)]:
+                candidate = self._candidate(answer.content_as[dict])
+                if expression is None or selected(expression.filters, candidate.metadata):
+                    kept.append(make(candidate, answer.cas))
         return kept
 
     def _candidate(self, stored: dict[str, Any]) -> Candidate:
@@ -359,15 +336,12 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         )
 
     def _whole(self, keys: Sequence[str], expression: _Selection | None) -> Steps[list[Candidate]]:
-        found: list[Candidate] = []
-        for some in documents.pages(keys, self.most_ids):
-            found += [one.candidate for one in (yield from self._read(some, expression)).values()]
-        return found
+        return (yield from self._read(keys, expression, lambda one, _: one))
 
     def _rank(self, opened: Collection, query: array[float], limit: int, expression: _Selection | None) -> Ranked:
         near = {"field": self._options.vector_field, "vector": bounded_query(opened.info.distance, query)}
-        if expression is not None and expression.query is not None:
-            near["filter"] = expression.query
+        if expression is not None and expression.expression is not None:
+            near["filter"] = expression.expression
         asked = limit
         keys: list[str] = []
         kept: list[Candidate] = []
@@ -384,32 +358,20 @@ class CouchbaseSteps(VectorSteps[Collection, _Selection]):
         every = yield from self._keys(opened, _query(expression))
         if set(every) <= set(keys):
             return kept
-        found = yield from self._whole(every, expression)
-        if not found:
-            return []
-        vectors = ranked_vectors(opened.info.distance, [one.embedding for one in found if one.embedding is not None])
-        return ranked(opened.info.distance, query, found, vectors)[:limit]
+        return ranked_candidates(opened.info.distance, query, (yield from self._whole(every, expression)))[:limit]
 
     def _fetch(self, opened: Collection, ids: Sequence[str]) -> Ranked:
         return (yield from self._whole([self._key(opened, one) for one in ids], None))
-
-    def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None) -> Scanned:
-        keys = yield from self._places(opened, ids, expression)
-        found: list[tuple[str, str | None]] = []
-        for some in documents.pages(keys, self.most_ids):
-            stored = yield from self._read(some, expression)
-            found += [(one.candidate.id, one.candidate.metadata) for one in stored.values()]
-        return found
 
     def _count(self, opened: Collection, expression: _Selection | None) -> Steps[int]:
         if expression is None or expression.exact:
             _, count = yield from self._ask(opened.engine, _query(expression), 0)
             return count
-        return len((yield from self._scan(opened, None, expression)))
+        return len((yield from self._entries(opened, None, expression)))
 
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
-    return _ALL if expression is None or expression.query is None else expression.query
+    return _ALL if expression is None or expression.expression is None else expression.expression
 
 
 def _check_size(document: Mapping[str, Any]) -> None:

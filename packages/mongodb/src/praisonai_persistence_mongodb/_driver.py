@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
-from praisonai_persistence.drivers import Driver, Options, ThrottledError, option
+from praisonai_persistence.drivers import Driver, FreshOptions, Options, ThrottledError, check_fields, matching, option
 from praisonai_persistence.drivers.guarded import on_own_thread
 from praisonai_persistence.errors import (
     BackendError,
@@ -49,7 +49,8 @@ _CONFLICT = 112
 _NO_SEARCH = {59, 31082, 40324, 6047401, None}
 """What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
 _ATLAS, _OVERLOADED = 8000, 489
-_FIELD = re.compile("[A-Za-z][A-Za-z0-9_]{0,99}")
+_INDEX = matching("(?s).{1,100}", "text of 1 to 100 characters")
+_FIELD = matching("[A-Za-z][A-Za-z0-9_]{0,99}", "a letter, and then at most 99 letters, digits and _")
 MAX_ATOMIC = 1_000
 """Documents of a transaction."""
 _OURS = {"connecttimeoutms", "serverselectiontimeoutms", "sockettimeoutms", "timeoutms"}
@@ -130,15 +131,15 @@ class MongoOptions(Options):
         return f"the MongoDB servers at {self.host}" if "," in self.host else super().where
 
 
-class MongoVectorOptions(MongoOptions):
+class MongoVectorOptions(MongoOptions, FreshOptions):
     """What the knowledge stores in MongoDB can be given."""
 
     schemes = (*MongoOptions.schemes, "mongodb_vector", "async_mongodb_vector", "mongodb_atlas", "mongo_vector")
 
     collection = option("vectors", "text", "its name behind the prefix; it says which collections there are", url=True)
-    index_name = option("vector_index", "text", "of the vector search indexes that are made", url=True)
-    embedding_field = option("embedding", "text", "the field of embeddings in new collections", url=True)
-    text_field = option("content", "text", "the field of contents in new collections", url=True)
+    index_name = option("vector_index", _INDEX, "of the vector search indexes that are made", url=True)
+    embedding_field = option("embedding", _FIELD, "the field of embeddings in new collections", url=True)
+    text_field = option("content", _FIELD, "the field of contents in new collections", url=True)
     vector_search = option(
         "auto",
         ("auto", "atlas", "exact"),
@@ -153,22 +154,11 @@ class MongoVectorOptions(MongoOptions):
     num_candidates = option(
         None, "count", "`numCandidates` of a search, at least; by default 20 times what is asked for", url=True
     )
-    freshness = option(
-        "all", ("all", "own"), "who finds a write as soon as it returns: all stores, or the one that wrote", url=True
-    )
-    freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be in the index", url=True)
     index_timeout = option(300.0, "seconds", "seconds within which a new index has to be ready", url=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        if not self.index_name or len(self.index_name) > 100:
-            raise ConfigurationError("index_name must have 1 to 100 characters")
-        fields = (self.embedding_field, self.text_field)
-        if not all(_FIELD.fullmatch(name) for name in fields) or len({*fields, *OWN_FIELDS}) < 2 + len(OWN_FIELDS):
-            raise ConfigurationError(
-                "embedding_field and text_field must be two names of letters, digits and _, and none of "
-                + ", ".join(OWN_FIELDS)
-            )
+        check_fields(self, ("embedding_field", "text_field"), OWN_FIELDS)
 
 
 OWN_FIELDS = ("metadata", "content_hash", "created_at", "writer", "batch", "tokens", "given")

@@ -123,12 +123,7 @@ class SearchIndexes:
                 with self._lock:
                     self._unsettled.get(opened.engine, {}).pop(batch, None)
                 return
-            yield from end.wait(
-                ThrottledError(
-                    f"what was written is stored, but not in the index within {self._options.freshness_timeout:g} "
-                    f"seconds: raise freshness_timeout"
-                )
-            )
+            yield from end.wait(self._options.unseen())
 
     def forget(self, opened: Opened) -> None:
         """Forget a collection that was deleted."""

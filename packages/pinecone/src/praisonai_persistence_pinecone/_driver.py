@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, ThrottledError, http, option
+from praisonai_persistence.drivers import (
+    ApiKeyOptions,
+    FreshOptions,
+    HttpErrors,
+    HttpxDriver,
+    ServiceOptions,
+    matching,
+    option,
+)
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 
 if TYPE_CHECKING:
@@ -19,50 +25,38 @@ if TYPE_CHECKING:
 __all__ = ["Clients", "PineconeDriver", "PineconeOptions"]
 
 _KEY = "PINECONE_API_KEY"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,43}[a-z0-9])?")
-_of_parents: list[Any] = []
-"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
 
-class PineconeOptions(ApiKeyOptions):
+class PineconeOptions(ServiceOptions, FreshOptions, ApiKeyOptions):
     """What the stores in Pinecone can be given."""
 
     title = "Pinecone"
     schemes = ("pinecone", "async_pinecone", "https", "http")
     default_host = "api.pinecone.io"
-    default_port = 443
+    variables = (None, _KEY)
 
     api_key = option(None, "text", f"by default the variable `{_KEY}`; in a URL the password", server=True, secret=True)
     index_name = option(
-        None, "text", "one index for all collections; by default one for each dimension and metric", url=True
+        None,
+        matching("[a-z0-9](?:[a-z0-9-]{0,43}[a-z0-9])?", "at most 45 lower-case letters, digits, and hyphens between"),
+        "one index for all collections; by default one for each dimension and metric",
+        url=True,
     )
     index_host = option(None, "text", "the host of that index; the control plane is not asked then", url=True)
-    namespace = option("", "object", "what the names of all namespaces begin with", url=True)
+    namespace = option(
+        "",
+        matching(r"[\x20-\x7e]{0,200}", "ASCII text of at most 200 characters"),
+        "what the names of all namespaces begin with",
+        url=True,
+    )
     cloud = option("aws", "text", "where new indexes are made", url=True)
     region = option("us-east-1", "text", "where new indexes are made", url=True)
     environment = option(None, "text", "of pods, for indexes that are made of these", url=True)
     pod_type = option("p1.x1", "text", "of these pods", url=True)
-    freshness = option(
-        "all",
-        ("all", "own"),
-        "who sees a write as soon as it returns: all stores, or the one that wrote",
-        url=True,
-    )
-    freshness_timeout = option(30.0, "seconds", "seconds within which a write has to be visible", url=True)
     index_timeout = option(300.0, "seconds", "seconds within which a new index has to be ready", url=True)
-    https = option(True, "flag", "use TLS", url=True, server=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
-        if url is not None and url.startswith("http://") and given.get("https") is None:
-            given["https"] = False
         super().__init__(url, **given)
-        self.api_key = self.api_key or os.environ.get(_KEY) or None
-        if self.api_key is None:
-            raise ConfigurationError(f"{self.where} needs an API key: give api_key=..., or set {_KEY}")
-        if not isinstance(self.namespace, str) or not re.fullmatch(r"[\x20-\x7e]{0,200}", self.namespace):
-            raise ConfigurationError("namespace must be ASCII text of at most 200 characters")
-        if self.index_name is not None and not _NAME.fullmatch(self.index_name):
-            raise ConfigurationError("index_name must have at most 45 lower-case letters, digits, and hyphens between")
         if self.index_host is not None and self.index_name is not None:
             raise ConfigurationError("index_host says which index it is: index_name cannot be given beside it")
 
@@ -76,15 +70,16 @@ class Clients:
     """
 
     def __init__(self, options: PineconeOptions, *, asynchronous: bool) -> None:
+        import httpx
         import pinecone
 
         self._options = options
         self._asynchronous = asynchronous
         kind: Any = pinecone.AsyncPinecone if asynchronous else pinecone.Pinecone
         self._kind: Any = pinecone.AsyncIndex if asynchronous else pinecone.Index
-        self.opened_by = os.getpid()
+        seconds = httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=None)
         # Certificates take long to load, so that is left out where they are not needed.
-        self._common = {"api_key": options.api_key, "timeout": options.timeout, "ssl_verify": options.https}
+        self._common = {"api_key": options.api_key, "timeout": seconds, "ssl_verify": options.https}
         self._indexes: dict[str, Any] = {}
         self.control = kind(host=self._url(options.authority), **self._common)
         self._calm(self.control)
@@ -117,39 +112,10 @@ class Clients:
         if self._asynchronous:
             client._http._ensure_client()
         inner = client._http._client
-        inner._transport = _Once(inner._transport._transport, self._options.connect_timeout)
+        inner._transport = inner._transport._transport  # without repetitions, which would multiply the timeout
 
 
-class _Once:
-    """A client's connections, without the repetitions of the SDK, which would multiply its timeout.
-
-    Args:
-        inner: the connections.
-        seconds: to connect in.
-    """
-
-    def __init__(self, inner: Any, seconds: float) -> None:
-        self._inner = inner
-        self._pool = inner._pool
-        self._seconds = seconds
-        self.close = getattr(inner, "close", None)
-        self.aclose = getattr(inner, "aclose", None)
-
-    def handle_request(self, request: Any) -> Any:
-        """Send a request."""
-        return self._inner.handle_request(self._timed(request))
-
-    def handle_async_request(self, request: Any) -> Any:
-        """Send a request; awaited."""
-        return self._inner.handle_async_request(self._timed(request))
-
-    def _timed(self, request: Any) -> Any:
-        timeout = {**request.extensions["timeout"], "connect": self._seconds, "pool": None}
-        request.extensions = {**request.extensions, "timeout": timeout}
-        return request
-
-
-class PineconeDriver(Driver):
+class PineconeDriver(HttpxDriver):
     """Clients of the control plane and of indexes.
 
     Args:
@@ -162,39 +128,16 @@ class PineconeDriver(Driver):
     packages = ("pinecone", "httpx", "httpcore", "anyio", "h11", "msgspec", "orjson")
 
     def __init__(self, options: PineconeOptions, look: Callable[[], Steps[None]], *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, look, asynchronous=asynchronous)
         self._options = options
-        self._look = look
-        self.asynchronous = asynchronous
-        self._errors = HttpErrors(
-            self.where, f"check its API key ({_KEY}), and that it may write", "write fewer documents at once"
-        )
+        login = f"check its API key ({_KEY}), and that it may write"
+        self._errors = HttpErrors(self.where, login, "write fewer documents at once")
 
     def open(self, deadline: Deadline) -> Any:
         return Clients(self._options, asynchronous=self.asynchronous)
 
-    def close(self, client: Any) -> Any:
-        if self.asynchronous:
-            return _close_all(client)
-        for one in client.https():
-            one.close()
-        return None
-
-    def abandon(self, client: Any) -> None:
-        if client.opened_by != os.getpid():
-            _of_parents.append(client)
-        elif self.asynchronous:
-            for one in client.https():
-                http.hang_up(one)
-
-    def probe(self) -> Steps[None]:
-        return self._look()
-
-    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
-        import httpx
-
-        lost = getattr(error.__cause__, "__cause__", None)
-        return not write and isinstance(lost, (httpx.NetworkError, httpx.RemoteProtocolError))
+    def connections(self, client: Any) -> list[Any]:
+        return client.https()  # type: ignore[no-any-return]
 
     def translate(self, error: Exception) -> PersistenceError | None:
         import httpx
@@ -203,10 +146,8 @@ class PineconeDriver(Driver):
         said, where = str(error).lower(), self.where
         if isinstance(error, (errors.PineconeTimeoutError, errors.PineconeConnectionError, httpx.TransportError)):
             return self._errors.silent(error)
-        if isinstance(error, errors.RateLimitError):
-            if "month" in said:
-                return ConnectionFailedError(f"{where} has had the requests of its plan for this month: raise the plan")
-            return ThrottledError(f"{where} has had too many requests for now; try again later, or raise timeout")
+        if isinstance(error, errors.RateLimitError) and "month" in said:
+            return ConnectionFailedError(f"{where} has had the requests of its plan for this month: raise the plan")
         if isinstance(error, errors.PaymentRequiredError):
             return ConnectionFailedError(f"{where} wants to be paid first: see its console")
         if isinstance(error, errors.ForbiddenError) and "max" in said:
@@ -218,7 +159,7 @@ class PineconeDriver(Driver):
             options = self._options
             return ConfigurationError(f"{where} has no region {options.region!r} of the cloud {options.cloud!r}")
         if isinstance(error, errors.ResponseParsingError):
-            return ConnectionFailedError(f"{where} does not answer as Pinecone does; check the URL")
+            return self._errors.strange("Pinecone")
         if isinstance(error, errors.PineconeValueError) and "api key" in said:
             return ConfigurationError(f"{where}: the API key has characters that cannot be sent")
         return self._errors.error(getattr(error, "status_code", None), error)
@@ -226,8 +167,3 @@ class PineconeDriver(Driver):
 
 async def _awaited(answer: Any, read: Callable[[Any], Any]) -> Any:
     return read(await answer)
-
-
-async def _close_all(client: Any) -> None:
-    for one in client.https():
-        await http.close(one)

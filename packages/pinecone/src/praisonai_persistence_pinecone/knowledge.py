@@ -11,7 +11,7 @@ from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.steps import reads
-from praisonai_persistence.stores.namespaced import NamespacedSteps, Record
+from praisonai_persistence.stores.namespaced import NamespacedSteps, Record, filled
 from praisonai_persistence.stores.projection import product_distance
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
 from praisonai_persistence_pinecone._filters import FilterCompiler
@@ -71,9 +71,6 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
     def look(self) -> Steps[None]:
         """Ask the service for the first time."""
         yield from self._catalog()
-
-    def _ask(self, request: Any) -> Steps[Any]:
-        return Pauses(self._options.timeout).ask(request)
 
     # --------------------------------------------------------------------------------------------------------- indexes
 
@@ -176,7 +173,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
     def _upsert(self, opened: Collection, records: Sequence[Record]) -> Steps[None]:
         host, namespace, size = opened.engine
         made = [
-            {"id": record.id, "values": _filled(record.vector, size), "metadata": record.metadata} for record in records
+            {"id": record.id, "values": filled(record.vector, size), "metadata": record.metadata} for record in records
         ]
         answer = yield from self._ask(lambda clients: clients.index(host).upsert(vectors=made, namespace=namespace))
         self._note(opened, answer.response_info.lsn_committed)
@@ -206,7 +203,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
         whole: bool = False,
     ) -> Steps[list[Record]]:
         host, namespace, size = opened.engine
-        near, end = _filled(vector or [1.0], size), Pauses(self._options.freshness_timeout, 0.02)
+        near, end = filled(vector or [1.0], size), Pauses(self._options.freshness_timeout, 0.02)
         while True:
             found = yield from self._ask(
                 lambda clients: clients.index(host).query(
@@ -221,12 +218,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
             written = self._written.get(opened.engine)
             if written is None or found.response_info.is_reconciled(written):
                 return [Record(match.id, match.values or (), match.metadata or {}) for match in found.matches]
-            yield from end.wait(
-                ThrottledError(
-                    f"what was written is stored, but not visible within {self._options.freshness_timeout:g} seconds: "
-                    f"raise freshness_timeout"
-                )
-            )
+            yield from end.wait(self._options.unseen())
 
     def _whole(self, opened: Collection) -> int:
         return max(1, _ANSWER // (self.most_metadata + 1_000 + 26 * int(opened.engine.size)))
@@ -244,8 +236,3 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
             token = page.pagination.next if page.pagination else None
             if not token:
                 return found
-
-
-def _filled(vector: Sequence[float], size: int) -> list[float]:
-    """Return a vector with zeros up to the dimension of the index, which change no rank."""
-    return [*vector, *[0.0] * (size - len(vector))]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import Driver, HttpErrors, http
+from praisonai_persistence.drivers import HttpErrors, HttpxDriver
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, SerializationError, WrongTypeError
 from praisonai_persistence_rediscore import Command, without_arguments
 from praisonai_persistence_upstash.state import Pipeline
@@ -23,12 +22,10 @@ __all__ = ["UpstashDriver"]
 
 _LOGIN = "check its token (UPSTASH_REDIS_REST_TOKEN in the console)"
 _TOO_LARGE = "the plan of the database says how large it may be (1 MB or 10 MB); write less at once"
-_of_parents: list[Any] = []
-"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
 _ANSWERS = frozenset({401, 403, 404, 413, 429})
 
 
-class UpstashDriver(Driver):
+class UpstashDriver(HttpxDriver):
     """A client of the REST interface.
 
     Args:
@@ -40,12 +37,10 @@ class UpstashDriver(Driver):
     packages = ("upstash_redis", "httpx", "httpcore", "anyio", "h11")
 
     def __init__(self, options: UpstashOptions, *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, asynchronous=asynchronous)
         self._options = options
-        self.asynchronous = asynchronous
         if self.given is not None:
             self.forks = "refuse"  # its connections would be the parent's, too
-        self._opened_by = os.getpid()
         self._errors = HttpErrors(self.where, _LOGIN, _TOO_LARGE)
 
     def open(self, deadline: Deadline) -> Any:
@@ -63,19 +58,12 @@ class UpstashDriver(Driver):
             allow_telemetry=False,
             read_your_writes=options.read_your_writes,
         )
-        self._opened_by = os.getpid()
         client._http._client.timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
         client._http._client.event_hooks = {"response": [_look_async if self.asynchronous else _look]}
         return client
 
-    def close(self, client: Any) -> Any:
-        return http.close(client._http._client) if self.asynchronous else client.close()
-
-    def abandon(self, client: Any) -> None:
-        if self._opened_by != os.getpid():
-            _of_parents.append(client)
-        elif self.asynchronous:
-            http.hang_up(client._http._client)
+    def connections(self, client: Any) -> list[Any]:
+        return [client._http._client]
 
     def probe(self) -> Steps[None]:
         yield Command("PING")
@@ -88,11 +76,6 @@ class UpstashDriver(Driver):
             pipeline.execute(_texts(command))
         return pipeline.exec()
 
-    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
-        import httpx
-
-        return not write and isinstance(error.__cause__, (httpx.NetworkError, httpx.RemoteProtocolError))
-
     def translate(self, error: Exception) -> PersistenceError | None:
         import httpx
         from upstash_redis.errors import UpstashError
@@ -104,7 +87,7 @@ class UpstashDriver(Driver):
         if isinstance(error, httpx.TransportError):
             return self._errors.silent(error)
         if isinstance(error, (JSONDecodeError, KeyError, AttributeError, TypeError, httpx.HTTPError)):
-            return ConnectionFailedError(f"{self.where} does not answer as Upstash does; check the URL")
+            return self._errors.strange("Upstash")
         return None
 
     def _refusal(self, error: Exception) -> PersistenceError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import Driver, HttpErrors, ThrottledError, http
+from praisonai_persistence.drivers import HttpErrors, HttpxDriver
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SerializationError
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from praisonai_persistence_upstash._options import UpstashVectorOptions
 
 __all__ = ["UpstashVectorDriver"]
-
-_of_parents: list[Any] = []
-"""Clients of the process that we were forked from; kept, so that nobody closes them here."""
 
 
 class _RefusedError(Exception):
@@ -37,7 +33,7 @@ class _RefusedError(Exception):
         self.message = message.lower()
 
 
-class UpstashVectorDriver(Driver):
+class UpstashVectorDriver(HttpxDriver):
     """A client of an index.
 
     Args:
@@ -50,11 +46,8 @@ class UpstashVectorDriver(Driver):
     packages = ("upstash_vector", "httpx", "httpcore", "anyio", "h11")
 
     def __init__(self, options: UpstashVectorOptions, look: Callable[[], Steps[None]], *, asynchronous: bool) -> None:
-        super().__init__(options)
+        super().__init__(options, look, asynchronous=asynchronous)
         self._options = options
-        self._look = look
-        self.asynchronous = asynchronous
-        self._opened_by = os.getpid()
         login = f"check its token ({options.variables[1]} in the console), and that it is not read-only"
         self._errors = HttpErrors(self.where, login, "write fewer documents at once")
 
@@ -70,27 +63,12 @@ class UpstashVectorDriver(Driver):
             retries=0,  # they would multiply the timeout
             allow_telemetry=False,
         )
-        self._opened_by = os.getpid()
         client._client.timeout = httpx.Timeout(options.timeout, connect=options.connect_timeout)
         client._client.event_hooks = {"response": [_look_async if self.asynchronous else _look]}
         return client
 
-    def close(self, client: Any) -> Any:
-        return http.close(client._client) if self.asynchronous else client._client.close()
-
-    def abandon(self, client: Any) -> None:
-        if self._opened_by != os.getpid():
-            _of_parents.append(client)
-        elif self.asynchronous:
-            http.hang_up(client._client)
-
-    def probe(self) -> Steps[None]:
-        return self._look()
-
-    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
-        import httpx
-
-        return not write and isinstance(error.__cause__, (httpx.NetworkError, httpx.RemoteProtocolError))
+    def connections(self, client: Any) -> list[Any]:
+        return [client._client]
 
     def translate(self, error: Exception) -> PersistenceError | None:
         import httpx
@@ -103,7 +81,7 @@ class UpstashVectorDriver(Driver):
         if isinstance(error, httpx.TransportError):
             return self._errors.silent(error)
         if isinstance(error, (JSONDecodeError, KeyError, AttributeError, TypeError, httpx.HTTPError)):
-            return ConnectionFailedError(f"{self.where} does not answer as Upstash does; check the URL")
+            return self._errors.strange("Upstash")
         return None
 
     def _refusal(self, error: _RefusedError) -> PersistenceError:
@@ -111,8 +89,6 @@ class UpstashVectorDriver(Driver):
         status, said, where = error.status, error.message, self.where
         if "daily" in said or "monthly" in said:
             return ConnectionFailedError(f"{where} has had all requests of its plan for now: raise the plan, or wait")
-        if status == 429:
-            return ThrottledError(f"{where} has had too many requests for now; try again later, or raise timeout")
         if "exceed" in said:
             return SerializationError(f"{where} refuses what exceeds a limit of its plan: see its console")
         if "dimension" in said:

@@ -12,12 +12,12 @@ from itertools import islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.drivers import Pauses, ThrottledError
+from praisonai_persistence.drivers import Pauses
 from praisonai_persistence.errors import ConfigurationError, SerializationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.fields import copies
-from praisonai_persistence.stores.namespaced import NamespacedSteps, Record, record_key
+from praisonai_persistence.stores.namespaced import NamespacedSteps, Record, filled, record_key
 from praisonai_persistence.stores.projection import ranked, ranked_vector
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
 from praisonai_persistence_upstash._vector_filters import Chosen, FilterCompiler
@@ -78,9 +78,6 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         """Ask the service for the first time."""
         yield from self._index()
 
-    def _ask(self, request: Callable[[Any], Any]) -> Steps[Any]:
-        return Pauses(self._options.timeout).ask(request)
-
     # ----------------------------------------------------------------------------------------------------- collections
 
     def _index(self) -> Steps[Any]:
@@ -140,7 +137,7 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         for record in records:
             metadata = dict(record.metadata)
             data = metadata.pop("data", None)
-            vector = _filled([1.0] if data is None else record.vector, opened.engine.size)  # a claim has none
+            vector = filled([1.0] if data is None else record.vector, opened.engine.size)  # a claim has none
             made.append({"id": record.id, "vector": vector, "metadata": metadata, "data": data})
         name = _namespace(opened, claims=records[0].id.startswith("c-"))
         yield from self._ask(lambda client: client.upsert(made, namespace=name))
@@ -186,13 +183,7 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
                     seen[key], missing = writer, False
             self._forget(name, seen)
             if missing:
-                seconds = f"{self._options.freshness_timeout:g} seconds"
-                yield from end.wait(
-                    ThrottledError(
-                        f"what was written is stored, but searches do not find it within {seconds}: raise "
-                        f"freshness_timeout"
-                    )
-                )
+                yield from end.wait(self._options.unseen())
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
@@ -216,7 +207,7 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         yield from self._see(opened)
         text = chosen.text if len(chosen.text) <= _MOST_FILTER else ""
         asked = limit if chosen.exact and text == chosen.text else min(_MOST_NEAR, 4 * limit)
-        near = _filled(query, opened.engine.size)
+        near = filled(query, opened.engine.size)
         found = yield from self._ask(
             lambda client: client.query(near, top_k=asked, filter=text, namespace=_namespace(opened))
         )
@@ -310,8 +301,3 @@ def _sorted(opened: Collection, query: array[float], records: Sequence[Record]) 
 
 def _product(one: Iterable[float], other: Iterable[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=False))
-
-
-def _filled(vector: Sequence[float], size: int) -> list[float]:
-    """Return a vector with zeros up to the dimension of the index, which change no rank."""
-    return [*vector, *[0] * (size - len(vector))]  # shorter in JSON than 0.0
