@@ -141,7 +141,7 @@ class SQLiteRunner(Runner):
         return Outcome(job.answer, job.error)
 
     def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do an operation on the schema itself: nothing is migrated first, and reading neither makes nor changes a file."""
+        """Do an operation on the schema itself: nothing is migrated first, and a file stays as it is for reading."""
         write = is_write(operation)
         call = partial(operation, *args, **kwargs)
         try:

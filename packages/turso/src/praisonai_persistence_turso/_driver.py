@@ -88,7 +88,7 @@ class TursoDriver(Driver):
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
 
     def apart(self, *, write: bool) -> TursoDriver:
-        """Return the driver of an operation on the tables themselves; one that only reads neither makes nor changes a file."""
+        """Return the driver of an operation on the tables themselves; one that only reads leaves a file as it is."""
         options = self._options
         if write or options.path is None:
             return make_driver(options, None, asynchronous=self.asynchronous)
