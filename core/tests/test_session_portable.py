@@ -15,6 +15,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.memory import MemoryConversationStore
 from praisonai_persistence.sessions import (
+    ExtendedSessionData,
     ImportReport,
     IncrementalSessionStoreProtocol,
     PortableSessionStoreProtocol,
@@ -278,3 +279,40 @@ def test_what_is_deeper_is_refused_before_anything_is_written(store):
         with pytest.raises(SerializationError, match="levels"):
             write()
     assert not store.session_exists("s")
+
+
+NULLS = (
+    *("messages", "archived_messages", "metadata", "runtime_state", "snapshots", "children_ids"),
+    *("last_compaction", "title", "is_shared", "agent_name", "created_at", "updated_at"),
+)
+
+
+@pytest.mark.parametrize("kind", ["store", "HierarchicalSessionStore"])
+@pytest.mark.parametrize("name", NULLS)
+def test_a_field_that_is_null_is_one_that_is_not_there(kind, name, tmp_path):
+    store = make(kind, tmp_path)
+    store.create_session("s", title="one")
+    store.add_message("s", "user", "hello")
+    store.create_snapshot("s")
+    exported = store.export_session("s")
+    exported["snapshots"][0]["transcript"]["archived_messages"] = None
+    copied = store.get_session(store.import_session({**exported, name: None}))
+    found = [message.content for message in copied.messages]
+    assert (found, copied.archived_messages) == ([] if name == "messages" else ["hello"], [])
+    assert (copied.title, copied.is_shared, copied.metadata) == (None if name == "title" else "one", False, {})
+    report = store.import_sessions({"version": 1, "sessions": [{**exported, "session_id": "t", name: None}]})
+    assert (report.imported, report.skipped) == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["store", "HierarchicalSessionStore"])
+def test_sessions_of_a_hierarchy_say_where_in_it_they_stand(kind, tmp_path):
+    store = make(kind, tmp_path)
+    store.create_session("s", title="one")
+    child = store.fork_session("s")
+    fields = {"parent_id", "forked_from_message_id", "children_ids", "snapshots", "is_shared", "title"}
+    for session_id in ("s", child, "unknown"):
+        session = store.get_session(session_id)
+        assert isinstance(session, ExtendedSessionData)
+        assert fields <= session.to_dict().keys()
+    assert store.get_session("s").to_dict()["children_ids"] == [child]
+    assert store.get_session(child).to_dict()["parent_id"] == "s"

@@ -201,7 +201,7 @@ def test_the_folder_is_praisonais(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         {"max_messages": 0},
         {"max_messages": -1},
         {"max_messages": "5"},
-        {"active_window": 0},
+        {"active_window": -1},
         {"lock_timeout": 0},
         {"lock_timeout": float("inf")},
         {"lock_timeout": True},
@@ -669,3 +669,12 @@ def test_metadata_come_back_whatever_they_are(store: DefaultSessionStore) -> Non
     assert all(identical(found[f"key {number}"], value) for number, value in enumerate(HOSTILE_OBJECTS))
     with pytest.raises(PersistenceError):
         store.update_session_metadata("s", bad=object())
+
+
+@pytest.mark.parametrize("retention", ["compact", "truncate"])
+def test_without_a_window_all_messages_stay_at_hand(tmp_path: Path, retention: str) -> None:
+    store = DefaultSessionStore(tmp_path, max_messages=2, retention=retention, active_window=0)
+    for number in range(5):
+        store.add_message("s", "user", str(number))
+    session = store.get_session("s")
+    assert ([message.content for message in session.messages], session.archived_messages) == (list("01234"), [])

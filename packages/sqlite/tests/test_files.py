@@ -473,3 +473,26 @@ def test_the_log_of_the_old_file_is_removed_only_while_its_number_is_its_own(pat
     )
     assert result.stdout.split() == ["held"]
     assert in_another_process(path, "k") == "2"
+
+
+def test_looking_at_the_schema_leaves_the_journal_mode_and_every_byte_as_they_are(path):
+    with SQLiteConversationStore(path=path) as store:
+        store.create_session(ConversationSession(session_id="s"))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
+    before = Path(path).read_bytes()
+    with SQLiteConversationStore(path=path) as store:
+        assert (store.schema_status().version, store.migrate_schema(dry_run=True).statements) == (1, ())
+        assert store.adopt_legacy("praisonai_", dry_run=True) is None
+    assert Path(path).read_bytes() == before
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+
+
+def test_looking_at_the_schema_of_an_open_store(path):
+    with SQLiteConversationStore(path=path) as store:
+        assert store.schema_status().version == 0
+        store.create_session(ConversationSession(session_id="s"))
+        assert store.schema_status().version == 1
+        store.update_session(ConversationSession(session_id="s", name="n"))
+        assert in_another_process(path, "k") == "None"
+        assert store.get_session("s").name == "n"

@@ -317,6 +317,11 @@ class SessionData:
 class ExtendedSessionData(SessionData):
     """A session of a store with forks and snapshots; [SessionData][] has its fields already."""
 
+    def to_dict(self) -> Document:
+        """Return the document, with every field of a hierarchy."""
+        hierarchy = {name: getattr(self, name) for name in _HIERARCHY if name != "snapshots"}
+        return {**hierarchy, "snapshots": [item.to_dict() for item in self.snapshots], **super().to_dict()}
+
     @classmethod
     def from_session_data(cls, session: SessionData) -> Self:
         """Build it of another one; both have the same messages."""

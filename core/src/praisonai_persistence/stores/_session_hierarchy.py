@@ -384,9 +384,13 @@ class HierarchicalSessions(SessionStoreBase):
         """Whether a session is marked as shared."""
         return bool(as_object(self._head(self._id(session_id))).get("is_shared"))
 
+    def get_session(self, session_id: str) -> ExtendedSessionData:
+        """Return a session with all that is kept of it; an unknown one is empty, and is not made."""
+        return ExtendedSessionData.from_session_data(super().get_session(session_id))
+
     def get_extended_session(self, session_id: str, force_reload: bool = False) -> ExtendedSessionData:
         """Return a session; the same as ``get_session``, which always reads what is there."""
-        return ExtendedSessionData.from_session_data(self.get_session(session_id))
+        return self.get_session(session_id)
 
     # Portable documents.
 

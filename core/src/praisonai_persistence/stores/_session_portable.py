@@ -62,11 +62,11 @@ def checked_document(data: Any, session_id: str) -> Document:
         SerializationError: it is none.
     """
     empty = new_document(session_id, hierarchy=True)
-    document = {**empty, **check_object(data, "data", payload.DOCUMENT_DEPTH)}
+    given = check_object(data, "data", payload.DOCUMENT_DEPTH)
+    # A field that is null is one that is not there: files and older exports have them.
+    document = {**empty, **{name: value for name, value in given.items() if value is not None or name not in empty}}
     if empty.keys().isdisjoint(data):
         raise SerializationError("data is no exported session: it has none of the fields of one")
-    if document["snapshots"] is None:
-        document["snapshots"] = []
     if not isinstance(document["snapshots"], list):
         raise SerializationError(f"snapshots must be a list, not {type(document['snapshots']).__name__}")
     check_object(document["metadata"], "metadata")
@@ -79,7 +79,7 @@ def checked_document(data: Any, session_id: str) -> Document:
     for transcript in (document, *transcripts):
         for name in ("messages", "archived_messages"):
             if name in transcript:
-                transcript[name] = _checked_history(transcript[name], name)
+                transcript[name] = _checked_history([] if transcript[name] is None else transcript[name], name)
     document["snapshots"] = [{**item, "session_id": session_id} for item in as_objects(document["snapshots"])]
     return {**document, "session_id": session_id}
 

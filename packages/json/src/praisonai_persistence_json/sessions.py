@@ -205,8 +205,8 @@ def _corrupt(path: str, reason: str) -> CorruptDocumentError:
 # --------------------------------------------------------------------------------------------------------------- store
 
 
-_COUNT = re.compile("0*[1-9][0-9]{0,8}", re.ASCII)
-_MEANT = {"retention": f"one of {', '.join(RETENTIONS)}", "active_window": "a number of messages, 1 or more"}
+_COUNT = re.compile("0*[0-9]{1,9}", re.ASCII)
+_MEANT = {"retention": f"one of {', '.join(RETENTIONS)}", "active_window": "a number of messages, or 0"}
 
 
 def from_environment() -> dict[str, Any]:
@@ -240,7 +240,7 @@ class DefaultSessionStore(SessionStoreBase):
         retention: what becomes of older messages. ``compact``: they move to the document's ``archived_messages``.
             ``truncate``: they are dropped. ``keep_all``: they stay. By default ``compact``, or ``truncate`` when
             ``max_messages`` is given; PraisonAI decides so, too.
-        active_window: overrides ``max_messages`` as the number of messages to keep at hand.
+        active_window: overrides ``max_messages`` as the number of messages to keep at hand; 0: all of them.
         mirror: an object with ``append(session_id, records)``, which is given a copy of every message after it is
             stored, on another thread; see ``SessionMirrorProtocol``. It is not closed.
         cache_maxsize: PraisonAI's number of sessions in memory; not used, for every call reads the file.
@@ -272,8 +272,8 @@ class DefaultSessionStore(SessionStoreBase):
         self.session_dir = local_path(default_session_dir() if session_dir is None else session_dir, "session_dir")
         self.max_messages = check_count(max_messages, "max_messages")
         self.active_window = check_count(active_window, "active_window", self.max_messages)
-        if not self.max_messages or not self.active_window:
-            raise ConfigurationError("max_messages and active_window must be 1 or more")
+        if not self.max_messages:
+            raise ConfigurationError("max_messages must be 1 or more; active_window=0 keeps all messages at hand")
         self.lock_timeout = lock_timeout
         self.retention = retention
         self._sync = sync
@@ -415,7 +415,7 @@ class DefaultSessionStore(SessionStoreBase):
     def _trim(self, document: Document) -> None:
         """Let only the latest messages stay at hand."""
         messages = document["messages"]
-        if self.retention == "keep_all" or len(messages) <= self.active_window:
+        if self.retention == "keep_all" or not self.active_window or len(messages) <= self.active_window:
             return
         # What PraisonAI has put first to stand for what it archived stays first.
         summaries = 1 if _is_summary(messages[0]) else 0

@@ -217,11 +217,15 @@ class Frozen(sqlite3.Connection):
     """A connection to a file that this process may only read, opened as one that nobody changes meanwhile."""
 
 
-def open_connection(location: Location) -> Opened:
+def open_connection(location: Location, *, looking: bool = False) -> Opened:
     """Open a connection in autocommit mode, to a file that exists.
 
     A file that may only be read, or whose folder may, is opened without a log if it has none, because SQLite could not
     make one: a [Frozen][] connection, which is good for what is done at once.
+
+    Args:
+        location: where.
+        looking: whether the connection only reads, and leaves the file in the journal mode that it has.
 
     Raises:
         ConnectionFailedError: it cannot be opened.
@@ -241,7 +245,9 @@ def open_connection(location: Location) -> Opened:
     except sqlite3.Error as error:
         raise _refused(error, path) from error
     try:
-        if not frozen:
+        if looking:
+            connection.execute("PRAGMA query_only=1")
+        elif not frozen:
             _prepare(connection, location)
         functions = _Functions(connection)
     except sqlite3.Error as error:

@@ -141,22 +141,30 @@ class SQLiteRunner(Runner):
         return Outcome(job.answer, job.error)
 
     def administer(self, operation: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do an operation on the schema itself: nothing is migrated first, and reading makes no file."""
+        """Do an operation on the schema itself: nothing is migrated first, and a file stays as it is for reading."""
         write = is_write(operation)
         call = partial(operation, *args, **kwargs)
         try:
-            if not self.closed and not write and _is_missing(self._location.path):
-                connection, perform = open_connection(self._location._replace(path=None))
-                try:
-                    return run(call(), perform)
-                finally:
-                    connection.close()
+            if not write and self._location.path is not None:
+                self._refuse_if_closed()
+                return self._look(call)
             return self._lent().run(self, call, WRITE if write else READ, prepared=False)  # type: ignore[no-any-return]
         except sqlite3.Error as error:
             raise translate(error, self._location.path) from error
         finally:
             if write:
                 self.epoch = None  # the next operation looks at the tables again
+
+    def _look(self, call: Callable[[], Steps[T]]) -> T:
+        """Do an operation that reads on a connection of its own, which leaves the file as it is."""
+        location = self._location
+        if _is_missing(location.path):
+            location = location._replace(path=None)
+        connection, perform = open_connection(location, looking=True)
+        try:
+            return run(call(), perform)
+        finally:
+            connection.close()
 
     def check_integrity(self, seconds: float) -> Integrity:
         """Look through the file, for so many seconds at the most.

@@ -88,11 +88,11 @@ class TursoDriver(Driver):
         self.connect_timeout, self.timeout = options.connect_timeout, options.timeout
 
     def apart(self, *, write: bool) -> TursoDriver:
-        """Return the driver of an operation on the tables themselves; one that only reads makes no file."""
+        """Return the driver of an operation on the tables themselves; one that only reads leaves a file as it is."""
         options = self._options
-        if write or options.path is None or not _is_missing(options.path):
+        if write or options.path is None:
             return make_driver(options, None, asynchronous=self.asynchronous)
-        return _NoFileDriver(options, None)
+        return _NoFileDriver(options, None) if _is_missing(options.path) else _LookingDriver(options, None)
 
     def begin(self, client: Any, *, write: bool) -> Any:
         if self.moved:
@@ -261,6 +261,7 @@ class _FileDriver(TursoDriver):
 
     imports = ("libsql",)
     packages = ("libsql",)
+    pragmas: tuple[str, ...] = ("journal_mode = WAL", "synchronous = FULL")
     turns = "all"
 
     def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
@@ -271,15 +272,11 @@ class _FileDriver(TursoDriver):
         import libsql
 
         path = str(self.path)
-        make_folder(os.path.dirname(path), shared=True)
         try:
-            if not os.path.exists(path):
-                with suppress(FileExistsError):  # another process made it meanwhile, or it is a link that leads nowhere
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+            self._make(path)
             _remove_log(path)
             client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+            for pragma in self.pragmas:
                 self._patiently(client, f"PRAGMA {pragma}")
         except ConnectionFailedError:
             raise
@@ -289,6 +286,14 @@ class _FileDriver(TursoDriver):
             ) from error
         _logs[path] = _identify(path), _identify(path + "-wal")
         return client
+
+    def _make(self, path: str) -> None:
+        """See that there is a file that can be written."""
+        make_folder(os.path.dirname(path), shared=True)
+        if not os.path.exists(path):
+            with suppress(FileExistsError):  # another process made it meanwhile, or it is a link that leads nowhere
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
     def close(self, client: Any) -> None:
         client.close()
@@ -338,6 +343,29 @@ class _FileDriver(TursoDriver):
         elif kind is Snapshot and not on.in_transaction:
             on.execute("BEGIN")
         return None
+
+
+class _LookingDriver(_FileDriver):
+    """A connection of its own that only reads, and leaves the file in the journal mode that it has."""
+
+    pragmas = ("query_only = 1",)
+
+    def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
+        super().__init__(options, migrations)
+        self.place = None
+
+    def _make(self, path: str) -> None:
+        """Do nothing: a file that is opened and closed here would give up the locks that this process has on it."""
+
+    @contextmanager
+    def _begin(self, client: Any, write: bool) -> Iterator[Any]:
+        client.execute("BEGIN")
+        try:
+            # Without a log, others may not write from here to the end, so that nothing below has to wait for them.
+            self._patiently(client, "SELECT 1 FROM sqlite_master LIMIT 1")
+            yield client
+        finally:
+            client.rollback()
 
 
 class _NoFileDriver(_FileDriver):
