@@ -15,6 +15,7 @@ from praisonai_persistence.errors import (
     SerializationError,
 )
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ class CosmosDBOptions(ApiKeyOptions):
             said = said or os.environ.get(_KEY) or None
         if said is not None:
             url, given = self._of_string(url, said, given)
-        if url is not None and url.startswith("http://") and given.get("https") is None:
+        if scheme_of(url) == "http" and given.get("https") is None:
             given["https"] = False
         super().__init__(url, **given)
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import ApiKeyOptions, Driver, HttpErrors, ThrottledError, http, option
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class PineconeOptions(ApiKeyOptions):
     https = option(True, "flag", "use TLS", url=True, server=True)
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
-        if url is not None and url.startswith("http://") and given.get("https") is None:
+        if scheme_of(url) == "http" and given.get("https") is None:
             given["https"] = False
         super().__init__(url, **given)
         self.api_key = self.api_key or os.environ.get(_KEY) or None

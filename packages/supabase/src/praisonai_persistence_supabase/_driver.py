@@ -19,6 +19,7 @@ from praisonai_persistence.errors import (
     SerializationError,
     StoreNotFoundError,
 )
+from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
@@ -110,7 +111,7 @@ class SupabaseOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None:
             url = os.environ.get(_URL) or None
-        if url is not None and url.lower().startswith("http://"):
+        if scheme_of(url) == "http":
             if given.get("tls"):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write https://")
             given["tls"] = False

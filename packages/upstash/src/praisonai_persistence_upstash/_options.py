@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import Options, option
 from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from praisonai_persistence.urls import StoreURL
@@ -39,7 +40,7 @@ class _RestOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None and given.get("client") is None:
             url = os.environ.get(self.variables[0]) or None
-        if url is not None and url.startswith("http://") and given.get("https") is None:
+        if scheme_of(url) == "http" and given.get("https") is None:
             given["https"] = False
         super().__init__(url, **given)
         if self.client is None:
