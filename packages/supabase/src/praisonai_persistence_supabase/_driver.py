@@ -20,7 +20,7 @@ from praisonai_persistence.errors import (
     StoreNotFoundError,
 )
 from praisonai_persistence.urls import scheme_of
-from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of
+from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of, schema_script
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _HINTS = {
     "25006": "the database is read-only: it may be full, or a replica",
     "23505": "a row of this key is there already, and a policy of row-level security hides it",
 }
-_THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()))"
+_THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the error's script)"
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
 
@@ -219,6 +219,8 @@ class SupabaseDriver(Driver):
                 f"'praisonai-persistence migrate --print' for it"
             )
         schema, functions = found["schema"] or 0, found["functions"]
+        if functions > FUNCTIONS and found.get("serves", functions) <= FUNCTIONS and found.get("tables") == schema:
+            return  # of a newer release, whose functions serve this one
         if schema > SCHEMA or functions > FUNCTIONS:
             raise SchemaError(
                 f"{self.where}: tables and functions have the versions {schema} and {functions}, this release knows up "
@@ -278,11 +280,13 @@ class SupabaseDriver(Driver):
         return None
 
     def _lacking(self, what: str) -> SchemaError:
-        return SchemaError(
+        error = SchemaError(
             f"{self.where} {what}, this release needs the versions {SCHEMA} and {FUNCTIONS}: run "
             f"'praisonai-persistence migrate --print --table-prefix {self._prefix} "
             f"--conversation-url supabase://:KEY@HOST', {_THEN}"
         )
+        error.script = schema_script(self._options.table_prefix)
+        return error
 
     def _refusal(self, error: _RefusedError) -> PersistenceError:
         """Return our error for what the service said."""
