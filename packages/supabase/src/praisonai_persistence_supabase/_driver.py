@@ -47,7 +47,10 @@ _HINTS = {
     "25006": "the database is read-only: it may be full, or a replica",
     "23505": "a row of this key is there already, and a policy of row-level security hides it",
 }
-_THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the error's script)"
+_THEN = (
+    "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the script of "
+    "this error)"
+)
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
 
