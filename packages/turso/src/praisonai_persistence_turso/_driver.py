@@ -30,6 +30,7 @@ __all__ = ["TursoDriver", "TursoOptions", "make_driver"]
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
 _REFUSED = 400  # the status of a request on a stream that has ended
+_UNAUTHORIZED, _FORBIDDEN = 401, 403  # with a token that is none here; with one that does not allow this
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
 )
@@ -207,7 +208,12 @@ class _ServerDriver(TursoDriver):
         import httpx
 
         if isinstance(error, httpx.HTTPStatusError):
-            return self._errors.error(error.response.status_code, error)
+            status = error.response.status_code
+            if status == _FORBIDDEN:
+                return ConnectionFailedError(f"{self.where} lets this auth_token only read: make one with full access")
+            if status == _UNAUTHORIZED and b"expired" in error.response.content:
+                return ConnectionFailedError(f"{self.where}: the auth_token has expired; make another one")
+            return self._errors.error(status, error)
         if isinstance(error, httpx.TransportError):
             return self._errors.silent(error)
         if isinstance(error, HranaError):
