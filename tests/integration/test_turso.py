@@ -293,9 +293,9 @@ def test_a_token_that_may_only_read_or_has_expired(turso_locked):
             with pytest.raises(ConnectionFailedError, match="auth_token only read: make one with full access"):
                 reader.add_message("s", ConversationMessage(content="refused"))
             assert reader.get_messages("s") == []
-        with TursoConversationStore(f"turso://:{ended}@{address}") as late:
-            with pytest.raises(ConnectionFailedError, match="auth_token has expired"):
-                late.get_session("s")
+        late = TursoConversationStore(f"turso://:{ended}@{address}")
+        with late, pytest.raises(ConnectionFailedError, match="auth_token has expired"):
+            late.get_session("s")
 
 
 def test_tables_that_may_not_be_made(options):

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["SupabaseDriver", "SupabaseOptions"]
 
 _URL, _KEY = "SUPABASE_URL", "SUPABASE_KEY"
-_LOGIN = "check its key (Project Settings, API Keys)"
+_KEYS = "Project Settings, API Keys"
+_LOGIN = f"check its key ({_KEYS})"
 # Codes of PostgREST: https://docs.postgrest.org/en/stable/references/errors.html
 _NOT_CONNECTED = frozenset({"PGRST000", "PGRST002", "PGRST003", "53300", "57P03"})
 _ABSENT = frozenset({"PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "42703"})
@@ -48,8 +49,8 @@ _HINTS = {
     "23505": "a row of this key is there already, and a policy of row-level security hides it",
 }
 _THEN = (
-    "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the script of "
-    "this error)"
+    "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the script "
+    "of this error)"
 )
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
@@ -301,7 +302,9 @@ class SupabaseDriver(Driver):
         if code in _ABSENT:
             return self._lacking(f"lacks tables or functions ({code})")
         if code in _TOKEN or (status == 401 and code != "42501"):
-            what = "its token has expired: sign in again" if "expired" in error.message.lower() else _LOGIN
+            what = _LOGIN if self._options.access_token is None else f"check its access_token, then its key ({_KEYS})"
+            if "expired" in error.message.lower():
+                what = "its token has expired: sign in again"
             return ConnectionFailedError(f"{where} does not let this client in: {what}")
         if code in _HINTS:
             return BackendError(f"{where}: {error.message or code}; {_HINTS[code]}")
