@@ -28,7 +28,7 @@ _SURREAL_APPEND = """{
 }"""
 _SURREAL_RESUME = """{
     LET $last = (SELECT VALUE last_seq FROM ONLY theirs_sessions:[$sid]);
-    RETURN SELECT * FROM theirs_messages:[$sid, $last - 49]..=[$sid, $last]
+    RETURN SELECT * OMIT id FROM theirs_messages:[$sid, $last - 49]..=[$sid, $last]
 }"""
 
 

@@ -671,7 +671,10 @@ class TestHooks:
 
 
 class TestPlaces:
-    def test_a_folder_that_was_removed_or_replaced_is_opened_anew(self, tmp_path):
+    @pytest.mark.parametrize("write", [True, False], ids=["by the next write", "by a read a millisecond later"])
+    def test_a_folder_that_was_removed_or_replaced_is_opened_anew(self, tmp_path, monkeypatch, *, write):
+        if not write:
+            monkeypatch.setattr("praisonai_persistence.drivers.synchronous._GLANCE", 0.0)
         folder = tmp_path / "data"
         folder.mkdir()
         toy = ToyDriver(place=str(folder), path=str(folder))
@@ -681,7 +684,7 @@ class TestPlaces:
         assert len(toy.clients) == 1
         folder.rename(tmp_path / "old")
         folder.mkdir()
-        runner.run(ask)
+        runner.run(change if write else ask)
         assert len(toy.clients) == 2
         assert toy.closed == toy.clients[:1]
         runner.close()

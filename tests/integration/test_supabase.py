@@ -32,8 +32,13 @@ from praisonai_persistence.errors import (
     UnsupportedOperationError,
 )
 from praisonai_persistence.testing import ConversationStoreSuite, StoreSpec
-from praisonai_persistence_supabase import AsyncSupabaseConversationStore, SupabaseConversationStore, schema_script
-from praisonai_persistence_supabase._schema import FUNCTIONS
+from praisonai_persistence_supabase import (
+    AsyncSupabaseConversationStore,
+    SupabaseConversationStore,
+    _schema,
+    schema_script,
+)
+from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, SERVES
 
 ADA, BOB = "1d0c2f6e-7a1b-4c8e-9d35-0a6f4b2e8c11", "7be5a930-3f52-4f0d-8a64-c2d9e1f70b22"
 """Users, as Supabase numbers them."""
@@ -344,32 +349,65 @@ def test_missing_functions_are_a_schema_error_that_says_what_to_do(options):
             with pytest.raises(SchemaError, match="migrate --print.*--table-prefix missing_") as caught:
                 call()
             assert "s3cret" not in str(caught.value)
+            assert caught.value.script == store.schema_script() == schema_script("missing_")
     with SupabaseConversationStore(**options, table_prefix="missing_") as store:
         store.expect_existing()
         with pytest.raises(StoreNotFoundError, match="migrate --print"):
             store.get_session("s")
 
 
+@pytest.fixture
+def of_release(supabase):
+    """Installs the tables and functions as a release makes them; afterwards those of this one are there again."""
+
+    def install(tables=SCHEMA, functions=FUNCTIONS, serves=SERVES, made_for=SCHEMA):
+        supabase.execute("DROP FUNCTION IF EXISTS praison_info()")
+        supabase.execute(f"UPDATE praison_schema SET version = {SCHEMA} WHERE component = 'conversation'")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_schema, "FUNCTIONS", functions)
+            patch.setattr(_schema, "SERVES", serves)
+            script = schema_script("praison_").replace(f"'tables', {SCHEMA})", f"'tables', {made_for})")
+        supabase.execute(script)
+        supabase.execute(f"UPDATE praison_schema SET version = {tables} WHERE component = 'conversation'")
+
+    yield install
+    install()
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("release", "said"),
     [
-        ("UPDATE praison_schema SET version = 99", "upgrade it"),
-        ("UPDATE praison_schema SET version = 0", "migrate --print"),
-        ("functions 99", "upgrade it"),
-        ("functions 0", "migrate --print"),
+        ({"tables": SCHEMA + 1}, "upgrade it"),
+        ({"tables": SCHEMA - 1}, "migrate --print"),
+        ({"functions": FUNCTIONS - 1}, "migrate --print"),
+        ({"functions": FUNCTIONS + 1, "serves": FUNCTIONS + 1}, "upgrade it"),
+        ({"functions": FUNCTIONS + 1, "tables": SCHEMA + 1}, "upgrade it"),  # which the functions do not know either
     ],
 )
-def test_other_versions(supabase, options, change, said):
-    try:
-        if change.startswith("functions"):
-            number = change.split()[1]
-            change = schema_script("praison_").replace(f"'functions', {FUNCTIONS})", f"'functions', {number})")
-        supabase.execute(change)
-        with SupabaseConversationStore(**options) as store, pytest.raises(SchemaError, match=said):
-            store.get_session("s")
-    finally:
-        supabase.execute("UPDATE praison_schema SET version = 1 WHERE component = 'conversation'")
-        supabase.execute(schema_script("praison_"))
+def test_other_versions(of_release, options, release, said):
+    of_release(**release)
+    with SupabaseConversationStore(**options) as store, pytest.raises(SchemaError, match=said):
+        store.get_session("s")
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        {"functions": FUNCTIONS + 1},
+        {"functions": FUNCTIONS + 7, "tables": SCHEMA + 2, "made_for": SCHEMA + 2},
+    ],
+)
+def test_functions_of_a_newer_release_serve_this_one(of_release, supabase, options, release):
+    """A deployment is upgraded while it runs: first the functions, then one client after the other."""
+    with SupabaseConversationStore(**options) as before:
+        before.create_session(ConversationSession("s"))
+        of_release(**release)
+        before.add_message("s", ConversationMessage(content="open since before"))
+        with SupabaseConversationStore(**options) as store:
+            store.add_message("s", ConversationMessage(content="opened now"))
+            assert [one.content for one in store.get_messages("s")] == ["open since before", "opened now"]
+    with pytest.raises(psycopg.errors.RaiseException, match="upgrade it"):
+        supabase.execute(schema_script("praison_"))  # the older release would take functions away from newer clients
 
 
 def test_what_the_script_refuses(supabase):

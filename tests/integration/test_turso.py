@@ -283,6 +283,21 @@ def test_a_token_that_is_wrong_or_missing(turso_locked):
             assert token[:20] not in str(caught.value)
 
 
+def test_a_token_that_may_only_read_or_has_expired(turso_locked):
+    with turso_locked.space() as options, TursoConversationStore(**options) as store:
+        store.create_session(ConversationSession("s"))
+        address = options["url"].partition("@")[2]
+        reads, ended = turso_locked.token(a="ro"), turso_locked.token(a="rw", exp=int(time.time()) - 1000)
+        with TursoConversationStore(f"turso://:{reads}@{address}") as reader:
+            assert reader.get_session("s") is not None
+            with pytest.raises(ConnectionFailedError, match="auth_token only read: make one with full access"):
+                reader.add_message("s", ConversationMessage(content="refused"))
+            assert reader.get_messages("s") == []
+        late = TursoConversationStore(f"turso://:{ended}@{address}")
+        with late, pytest.raises(ConnectionFailedError, match="auth_token has expired"):
+            late.get_session("s")
+
+
 def test_tables_that_may_not_be_made(options):
     with TursoStateStore(**options, create_schema=False) as store, pytest.raises(SchemaError, match="create_schema"):
         store.get("key")

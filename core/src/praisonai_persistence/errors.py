@@ -140,7 +140,13 @@ class WrongTypeError(PersistenceError, TypeError):
 
 
 class SchemaError(PersistenceError):
-    """Tables older or newer than this version reads; the message names the command that helps."""
+    """Tables older or newer than this version reads; the message names the command that helps.
+
+    Attributes:
+        script: the SQL that makes what is missing, where the user has to run it; None: the command does all.
+    """
+
+    script: str | None = None
 
 
 class BackendError(PersistenceError):

@@ -434,7 +434,7 @@ def decode_message(session_id: str, row: Sequence[Any]) -> ConversationMessage:
 
 def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[ConversationMessage]:
     """[decode_message][] for many: the hot path of a resumed session, so it calls as little as it can."""
-    messages = [
+    return [
         ConversationMessage(
             id,
             session_id,
@@ -446,14 +446,20 @@ def decode_messages(session_id: str, rows: Iterable[Sequence[Any]]) -> list[Conv
             created_at,
             seq,
         )
+        if metadata is None or not metadata.startswith(_PARTS)
+        else _decode_parts(session_id, (id, role, content, tool_calls, tool_call_id, metadata, created_at, seq))
         for id, role, content, tool_calls, tool_call_id, metadata, created_at, seq in rows  # noqa: A001
     ]
-    for message in messages:
-        if message.metadata and _PARTS_KEY in message.metadata and next(iter(message.metadata)) == _PARTS_KEY:
-            parts, message.metadata = message.metadata[_PARTS_KEY], message.metadata.get("metadata")
-            if parts is not None:
-                message.content = parts
-    return messages
+
+
+def _decode_parts(session_id: str, row: Sequence[Any]) -> ConversationMessage:
+    """Return a message whose stored metadata hold the parts of its content."""
+    stored = loads(row[5])
+    message = decode_message(session_id, (*row[:5], None, *row[6:]))
+    message.metadata = stored.get("metadata")
+    if stored[_PARTS_KEY] is not None:
+        message.content = stored[_PARTS_KEY]
+    return message
 
 
 def match_stored(stored: Sequence[Any], row: MessageRow) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
-__all__ = ["StoreURL", "check_parameters", "file_path", "mask", "parse_url", "socket_path", "url_text"]
+__all__ = ["StoreURL", "check_parameters", "file_path", "mask", "parse_url", "scheme_of", "socket_path", "url_text"]
 
 # Compiled when a URL needs them, by the functions of re, which keep what they have compiled.
 _SCHEME = r"(?a:([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z][A-Za-z0-9._-]*))?://)"
@@ -118,6 +118,15 @@ def url_text(url: str | os.PathLike[str]) -> str:
             f"{', '.join(_FILES)} are taken for SQLite files"
         )
     return f"./{path}" if ":" in path.partition("/")[0] else path
+
+
+def scheme_of(url: object) -> str:
+    """Return the scheme of a URL in lower case, as [parse_url][] does; the empty text: it has none, or is no text.
+
+    For backends that look at a URL before it is read. Schemes have no case: ``HTTP://host`` is ``http://host``.
+    """
+    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
+    return scheme.lower() if separator else ""
 
 
 def parse_url(url: str | os.PathLike[str]) -> StoreURL:

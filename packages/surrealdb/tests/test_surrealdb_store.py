@@ -49,6 +49,7 @@ def engine(path: Path, *place: str):
     [
         (None, "ws://localhost:8000"),
         ("ws://localhost:8000/rpc", "ws://localhost:8000"),
+        ("WS://localhost:8000/rpc", "ws://localhost:8000"),
         ("wss://db.example.org/rpc/", "wss://db.example.org:8000"),
         ("http://[::1]:8001", "http://[::1]:8001"),
         ("https://db:443/rpc", "https://db:443"),

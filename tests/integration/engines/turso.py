@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -88,6 +89,14 @@ class TursoLocked(Turso):
     name = "turso_locked"
     image = ""
     _token = ""
+    _key: Any = None
+
+    @classmethod
+    def token(cls, **claims: Any) -> str:
+        """Return a token of the server's, as ``a="ro"`` says which may only read."""
+        parts = ({"alg": "EdDSA", "typ": "JWT"}, claims)
+        signed = b".".join(_encoded(json.dumps(part).encode()) for part in parts)
+        return b".".join((signed, _encoded(cls._key.sign(signed)))).decode()
 
     @classmethod
     def make_url(cls, host: str, port: int, *others: int) -> str:
@@ -99,15 +108,11 @@ class TursoLocked(Turso):
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
         super().initialise(local)
-        key = Ed25519PrivateKey.generate()
+        cls._key = key = Ed25519PrivateKey.generate()
         public = local.folder / "key.pem"
         public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         public.chmod(0o644)  # the folder is the server's alone
-        parts = [
-            base64.urlsafe_b64encode(part).rstrip(b"=") for part in (b'{"alg":"EdDSA","typ":"JWT"}', b'{"a":"rw"}')
-        ]
-        signed = b".".join(parts)
-        cls._token = (signed + b"." + base64.urlsafe_b64encode(key.sign(signed)).rstrip(b"=")).decode()
+        cls._token = cls.token(a="rw")
 
     @classmethod
     def command(cls, local: Local) -> list[str]:

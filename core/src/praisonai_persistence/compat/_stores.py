@@ -21,7 +21,7 @@ from praisonai_persistence._praisonai import BACKENDS, ENVIRONMENT, MEANINGS, NO
 from praisonai_persistence.compat._attributes import attributes, keep
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError
 from praisonai_persistence.registry import get_default_registry
-from praisonai_persistence.urls import parse_url
+from praisonai_persistence.urls import parse_url, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -231,9 +231,9 @@ def _placed(row: Backend, given: Mapping[str, Any], found: dict[str, Any]) -> di
     url = found.get("url")
     if isinstance(url, str) and "://" not in url and "path" in defaults and "path" not in found:
         found["path"] = found.pop("url")  # as the factories there hand it on
-    elif isinstance(url, str) and url.startswith(("http://", "https://")) and row.name not in _WEB:
+    elif isinstance(url, str) and scheme_of(url) in {"http", "https"} and row.name not in _WEB:
         found["url"] = f"{row.name}://{url.partition('://')[2].rstrip('/')}"
-        if url.startswith("https://"):
+        if scheme_of(url) == "https":
             found["ssl" if row.name == "chroma" else "https"] = True
     if given.get("persistent") is False and "host" not in found:
         found.pop("path", None)

@@ -308,7 +308,9 @@ class Options(Single):
         if self.host is None:
             return
         if getattr(self, flag) is None:
-            setattr(self, flag, url.lower().startswith("https://") or self.in_cloud)
+            from praisonai_persistence.urls import scheme_of
+
+            setattr(self, flag, scheme_of(url) == "https" or self.in_cloud)
         if getattr(self, flag) and not given:
             self.port = self.tls_port
 

@@ -10,6 +10,7 @@ from praisonai_persistence.drivers.driver import Driver
 from praisonai_persistence.drivers.options import Options, option
 from praisonai_persistence.drivers.throttling import ThrottledError
 from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class ServiceOptions(Options):
         client = any(given.get(name) is not None for name in self.clients)
         if place is not None and url is None and given.get("host") is None and not client:
             url = os.environ.get(place) or None
-        if url is not None and url.startswith("http://") and given.get("https") is None:
+        if scheme_of(url) == "http" and given.get("https") is None:
             given["https"] = False
         super().__init__(url, **given)
         name = self.password_is

@@ -10,6 +10,7 @@ under way, and a call that was registered but has not begun finds that the clien
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import weakref
@@ -47,12 +48,13 @@ class Held:
         entries: what the engine makes in its folder; None: nothing whose rights have to be looked after.
         ended: nobody may begin a call any more.
         broken: an exception came from outside during a call, so the client's state is not known.
+        seen: when the file or folder was last seen to be the same, by ``time.monotonic()``.
         turn: held by those who take turns.
         closing: closes the client, once that has begun.
         unclosed: holds the client until it is closed.
     """
 
-    __slots__ = ("broken", "calls", "client", "closing", "ended", "entries", "identity", "turn", "unclosed")
+    __slots__ = ("broken", "calls", "client", "closing", "ended", "entries", "identity", "seen", "turn", "unclosed")
 
     def __init__(self, client: Any, identity: tuple[int, int] | None, entries: Entries | None = None) -> None:
         self.client = client
@@ -60,6 +62,7 @@ class Held:
         self.entries = entries
         self.calls: dict[Any, tuple[int, object]] = {}
         self.ended = self.broken = False
+        self.seen = 0.0
         self.turn = threading.Lock()
         self.closing: Background | None = None
         self.unclosed = [client]  # whoever takes it out closes the client, so that it is closed once
@@ -125,8 +128,6 @@ def identity(path: str | None) -> tuple[int, int] | None:
     """Return the device and inode, which tell a file or folder from another one in its place; None: there is none."""
     if path is None:
         return None
-    import os
-
     try:
         found = os.stat(path)
     except OSError:

@@ -100,7 +100,7 @@ class DriverRunner(Runner):
         outside: BaseException
         repeated = False
         while True:
-            held = self._held()
+            held = self._held(write)
             call = threading.Lock()
             held.calls[call] = acting_for(), self
             try:
@@ -216,12 +216,16 @@ class DriverRunner(Runner):
 
     # ------------------------------------------------------------------------------------------------------ connecting
 
-    def _held(self) -> Held:
+    def _held(self, write: bool = True) -> Held:
         held = self._ready
         if held is None or held.ended or held.broken or self._closed:
             return self._open()
-        if self._path is not None and identity(self._path) != held.identity:
-            return self._open()
+        if self._path is not None:
+            now = time.monotonic()
+            if write or now - held.seen > _GLANCE:
+                if identity(self._path) != held.identity:
+                    return self._open()
+                held.seen = now
         if (held.calls and not self._driver.reentrant and held.in_call()) or self._works_here():
             raise self._reentered()
         return held
@@ -333,6 +337,8 @@ class DriverRunner(Runner):
             slot.leave(self._driver, self)
 
 
+_GLANCE = 0.001
+"""Seconds for which reads do not look again whether the file or folder is still the same. Writes always do."""
 _first = threading.RLock()
 _holders: dict[str, int] = {}
 """The number of the thread whose call holds a lock for writers, by its path."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, client_option, http, option
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.payload import check_identifier
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +70,7 @@ class ClickHouseOptions(Options):
             check_identifier(self.cluster, "cluster")
         if not isinstance(self.settings, dict) or not all(isinstance(name, str) for name in self.settings):
             raise ConfigurationError("settings must be a dict of ClickHouse's settings by name")
-        self.secure = self.secure or (url or "").lower().startswith("https://")
+        self.secure = self.secure or scheme_of(url) == "https"
         if self.secure and given.get("port") is None and f":{self.port}" not in (url or ""):
             self.port = 8443
 

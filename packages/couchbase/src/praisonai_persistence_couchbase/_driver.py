@@ -17,6 +17,7 @@ from praisonai_persistence.errors import (
     UnsupportedOperationError,
 )
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,15 +70,16 @@ class CouchbaseOptions(FreshOptions):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         own = given.get("connection_string")
         if own is not None:
-            found = re.fullmatch(r"(couchbases?)://([^\s/@?,]+)[^\s@]*", own) if isinstance(own, str) else None
+            found = re.fullmatch(r"(?i:couchbases?)://([^\s/@?,]+)[^\s@]*", own) if isinstance(own, str) else None
             if url is not None or given.get("host") is not None or found is None:
                 raise ConfigurationError(
                     "connection_string must be couchbase://HOST,HOST?PARAMETERS, without a password, and no url or "
                     "host can be given beside it"
                 )
-            given["host"] = found[2].strip("[").partition("]" if "]" in found[2] else ":")[0]
+            own = f"{scheme_of(own)}://{own.partition('://')[2]}"  # the client knows it in lower case only
+            given["host"] = found[1].strip("[").partition("]" if "]" in found[1] else ":")[0]
         super().__init__(url, **given)
-        secure = "s" if url is not None and url.lower().startswith("couchbases:") else ""
+        secure = "s" if scheme_of(url) == "couchbases" else ""
         authority = self.authority.removesuffix(f":{self.default_port}")
         self.connection_string = own or f"couchbase{secure}://{authority}"
         check_fields(self, ("vector_field", "text_field"), ("id", "place", "tokens", "numbers", "facts"))

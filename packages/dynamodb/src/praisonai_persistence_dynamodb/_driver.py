@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_ENDPOINT = re.compile(r"https?://[^\s/@?#]+/?")
+_ENDPOINT = re.compile(r"(?i:https?)://[^\s/@?#]+/?")
 _CONNECTIONS = 64
 _BUSY = re.compile("Throttl|ThroughputExceeded|LimitExceeded|TransactionConflict|TransactionInProgress")
 _UNKNOWN = re.compile("UnrecognizedClient|Signature|MissingAuthenticationToken|InvalidAccessKey|InvalidClientToken")

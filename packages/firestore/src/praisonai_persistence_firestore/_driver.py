@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", r".*grpcio < ", FutureWarning)
 
 _EMULATOR = "FIRESTORE_EMULATOR_HOST"
 _COLLECTION = re.compile(r"(?!__.*__$)[^/]{1,200}(?<!^\.)(?<!^\.\.)", re.DOTALL)
-_ADDRESS = re.compile(r"(?:http://)?((?:\[[\da-fA-F:.]+\]|[^/@\s:\[\]]+):\d{1,5})/?")
+_ADDRESS = re.compile(r"(?i:http://)?((?:\[[\da-fA-F:.]+\]|[^/@\s:\[\]]+):\d{1,5})/?")
 _AGAIN = frozenset({"UNAVAILABLE", "INTERNAL", "UNKNOWN"})
 _BUSY = frozenset({"ABORTED", "RESOURCE_EXHAUSTED"})
 _MOVED = frozenset({"ALREADY_EXISTS", "FAILED_PRECONDITION"})

@@ -16,6 +16,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     UnsupportedOperationError,
 )
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ class MilvusOptions(Options):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        tls = url is not None and url.lower().startswith("https://")
+        tls = scheme_of(url) == "https"
         self.secure = tls if self.secure is None else self.secure
         if tls and given.get("port") is None and f":{self.port}" not in str(url):
             self.port = 443

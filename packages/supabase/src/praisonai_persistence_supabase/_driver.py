@@ -19,7 +19,8 @@ from praisonai_persistence.errors import (
     SerializationError,
     StoreNotFoundError,
 )
-from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of
+from praisonai_persistence.urls import scheme_of
+from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of, schema_script
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["SupabaseDriver", "SupabaseOptions"]
 
 _URL, _KEY = "SUPABASE_URL", "SUPABASE_KEY"
-_LOGIN = "check its key (Project Settings, API Keys)"
+_KEYS = "Project Settings, API Keys"
+_LOGIN = f"check its key ({_KEYS})"
 # Codes of PostgREST: https://docs.postgrest.org/en/stable/references/errors.html
 _NOT_CONNECTED = frozenset({"PGRST000", "PGRST002", "PGRST003", "53300", "57P03"})
 _ABSENT = frozenset({"PGRST202", "PGRST203", "PGRST204", "PGRST205", "42883", "42P01", "42703"})
@@ -46,7 +48,10 @@ _HINTS = {
     "25006": "the database is read-only: it may be full, or a replica",
     "23505": "a row of this key is there already, and a policy of row-level security hides it",
 }
-_THEN = "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()))"
+_THEN = (
+    "and what it prints once in the SQL editor of the project (in Python: print(store.schema_script()), or the script "
+    "of this error)"
+)
 _PAUSED = 540
 _GATEWAY = frozenset({408, 429, 500, 502, 503, 504, *range(520, 531)})
 
@@ -110,7 +115,7 @@ class SupabaseOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None:
             url = os.environ.get(_URL) or None
-        if url is not None and url.lower().startswith("http://"):
+        if scheme_of(url) == "http":
             if given.get("tls"):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write https://")
             given["tls"] = False
@@ -218,6 +223,8 @@ class SupabaseDriver(Driver):
                 f"'praisonai-persistence migrate --print' for it"
             )
         schema, functions = found["schema"] or 0, found["functions"]
+        if functions > FUNCTIONS and found.get("serves", functions) <= FUNCTIONS and found.get("tables") == schema:
+            return  # of a newer release, whose functions serve this one
         if schema > SCHEMA or functions > FUNCTIONS:
             raise SchemaError(
                 f"{self.where}: tables and functions have the versions {schema} and {functions}, this release knows up "
@@ -277,11 +284,13 @@ class SupabaseDriver(Driver):
         return None
 
     def _lacking(self, what: str) -> SchemaError:
-        return SchemaError(
+        error = SchemaError(
             f"{self.where} {what}, this release needs the versions {SCHEMA} and {FUNCTIONS}: run "
             f"'praisonai-persistence migrate --print --table-prefix {self._prefix} "
             f"--conversation-url supabase://:KEY@HOST', {_THEN}"
         )
+        error.script = schema_script(self._options.table_prefix)
+        return error
 
     def _refusal(self, error: _RefusedError) -> PersistenceError:
         """Return our error for what the service said."""
@@ -293,7 +302,9 @@ class SupabaseDriver(Driver):
         if code in _ABSENT:
             return self._lacking(f"lacks tables or functions ({code})")
         if code in _TOKEN or (status == 401 and code != "42501"):
-            what = "its token has expired: sign in again" if "expired" in error.message.lower() else _LOGIN
+            what = _LOGIN if self._options.access_token is None else f"check its access_token, then its key ({_KEYS})"
+            if "expired" in error.message.lower():
+                what = "its token has expired: sign in again"
             return ConnectionFailedError(f"{where} does not let this client in: {what}")
         if code in _HINTS:
             return BackendError(f"{where}: {error.message or code}; {_HINTS[code]}")

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import ClassVar
 
-__all__ = ["EACH", "FUNCTIONS", "SCHEMA", "function_of", "schema_script"]
+__all__ = ["EACH", "FUNCTIONS", "SCHEMA", "SERVES", "function_of", "schema_script"]
 
 SCHEMA = len(CONVERSATION)
 """The version of the tables that this release reads and writes; the backend ``postgres`` has the same tables."""
 FUNCTIONS = 2
-"""The version of the functions that this release calls."""
+"""The version of the functions that this release calls. One more with each change of them."""
+SERVES = 2
+"""The oldest version for which clients were written that these functions serve, too.
+
+Raised only where a function that those call is gone, has other parameters, or returns something else. A new function
+beside the old one keeps them going while a deployment has clients of two releases.
+"""
 
 _INNER = ("session_is_there", "messages_are_there", "forget_words", "refuse", "lock_session")
 _CALLED = (
@@ -53,6 +59,12 @@ BEGIN
   END IF;
   IF v_version > {version} THEN
     RAISE EXCEPTION 'the tables have version %, and this release reads up to {version}: upgrade it', v_version;
+  END IF;
+  IF to_regclass('{schema}') IS NOT NULL AND to_regprocedure('{info}()') IS NOT NULL THEN
+    EXECUTE 'SELECT ({info}() ->> ''functions'')::bigint' INTO v_version;
+    IF v_version > {newest} THEN
+      RAISE EXCEPTION 'the functions have version %, and this release makes version {newest}: upgrade it', v_version;
+    END IF;
   END IF;
   IF to_regclass('{messages}') IS NULL THEN  -- an index that is there is of other messages
     DROP TABLE IF EXISTS {search_words}, {search_progress};
@@ -135,6 +147,7 @@ def schema_script(prefix: str) -> str:
         "prefix": prefix,
         "instead": _INSTEAD.replace("'", "''"),
         "version": SCHEMA,
+        "newest": FUNCTIONS,
         "functions": ", ".join(functions.values()),
         "searching": ", ".join(searching.values()),
         "later": dialect.next_updated_at("s.updated_at", "p_now"),
@@ -152,7 +165,7 @@ def schema_script(prefix: str) -> str:
         made = [sql.replace(f"CREATE {word} ", f"CREATE {word} IF NOT EXISTS ", 1) for sql in made]
     statements = "".join(f"{sql};\n" for sql in (*made, *tsvector.TABLES))
     body = Path(__file__).with_name("functions.sql").read_text(encoding="utf-8")
-    of_functions = body.format_map({**names, "version": FUNCTIONS})
+    of_functions = body.format_map({**names, "version": FUNCTIONS, "serves": SERVES, "tables": SCHEMA})
     head, tail, rights = (part.format_map(names) for part in (_BEGIN + statements, _END, _RIGHTS))
     return f"{head}{tail}\n{of_functions}{rights}"
 

@@ -1,11 +1,12 @@
 -- Functions of praisonai-persistence-supabase. Each is one request, and one transaction.
 -- They run with the rights of who calls them, so row-level security holds, except for the four that say DEFINER.
 
--- What the tables and these functions are. DEFINER: nobody else needs rights on the table of versions.
+-- What the tables and these functions are; for which version clients are that these serve at the least, and for which
+-- version of the tables these were made. DEFINER: nobody else needs rights on the table of versions.
 CREATE OR REPLACE FUNCTION {info}() RETURNS json
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $function$
   SELECT json_build_object('schema', (SELECT version FROM {schema} WHERE component = 'conversation'),
-    'functions', {version})
+    'functions', {version}, 'serves', {serves}, 'tables', {tables})
 $function$;
 
 -- Whether there is such a session, also one that a policy hides. DEFINER, because nothing else could tell.

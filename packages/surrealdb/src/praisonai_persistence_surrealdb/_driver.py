@@ -12,6 +12,7 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, Pauses, T
 from praisonai_persistence.drivers.folders import take_folder
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import TakenError
+from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_surrealdb._logs import hold, settle
 from praisonai_persistence_surrealdb._schema import prepare
 
@@ -78,15 +79,16 @@ class SurrealOptions(Options):
     )
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
-        scheme, found, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
-        if scheme in {"file", "surrealkv"} or url in {"mem://", "memory"}:  # as the vendor writes them
+        scheme, rest = scheme_of(url), url.partition("://")[2] if isinstance(url, str) else ""
+        memory = url == "memory" or (scheme == "mem" and not rest)
+        if memory or scheme in {"file", "surrealkv"}:  # as the vendor writes them
             if given.get("path") is not None or given.get("host") is not None:
                 raise ConfigurationError(f"say where SurrealDB is by one of {self.forms()}")
             given["path"], url = rest or ":memory:", None
         elif scheme in _TRANSPORTS:
             given = {**given, "transport": given.get("transport") or scheme}
             address, mark, parameters = rest.partition("?")
-            url = f"surrealdb{found}{re.sub('/rpc/?$', '', address)}{mark}{parameters}"
+            url = f"surrealdb://{re.sub('/rpc/?$', '', address)}{mark}{parameters}"
         super().__init__(url, **given)
         for name in ("namespace", "database"):
             if not _NAME.fullmatch(getattr(self, name)):

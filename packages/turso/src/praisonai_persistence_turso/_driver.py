@@ -12,11 +12,12 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, opt
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.steps import run, run_async
+from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
 from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from praisonai_persistence.drivers import Deadline
@@ -29,6 +30,7 @@ __all__ = ["TursoDriver", "TursoOptions", "make_driver"]
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
 _REFUSED = 400  # the status of a request on a stream that has ended
+_UNAUTHORIZED, _FORBIDDEN = 401, 403  # with a token that is none here; with one that does not allow this
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
 )
@@ -55,8 +57,7 @@ class TursoOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if "sync_url" in given:
             raise ConfigurationError("there are no embedded replicas: give the url of the server, or a path")
-        plain = url is not None and url.startswith("http://")
-        if plain:
+        if scheme_of(url) == "http":
             if given.get("tls"):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write libsql:// or https://")
             given["tls"] = False
@@ -207,7 +208,12 @@ class _ServerDriver(TursoDriver):
         import httpx
 
         if isinstance(error, httpx.HTTPStatusError):
-            return self._errors.error(error.response.status_code, error)
+            status = error.response.status_code
+            if status == _FORBIDDEN:
+                return ConnectionFailedError(f"{self.where} lets this auth_token only read: make one with full access")
+            if status == _UNAUTHORIZED and b"expired" in error.response.content:
+                return ConnectionFailedError(f"{self.where}: the auth_token has expired; make another one")
+            return self._errors.error(status, error)
         if isinstance(error, httpx.TransportError):
             return self._errors.silent(error)
         if isinstance(error, HranaError):
@@ -298,20 +304,11 @@ class _FileDriver(TursoDriver):
     def close(self, client: Any) -> None:
         client.close()
 
-    @contextmanager
-    def _begin(self, client: Any, write: bool) -> Iterator[Any]:
-        if client.in_transaction:  # of a caller who was interrupted
-            client.rollback()
-        if write:
-            self._patiently(client, "BEGIN IMMEDIATE")
-        try:
-            yield client
-        except BaseException:
-            if client.in_transaction:
-                client.rollback()
-            raise
-        if client.in_transaction:
-            client.commit()
+    def _begin(self, client: Any, write: bool) -> AbstractContextManager[Any]:
+        return _Turn(client, self._begin_write if write else None)
+
+    def _begin_write(self, client: Any) -> None:
+        self._patiently(client, "BEGIN IMMEDIATE")
 
     def _patiently(self, client: Any, sql: str) -> None:
         """Do a statement that may have to wait for another process."""
@@ -366,6 +363,32 @@ class _LookingDriver(_FileDriver):
             yield client
         finally:
             client.rollback()
+
+
+class _Turn:
+    """One operation on a file. A class of its own, because a generator takes a microsecond, which reads can tell."""
+
+    __slots__ = ("_begin", "_client")
+
+    def __init__(self, client: Any, begin: Callable[[Any], None] | None) -> None:
+        self._client = client
+        self._begin = begin
+
+    def __enter__(self) -> Any:
+        client = self._client
+        if client.in_transaction:  # of a caller who was interrupted
+            client.rollback()
+        if self._begin is not None:
+            self._begin(client)
+        return client
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        client = self._client
+        if client.in_transaction:
+            if kind is None:
+                client.commit()
+            else:
+                client.rollback()
 
 
 class _NoFileDriver(_FileDriver):
