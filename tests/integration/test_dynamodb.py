@@ -393,7 +393,7 @@ def test_when_the_service_may_delete_an_item(dynamodb, options):
         assert store.expire("expired", 0.1)
         assert store.expire("never", 60)
         store.set("never", 2)
-        items = {item["key"]["S"]: item for item in items_of(dynamodb, options) if "key" in item}
+        items = {item["sk"]["S"]: item for item in items_of(dynamodb, options)}
         found = {key for key, item in items.items() if "expires" in item}
         assert found == {"short", "expired"}
         assert begin + 60 <= int(items["short"]["expires"]["N"]) <= written + 61
