@@ -456,6 +456,26 @@ def test_a_client_that_is_handed_in_stays_open(dynamodb, options):
     client.close()
 
 
+def test_a_client_that_is_handed_in_is_left_as_it_was(dynamodb, options):
+    client = dynamodb.client()
+
+    def checks():
+        handlers = client.meta.events._emitter._handlers.prefix_search("after-call.dynamodb.PutItem")
+        return [one for one in handlers if one.__module__.startswith("praisonai_persistence")]
+
+    stores = [DynamoDBStateStore(table_name=table_of(options), client=client) for _ in range(2)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: stores[number % 2].set("a", number), range(16)))
+    assert checks()
+    stores[0].close()
+    assert checks()
+    stores[0].close()
+    stores[1].close()
+    assert not checks()
+    client.get_item(TableName=table_of(options), Key={"pk": {"S": "a"}, "sk": {"S": "b"}})
+    client.close()
+
+
 def test_a_client_that_is_handed_in_is_shared_by_threads_and_stores_but_not_with_a_child(dynamodb, options):
     client = dynamodb.client()
     given = {"table_name": table_of(options), "client": client}
