@@ -1,6 +1,6 @@
 """Measures the stores of services and of document databases beside their bare clients, in one run, as ratios.
 
-    python benchmarks/clouds.py [--rounds N] [--quick] [--check] [BACKEND ...]
+    python benchmarks/clouds.py [--rounds N] [--quick] [--check] [--only WORK ...] [BACKEND ...]
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable
 call with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes
@@ -8,21 +8,22 @@ blindly; *not seen before* is a key that the store has neither read nor written,
 the condition that nobody else did. In MongoDB both have their writes acknowledged by the majority, and a deadline for
 each call; the bare client appends a message by counting and inserting, so a process that is killed in between leaves
 a gap. In Turso and in SingleStore it appends as we do: without gaps, harmless when it is repeated, in one transaction
-and one request. In DynamoDB it writes on the condition that the key holds no hash, as a program has to that does not
-overwrite these; *blindly* it does not; and *items alike* have the attributes of ours and their condition, because the
-emulator, which is written in Python, takes longer for these. So do messages, by one conditional write behind a count
-of the program's own, and as we do, in one transaction behind what was read, so that retries add nothing. In SurrealDB
-it appends as we do, in one transaction and one request; in Supabase, too, by a function of its own.
+and one request. In DynamoDB it writes blindly, too; *items alike* have the attributes of ours and their condition,
+because the emulator, which is written in Python, takes longer for these. Messages are written by one conditional write
+behind a count of the program's own, and as we do, in one transaction behind what was read, so that retries add
+nothing. In SurrealDB it appends as we do, in one transaction and one request; in Supabase, too,
+by a function of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,17 @@ from turso_work import turso, turso_file
 
 Work = dict[str, tuple[Callable[[], Any], Callable[[], Any], int]]
 """What, then ours, the bare client's, and how many calls make a turn."""
+
+
+def on_loop(
+    loop: asyncio.AbstractEventLoop, ours: Callable[[], Any], theirs: Callable[[], Any], calls: int
+) -> tuple[Callable[[], Any], Callable[[], Any], int]:
+    """Return a piece of work of coroutine functions, both of which run on a loop that stays open."""
+
+    async def awaited(call: Callable[[], Any]) -> Any:
+        return await call()
+
+    return lambda: loop.run_until_complete(awaited(ours)), lambda: loop.run_until_complete(awaited(theirs)), calls
 
 
 @contextmanager
@@ -114,10 +126,10 @@ def gcs(engines: Any, times: int) -> Iterator[Work]:
 @contextmanager
 def mongodb(engines: Any, times: int) -> Iterator[Work]:
     """MongoDB, or what speaks its protocol."""
-    from pymongo import MongoClient, WriteConcern
+    from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 
     from praisonai_persistence import ConversationMessage, ConversationSession
-    from praisonai_persistence_mongodb import MongoDBConversationStore, MongoDBStateStore
+    from praisonai_persistence_mongodb import AsyncMongoDBStateStore, MongoDBConversationStore, MongoDBStateStore
 
     server = engines.engine("mongodb")
     values = {f"key-{number}": VALUE for number in range(MANY)}
@@ -126,8 +138,13 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
         MongoDBStateStore(**options) as store,
         MongoDBConversationStore(**options) as conversations,
         MongoClient[dict[str, Any]](options["url"], timeoutMS=30_000) as client,
+        closing(asyncio.new_event_loop()) as loop,
     ):
-        bare: Any = client.get_default_database().get_collection("bare", write_concern=WriteConcern("majority"))
+        majority = WriteConcern("majority")
+        bare: Any = client.get_default_database().get_collection("bare", write_concern=majority)
+        awaited = AsyncMongoDBStateStore(**options)
+        async_client: Any = AsyncMongoClient(options["url"], timeoutMS=30_000)
+        async_bare = async_client.get_default_database().get_collection("bare", write_concern=majority)
         bare.insert_many([{"_id": key, "text": json.dumps(VALUE)} for key in values])
         bare.insert_one({"_id": "number", "number": 0})
         store.set_many(values)
@@ -154,9 +171,23 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
         def write() -> None:
             bare.replace_one({"_id": "key"}, {"text": json.dumps(value())}, upsert=True)
 
+        async def async_write() -> None:
+            await async_bare.replace_one({"_id": "key"}, {"text": json.dumps(value())}, upsert=True)
+
+        async def async_read() -> Any:
+            return json.loads((await async_bare.find_one({"_id": "key-1"}))["text"])
+
+        async def async_read_many() -> Any:
+            return [json.loads(found["text"]) async for found in async_bare.find(wanted, batch_size=MANY + 1)]
+
         yield {
             "set": (lambda: store.set("key", value()), write, times),
+            "set, async": on_loop(loop, lambda: awaited.set("key", value()), async_write, times),
             "get": (lambda: store.get("key-1"), lambda: json.loads(bare.find_one({"_id": "key-1"})["text"]), times),
+            "get, async": on_loop(loop, lambda: awaited.get("key-1"), async_read, times),
+            f"get_many of {MANY}, async": on_loop(
+                loop, lambda: awaited.get_many(list(values)), async_read_many, times // 5
+            ),
             "incr": (
                 lambda: store.incr("number"),
                 lambda: bare.find_one_and_update({"_id": "number"}, {"$inc": {"number": 1}}, return_document=True),
@@ -174,13 +205,21 @@ def mongodb(engines: Any, times: int) -> Iterator[Work]:
             ),
             "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, times // 3),
         }
+        loop.run_until_complete(awaited.close())
+        loop.run_until_complete(async_client.close())
 
 
 @contextmanager
 def dynamodb(engines: Any, times: int) -> Iterator[Work]:
     """An emulator of DynamoDB."""
+    from aiobotocore.session import get_session  # type: ignore[import-untyped]
+
     from praisonai_persistence import ConversationMessage, ConversationSession
-    from praisonai_persistence_dynamodb import DynamoDBConversationStore, DynamoDBStateStore
+    from praisonai_persistence_dynamodb import (
+        AsyncDynamoDBStateStore,
+        DynamoDBConversationStore,
+        DynamoDBStateStore,
+    )
 
     server = engines.engine("dynamodb")
     client = server.client()
@@ -189,10 +228,16 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
         server.space() as options,
         DynamoDBStateStore(**options) as store,
         DynamoDBConversationStore(**options) as conversations,
+        closing(asyncio.new_event_loop()) as loop,
     ):
         store.set_many(values)  # makes the table
         conversations.create_session(ConversationSession("session"))
         table = options["url"].partition("//")[2]
+        texts = {"bare": "text", "like ours": "plain"}
+        awaited = AsyncDynamoDBStateStore(**options)
+        place = {"region_name": options["region"], "endpoint_url": options["endpoint_url"]}
+        open_client = get_session().create_client("dynamodb", **place)
+        async_client = loop.run_until_complete(open_client.__aenter__())
 
         def key(name: str, partition: str = "like ours") -> dict[str, Any]:
             return {"pk": {"S": partition}, "sk": {"S": name}}
@@ -200,31 +245,30 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
         def write_plain(name: str) -> None:
             client.put_item(TableName=table, Item={**key(name, "bare"), "text": {"S": json.dumps(VALUE)}})
 
-        def write_kind(name: str) -> None:
-            client.put_item(
-                TableName=table,
-                Item={**key(name, "bare"), "text": {"S": json.dumps(VALUE)}, "kind": {"S": "value"}},
-                ConditionExpression="attribute_not_exists(pk) OR kind = :value",
-                ExpressionAttributeValues={":value": {"S": "value"}},
-            )
-
         def write(name: str) -> None:
-            fields = {"text": json.dumps(VALUE), "key": name, "kind": "value", "v": uuid.uuid4().hex}
-            client.put_item(
-                TableName=table,
-                Item={**key(name), **{field: {"S": text} for field, text in fields.items()}},
-                ConditionExpression="attribute_not_exists(pk) OR #kind = :value",
-                ExpressionAttributeNames={"#kind": "kind"},
-                ExpressionAttributeValues={":value": {"S": "value"}},
-            )
+            item = {**key(name), "plain": {"S": json.dumps(VALUE)}, "v": {"S": uuid.uuid4().hex}}
+            client.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(kind)")
 
         def read(partition: str) -> Any:
             answer = client.get_item(TableName=table, Key=key("key-1", partition), ConsistentRead=True)
-            return json.loads(answer["Item"]["text"]["S"])
+            return json.loads(answer["Item"][texts[partition]]["S"])
 
         def read_many(partition: str) -> list[Any]:
             wanted = {"Keys": [key(name, partition) for name in values], "ConsistentRead": True}
             answer = client.batch_get_item(RequestItems={table: wanted})
+            return [json.loads(item[texts[partition]]["S"]) for item in answer["Responses"][table]]
+
+        async def async_write() -> None:
+            item = {**key("key", "bare"), "text": {"S": json.dumps(VALUE)}}
+            await async_client.put_item(TableName=table, Item=item)
+
+        async def async_read() -> Any:
+            answer = await async_client.get_item(TableName=table, Key=key("key-1", "bare"), ConsistentRead=True)
+            return json.loads(answer["Item"]["text"]["S"])
+
+        async def async_read_many() -> list[Any]:
+            wanted = {"Keys": [key(name, "bare") for name in values], "ConsistentRead": True}
+            answer = await async_client.batch_get_item(RequestItems={table: wanted})
             return [json.loads(item["text"]["S"]) for item in answer["Responses"][table]]
 
         seqs = itertools.count(1)
@@ -267,24 +311,27 @@ def dynamodb(engines: Any, times: int) -> Iterator[Work]:
         for name in values:
             write(name)
             write_plain(name)
-        write_kind("key of a kind")
         few = max(2, times // 20)
 
         def ours() -> Any:
             return conversations.add_message("session", ConversationMessage(content=json.dumps(VALUE)))
 
         yield {
-            "set": (lambda: store.set("key", VALUE), lambda: write_kind("key of a kind"), times),
-            "blindly set": (lambda: store.set("key", VALUE), lambda: write_plain("key"), times),
+            "set": (lambda: store.set("key", VALUE), lambda: write_plain("key"), times),
+            "set, async": on_loop(loop, lambda: awaited.set("key", VALUE), async_write, times),
             "set, items alike": (lambda: store.set("key", VALUE), lambda: write("key"), times),
             "get": (lambda: store.get("key-1"), lambda: read("bare"), times),
+            "get, async": on_loop(loop, lambda: awaited.get("key-1"), async_read, times),
             "get, items alike": (lambda: store.get("key-1"), lambda: read("like ours"), times),
             f"get_many of {MANY}": (lambda: store.get_many(list(values)), lambda: read_many("bare"), few),
+            f"get_many of {MANY}, async": on_loop(loop, lambda: awaited.get_many(list(values)), async_read_many, few),
             f"get_many of {MANY}, alike": (lambda: store.get_many(list(values)), lambda: read_many("like ours"), few),
             "add_message": (ours, append, few),
             "add_message, as ours": (ours, append_safely, few),
             "latest 50 messages": (lambda: conversations.get_messages("session", 50), latest, few),
         }
+        loop.run_until_complete(awaited.close())
+        loop.run_until_complete(open_client.__aexit__(None, None, None))
     client.close()
 
 
@@ -385,6 +432,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="5 rounds, and less in each")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
+    parser.add_argument("--only", action="append", help="a word of the work to measure, as set; may be given again")
     arguments = parser.parse_args()
     rounds, times = (5, 100) if arguments.quick else (arguments.rounds, 300)
     engines: Any = servers()
@@ -393,6 +441,8 @@ def main() -> int:
         for name in arguments.backends or BACKENDS:
             with BACKENDS[name](engines, times) as work:
                 for what, (ours, bare, calls) in work.items():
+                    if arguments.only and not set(arguments.only) & set(what.replace(",", "").split()):
+                        continue
                     ours(), bare()
                     few = max(1, calls // 20)  # short turns, so that what else the machine does meets both alike
                     taken = interleaved(rounds, {"ours": timed(ours, few), "bare": timed(bare, few)}, 5 * calls // few)

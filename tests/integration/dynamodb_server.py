@@ -1,7 +1,8 @@
 """DynamoDB for tests: moto, which keeps everything in memory, with a journal.
 
 Requests are served one after the other, as the service makes each write at once, and a write that succeeded stands in
-the journal before it is acknowledged; a server that is started again makes all of them again. ``GET /count`` tells how
+the journal before it is acknowledged. A server that is started again makes all of them again, which takes milliseconds
+each; so now and then what there is is written to a file, and a new journal begun. ``GET /count`` tells how
 many requests there were since it was asked last. ``POST /refuse`` with ``{"code": ..., "count": ...}`` has the next
 requests refused, those of ``"only"`` (``PutItem``) if that is given. ``POST /few`` with a number has batches of
 reading answer no more than so many keys.
@@ -13,6 +14,7 @@ import argparse
 import copy
 import io
 import json
+import pickle
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +27,9 @@ from moto.dynamodb.models.table import Table
 from moto.server import DomainDispatcherApplication, create_backend_app
 
 _READS = {"GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables", "DescribeTimeToLive"}
+_ACCOUNT, _REGION = "123456789012", "us-east-1"
+_MOST = 400
+"""Requests of a journal."""
 
 
 def _copied(value: Any) -> Any:
@@ -71,17 +76,46 @@ class Service:
         self.count = 0
         self.few = 0
         self.refusing: dict[str, Any] = {"count": 0}
-        self._journal = journal.open("a+b", buffering=0)
+        self._path = journal
+        self._number = 0
+        if self._saved.exists():
+            self._number, tables = pickle.loads(self._saved.read_bytes())
+            emulator.dynamodb_backends[_ACCOUNT][_REGION].tables = tables
+        self._journal = self._open_journal()
         self._journal.seek(0)
-        kept = 0
+        kept = self._written = 0
         for line in self._journal.read().splitlines(keepends=True):
             if line.endswith(b"\n"):  # else the process was killed while it wrote it, and never acknowledged it
                 kept += len(line)
+                self._written += 1
                 operation, body = json.loads(line)
                 status, answer = self._asked(operation, body.encode(), {})
                 if status != 200:
                     raise SystemExit(f"{operation} succeeded once, and fails now: {answer!r}")
         self._journal.truncate(kept)
+
+    @property
+    def _saved(self) -> Path:
+        return self._path.with_suffix(".saved")
+
+    def _open_journal(self) -> Any:
+        return self._path.with_suffix(f".{self._number}").open("a+b", buffering=0)
+
+    def _write(self, operation: str, body: bytes) -> None:
+        """Write a request to the journal; after some, write all that there is to a file, and begin a new journal."""
+        self._journal.write(json.dumps([operation, body.decode()]).encode() + b"\n")
+        self._written += 1
+        if self._written < _MOST:
+            return
+        new = self._path.with_suffix(".new")
+        tables = emulator.dynamodb_backends[_ACCOUNT][_REGION].tables
+        new.write_bytes(pickle.dumps((self._number + 1, tables), protocol=5))
+        new.replace(self._saved)  # from here on the old journal counts no more
+        self._journal.close()
+        self._path.with_suffix(f".{self._number}").unlink()
+        self._number += 1
+        self._written = 0
+        self._journal = self._open_journal()
 
     def answer(self, operation: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Return the status and the body of an answer."""
@@ -96,7 +130,7 @@ class Service:
                 return self._a_few(body, headers)
             status, answer = self._asked(operation, body, headers)
             if status == 200 and operation not in _READS:
-                self._journal.write(json.dumps([operation, body.decode()]).encode() + b"\n")
+                self._write(operation, body)
             return status, answer
 
     def _a_few(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:

@@ -393,7 +393,7 @@ def test_when_the_service_may_delete_an_item(dynamodb, options):
         assert store.expire("expired", 0.1)
         assert store.expire("never", 60)
         store.set("never", 2)
-        items = {item["key"]["S"]: item for item in items_of(dynamodb, options) if "key" in item}
+        items = {item["sk"]["S"]: item for item in items_of(dynamodb, options)}
         found = {key for key, item in items.items() if "expires" in item}
         assert found == {"short", "expired"}
         assert begin + 60 <= int(items["short"]["expires"]["N"]) <= written + 61
@@ -453,6 +453,26 @@ def test_a_client_that_is_handed_in_stays_open(dynamodb, options):
         store.set("a", 1)
         assert store.incr("a") == 2
     assert table_of(options) in client.list_tables()["TableNames"]
+    client.close()
+
+
+def test_a_client_that_is_handed_in_is_left_as_it_was(dynamodb, options):
+    client = dynamodb.client()
+
+    def checks():
+        handlers = client.meta.events._emitter._handlers.prefix_search("after-call.dynamodb.PutItem")
+        return [one for one in handlers if one.__module__.startswith("praisonai_persistence")]
+
+    stores = [DynamoDBStateStore(table_name=table_of(options), client=client) for _ in range(2)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: stores[number % 2].set("a", number), range(16)))
+    assert checks()
+    stores[0].close()
+    assert checks()
+    stores[0].close()
+    stores[1].close()
+    assert not checks()
+    client.get_item(TableName=table_of(options), Key={"pk": {"S": "a"}, "sk": {"S": "b"}})
     client.close()
 
 

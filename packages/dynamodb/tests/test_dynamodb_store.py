@@ -107,6 +107,7 @@ def test_a_value_comes_back_from_its_item(text):
         new_document("key", "hash", text, None),
         {"text": text, "created_at": 1e300, "updated_at": 5.0, "user_id": None, "session_id": "é", "seq": 7},
     ):
-        found, version = stored_of(item_of(document, "1"))
-        assert version == "1"
-        assert {name: found[name] for name in document} == document
+        for sk in ("key", "another"):  # the sort key says it, or does not
+            found, version = stored_of({"sk": {"S": sk}, **item_of(document, "1", sk)})
+            assert version == "1"
+            assert {name: found[name] for name in document} == document

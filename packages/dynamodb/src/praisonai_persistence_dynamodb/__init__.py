@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
 from praisonai_persistence.stores import (
@@ -34,6 +34,16 @@ class _Store(OptionsStore):
         return engine, space, DynamoDBDriver(options, engine, asynchronous=self._asynchronous)
 
 
+class _SyncStore:
+    """The check of answers ends with the store."""
+
+    _runner: Any
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        self._runner.driver.give_back()
+
+
 class _StateStore(_Store):
     options_class = DynamoDBOptions
     capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
@@ -43,7 +53,7 @@ class _StateStore(_Store):
         return DynamoDBStateSteps(engine, space), driver
 
 
-class DynamoDBStateStore(_StateStore, StepStateStore):
+class DynamoDBStateStore(_StateStore, _SyncStore, StepStateStore):
     """State in DynamoDB, on ``boto3``."""
 
 
@@ -64,7 +74,7 @@ class _ConversationStore(_Store):
         return DocumentConversationSteps(engine, space), driver
 
 
-class DynamoDBConversationStore(_ConversationStore, StepConversationStore):
+class DynamoDBConversationStore(_ConversationStore, _SyncStore, StepConversationStore):
     """Conversations in DynamoDB, on ``boto3``."""
 
 

@@ -139,6 +139,7 @@ class DynamoDBDriver(Driver):
         self._engine = engine
         self.asynchronous = asynchronous
         self._whole: Any = None
+        self._check = f"{__name__} {id(self)}"  # each store's own: it goes when that one is closed
         if self.given is not None:
             self.forks = "refuse"  # its connections would be the parent's, too
         self.imports = ("aiobotocore.session",) if asynchronous else ("boto3.session",)  # type: ignore[misc]
@@ -185,9 +186,15 @@ class DynamoDBDriver(Driver):
 
     def begin(self, client: Any, *, write: bool) -> Any:
         if not self.asynchronous and self._whole is not client:  # also one that was handed in
-            client.meta.events.register("after-call.dynamodb", _check_whole, unique_id=__name__)
+            client.meta.events.register("after-call.dynamodb", _check_whole, unique_id=self._check)
             self._whole = client
         return super().begin(client, write=write)
+
+    def give_back(self) -> None:
+        """Leave a client that was handed in as it was: no answer is checked any more."""
+        client, self._whole = self._whole, None
+        if client is not None and client is self.given:
+            client.meta.events.unregister("after-call.dynamodb", _check_whole, unique_id=self._check)
 
     def probe(self) -> Steps[None]:
         return self._engine.look(creates=self._options.auto_create_table and not self.must_exist)

@@ -61,17 +61,31 @@ def end_fields(document: Document) -> Item:
     return fields
 
 
-def item_of(document: Document, version: str) -> Item:
-    """Return the item of a document, without its key. A text that is an integer is the number ``n``.
+def item_of(document: Document, version: str, sk: str = "") -> Item:
+    """Return the item of a document, without its keys.
 
-    The ``kind`` of a key ends with ``+`` while it is in a batch or has parts, so that one condition tells.
+    A value that takes part in no batch and has no parts has no ``kind``, so that the shortest condition tells it from
+    others; its text is ``plain``. A ``kind`` ends with ``+`` while it is in a batch or has parts. Of any value a text
+    that is an integer is the number ``n``. ``key`` is left out where the sort key says it.
     """
     fields = {name: coded(value) for name, value in document.items() if _BLANK.get(name, document) != value}
     fields.update((name, {"S": repr(document[name])}) for name in _TIMES & document.keys())
-    if "kind" in fields and (document["pending"] or document["owner"]):
-        fields["kind"] = coded(document["kind"] + "+")
-    if document.get("kind") == "value" and _WHOLE.fullmatch(document["text"]):
-        fields["n"] = {"N": fields.pop("text")["S"]}
+    kind = document.get("kind")
+    if kind is not None:
+        if document["key"] == sk:
+            del fields["key"]
+        alone = not (document["pending"] or document["owner"])
+        if not alone:
+            fields["kind"] = coded(kind + "+")
+        if kind == "value":
+            text = document["text"]
+            if alone:
+                del fields["kind"]
+            if _WHOLE.fullmatch(text):
+                del fields["text"]
+                fields["n"] = {"N": text}
+            elif alone:
+                fields["plain"] = fields.pop("text")
     return {**fields, **end_fields(document), "v": {"S": version}}
 
 
@@ -80,8 +94,14 @@ def stored_of(item: Item) -> Stored:
     document = {**_BLANK, **{name: _decoded(value) for name, value in item.items() if name not in _OURS}}
     for name in _TIMES & document.keys():
         document[name] = float(document[name])
-    if "kind" in item:
-        document["kind"] = item["kind"]["S"].rstrip("+")
     if "n" in item:
         document["text"] = str(int(Decimal(item["n"]["N"])))
+    elif "plain" in item:
+        document["text"] = document.pop("plain")
+    if "kind" in item:
+        document["kind"] = item["kind"]["S"].rstrip("+")
+    elif "n" in item or "plain" in item:
+        document["kind"] = "value"
+    if "kind" in document:
+        document.setdefault("key", item["sk"]["S"])
     return document, item["v"]["S"]

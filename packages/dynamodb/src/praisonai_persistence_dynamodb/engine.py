@@ -188,7 +188,8 @@ class DynamoDBEngine(DocumentEngine):
 
     def item(self, key: str, document: Document) -> Item:
         """Return the item of a document."""
-        return {**self.key_of(key), **item_of(document, new_token())}
+        where = self.key_of(key)
+        return {**where, **item_of(document, new_token(), where["sk"]["S"])}
 
     def _put(self, key: str, document: Document, version: Any) -> tuple[dict[str, Any], str]:
         item = self.item(key, document)

@@ -27,9 +27,10 @@ _ALONE = "attribute_not_exists(#pending) AND attribute_not_exists(#owner)"
 _LIVE = f"{_ALONE} AND (attribute_not_exists(#ends) OR #ends > :now)"
 _FREE = f"attribute_not_exists(pk) OR ({_ALONE} AND #ends <= :now)"
 """There is no such key, or its time is up."""
-_PLAIN = "attribute_not_exists(pk) OR #kind = :value"
+_PLAIN = "attribute_not_exists(kind)"
 """There is no such key, or a plain value that takes part in no batch, and has no parts."""
-_NUMBER = f"attribute_not_exists(pk) OR ({_LIVE} AND #n BETWEEN :least AND :most)"
+_CURRENT = f"{_PLAIN} AND (attribute_not_exists(#ends) OR #ends > :now)"
+_NUMBER = f"attribute_not_exists(pk) OR ({_CURRENT} AND n BETWEEN :least AND :most)"
 
 
 class DynamoDBStateSteps(DocumentStateSteps):
@@ -118,7 +119,7 @@ class DynamoDBStateSteps(DocumentStateSteps):
         if not self.documents.is_long(text) and not self.documents.is_long(was):
             document = new_document(key, "value", text, end_of(ttl, now))
             whole = type(expected) is int and abs(expected) < MOST
-            condition = f"attribute_exists(pk) AND {_LIVE} AND #kind = :value AND {'#n' if whole else '#text'} = :was"
+            condition = f"{_CURRENT} AND {'n' if whole else 'plain'} = :was"
             was_coded = coded(expected if whole else was)
             done, old = yield from self._put(document, condition, now, {":was": was_coded})
             if done or old is None:
@@ -133,16 +134,16 @@ class DynamoDBStateSteps(DocumentStateSteps):
     def incr(self, key: str, by: int, now: float) -> Steps[int]:
         if abs(by) < MOST:
             values = {
-                ":key": coded(key),
-                ":value": coded("value"),
                 ":v": coded(new_token()),
                 ":by": {"N": str(by)},
                 ":now": coded(now),
                 ":least": {"N": str(-MOST)},
                 ":most": {"N": str(MOST)},
             }
-            change = "SET #key = :key, #kind = :value, v = :v ADD #n :by"
-            how = {"UpdateExpression": change, "ReturnValues": "ALL_NEW"}
+            change = "SET v = :v"
+            if self.engine.key_of(self._key(key))["sk"]["S"] != key:
+                change, values[":key"] = "SET v = :v, #key = :key", coded(key)
+            how = {"UpdateExpression": f"{change} ADD n :by", "ReturnValues": "ALL_NEW"}
             done, answer = yield from self._try("update_item", key, _NUMBER, values, **how)
             if done:
                 return int(stored_of(answer["Attributes"])[0]["text"])
@@ -165,8 +166,7 @@ class DynamoDBStateSteps(DocumentStateSteps):
         self, document: Document, condition: str, now: float, values: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         item = self.engine.item(self._key(document["key"]), document)
-        common = {":now": now, ":value": "value"}
-        named = {name: coded(value) for name, value in common.items() if name in condition}
+        named = {":now": coded(now)} if ":now" in condition else {}
         return {"TableName": self.engine.table, "Item": item, **_expressions(condition, {**named, **(values or {})})}
 
     def _try(
@@ -191,12 +191,12 @@ def _document(error: MovedError) -> Document | None:
     return None if item is None else stored_of(item)[0]
 
 
-_NAMES = ("pending", "owner", "ends", "kind", "expires", "text", "key", "n")
+_NAMES = ("pending", "owner", "ends", "expires", "key")
 
 
 def _expressions(condition: str, values: Mapping[str, Any], change: str = "") -> dict[str, Any]:
     """Return the parameters of a condition; names that the service might reserve are written ``#name``."""
     used = f"{condition} {change} "
     names = {f"#{name}": name for name in _NAMES if any(f"#{name}{end}" in used for end in ") ,")}
-    found: dict[str, Any] = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
-    return {**found, "ExpressionAttributeValues": dict(values)} if values else found
+    found = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": dict(values)}
+    return {"ConditionExpression": condition, **{name: given for name, given in found.items() if given}}

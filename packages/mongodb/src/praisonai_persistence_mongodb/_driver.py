@@ -295,11 +295,11 @@ class MongoDriver(Driver):
         let_go(client, self._pid, asynchronous=self.asynchronous)
 
     def begin(self, client: Any, *, write: bool) -> Any:
-        known, collection = self._opened
+        known, on = self._opened
         if known is not client:
-            collection = self._open_collection(client)
-            self._opened = client, collection
-        return contextlib.nullcontext(collection)
+            on = contextlib.nullcontext(self._open_collection(client))
+            self._opened = client, on
+        return on
 
     def _open_collection(self, client: Any) -> Any:
         from bson.codec_options import CodecOptions
@@ -323,9 +323,11 @@ class MongoDriver(Driver):
         if self.asynchronous:
             return self._perform(on, request)
         # The deadline ends with its context: an interrupt leaves none behind.
-        call = functools.partial(contextvars.copy_context().run, self._request, on, request)
-        # To write many documents, PyMongo's C code calls Python code, and loses what is raised there (L03).
-        return on_own_thread(call) if isinstance(request, Bulk) else call()
+        run = contextvars.copy_context().run
+        if isinstance(request, Bulk):
+            # To write many documents, PyMongo's C code calls Python code, and loses what is raised there (L03).
+            return on_own_thread(functools.partial(run, self._request, on, request))
+        return run(self._request, on, request)
 
     def _request(self, on: Any, request: Any) -> Any:
         with self._timeout(self.timeout):
