@@ -1,4 +1,10 @@
-"""The contestants of ``vectors.py`` on servers: our stores, and hand-written programs on the bare clients."""
+"""The contestants of ``vectors.py`` on servers: our stores, and hand-written programs on the bare clients.
+
+The job is to store documents so that a filter may name any key of their metadata, so a bare program has them in the
+layout that its engine has for that: Cassandra a map whose entries are indexed (as CassIO and LangChain have it),
+ClickHouse and Milvus a JSON column, Weaviate a property of each key. With ``one_field`` it does less: it keeps the one
+field of the filter, and the rest as text that no filter can ask for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,8 +26,8 @@ __all__ = ["SERVERS"]
 
 
 @contextlib.contextmanager
-def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
-    """A server. Neither side has an index of vectors; the bare program has one of the group, and compares as many."""
+def cassandra(_: Path, *, one_field: bool = False) -> Iterator[tuple[Program, Program]]:
+    """A server. Neither side has an index of vectors; the bare program has one of the metadata."""
     import numpy as np
     from cassandra import ConsistencyLevel
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -50,18 +57,23 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
             )
         )
         session = cluster.connect(place.path[1:])
-        session.default_fetch_size = 500
         session.execute(
             "CREATE TABLE bare (id text PRIMARY KEY, content text, metadata text, content_hash text, "
-            "created_at double, embedding blob, grp int)"
+            f"created_at double, embedding blob, filterable {'int' if one_field else 'map<text, text>'})"
         )
-        session.execute("CREATE CUSTOM INDEX ON bare (grp) USING 'StorageAttachedIndex'")
+        indexed, chosen = ("filterable", "filterable") if one_field else ("ENTRIES(filterable)", "filterable['group']")
+        session.execute(f"CREATE CUSTOM INDEX ON bare ({indexed}) USING 'StorageAttachedIndex'")
         insert = session.prepare(
-            "INSERT INTO bare (id, content, metadata, content_hash, created_at, embedding, grp) "
+            "INSERT INTO bare (id, content, metadata, content_hash, created_at, embedding, filterable) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)"
         )
-        choose = session.prepare("SELECT id, embedding FROM bare WHERE grp = ?")
+        choose = session.prepare(f"SELECT id, embedding FROM bare WHERE {chosen} = ?")  # noqa: S608 - see above
         read = session.prepare("SELECT id, content, metadata, content_hash, created_at FROM bare WHERE id IN ?")
+
+        def filterable(metadata: dict[str, Any]) -> Any:
+            if one_field:
+                return metadata["group"]
+            return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
 
         def upsert(batch: Sequence[KnowledgeDocument]) -> None:
             numbers = np.array([item.embedding for item in batch], dtype="<f4")
@@ -73,14 +85,14 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
                     item.content_hash,
                     item.created_at,
                     vector.tobytes(),
-                    (item.metadata or {})["group"],
+                    filterable(item.metadata or {}),
                 )
                 for item, vector in zip(batch, numbers, strict=True)
             ]
             execute_concurrent_with_args(session, insert, rows, concurrency=128)
 
         def search(query: list[float], group: int) -> list[KnowledgeDocument]:
-            keys, vectors = zip(*session.execute(choose, [group]), strict=True)
+            keys, vectors = zip(*session.execute(choose, [group if one_field else str(group)]), strict=True)
             matrix = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(keys), -1)
             scores = matrix @ np.array(query, dtype=np.float32)  # all are unit vectors
             best = [int(number) for number in np.argsort(-scores, kind="stable")[:TOP]]
@@ -95,7 +107,7 @@ def cassandra(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
-def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
+def milvus(_: Path, *, one_field: bool = False) -> Iterator[tuple[Program, Program]]:
     """A server: Milvus Lite's. Both sides compare every vector (``FLAT``); the bare program filters by a number."""
     from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient  # type: ignore[import-untyped]
 
@@ -109,11 +121,15 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
         fields = [
             FieldSchema("id", DataType.VARCHAR, is_primary=True, max_length=255),
             FieldSchema("vector", DataType.FLOAT_VECTOR, dim=DIMENSION),
-            *(FieldSchema(name, DataType.VARCHAR, max_length=65_535) for name in ("content", "metadata")),
+            FieldSchema("content", DataType.VARCHAR, max_length=65_535),
             FieldSchema("content_hash", DataType.VARCHAR, max_length=64),
             FieldSchema("created_at", DataType.DOUBLE),
-            FieldSchema("group", DataType.INT64),
         ]
+        if one_field:
+            fields += [FieldSchema("metadata", DataType.VARCHAR, max_length=65_535), FieldSchema("grp", DataType.INT64)]
+        else:
+            fields.append(FieldSchema("metadata", DataType.JSON))
+        chosen = "grp" if one_field else 'metadata["group"]'
         index = client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="COSINE")
         schema = CollectionSchema(fields)
@@ -126,28 +142,30 @@ def milvus(_: Path) -> Iterator[tuple[Program, Program]]:
                     "id": item.id,
                     "vector": item.embedding,
                     "content": item.content,
-                    "metadata": json.dumps(item.metadata),
+                    "metadata": json.dumps(item.metadata) if one_field else item.metadata,
                     "content_hash": item.content_hash or "",
                     "created_at": item.created_at,
-                    "group": (item.metadata or {})["group"],
+                    **({"grp": (item.metadata or {})["group"]} if one_field else {}),
                 }
                 for item in batch
             ]
             client.upsert("bare", rows)
 
         def search(query: list[float], group: int) -> list[KnowledgeDocument]:
-            found = client.search("bare", [query], filter=f"group == {group}", limit=TOP, output_fields=names)
+            found = client.search("bare", [query], filter=f"{chosen} == {group}", limit=TOP, output_fields=names)
             return [document(hit["entity"], hit["distance"]) for hit in found[0]]
 
         def document(row: Any, score: float) -> KnowledgeDocument:
             key, content, metadata, content_hash, created_at = (row[name] for name in names)
-            return KnowledgeDocument(key, content, None, json.loads(metadata), content_hash or None, created_at, score)
+            if isinstance(metadata, str):
+                metadata = json.loads(metadata)
+            return KnowledgeDocument(key, content, None, metadata, content_hash or None, created_at, score)
 
         yield ours(store), Program(upsert, search)
 
 
 @contextlib.contextmanager
-def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
+def clickhouse(_: Path, *, one_field: bool = False) -> Iterator[tuple[Program, Program]]:
     """A server: the engine as a library behind the tests' own. The bare program filters by a number."""
     import clickhouse_connect
 
@@ -169,7 +187,7 @@ def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
             "metadata": "String",
             "content_hash": "Nullable(String)",
             "created_at": "Float64",
-            "group": "Int64",
+            "filterable": "Int64" if one_field else "JSON",
         }
         names, types = list(columns), list(columns.values())
         database = parts.path[1:]
@@ -187,7 +205,7 @@ def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
                     json.dumps(item.metadata),
                     item.content_hash,
                     item.created_at,
-                    (item.metadata or {})["group"],
+                    (item.metadata or {})["group"] if one_field else item.metadata,
                 ]
                 for item in batch
             ]
@@ -196,7 +214,8 @@ def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
         wanted = (
             "id, content, metadata, content_hash, created_at, cosineDistance(vector, {query:Array(Float32)}) AS far"
         )
-        chosen = f"{bare} FINAL WHERE `group` = {{group:Int64}} ORDER BY far LIMIT {TOP}"
+        group_field = "filterable" if one_field else "filterable.`group`.:Int64"
+        chosen = f"{bare} FINAL WHERE {group_field} = {{group:Int64}} ORDER BY far LIMIT {TOP}"
         query_text = f"SELECT {wanted} FROM {chosen}"  # noqa: S608 - nothing in it is a caller's
 
         def search(query: list[float], group: int) -> list[KnowledgeDocument]:
@@ -210,10 +229,10 @@ def clickhouse(_: Path) -> Iterator[tuple[Program, Program]]:
 
 
 @contextlib.contextmanager
-def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
+def weaviate(_: Path, *, one_field: bool = False) -> Iterator[tuple[Program, Program]]:
     """A server. Both sides have the server's index; the bare program filters by a number."""
     import weaviate as library
-    from weaviate.classes.config import Configure, DataType, Property, VectorDistances
+    from weaviate.classes.config import Configure, DataType, Property, Tokenization, VectorDistances
     from weaviate.classes.data import DataObject
     from weaviate.classes.init import Auth
     from weaviate.classes.query import Filter, MetadataQuery
@@ -229,7 +248,9 @@ def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
         )
         stack.callback(client.close)
         name = f"Bare{uuid.uuid4().hex}"
-        kept = {"content": DataType.TEXT, "metadata": DataType.TEXT, "content_hash": DataType.TEXT}
+        kept = ["content", "content_hash", *(["metadata"] if one_field else [])]
+        filterable: dict[str, Any] = {"index_searchable": False, "tokenization": Tokenization.FIELD}
+        others = {} if one_field else {"source": DataType.TEXT, "tags": DataType.TEXT_ARRAY}
         index = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE)
         collection: Any = client.collections.create(
             name,
@@ -237,9 +258,10 @@ def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
             properties=[
                 Property(name="key", data_type=DataType.TEXT, index_filterable=False, index_searchable=False),
                 *(
-                    Property(name=one, data_type=kind, index_filterable=False, index_searchable=False)
-                    for one, kind in kept.items()
+                    Property(name=one, data_type=DataType.TEXT, index_filterable=False, index_searchable=False)
+                    for one in kept
                 ),
+                *(Property(name=one, data_type=kind, **filterable) for one, kind in others.items()),
                 Property(name="created_at", data_type=DataType.NUMBER, index_filterable=False),
                 Property(name="group", data_type=DataType.INT),
             ],
@@ -252,10 +274,9 @@ def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
                     properties={
                         "key": item.id,
                         "content": item.content,
-                        "metadata": json.dumps(item.metadata),
                         "content_hash": item.content_hash or "",
                         "created_at": item.created_at,
-                        "group": (item.metadata or {})["group"],
+                        **searched(item.metadata or {}),
                     },
                     uuid=uuid.uuid5(uuid.NAMESPACE_OID, item.id),
                     vector=item.embedding,
@@ -265,6 +286,9 @@ def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
             if collection.data.insert_many(objects).has_errors:
                 raise SystemExit("weaviate refused documents")
 
+        def searched(metadata: dict[str, Any]) -> dict[str, Any]:
+            return {"metadata": json.dumps(metadata), "group": metadata["group"]} if one_field else metadata
+
         def search(query: list[float], group: int) -> list[KnowledgeDocument]:
             chosen = Filter.by_property("group").equal(group)
             told = MetadataQuery(distance=True)
@@ -272,7 +296,11 @@ def weaviate(_: Path) -> Iterator[tuple[Program, Program]]:
             return [document(item.properties, 1 - item.metadata.distance) for item in found.objects]
 
         def document(row: Any, score: float) -> KnowledgeDocument:
-            metadata, content_hash = json.loads(row["metadata"]), row["content_hash"] or None
+            if one_field:
+                metadata = json.loads(row["metadata"])
+            else:
+                metadata = {name: row[name] for name in ("group", "source", "tags")}
+            content_hash = row["content_hash"] or None
             return KnowledgeDocument(row["key"], row["content"], None, metadata, content_hash, row["created_at"], score)
 
         yield ours(store), Program(upsert, search)
@@ -339,5 +367,9 @@ SERVERS: dict[str, Engine] = {
     "milvus": milvus,
     "mongodb": mongodb,
     "weaviate": weaviate,
+    "cassandra-one-field": partial(cassandra, one_field=True),
+    "clickhouse-one-field": partial(clickhouse, one_field=True),
+    "milvus-one-field": partial(milvus, one_field=True),
+    "weaviate-one-field": partial(weaviate, one_field=True),
 }
 """Measured where they are asked for."""

@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from praisonai_persistence._latch import Latch
 from praisonai_persistence.drivers import Driver
@@ -115,6 +115,9 @@ class CassandraDriver(Driver):
         "A write may have been done, in part too, or still be done: it is safe to repeat; an insert then finds what it "
         "has written itself, an upsert does not mind"
     )
+    compresses: ClassVar[bool] = False
+    """Whether requests and answers are compressed. Embeddings hardly get smaller, and compressing takes a tenth of the
+    time of a write."""
     lost = "reopen"  # the client itself waits longer and longer before it tries a node again that was away
 
     def __init__(self, options: ClusterOptions) -> None:
@@ -148,6 +151,7 @@ class CassandraDriver(Driver):
             control_connection_timeout=deadline.left(),
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             reprepare_on_up=False,
+            compression=self.compresses,
             **({} if bundle else {"protocol_version": 5}),  # to find out takes attempts, and warnings
         )
         try:
@@ -334,6 +338,7 @@ class DocumentDriver(CassandraDriver):
         table: its name.
     """
 
+    compresses = True
     unknown = (
         "A write may have been done, or still be done: look before you repeat it. An append, or a value that is set, "
         "can simply be repeated; an increment that was done would be done twice"

@@ -43,6 +43,7 @@ _SPARE = 100  # what it is asked for at least: it ranks better the more it is as
 _WRITES = 128  # at a time
 _RANKED_WRITES = 2  # Cassandra 5.0.8 fails where more than processors and 1 go into one index of vectors at a time
 _REQUEST = 4 * 1024 * 1024  # bytes of documents that are written at a time
+_ANSWER = 2 * 1024 * 1024  # bytes of embeddings in one answer; a page more takes a fifth longer for 500 documents
 _DOCUMENT = "id, content, embedding, metadata, content_hash, created_at"
 
 
@@ -54,7 +55,7 @@ def _candidate(row: Sequence[Any]) -> Candidate:
 _PAGES: dict[What, tuple[str, int, Callable[[Any], Any]]] = {
     "ids": ("id", EXACT + 1, itemgetter(0)),
     "writers": ("id, metadata, writer", 500, Entry._make),
-    "vectors": ("id, metadata, embedding", 500, Entry._make),
+    "vectors": ("id, metadata, embedding", EXACT + 1, Entry._make),
     "documents": (_DOCUMENT, 50, _candidate),
 }
 """Columns, how many rows one answer has at the most, and what a row becomes."""
@@ -158,6 +159,8 @@ class CassandraSteps(ScannedSteps[Collection]):
         self, opened: Collection, what: What, ids: Sequence[str] | None, tokens: Sequence[str], place: Any
     ) -> Steps[tuple[Sequence[Any], Any]]:
         columns, size, make = _PAGES[what]
+        if what == "vectors":
+            size = max(50, min(size, _ANSWER // (4 * opened.info.dimension)))
         where, values = ("", []) if ids is None else (" WHERE id IN ?", [ids])
         if tokens:
             where, values = _having(tokens), list(tokens)
