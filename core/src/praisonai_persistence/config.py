@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence._checks import nearest
 from praisonai_persistence.errors import BackendNotInstalledError, ConfigurationError, PersistenceError
-from praisonai_persistence.urls import mask, parse_url
+from praisonai_persistence.urls import mask, parse_url, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,6 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "session_id": ("PRAISON_SESSION_ID", "PRAISONAI_SESSION_ID"),
     "user_id": ("PRAISON_USER_ID", "PRAISONAI_USER_ID"),
 }
-_WEB = ("http://", "https://")
 
 
 _SAME = {"valkey": "redis", "singlestore": "mysql"}
@@ -150,9 +149,12 @@ class PersistenceConfig:
                         raise ConfigurationError(f"{variable}: {error}") from None
                     if not variable.startswith("PRAISON") and _is_another(name.removesuffix("_url"), found, value):
                         continue
-                    if variable == "QDRANT_URL" and value.startswith(_WEB):  # as Qdrant's own clients take it
+                    if variable == "QDRANT_URL" and scheme_of(value) in (
+                        "http",
+                        "https",
+                    ):  # as Qdrant's own clients take it
                         value = f"qdrant://{value.partition('://')[2].rstrip('/')}"
-                        if source[variable].strip().startswith("https"):
+                        if scheme_of(source[variable].strip()) == "https":
                             found["knowledge_options"] = {"https": True}
                 found[name] = value
                 break

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, http, option
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores import MovedError
+from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -162,7 +163,7 @@ class DynamoDBDriver(Driver):
             from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
             from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 
-            if (options.endpoint_url or "").startswith("http:"):
+            if scheme_of(options.endpoint_url) == "http":
                 how["verify"] = False  # no certificates to read
             session = AioSession(profile=options.profile)
             return session.create_client("dynamodb", config=AioConfig(**settings), **how).__aenter__()
