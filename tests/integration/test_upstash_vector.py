@@ -80,7 +80,7 @@ class TestFreshness:
         with UpstashVectorKnowledgeStore(**options, freshness=freshness, freshness_timeout=0.2) as store:
             store.create_collection("docs", 2)
             fake.order("delay", 1.5)
-            with pytest.raises(ConnectionFailedError, match=r"is stored, but searches.*freshness_timeout"):
+            with pytest.raises(ConnectionFailedError, match=r"is stored, but not visible.*freshness_timeout"):
                 store.upsert("docs", [make("a")])
                 store.search("docs", [1.0, 0.0])
             assert ids(store.get("docs", ["a"])) == ["a"]

@@ -217,7 +217,7 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
 
     # ---------------------------------------------------------------------------------------------------------- writes
 
-    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[_Item]]:
+    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[Any]]:
         """Return items, as many together as go into one batch; what is too large is refused before."""
         vectors = ranked_vectors(opened.info.distance, [row.embedding for row in rows])
         made = [self._item(opened, row, vector) for row, vector in zip(rows, vectors, strict=True)]

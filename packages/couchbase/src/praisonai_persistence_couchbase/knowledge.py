@@ -240,7 +240,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
     def _key(self, opened: Collection, id: str) -> str:  # noqa: A002
         return f"{self._options.table_prefix}{opened.engine}-{blake2b(id.encode(), digest_size=16).hexdigest()}"
 
-    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[tuple[str, dict[str, Any]]]]:
+    def _portions(self, opened: Collection, rows: Sequence[DocumentRow]) -> list[list[Any]]:
         """Return keys and documents, as many together as go into one request; what is too large is refused before."""
         return [list(self._documents(opened, some)) for some in super()._portions(opened, rows)]
 
