@@ -9,6 +9,7 @@ from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence.compat._stores import _options
 from praisonai_persistence.config import PersistenceConfig as _Config
 from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.opening import create_stores_from_config as _create_stores
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.registry import get_default_registry
 from praisonai_persistence.urls import parse_url
@@ -16,6 +17,7 @@ from praisonai_persistence.urls import parse_url
 __all__ = [
     "ENV_VARS",
     "PersistenceConfig",
+    "create_stores_from_config",
     "get_env_var",
     "list_available_backends",
     "validate_dimension",
@@ -130,3 +132,22 @@ def validate_dimension(dimension: Any, *, name: str = "dimension", max_dim: int 
     if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= max_dim:
         raise InvalidValueError(f"{name} must be a whole number from 1 to {max_dim}")
     return dimension
+
+
+class _Stores(dict[str, Any]):
+    """The stores of a configuration by the names of their kinds, which are attributes, too."""
+
+    def __getattr__(self, kind: str) -> Any:
+        try:
+            return self[kind]
+        except KeyError:
+            raise AttributeError(kind) from None
+
+
+def create_stores_from_config(config: _Config, mode: Any = "auto") -> dict[str, Any]:
+    """Return the stores that a configuration names, by their kinds; None for a kind that it does not name.
+
+    Raises:
+        ConfigurationError: and everything else that opening a store raises.
+    """
+    return _Stores(_create_stores(config, mode)._asdict())
