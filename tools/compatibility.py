@@ -175,7 +175,7 @@ DIFFERENT = (
     ("`unregister` of a built-in backend", "False: plugins are installed, not registered", "L11"),
     ("`get_chat_history(max_messages=0)` gives all messages", "none", "C13"),
     (
-        "`retention=\"compact\"` puts a message in front that sums up the archived ones",
+        '`retention="compact"` puts a message in front that sums up the archived ones',
         "they are archived, and no message is made up; a summary that PraisonAI wrote stays in front",
         "C27",
     ),

@@ -895,6 +895,25 @@ print(json.dumps(asyncio.run(main(PraisonAIDB(database_url="sqlite:///a.db")))))
     assert program(code) == [['{"a": 1}'] * 3]
 
 
+def test_identifiers_are_what_they_are_there(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.conversation.base import validate_identifier as of_conversations
+from praisonai.persistence.knowledge.base import validate_identifier as of_knowledge
+def taken(check, value):
+    try:
+        return check(value, "table_prefix") == value
+    except ValueError as error:
+        assert "table_prefix" in str(error)
+        return False
+values = ["praison_", "2024_a", "a" * 99, "", "a b", "a\\n", "é", "x;--", None]
+print(json.dumps([[taken(check, value) for value in values] for check in (of_conversations, of_knowledge)]))
+"""
+    )
+    assert program(code) == [[[True, True, True, empty, *[False] * 5] for empty in (True, False)]]
+
+
 @needs_all
 def test_settings_and_checks(program):
     code = (

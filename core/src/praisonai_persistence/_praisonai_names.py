@@ -70,7 +70,9 @@ EXTRA: dict[str, dict[str, str]] = {
     },
     f"{_PERSISTENCE}.factory": {"create_stores_from_config": f"{_OWN}.compat._config:create_stores_from_config"},
     f"{_PERSISTENCE}.orchestrator": {"KnowledgeDocument": _DOCUMENT},
-    f"{_PERSISTENCE}.conversation.base": {"validate_identifier": f"{_OWN}.compat._config:validate_identifier"},
+    f"{_PERSISTENCE}.conversation.base": {
+        "validate_identifier": f"{_OWN}.compat._config:validate_identifier_or_nothing"
+    },
     f"{_PERSISTENCE}.knowledge.base": {
         "validate_dimension": f"{_OWN}.compat._config:validate_dimension",
         "validate_identifier": f"{_OWN}.compat._config:validate_identifier",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence.compat._stores import _options
 from praisonai_persistence.config import PersistenceConfig as _Config
-from praisonai_persistence.errors import InvalidValueError
+from praisonai_persistence.errors import InvalidIdentifierError, InvalidValueError
 from praisonai_persistence.opening import create_stores_from_config as _create_stores
-from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.registry import get_default_registry
 from praisonai_persistence.urls import parse_url
 
@@ -22,6 +22,7 @@ __all__ = [
     "list_available_backends",
     "validate_dimension",
     "validate_identifier",
+    "validate_identifier_or_nothing",
 ]
 
 _OF_PRAISONAI = ("conversation_store", "knowledge_store", "state_store", "session_id", "user_id")
@@ -115,12 +116,23 @@ def list_available_backends() -> dict[str, list[str]]:
 
 
 def validate_identifier(value: Any, name: str = "identifier") -> str:
-    """Return the value, which becomes part of a table's name.
+    """Return the value, which becomes part of a name in a program's own SQL; our stores ask for more than this.
 
     Raises:
-        InvalidIdentifierError: it cannot be one.
+        InvalidIdentifierError: it is no text of ASCII letters, digits and ``_``, or empty.
     """
-    return check_identifier(value, name)
+    return _plain(value, name, r"[A-Za-z0-9_]+")
+
+
+def validate_identifier_or_nothing(value: Any, name: str = "identifier") -> str:
+    """Do the same, but take the empty text, too: in its conversation stores PraisonAI lets a prefix be empty."""
+    return _plain(value, name, r"[A-Za-z0-9_]*")
+
+
+def _plain(value: Any, name: str, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise InvalidIdentifierError(f"{name} must contain only ASCII letters, digits and '_'")
+    return value
 
 
 def validate_dimension(dimension: Any, *, name: str = "dimension", max_dim: int = 65536) -> int:
