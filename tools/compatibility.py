@@ -174,6 +174,16 @@ DIFFERENT = (
     ),
     ("`unregister` of a built-in backend", "False: plugins are installed, not registered", "L11"),
     ("`get_chat_history(max_messages=0)` gives all messages", "none", "C13"),
+    (
+        '`retention="compact"` puts a message in front that sums up the archived ones',
+        "they are archived, and no message is made up; a summary that PraisonAI wrote stays in front",
+        "C27",
+    ),
+    (
+        "an orchestrator without a store of a kind does nothing in calls for it",
+        "`UnsupportedOperationError`: what would be lost is told",
+        "L11",
+    ),
     ("`ttl` is a whole number", "a float; a `ttl` of 0 is refused", "S03, S04"),
     ("`Agent(memory=True)` keeps files below the working folder", "SQLite: `db()`", "C01"),
     ("`scan_prefix` returns a list", "an iterator, which reads as it goes", "S05"),

@@ -111,6 +111,34 @@ print(json.dumps(sorted(name for name in os.listdir() if name not in ("site", "p
 
 
 @needs_all
+def test_registries_have_every_name_and_alias_of_praisonai(program):
+    """Each leads to the class of that name, also where it is one more name of a backend here."""
+    rows = [(kind, row.name, row.aliases.split(), row.store, NEEDED.get(row.store, {})) for kind, row in OURS]
+    code = (
+        START
+        + f"""
+from importlib import import_module
+from praisonai.persistence.config import list_available_backends
+from praisonai.persistence.registry import StoreRegistry, get_default_registry
+own = {{kind: StoreRegistry(kind, entry_point_group="a.program") for kind in ("conversation", "knowledge", "state")}}
+for kind, name, aliases, store, place in {rows!r}:
+    found = getattr(import_module(f"praisonai.persistence.{{kind}}"), store)
+    for registry in (get_default_registry(kind), own[kind]):
+        assert name in registry.list_names() and name in registry.list_registered(), name
+        assert name not in registry.list_aliases(), name
+        assert {{name, *aliases}} <= set(registry.list_all_names()) and name in list_available_backends()[kind], name
+        for other in (name, *aliases):
+            assert registry.canonical(other) == name and registry.is_available(other), other
+            assert registry.resolve(other)() is found, other
+            assert type(registry.create(other, **place)) is found, other
+from praisonai.persistence import registry
+print(json.dumps([own["state"].group, registry.STATE_STORES.list_aliases().get("valkeys")]))
+"""
+    )
+    assert program(code) == [["a.program", "redis"]]
+
+
+@needs_all
 def test_every_parameter_means_something_or_is_told_once(program):
     code = (
         START
@@ -438,11 +466,11 @@ def test_registries_and_factories_construct_as_there(program):
         + """
 from praisonai.persistence.factory import create_conversation_store, create_knowledge_store, create_state_store
 from praisonai.persistence.registry import CONVERSATION_STORES, KNOWLEDGE_STORES
-from praisonai.persistence.conversation import SQLiteConversationStore
+from praisonai.persistence.conversation import SyncSQLiteConversationStore
 from praisonai_persistence import ConfigurationError, db
-store = create_conversation_store("sync_sqlite", "place.db", check_same_thread=False)
-assert isinstance(store, SQLiteConversationStore), store
-assert isinstance(CONVERSATION_STORES.resolve("sqlite_sync")()(path="p.db"), SQLiteConversationStore)
+store = create_conversation_store("sync_sqlite", "place.db", table_prefix="praison_")
+assert isinstance(store, SyncSQLiteConversationStore), store
+assert isinstance(CONVERSATION_STORES.resolve("sqlite_sync")()(path="p.db"), SyncSQLiteConversationStore)
 create_state_store("memory", path="state.json", save_interval=0).set("k", 1)
 print(json.dumps(create_state_store("memory", path="state.json").get("k")))
 knowledge = create_knowledge_store("chroma", persistent=False)
@@ -592,7 +620,8 @@ def test_a_name_that_nobody_provides_says_which_package_has_it(program, name):
         + START
         + f"""
 own = "from praisonai.persistence.knowledge import CouchbaseKnowledgeStore"
-for statement in ("import praisonai.persistence.{name}", own):
+package, _, module = "praisonai.persistence.{name}".rpartition(".")
+for statement in ("import praisonai.persistence.{name}", own, f"from {{package}} import {{module}}"):
     try:
         exec(statement)
     except ModuleNotFoundError as error:
@@ -603,7 +632,7 @@ except ImportError as error:
     print(json.dumps("NoSuchKnowledgeStore" in str(error)))
 """
     )
-    assert program(code) == [True, True, True]
+    assert program(code) == [True, True, True, True]
 
 
 NOBODYS = {
@@ -620,6 +649,7 @@ NOBODYS = {
     "from praisonai.persistence.factory import create_conversation_stores": "cannot import name",
     "from praisonai.persistence import MigrationManager": "praisonai.persistence.migrations has it",
     "import praisonai.gateways": "pip install praisonai",
+    "from praisonai import PraisonAI": "pip install praisonai",
 }
 
 
@@ -790,6 +820,98 @@ assert SchemaVersion("1.9") < SchemaVersion("1.10") and SchemaVersion("1") == Sc
         "InvalidValueError",
         ["2", 1],
     ]
+
+
+def test_migrations_of_what_has_no_state_store(program):
+    """As of a connection, on which PraisonAI's own example runs statements: nothing is kept, which is said."""
+    code = (
+        START
+        + """
+import sqlite3
+from praisonai.persistence.migrations import MigrationManager
+manager = MigrationManager(sqlite3.connect(":memory:"))
+manager.register_migration("1.1.0", "tables", lambda db: db.execute("CREATE TABLE t (a)"))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    applied = manager.migrate_up()
+print(json.dumps([applied, manager.get_current_version(), manager.get_migration_status()["pending_count"]]))
+print(json.dumps(["has no state store" in str(warning.message) for warning in told]))
+"""
+    )
+    assert program(code) == [[["1.0.0", "1.1.0"], None, 2], [True, True]]
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_stores_of_a_configuration_are_a_dict(program):
+    code = (
+        START
+        + """
+from praisonai.persistence import create_stores_from_config as one
+from praisonai.persistence.factory import create_stores_from_config
+from praisonai.persistence.config import PersistenceConfig
+assert one is create_stores_from_config
+config = PersistenceConfig(conversation_store="sqlite", conversation_options={"path": "a.db"})
+stores = create_stores_from_config(config)
+assert isinstance(stores, dict) and stores.conversation is stores["conversation"]
+print(json.dumps([[kind, type(store).__name__] for kind, store in stores.items()]))
+print(json.dumps(["state" in stores, stores["state"] is None, stores.get("knowledge", 1), list(stores)]))
+for store in stores.values():
+    if store:
+        store.close()
+"""
+    )
+    assert program(code) == [
+        [["conversation", "SQLiteConversationStore"], ["knowledge", "NoneType"], ["state", "NoneType"]],
+        [True, True, None, ["conversation", "knowledge", "state"]],
+    ]
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_the_name_of_the_arguments_of_a_tool(program):
+    code = (
+        START
+        + """
+import asyncio
+from praisonai.db.adapter import PraisonAIDB
+from praisonai_persistence import ConfigurationError
+async def main(adapter):
+    await adapter.aon_agent_start("A", "s")
+    await adapter.aon_tool_call(session_id="s", tool_name="t", arguments={"a": 1})
+    await adapter.aon_tool_call("s", "t", {"a": 1}, "r")
+    await adapter.aon_tool_call("s", "t", args={"a": 1}, result="r")
+    try:
+        await adapter.aon_tool_call("s", "t", {"a": 1}, args={"a": 1})
+    except ConfigurationError:
+        pass
+    else:
+        raise AssertionError
+    calls = [call["function"]["arguments"] for message in adapter.conversation.get_messages("s")
+             for call in message.tool_calls or ()]
+    await adapter.aclose()
+    return calls
+print(json.dumps(asyncio.run(main(PraisonAIDB(database_url="sqlite:///a.db")))))
+"""
+    )
+    assert program(code) == [['{"a": 1}'] * 3]
+
+
+def test_identifiers_are_what_they_are_there(program):
+    code = (
+        START
+        + """
+from praisonai.persistence.conversation.base import validate_identifier as of_conversations
+from praisonai.persistence.knowledge.base import validate_identifier as of_knowledge
+def taken(check, value):
+    try:
+        return check(value, "table_prefix") == value
+    except ValueError as error:
+        assert "table_prefix" in str(error)
+        return False
+values = ["praison_", "2024_a", "a" * 99, "", "a b", "a\\n", "é", "x;--", None]
+print(json.dumps([[taken(check, value) for value in values] for check in (of_conversations, of_knowledge)]))
+"""
+    )
+    assert program(code) == [[[True, True, True, empty, *[False] * 5] for empty in (True, False)]]
 
 
 @needs_all

@@ -301,3 +301,17 @@ def test_a_session_with_more_fields():
         "is_shared": False,
     }
     assert extended.to_dict() == {**places, **session.to_dict()}
+
+
+@pytest.mark.needs_packages("sqlite")
+def test_a_search_asks_a_store_for_the_sessions_that_it_looks_at_and_not_for_their_messages(tmp_path, monkeypatch):
+    with StoreBackedSessionStore.open(f"sqlite:///{tmp_path}/x.db") as sessions:
+        for number in range(3):
+            sessions.add_message(f"s{number}", "user", f"red fox {number}")
+        sessions.add_message("other", "user", "red hen")
+        monkeypatch.setattr(sessions._store, "search_messages", None)
+        assert sorted(sessions._store._sessions_with("FOX red")) == ["s0", "s1", "s2"]
+        assert sessions._store._sessions_with("...") == []
+        assert [hit.session_id for hit in sessions.search("red fox", limit=2)] == ["s2", "s1"]
+        sessions.delete_session("s2")
+        assert [hit.session_id for hit in sessions.search("red fox")] == ["s1", "s0"]

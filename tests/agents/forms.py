@@ -94,6 +94,18 @@ def two_agents():
     show(said(second))
 
 
+def awaited():
+    async def main():
+        stores = db(database_url="sqlite:///awaited.db")
+        show(await Agent(name="Assistant", db=stores, session_id="awaited").achat("Hello!"))
+        later = Agent(name="Assistant", db=stores, session_id="awaited")
+        show(await later.achat("Again!"))
+        show([message.content for message in stores.conversation.get_messages("awaited")])
+        show(said(later)[:3])
+
+    asyncio.run(main())
+
+
 def tools():
     def weather(city: str) -> str:
         """Tell the weather of a city."""
@@ -115,6 +127,7 @@ if __name__ == "__main__":
         an_async_store,
         an_own_async_store,
         two_agents,
+        awaited,
         tools,
     ):
         show(form.__name__)

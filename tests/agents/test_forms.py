@@ -49,6 +49,11 @@ def test_every_form(start, model, tmp_path):
         ["Hello!", "I heard: Hello!"],
         "two_agents",
         ["Write!", "I heard: Write!", "Read!", "I heard: Read!"],
+        "awaited",
+        "I heard: Hello!",
+        "I heard: Again!",
+        ["Hello!", "I heard: Hello!", "Again!", "I heard: Again!"],
+        ["Hello!", "I heard: Hello!", "Again!"],
         "tools",
         'I read: "sunny in Oslo"',
     ]

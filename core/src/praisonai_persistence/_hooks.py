@@ -21,6 +21,7 @@ from praisonai_persistence._resume import made_up_call, resumable
 from praisonai_persistence._run_hooks import RunHooks, make_room
 from praisonai_persistence._run_records import as_json
 from praisonai_persistence.errors import (
+    ConfigurationError,
     ConflictError,
     InvalidValueError,
     SchemaError,
@@ -165,6 +166,27 @@ class Hooks(RunHooks):
             _message(session_id, id_, "tool", _as_text(result), more, tool_call_id=call_id),
         )
         yield from self._append(session_id, both)
+
+    def aon_tool_call(
+        self,
+        session_id: str,
+        tool_name: str,
+        arguments: Mapping[str, Any] | None = None,
+        result: Any = None,
+        metadata: dict[str, Any] | None = None,
+        *,
+        args: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+    ) -> Steps[None]:
+        """Do the same as ``on_tool_call``, whose ``args`` are ``arguments`` here, as in PraisonAI; or ``args``, too.
+
+        Raises:
+            ConfigurationError: both are given.
+        """
+        if args is not None and arguments is not None:
+            raise ConfigurationError("arguments and args are two names of the same; give one")
+        given = arguments if args is None else args
+        yield from self.on_tool_call(session_id, tool_name, given, result, metadata, message_id=message_id)
 
     def on_agent_end(self, session_id: str, metadata: dict[str, Any] | None = None) -> Steps[None]:
         """Write ``ended_at``, and ``metadata``, into the metadata of the session.

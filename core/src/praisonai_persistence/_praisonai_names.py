@@ -66,9 +66,13 @@ EXTRA: dict[str, dict[str, str]] = {
         **{name: f"{_PERSISTENCE}.hooks:{name}" for name in _HOOKS},
         "PersistenceConfig": f"{_OWN}.compat._config:PersistenceConfig",
         "KnowledgeDocument": _DOCUMENT,
+        "create_stores_from_config": f"{_OWN}.compat._config:create_stores_from_config",
     },
+    f"{_PERSISTENCE}.factory": {"create_stores_from_config": f"{_OWN}.compat._config:create_stores_from_config"},
     f"{_PERSISTENCE}.orchestrator": {"KnowledgeDocument": _DOCUMENT},
-    f"{_PERSISTENCE}.conversation.base": {"validate_identifier": f"{_OWN}.compat._config:validate_identifier"},
+    f"{_PERSISTENCE}.conversation.base": {
+        "validate_identifier": f"{_OWN}.compat._config:validate_identifier_or_nothing"
+    },
     f"{_PERSISTENCE}.knowledge.base": {
         "validate_dimension": f"{_OWN}.compat._config:validate_dimension",
         "validate_identifier": f"{_OWN}.compat._config:validate_identifier",

@@ -25,8 +25,8 @@ class PraisonAINames:
 
     adapt: Callable[[str, str, Any], Any] | None = None
     """Makes what constructs a store of a kind and a name of the factory of a plugin; ``compat`` sets it."""
-    further: Callable[[str, Iterable[str]], Iterable[tuple[Any, tuple[str, ...]]]] | None = None
-    """Gives the entries, with their aliases, that a kind has beside those of these names; ``compat`` sets it."""
+    further: Callable[[str, dict[str, list[Any]], dict[str, list[Any]]], None] | None = None
+    """Puts into the entries of a kind by name, and by alias, what else there is; ``compat`` sets it."""
     absent: Callable[[str, str], str | None] | None = None
     """Says where a backend of a kind and a name can be had that is not here; ``compat`` sets it."""
 

@@ -73,6 +73,10 @@ def check_backend(kind: str, backend: str, url: str) -> None:
         )
 
 
+class _NoFileError(ConfigurationError, FileNotFoundError):
+    """There is no file where a configuration was to be read; PraisonAI raises the latter."""
+
+
 @named_arguments
 @dataclass(frozen=True, slots=True, repr=False)
 class PersistenceConfig:
@@ -180,7 +184,8 @@ class PersistenceConfig:
 
         Raises:
             BackendNotInstalledError: PyYAML is not installed.
-            ConfigurationError: the file cannot be read, or holds something else.
+            ConfigurationError: the file cannot be read, or holds something else. Where there is none, it is also a
+                ``FileNotFoundError``.
         """
         try:
             yaml = import_module("yaml")
@@ -191,6 +196,8 @@ class PersistenceConfig:
         try:
             with open(path, encoding="utf-8") as file:
                 data = yaml.safe_load(file)
+        except FileNotFoundError as error:
+            raise _NoFileError(f"there is no file {os.fspath(path)!r}") from error
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigurationError(f"{os.fspath(path)!r} cannot be read as YAML: {type(error).__name__}") from None
         if isinstance(data, dict) and "persistence" in data:

@@ -164,11 +164,17 @@ class StoreRegistry(PraisonAINames):
     Args:
         kind: ``conversation``, ``knowledge`` or ``state``.
         group: the entry-point group; None: only what ``register`` is told.
+        entry_point_group: the same, by the name that PraisonAI has for it.
+
+    Raises:
+        ConfigurationError: two different groups.
     """
 
-    def __init__(self, kind: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, group: str | None = None, *, entry_point_group: str | None = None) -> None:
+        if None not in (group, entry_point_group) and group != entry_point_group:
+            raise ConfigurationError("group and entry_point_group are two names of the same; give one")
         self.kind = kind
-        self.group = group
+        self.group = entry_point_group if group is None else group
         self._lock = threading.RLock()
         self._registered: dict[str, _Registered] = {}
         self._registered_aliases: dict[str, str] = {}
@@ -305,12 +311,12 @@ class StoreRegistry(PraisonAINames):
     def _points(self) -> _Snapshot:
         if self._snapshot is None:
             self._snapshot = _read(self.group) if self.group else _Snapshot({}, {})
-            if self.further is not None and self.group == f"praisonai.{self.kind}_stores":
-                names = {*self._snapshot.entries, *self._snapshot.aliases}
-                for entry, aliases in self.further(self.kind, names):
-                    self._snapshot.entries[entry.name] = [entry]
-                    for alias in aliases:
-                        self._snapshot.aliases.setdefault(alias, [entry])
+            if self.further is not None and self.group:
+                usual = f"praisonai.{self.kind}_stores"
+                if self.group != usual:  # a registry of PraisonAI has its backends beside those of any group
+                    for table, more in zip(self._snapshot, _read(usual), strict=True):
+                        table.update({name: found for name, found in more.items() if name not in table})
+                self.further(self.kind, self._snapshot.entries, self._snapshot.aliases)
         return self._snapshot
 
     def _visible(self, table: dict[str, list[_Installed]]) -> dict[str, list[_Installed]]:

@@ -299,7 +299,11 @@ class StoreBackedSessionStore(HierarchicalSessions):
         if "search" not in self._store.capabilities:
             yield from super()._searched(query)
             return
-        found = [message.session_id for message in self._store.search_messages(query, limit=_MOST_FOUND)]
+        sessions_with = getattr(self._store, "_sessions_with", None)
+        if sessions_with is None:  # a store of somebody else
+            found = [message.session_id for message in self._store.search_messages(query, limit=_MOST_FOUND)]
+        else:
+            found = list(sessions_with(query))
         # Archived messages, which came with an import, are no messages of the store.
         found += [head["session_id"] for head in self._heads() if archived_in(head)]
         for session_id in dict.fromkeys(found):

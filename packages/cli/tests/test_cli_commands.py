@@ -432,7 +432,8 @@ def test_migrate_up_and_down(cli):
     assert cli("status", "--json", *URL).json["stores"][0]["schema"]["version"] == 0
     done = cli("migrate", *URL)
     assert done.out == f"conversation a.db: version 0 -> {latest}\n"
-    assert cli("migrate", *URL).out == f"conversation a.db: version {latest}, nothing to do\n"
+    for again in ((), ("--up",), ("--up", "--target", str(latest))):
+        assert cli("migrate", *again, *URL).out == f"conversation a.db: version {latest}, nothing to do\n"
 
     refused = cli("migrate", "--target", "0", *URL)
     assert (refused.code, "say --down" in refused.error) == (2, True)

@@ -28,7 +28,7 @@ OPTIONS = {
     "resume": ["--session-id", "--conversation-url", "--show-history", "--continue"],
     "export": ["--session-id", "--output"],
     "import": ["--file"],
-    "migrate": ["--down", "--target"],
+    "migrate": ["--up", "--down", "--target"],
     "status": [],
 }
 
@@ -52,7 +52,8 @@ def test_every_command_explains_itself(name):
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
 def test_options_of_praisonai(name):
-    known = {option for parameter in app.get_command(None, name).params for option in parameter.opts}
+    parameters = app.get_command(None, name).params
+    known = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     assert set(OPTIONS[name]) <= known
 
 
@@ -100,7 +101,7 @@ def test_version(cli):
         (["resume", "--session-id", "s", "--user-id", "ada"], "--user-id and --agent-id go with --latest"),
         (["resume", "--latset"], "Did you mean '--latest'?"),
         (["run", "hello", "--dry-run", "--session-id", "", "--conversation-url", "a.db"], "session_id must have"),
-        (["migrate", "--adopt", "--down"], "--adopt goes with neither"),
+        (["migrate", "--adopt", "--down"], "--adopt goes with none of --up, --down and --target"),
         (["copy", "--from", "a.db", "--to", "a.db"], "the same store"),
         (["prune", "--conversation-url", "a.db"], "give --older-than, --keep-last or both"),
         (["prune", "--older-than", "90", "--conversation-url", "a.db"], "--older-than must be a number with a unit"),

@@ -56,7 +56,14 @@ def test_its_commands_are_ours(praisonai, fill, through):
     assert json.loads(ours("status", "--json", *where).stdout)["ok"]
     assert json.loads(ours("doctor", "--json", *where).stdout)["ok"]
     assert "message 3 of session 1" in ours("resume", "--session-id", "s1", "--show-history", *where).stdout
+    assert "session-s1.jsonl: 1 sessions" in ours("export", "--session-id", "s1", *where).stdout
     ours("export", "--session-id", "s1", "--output", "x.jsonl", *where)
+    ours("import", "--file", "session-s1.jsonl", "--conversation-url", "b.db")
+    ended = ours(
+        "resume", "--session-id", "s1", "--show-history", "--user-id", "ada", "--state-url=redis://none", *where
+    )
+    assert "message 3 of session 1" in ended.stdout
+    ours("migrate", "--up", "--target", "1.0.0", *where)
     ours("import", "--file", "x.jsonl", "--conversation-url", "b.db")
     assert json.loads(ours("migrate", "--json", *where).stdout)["stores"]
     assert "dry run" in ours("run", "--dry-run", "hello", *where).stdout

@@ -321,3 +321,49 @@ def test_a_listing_is_complete_though_sessions_move():
         listed = [session.session_id for session in all_sessions(moving)]
     assert set(listed) >= {*names[:1350], *names[1790:], "new"} - {"0100"}
     assert len(listed) <= len(set(listed)) + 2  # those in use may come twice
+
+
+PRAISONAI = {
+    "session_id": "theirs",
+    "user_id": "ada",
+    "agent_id": "helper",
+    "name": "Session theirs",
+    "metadata": {"a": 1},
+    "created_at": 1796043120.25,
+    "messages": [
+        {"id": "m1", "role": "user", "content": "hi é", "metadata": {}, "created_at": 1796043120.5},
+        {"id": "m2", "role": "assistant", "content": "ho", "metadata": {"b": [2]}, "created_at": 1796043121.0},
+    ],
+}
+"""What PraisonAI's own ``persistence export`` writes: one line."""
+
+
+def test_a_session_that_praisonai_exported(cli, tmp_path):
+    (tmp_path / "theirs.jsonl").write_text(json.dumps(PRAISONAI) + "\n", encoding="utf-8")
+    into = ("--file", "theirs.jsonl", "--conversation-url", "theirs.db")
+    assert "1 sessions with 2 messages; the file is whole" in cli("import", *into, "--check").out
+    assert "2 of them would be written" in cli("import", *into, "--dry-run").out
+    assert "2 of them new; verified" in cli("import", *into).out
+    assert "0 of them new; verified" in cli("import", *into).out
+    with open_conversation_store("theirs.db") as store:
+        session = store.get_session("theirs")
+        assert (session.user_id, session.agent_id, session.metadata) == ("ada", "helper", {"a": 1})
+        assert (session.name, session.created_at) == ("Session theirs", 1796043120.25)
+        found = [(one.id, one.role, one.content, one.created_at) for one in store.get_messages("theirs")]
+        assert found == [("m1", "user", "hi é", 1796043120.5), ("m2", "assistant", "ho", 1796043121.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (json.dumps({**PRAISONAI, "messages": [{"role": 5}]}) + "\n", "no session that PraisonAI exported: role"),
+        ((json.dumps(PRAISONAI) + "\n") * 2, "goes on behind its last line"),
+        (json.dumps(PRAISONAI)[:-9], "was cut short"),
+    ],
+)
+def test_what_is_no_session_that_praisonai_exported(cli, tmp_path, text, told):
+    (tmp_path / "theirs.jsonl").write_text(text, encoding="utf-8")
+    ended = cli("import", "--file", "theirs.jsonl", "--conversation-url", "theirs.db")
+    assert (ended.code, told in ended.error) == (1, True)
+    with open_conversation_store("theirs.db") as store:
+        assert store.list_sessions() == []

@@ -43,7 +43,7 @@ from praisonai_persistence._registry_names import PraisonAINames
 from praisonai_persistence.registry import get_default_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["install"]
 
@@ -187,18 +187,21 @@ class _Last(MetaPathFinder):
             return _alias(fullname, _names.FALLBACKS[fullname], path)
         told = _names.absent(fullname)
         if told is not None:
-            raise ModuleNotFoundError(told, name=fullname)
+            # ``from module import name`` looks for a module of that name at last, and would pass over what is said of
+            # the very name. What is missing is the distribution.
+            raise ModuleNotFoundError(told, name=_ROOT)
         told = _names.nobodys(fullname)
         if told is not None:
-            # ``from module import name`` looks for a module of that name at last, and would pass over what is said of
-            # the very name.
             raise ModuleNotFoundError(told)
         below = ".".join(fullname.split(".")[:2])
         if below.startswith(f"{_ROOT}.") and below not in _names.REPLACED and _is_made_up(sys.modules.get(_ROOT)):
             own = (
                 f"{fullname} is none of the modules that this project has; it may be PraisonAI's: pip install praisonai"
             )
-            raise ModuleNotFoundError(own, name=fullname)
+            # A class in ``from praisonai import PraisonAI``; modules are asked for by programs that can do without.
+            raise ModuleNotFoundError(
+                own, name=_ROOT if fullname == below and below[len(_ROOT) + 1].isupper() else fullname
+            )
         return None
 
 
@@ -274,10 +277,10 @@ def _adapted(kind: str, name: str, factory: Any) -> Any:
     return adapted(kind, name, factory)
 
 
-def _further(kind: str, names: Iterable[str]) -> Iterable[tuple[Any, tuple[str, ...]]]:
-    from praisonai_persistence.compat._own_backends import entries
+def _further(kind: str, entries: dict[str, list[Any]], aliases: dict[str, list[Any]]) -> None:
+    from praisonai_persistence.compat._own_backends import complete
 
-    return entries(kind, names)
+    complete(kind, entries, aliases)
 
 
 install()

@@ -60,6 +60,35 @@ def adapt(agents: Any) -> None:
 
     agent._answers_are_awaited = False
     agent.__init__, agent.start = construct_, start_
+    if _forgets(agent):
+        agent.achat = _remembered(agent.achat)
+
+
+_KEEPS = ("_init_db_session", "_persist_message")
+"""Methods of an agent by which ``chat`` goes on with a session, and keeps a message."""
+
+
+def _forgets(agent: Any) -> bool:
+    """Whether the agents of this release keep what is said in ``chat``, and not what is said in ``achat``."""
+    has = all(hasattr(agent, name) for name in (*_KEEPS, "achat"))
+    return has and _memory_config() is None and not set(_KEEPS) & set(agent.achat.__code__.co_names)
+
+
+def _remembered(achat: Any) -> Any:
+    """Return the method ``achat`` of an agent, made to keep what is said, as its ``chat`` does."""
+
+    @functools.wraps(achat)
+    async def achat_(self: Any, prompt: Any, *args: Any, **options: Any) -> Any:
+        if getattr(self, "_db", None) is None:
+            return await achat(self, prompt, *args, **options)
+        self._init_db_session()
+        self._persist_message("user", prompt if isinstance(prompt, str) else str(prompt))
+        answer = await achat(self, prompt, *args, **options)
+        if isinstance(answer, str):
+            self._persist_message("assistant", answer)
+        return answer
+
+    return achat_
 
 
 def _memory_config() -> Any:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from praisonai_persistence._arguments import named_arguments
 from praisonai_persistence.compat._stores import _options
 from praisonai_persistence.config import PersistenceConfig as _Config
-from praisonai_persistence.errors import InvalidValueError
-from praisonai_persistence.payload import check_identifier
+from praisonai_persistence.errors import InvalidIdentifierError, InvalidValueError
+from praisonai_persistence.opening import create_stores_from_config as _create_stores
 from praisonai_persistence.registry import get_default_registry
 from praisonai_persistence.urls import parse_url
 
 __all__ = [
     "ENV_VARS",
     "PersistenceConfig",
+    "create_stores_from_config",
     "get_env_var",
     "list_available_backends",
     "validate_dimension",
     "validate_identifier",
+    "validate_identifier_or_nothing",
 ]
 
 _OF_PRAISONAI = ("conversation_store", "knowledge_store", "state_store", "session_id", "user_id")
@@ -113,12 +116,23 @@ def list_available_backends() -> dict[str, list[str]]:
 
 
 def validate_identifier(value: Any, name: str = "identifier") -> str:
-    """Return the value, which becomes part of a table's name.
+    """Return the value, which becomes part of a name in a program's own SQL; our stores ask for more than this.
 
     Raises:
-        InvalidIdentifierError: it cannot be one.
+        InvalidIdentifierError: it is no text of ASCII letters, digits and ``_``, or empty.
     """
-    return check_identifier(value, name)
+    return _plain(value, name, r"[A-Za-z0-9_]+")
+
+
+def validate_identifier_or_nothing(value: Any, name: str = "identifier") -> str:
+    """Do the same, but take the empty text, too: in its conversation stores PraisonAI lets a prefix be empty."""
+    return _plain(value, name, r"[A-Za-z0-9_]*")
+
+
+def _plain(value: Any, name: str, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise InvalidIdentifierError(f"{name} must contain only ASCII letters, digits and '_'")
+    return value
 
 
 def validate_dimension(dimension: Any, *, name: str = "dimension", max_dim: int = 65536) -> int:
@@ -130,3 +144,22 @@ def validate_dimension(dimension: Any, *, name: str = "dimension", max_dim: int 
     if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= max_dim:
         raise InvalidValueError(f"{name} must be a whole number from 1 to {max_dim}")
     return dimension
+
+
+class _Stores(dict[str, Any]):
+    """The stores of a configuration by the names of their kinds, which are attributes, too."""
+
+    def __getattr__(self, kind: str) -> Any:
+        try:
+            return self[kind]
+        except KeyError:
+            raise AttributeError(kind) from None
+
+
+def create_stores_from_config(config: _Config, mode: Any = "auto") -> dict[str, Any]:
+    """Return the stores that a configuration names, by their kinds; None for a kind that it does not name.
+
+    Raises:
+        ConfigurationError: and everything else that opening a store raises.
+    """
+    return _Stores(_create_stores(config, mode)._asdict())

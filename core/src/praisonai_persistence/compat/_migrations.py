@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ class MigrationManager:
     """Applies a program's migrations in the order of their versions. The first, 1.0.0, is there and does nothing.
 
     Args:
-        db_adapter: a ``Db``, whose state store keeps the current version; None: none is known, and nothing is kept.
+        db_adapter: a ``Db``, whose state store keeps the current version. None, or anything else that the migrations
+            work on: no version is known and none is kept, which a warning says when there is one.
     """
 
     CURRENT_VERSION = "1.0.0"
@@ -106,7 +108,7 @@ class MigrationManager:
         self._migrations.sort(key=lambda migration: _order(migration.version))
 
     def _state(self) -> Any:
-        store = None if self._db is None else self._db.state
+        store = self._db.state
         if store is None:
             raise UnsupportedOperationError(
                 "there is nowhere to keep the version: give the manager an adapter with a state store"
@@ -115,7 +117,7 @@ class MigrationManager:
 
     def get_current_version(self) -> str | None:
         """Return the version that was applied last, or None."""
-        if self._db is None:
+        if not self._keeps():
             return None
         kept = self._state().get(_KEY)
         return kept.get("version") if isinstance(kept, dict) else None
@@ -123,8 +125,17 @@ class MigrationManager:
     def set_current_version(self, version: str) -> None:
         """Note the version that was applied last."""
         _order(version)
-        if self._db is not None:
+        if self._keeps():
             self._state().set(_KEY, {"version": version, "applied_at": time.time()})
+        elif self._db is not None:
+            warnings.warn(
+                f"{type(self._db).__name__} has no state store, so version {version} is not noted anywhere: what was "
+                f"applied counts as pending again",
+                stacklevel=3,
+            )
+
+    def _keeps(self) -> bool:
+        return hasattr(self._db, "state")
 
     def get_pending_migrations(self) -> list[Migration]:
         """Return the migrations behind the current version, in order."""

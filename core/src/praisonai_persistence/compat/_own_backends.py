@@ -1,4 +1,8 @@
-"""The backends that stay PraisonAI's own, as entries of the registries; they are imported when they are asked for."""
+"""What the registries have beside the installed plugins: every name that PraisonAI has a backend under.
+
+Some are further names of backends of this project; there they are aliases, here they are names, as in PraisonAI. The
+others stay PraisonAI's own, and are imported when they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ from praisonai_persistence._entry_points import Provided, Provider
 from praisonai_persistence._praisonai import BACKENDS, Backend, backend_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["entries"]
+__all__ = ["complete"]
 
 _PROVIDER = Provider("praisonai", lambda _: None)
 
@@ -37,12 +41,24 @@ class _Entry(Provided):
         return factory
 
 
-def entries(kind: str, names: Iterable[str]) -> Iterator[tuple[_Entry, tuple[str, ...]]]:
-    """Return those of a kind, with their aliases, that no backend of these names stands for."""
+def complete(kind: str, entries: dict[str, list[Any]], aliases: dict[str, list[Any]]) -> None:
+    """Add what is missing to the entries of a kind, by name and by alias."""
     spec = PathFinder.find_spec("praisonai")
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     for row in BACKENDS[kind]:
-        if not {backend_of(kind, row), row.name} & set(names):
+        if row.name in entries:
+            continue
+        if row.name in aliases:
+            owners = aliases.pop(row.name)
+            own = [type(owner)((row.name, owner.reference, owner.provider)) for owner in owners]
+            aliases.update((alias, own) for alias in row.aliases.split() if aliases.get(alias) == owners)
+        elif backend_of(kind, row) not in entries:
             files = (os.path.join(folder, "persistence", kind, f"{row.module}.py") for folder in folders)
-            if any(map(os.path.isfile, files)):
-                yield _Entry(row, _PROVIDER), tuple(row.aliases.split())
+            if not any(map(os.path.isfile, files)):
+                continue
+            own = [_Entry(row, _PROVIDER)]
+            for alias in row.aliases.split():
+                aliases.setdefault(alias, own)
+        else:
+            continue
+        entries[row.name] = own

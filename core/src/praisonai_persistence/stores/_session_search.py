@@ -109,18 +109,26 @@ class SearchingSessions:
         words = set(query_words(query))
         if not words or not count:
             return []
-        found: list[tuple[Document, list[int], float]] = []
+        # Of each document only what the order depends on is kept: all of them together may not fit into memory.
+        found: list[tuple[Document, float]] = []
         for document in self._searched(query):
-            indexes = [index for index, message in enumerate(searchable(document)) if words <= words_of(message)]
-            if indexes:
-                found.append((document, indexes, len(indexes) * (_DEMOTED if _is_automated(document) else 1.0)))
-        latest = newest([document for document, *_ in found], len(found))
-        order = {document["session_id"]: place for place, document in enumerate(latest)}
-        found.sort(key=lambda hit: (-hit[2], order[hit[0]["session_id"]]))
-        chains: dict[Any, tuple[Document, list[int], float]] = {}
-        for hit in found:
-            chains.setdefault(chain_of(hit[0]) or (hit[0]["session_id"],), hit)
-        return [_hit(*hit, words, around) for hit in list(chains.values())[:count]]
+            hits = len(_places(document, words))
+            if hits:
+                head = {name: value for name, value in document.items() if name not in _TRANSCRIPT}
+                found.append((head, hits * (_DEMOTED if _is_automated(document) else 1.0)))
+        latest = newest([head for head, _ in found], len(found))
+        order = {head["session_id"]: place for place, head in enumerate(latest)}
+        found.sort(key=lambda hit: (-hit[1], order[hit[0]["session_id"]]))
+        chains: dict[Any, tuple[str, float]] = {}
+        for head, score in found:
+            chains.setdefault(chain_of(head) or (head["session_id"],), (head["session_id"], score))
+        shown = []
+        for session_id, score in list(chains.values())[:count]:
+            document = as_object(store._load(session_id))
+            places = _places(document, words)
+            if places:  # else it was changed meanwhile
+                shown.append(_hit(document, places, score, words, around))
+        return shown
 
     def _searched(self, query: str) -> Iterable[Document]:
         """Return the whole documents among which all are that match; others may be among them."""
@@ -176,6 +184,14 @@ class SearchingSessions:
                 if isinstance(value := metadata.get(name), str) and value:
                     return value
         return None
+
+
+_TRANSCRIPT = frozenset({"messages", "archived_messages", "snapshots", "snapshot_storage"})
+
+
+def _places(document: Document, words: set[str]) -> list[int]:
+    """Return where the messages stand that have all of these words."""
+    return [index for index, message in enumerate(searchable(document)) if words <= words_of(message)]
 
 
 def words_of(message: Message) -> set[str]:

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 
+_ALL = 1_000_000  # messages: more than a search ever finds
 _MOST_WORDS = 10_000
 """Of one query: engines plan for each word, some in more than linear time."""
 
@@ -167,6 +168,12 @@ class ConversationSteps(ABC):
         """Find messages with all of one or more lower-case words. Only for stores that declare ``search``."""
         raise NotImplementedError
 
+    @reads
+    def sessions_with(self, words: Sequence[str]) -> Steps[list[str]]:
+        """Return the ids of the sessions with such messages, and perhaps of others: what finds no content."""
+        found = yield from self.search_messages(words, None, _ALL)
+        return list(dict.fromkeys(message.session_id for message in found))
+
     index_pause: ClassVar[float] = 0.0
     """Seconds between two steps of ``update_index``, for engines whose writers would not get a turn without.
 
@@ -285,13 +292,23 @@ class StepConversationStore(_Declared, StepStore[ConversationSteps], Conversatio
         words, user, most = _search(query, user_id, limit)
         if not words or not most:
             return self._nothing()
+        self._index(user)
+        return self._runner.run(self._steps.search_messages, words, user, most)
+
+    def _sessions_with(self, query: str) -> list[str]:
+        """Return the ids of the sessions that a search has to look at; only for stores that declare ``search``."""
+        words, _, _ = _search(query, None, _ALL)
+        self._index(None)
+        return self._runner.run(self._steps.sessions_with, words) if words else []
+
+    def _index(self, user: str | None) -> None:
+        """Bring the full-text index up to date."""
         start = time.monotonic()
         place = self._runner.run(self._steps.update_index, user, None)
         while place is not None:
             time.sleep(_pause(self._steps, start))
             start = time.monotonic()
             place = self._runner.run(self._steps.update_index, user, place)
-        return self._runner.run(self._steps.search_messages, words, user, most)
 
     def fork_session(
         self, session_id: str, up_to_seq: int | None = None, new_session_id: str | None = None

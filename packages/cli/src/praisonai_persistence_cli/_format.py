@@ -14,6 +14,7 @@ hexadecimal digits, in every string and key of the line; U+001A itself is writte
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
@@ -148,12 +149,31 @@ class Lines:
                 fields = _parse(line.removeprefix(b"\xef\xbb\xbf"))
             except (ValueError, RecursionError):
                 fields = None
+            if isinstance(fields, dict) and "type" not in fields and isinstance(fields.get("messages"), list):
+                self._convert(fields)
+                return self.header()
             if not isinstance(fields, dict) or fields.get("type") != "header" or fields.get("format") != FORMAT:
                 raise self.broken(f"no header: only what {FORMAT} export wrote can be imported")
             if fields.get("version") != VERSION:
                 raise self.broken(f"format version {fields.get('version')!r}, this release reads {VERSION}: upgrade it")
             self._header = fields
         return self._header
+
+    def _convert(self, document: dict[str, Any]) -> None:
+        """Go on with the lines of a session that PraisonAI's own export wrote, which is one line with all of it."""
+        from praisonai_persistence._exported import ExportedSession
+
+        self.check_end()
+        try:
+            exported = ExportedSession(document)
+        except PersistenceError as error:
+            raise self.broken(f"no session that PraisonAI exported: {error}") from error
+        converted = io.BytesIO()
+        writer = Writer(converted, {})
+        writer.session(exported.session, [exported.messages] if exported.messages else [])
+        writer.finish()
+        converted.seek(0)
+        self.file, self.number = converted, 0
 
     def next(self) -> tuple[bytes, dict[str, Any]]:
         """Return the next line, as it is and as an object."""

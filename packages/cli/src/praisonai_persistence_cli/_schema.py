@@ -184,7 +184,7 @@ def status_command(
 @click.command("migrate", cls=Command)
 @url_options(*KINDS)
 @prefix_option
-@click.option("--down", is_flag=True, help="Undo one version, or down to --target. Version 0: without tables.")
+@click.option("--up/--down", "up", default=None, help="Down: undo one version, or down to --target. [default: up]")
 @click.option("--target", type=click.IntRange(0), metavar="V", help="The version to reach. [default: the latest]")
 @click.option("--adopt", is_flag=True, help="Take over the tables that PraisonAI itself wrote.")
 @click.option("--legacy-prefix", metavar="TEXT", help="With --adopt: their prefix. [default: whichever is there]")
@@ -196,7 +196,7 @@ def migrate_command(
     knowledge_url: str | None,
     state_url: str | None,
     table_prefix: str | None,
-    down: bool,
+    up: bool | None,
     target: int | None,
     adopt: bool,
     legacy_prefix: str | None,
@@ -208,12 +208,13 @@ def migrate_command(
 
     With URLs only those stores, else all that the environment names. Stores whose backend has no schema say so.
     """
-    if adopt and (down or target is not None):
-        raise click.UsageError("--adopt goes with neither --down nor --target")
+    down = up is False
+    if adopt and (up is not None or target is not None):
+        raise click.UsageError("--adopt goes with none of --up, --down and --target")
     if legacy_prefix is not None and not adopt:
         raise click.UsageError("--legacy-prefix goes with --adopt")
-    if script and (adopt or down or target is not None):
-        raise click.UsageError("--print goes with none of --adopt, --down and --target")
+    if script and (adopt or up is not None or target is not None):
+        raise click.UsageError("--print goes with none of --adopt, --up, --down and --target")
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
     reports = []
     for one in named(urls, table_prefix, every=not any(urls.values())):

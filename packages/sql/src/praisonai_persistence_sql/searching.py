@@ -97,6 +97,8 @@ class IndexedConversationSteps(SQLConversationSteps):
             for user in ("", " JOIN {sessions} s ON s.session_id = f.session_id AND s.user_id = ?")
         ]
 
+        self._search_sessions = self._sql(f"SELECT DISTINCT f.session_id FROM {{search_words}} f WHERE {self._match}")
+
     def _make_index(self) -> Steps[None]:
         """Make the tables, unless they are there."""
         raise NotImplementedError
@@ -201,6 +203,10 @@ class IndexedConversationSteps(SQLConversationSteps):
             offset += limit
             if len(found) >= limit or len(rows) < limit:
                 return found[:limit]
+
+    @reads
+    def sessions_with(self, words: Sequence[str]) -> Steps[list[str]]:
+        return [row[0] for row in (yield Fetch(self._search_sessions, (self._query(words),)))]
 
     # ---------------------------------------------------------------------------------------------------- deleting
 

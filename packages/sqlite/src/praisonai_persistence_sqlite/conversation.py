@@ -111,11 +111,14 @@ class SQLiteConversationSteps(SQLConversationSteps):
         self._set_gone_place = self._sql("INSERT OR REPLACE INTO {search_gone} VALUES (0, NULL, ?, ?)")
         self._drop_gone = self._sql("DELETE FROM {search_gone} WHERE row_id = ?")
         found = ", ".join(f"m.{column}" for column in MESSAGE_COLUMNS.split(", "))
+        matching = (
+            f"(SELECT DISTINCT CASE WHEN rowid < 0 THEN -rowid >> {_PART_BITS} ELSE rowid END AS row_id "
+            "FROM {search_words} WHERE {search_words} MATCH ?) f JOIN {messages} m ON m.row_id = f.row_id"
+        )
+        self._search_sessions = self._sql(f"SELECT DISTINCT m.session_id FROM {matching}")
         self._search = [
             self._sql(
-                f"SELECT m.session_id, {found} FROM (SELECT DISTINCT "
-                f"CASE WHEN rowid < 0 THEN -rowid >> {_PART_BITS} ELSE rowid END AS row_id "
-                "FROM {search_words} WHERE {search_words} MATCH ?) f JOIN {messages} m ON m.row_id = f.row_id "
+                f"SELECT m.session_id, {found} FROM {matching} "
                 f"{user} ORDER BY m.created_at DESC, m.session_id, m.seq DESC LIMIT ? OFFSET ?"
             )
             for user in ("", "JOIN {sessions} s ON s.session_id = m.session_id AND s.user_id = ?")
@@ -178,11 +181,9 @@ class SQLiteConversationSteps(SQLConversationSteps):
     def search_messages(
         self, words: Sequence[str], user_id: str | None, limit: int
     ) -> Steps[list[ConversationMessage]]:
-        from praisonai_persistence.stores.searching import has_words, rarest
+        from praisonai_persistence.stores.searching import has_words
 
-        query = " ".join(f'"{word}"' for word in words)
-        if len(words) > 1:
-            query = f'({query}) OR ("{_OF_SEVERAL}" "{rarest(words)}")'
+        query = _query(words)
         user = [] if user_id is None else [user_id]
         found: list[ConversationMessage] = []
         offset = 0
@@ -192,6 +193,10 @@ class SQLiteConversationSteps(SQLConversationSteps):
             offset += limit
             if len(found) >= limit or len(rows) < limit:
                 return found[:limit]
+
+    @reads
+    def sessions_with(self, words: Sequence[str]) -> Steps[list[str]]:
+        return [row[0] for row in (yield Fetch(self._search_sessions, (_query(words),)))]
 
     @writes
     def clear_index(self) -> Steps[bool]:
@@ -271,6 +276,14 @@ class SQLiteConversationSteps(SQLConversationSteps):
                 yield Execute(self._drop_words, (number, text))
             part += 1
         return progress if row_id <= up_to else (up_to, 0, 0)
+
+
+def _query(words: Sequence[str]) -> str:
+    """Return what finds at least all messages with these words."""
+    from praisonai_persistence.stores.searching import rarest
+
+    query = " ".join(f'"{word}"' for word in words)
+    return f'({query}) OR ("{_OF_SEVERAL}" "{rarest(words)}")' if len(words) > 1 else query
 
 
 def _row(row_id: int, content: str, start: int, part: int) -> tuple[int, str, int | None]:
