@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +209,19 @@ def test_status_says_whether_the_tables_are_current_missing_or_newer(supabase, c
         assert (code, "migrate --print" in said) == (1, True)
     finally:
         supabase.execute("UPDATE praison_schema SET version = 1 WHERE component = 'conversation'")
+
+
+def test_doctor_writes_beside_the_data_because_nobody_made_tables_for_it(supabase, options, capsys):
+    with SupabaseConversationStore(**options) as store:
+        store.create_session(ConversationSession("mine"))
+        assert main(["doctor", "--json", "--conversation-url", supabase.url]) == 0
+        (checked,) = json.loads(capsys.readouterr().out)["stores"]
+        assert checked["scratch_prefix"] is None
+        steps = {step["step"]: step["result"] for step in checked["steps"]}
+        assert [steps[name] for name in ("schema", "write", "read", "search", "delete")] == ["ok"] * 5
+        assert [session.session_id for session in store.list_sessions()] == ["mine"]
+    assert main(["doctor", "--conversation-url", supabase.url, "--scratch-prefix", "missing_"]) == 1
+    assert "--table-prefix missing_" in capsys.readouterr().out
 
 
 def test_migrate_says_who_makes_the_tables(supabase, capsys):

@@ -20,18 +20,20 @@ from lifecycles import Embedded, Networked
 from surrealdb import Surreal
 
 from praisonai_persistence.errors import (
+    BackendError,
     ConnectionFailedError,
     SchemaError,
     SerializationError,
     StoreNotFoundError,
     UnsupportedOperationError,
 )
-from praisonai_persistence.records import ConversationMessage, ConversationSession
+from praisonai_persistence.records import ConversationMessage, ConversationSession, KnowledgeDocument
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence_surrealdb import (
     AsyncSurrealDBConversationStore,
     SurrealDBConversationStore,
     SurrealDBStateStore,
+    SurrealDBVectorKnowledgeStore,
 )
 
 PACKAGE = "praisonai_persistence_surrealdb"
@@ -172,6 +174,42 @@ def test_a_user_of_a_namespace_or_a_database_signs_in(surrealdb, place, level) -
     if level == "database":
         with SurrealDBStateStore(**given, database="elsewhere") as store, pytest.raises(ConnectionFailedError):
             store.get("key")
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+def test_a_user_who_may_only_read_reads_and_writes_nothing(surrealdb, place, transport) -> None:
+    """The server passes over what such a user writes, and says nothing."""
+    role = "DEFINE USER viewer ON NAMESPACE PASSWORD 'other' ROLES VIEWER"
+    given = {**place, "transport": transport}
+    reader = {**given, "username": "viewer", "password": "other", "auth_level": "namespace"}
+    with (
+        SurrealDBConversationStore(**given) as store,
+        SurrealDBStateStore(**given) as state,
+        SurrealDBVectorKnowledgeStore(**given) as vectors,
+    ):
+        store.create_session(ConversationSession("s"))
+        state.set("key", 1)
+        vectors.create_collection("c", 1)
+        surrealdb.execute(role, place["namespace"], "state")
+        with SurrealDBConversationStore(**reader) as reading:
+            assert reading.get_session("s") is not None
+            for write in (
+                lambda: reading.add_message("s", ConversationMessage("m")),
+                lambda: reading.add_messages("s", [ConversationMessage("m")]),
+                lambda: reading.create_session(ConversationSession("t")),
+                lambda: reading.delete_session("s"),
+            ):
+                with pytest.raises(BackendError, match="only read: sign in as an EDITOR"):
+                    write()
+        with SurrealDBStateStore(**reader) as reading_state:
+            assert reading_state.get("key") == 1
+            with pytest.raises(BackendError, match="only read"):
+                reading_state.set("key", 2)
+        with SurrealDBVectorKnowledgeStore(**reader) as reading_vectors:
+            assert reading_vectors.count("c") == 0
+            with pytest.raises(BackendError, match="only read"):
+                reading_vectors.upsert("c", [KnowledgeDocument("d", "", [1.0])])
+        assert (store.count_messages("s"), len(store.list_sessions()), state.get("key")) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("transport", ["ws", "http"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -296,6 +298,44 @@ def test_a_token_that_may_only_read_or_has_expired(turso_locked):
         late = TursoConversationStore(f"turso://:{ended}@{address}")
         with late, pytest.raises(ConnectionFailedError, match="auth_token has expired"):
             late.get_session("s")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b""),
+        (301, b""),
+        (200, b"<html>hello</html>"),
+        (200, b""),
+        (200, b"{}"),
+        (200, b"[1]"),
+        (200, b'{"results":[]}'),
+    ],
+)
+def test_what_is_no_server_of_libsql_is_told_as_such(status, body):
+    """Another program at this URL, a database that was deleted, or a server older than the protocol."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        with TursoStateStore(f"http://127.0.0.1:{server.server_port}") as store:
+            for call in (lambda: store.get("key"), lambda: store.set("key", 1)):
+                with pytest.raises(
+                    ConnectionFailedError, match="does not answer as libSQL's server does: check the URL"
+                ):
+                    call()
+        server.shutdown()
 
 
 def test_tables_that_may_not_be_made(options):

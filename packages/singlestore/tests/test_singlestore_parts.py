@@ -8,7 +8,7 @@ import socket
 import pymysql
 import pytest
 
-from praisonai_persistence import ConfigurationError, ConnectionFailedError
+from praisonai_persistence import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
 from praisonai_persistence.filters import parse
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence_mysqlcore.settings import settings_of
@@ -37,6 +37,13 @@ def test_every_unique_key_contains_the_shard_key(sql):
     assert unique
     assert all(shard in re.findall(r"\w+", columns) for columns in unique)
     assert "IF NOT EXISTS" in sql
+
+
+def test_a_server_that_is_too_old_is_refused():
+    with pytest.raises(UnsupportedOperationError, match=r"SingleStore 8\.1\.42; 8\.5 or later is needed: upgrade it"):
+        SingleStorePool.traits((1 << 24, "8.1.42"), 0)
+    for version in ("8.5.1", "8.9.1", "9.0.2", "10.0"):
+        assert SingleStorePool.traits((1 << 24, version), 0).largest > 0
 
 
 def test_nothing_is_relied_on_that_the_server_may_lack():

@@ -140,6 +140,8 @@ class _Check:
                 self._target.open().close()  # makes its folder; from here on it is a store like others
                 self._target = self._target._replace(default=None)
             with self._target.open(must_exist=True) as store:
+                if self._scratch == SCRATCH and hasattr(store, "schema_script"):
+                    self._scratch = None  # it can make no tables, and nobody made these
                 self._own_store(store)
             with self._scratch_store() as store:
                 walk[self._target.kind](store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,17 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pymysql
 from pymysql.constants import CLIENT
 
+from praisonai_persistence.errors import UnsupportedOperationError
 from praisonai_persistence_mysqlcore import Traits
 from praisonai_persistence_mysqlcore.on_aiomysql import AsyncMySQLPool
 from praisonai_persistence_mysqlcore.on_pymysql import MySQLPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from praisonai_persistence_mysqlcore.settings import Settings
 
 __all__ = ["AsyncSingleStorePool", "SingleStorePool"]
 
+_OLDEST = (8, 5)  # the first release whose vectors have types and indexes
 _LOCK_WAIT = 60  # seconds: the server's default of lock_wait_timeout
 
 
@@ -34,6 +37,14 @@ class _Traits(Traits):
     )
     facts = "SELECT @@max_allowed_packet, @@memsql_version"
     snapshot = ("START TRANSACTION",)
+
+    def __init__(self, facts: Sequence[Any], client_flag: int) -> None:
+        version = re.match(r"(\d+)\.(\d+)", str(facts[1]))
+        if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
+            raise UnsupportedOperationError(
+                f"the server is SingleStore {facts[1]}; {'.'.join(map(str, _OLDEST))} or later is needed: upgrade it"
+            )
+        super().__init__(facts, client_flag)
 
     def limits(self, settings: Settings) -> list[str]:
         wait = max(1, int(settings.timeout * 5 / 6))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, Pauses, ThrottledError, option
 from praisonai_persistence.drivers.folders import take_folder
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_surrealdb._logs import hold, settle
@@ -177,6 +177,8 @@ class SurrealDriver(Driver):
     interrupts = "keep"  # a query is one call, which is over when an exception comes
 
     makes = ("clog", "manifest")
+    reads_only = False
+    """Whether whoever signed in may write nothing, which the server would pass over in silence."""
 
     def __init__(self, options: SurrealOptions, schema: Schema) -> None:
         super().__init__(options)
@@ -203,6 +205,7 @@ class SurrealDriver(Driver):
         if self._options.host is not None:
             from praisonai_persistence_surrealdb._server import Pool
 
+            self.reads_only = False  # until the tables were looked at
             return Pool(self._options)
         from surrealdb.connections.blocking_embedded import BlockingEmbeddedSurrealConnection as Embedded
 
@@ -223,6 +226,8 @@ class SurrealDriver(Driver):
 
     def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
         if self._options.host is not None:
+            if write and self.reads_only:
+                raise BackendError(f"{self.where} lets this user only read: sign in as an EDITOR or an OWNER")
             return client.lend()  # type: ignore[no-any-return]
         if client.used != self._key:
             client.used = None
@@ -248,6 +253,11 @@ class SurrealDriver(Driver):
     def is_limited(self) -> bool:
         """Whether whoever signs in may be one who sees no definitions."""
         return self._options.access is not None or self._options.token is not None
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether somebody signs in to a server, who may have any role."""
+        return self.is_limited or self._options.username is not None
 
     @property
     def make_place(self) -> str:

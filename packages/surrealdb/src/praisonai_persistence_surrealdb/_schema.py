@@ -54,18 +54,23 @@ def prepare(driver: SurrealDriver) -> Steps[None]:
     schema = driver.schema
     found = yield from _tables(driver)
     if found is None:
-        yield from _check_rights(driver)
+        for table in schema.tables:
+            yield from _check_rights(driver, table)
         return
     missing = [table for table in schema.tables if table not in found]
     for table in schema.tables:
         if table in found:
             _check(driver, table, str(found[table]))
-    if not missing:
-        return
-    if driver.must_exist:
-        raise StoreNotFoundError(f"there is no store yet: {driver.where}")
-    statements = [define_table(table, schema.kind) for table in schema.tables] + list(schema.more)
-    yield from Pauses(driver.timeout).ask(Query("; ".join(statements), {}))
+    if missing:
+        if driver.must_exist:
+            raise StoreNotFoundError(f"there is no store yet: {driver.where}")
+        statements = [define_table(table, schema.kind) for table in schema.tables] + list(schema.more)
+        yield from Pauses(driver.timeout).ask(Query("; ".join(statements), {}))
+    if driver.is_signed_in:  # roles are the same for all tables
+        failed = yield from _try_rights(driver, schema.tables[0])
+        if failed is not None and _DENIED not in str(failed.__cause__):
+            raise failed
+        driver.reads_only = failed is not None
 
 
 def _tables(driver: SurrealDriver) -> Steps[dict[str, Any] | None]:
@@ -89,32 +94,38 @@ def _tables(driver: SurrealDriver) -> Steps[dict[str, Any] | None]:
     return dict((yield from Pauses(driver.timeout).ask(look))["tables"])
 
 
-def _check_rights(driver: SurrealDriver) -> Steps[None]:
-    """See that a user of a record access may do everything in the tables.
+def _check_rights(driver: SurrealDriver, table: str) -> Steps[None]:
+    """See that a user of a record access may do everything in a table."""
+    failed = yield from _try_rights(driver, table)
+    if failed is not None:
+        allowed = define_table(table, driver.schema.kind).replace("IF NOT EXISTS", "OVERWRITE")
+        raise SchemaError(
+            f"{driver.where}: the permissions of the table {table} do not let this user create, select, update and "
+            f"delete records, or it is not there. An owner allows it by: {allowed} PERMISSIONS FOR select, create, "
+            f"update, delete WHERE $access = 'NAME'. Afterwards 'praisonai-persistence doctor' tries all of it"
+        ) from failed
 
-    SurrealDB does nothing, and says nothing, where the permissions of a table do not allow a statement.
+
+def _try_rights(driver: SurrealDriver, table: str) -> Steps[PersistenceError | None]:
+    """Return what keeps whoever signed in from creating, selecting, updating and deleting records; None: nothing does.
+
+    SurrealDB does nothing, and says nothing, where the permissions of a table, or the role of a user, do not allow a
+    statement.
     """
     from praisonai_persistence_surrealdb._driver import Query
 
-    for table in driver.schema.tables:
-        record = f"{table}:[['probe']]"  # no id of ours
-        text = (
-            f"{{ LET $made = (CREATE {record} RETURN VALUE id); LET $seen = (SELECT VALUE id FROM {record}); "
-            f"LET $kept = (UPDATE {record} SET probe = true RETURN VALUE id); "
-            f"LET $gone = (DELETE {record} RETURN BEFORE); "
-            f"IF [] IN [$made, $seen, $kept, $gone] {{ THROW '{_DENIED}' }}; THROW '{_GRANTED}' }}"  # undoes all
-        )
-        try:
-            yield Query(text, {})
-        except PersistenceError as error:
-            if _GRANTED in str(error.__cause__):
-                continue
-            allowed = define_table(table, driver.schema.kind).replace("IF NOT EXISTS", "OVERWRITE")
-            raise SchemaError(
-                f"{driver.where}: the permissions of the table {table} do not let this user create, select, update and "
-                f"delete records, or it is not there. An owner allows it by: {allowed} PERMISSIONS FOR select, create, "
-                f"update, delete WHERE $access = 'NAME'. Afterwards 'praisonai-persistence doctor' tries all of it"
-            ) from error
+    record = f"{table}:[['probe']]"  # no id of ours
+    text = (
+        f"{{ LET $made = (CREATE {record} RETURN VALUE id); LET $seen = (SELECT VALUE id FROM {record}); "
+        f"LET $kept = (UPDATE {record} SET probe = true RETURN VALUE id); "
+        f"LET $gone = (DELETE {record} RETURN BEFORE); "
+        f"IF [] IN [$made, $seen, $kept, $gone] {{ THROW '{_DENIED}' }}; THROW '{_GRANTED}' }}"  # undoes all
+    )
+    try:
+        yield Query(text, {})
+    except PersistenceError as error:
+        return None if _GRANTED in str(error.__cause__) else error
+    return BackendError(f"{driver.where} has ended a transaction in another way than it was told to")
 
 
 def _check(driver: SurrealDriver, table: str, definition: str) -> None:

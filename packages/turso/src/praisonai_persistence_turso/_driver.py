@@ -14,7 +14,7 @@ from praisonai_persistence.errors import BackendError, ConfigurationError, Conne
 from praisonai_persistence.steps import run, run_async
 from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
-from praisonai_persistence_turso._hrana import HranaError, Stream, Transaction, decode, encode, refusal
+from praisonai_persistence_turso._hrana import STRANGE, HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +30,7 @@ __all__ = ["TursoDriver", "TursoOptions", "make_driver"]
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
 _REFUSED = 400  # the status of a request on a stream that has ended
+_STRANGE = frozenset({300, 301, 302, 303, 304, 307, 308, 404, 405, 409, 410, 415, 501})
 _UNAUTHORIZED, _FORBIDDEN = 401, 403  # with a token that is none here; with one that does not allow this
 _LOST = frozenset(
     {"CHANGED", "STREAM_EXPIRED", "TRANSACTION_TIMEOUT", "STREAM_NOT_FOUND", "SQLITE_BUSY", "TRANSACTION_BUSY"}
@@ -213,10 +214,12 @@ class _ServerDriver(TursoDriver):
                 return ConnectionFailedError(f"{self.where} lets this auth_token only read: make one with full access")
             if status == _UNAUTHORIZED and b"expired" in error.response.content:
                 return ConnectionFailedError(f"{self.where}: the auth_token has expired; make another one")
-            return self._errors.error(status, error)
+            return self._stranger() if status in _STRANGE else self._errors.error(status, error)
         if isinstance(error, httpx.TransportError):
             return self._errors.silent(error)
         if isinstance(error, HranaError):
+            if error.code == STRANGE:
+                return self._stranger()
             if error.code in _LOST:
                 return ConnectionFailedError(f"{self.where} ended the transaction ({error.code}); nothing was written")
             if error.code == "CROWDED":
@@ -225,6 +228,12 @@ class _ServerDriver(TursoDriver):
                 return SerializationError(f"{self.where} does not answer as much as this at once: ask for less")
             return BackendError(f"{self.where} failed: {error.code}")
         return None
+
+    def _stranger(self) -> PersistenceError:
+        return ConnectionFailedError(
+            f"{self.where} does not answer as libSQL's server does: check the URL, that the database is there, and "
+            f"that the server speaks Hrana 3"
+        )
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         # What the server undid is done once more: it does not commit on a stream that has ended. A request that it may

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_turso._checks import Statement
 
-__all__ = ["HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
+__all__ = ["STRANGE", "HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
 
 _STATEMENTS, _CHARACTERS = 1000, 4_000_000  # of a transaction that is sent as one request, and more than once
 _REQUESTS = 12  # of an operation, after which it no longer sends again what it has sent
+
+
+STRANGE = "STRANGE"
 
 
 class HranaError(Exception):
@@ -33,7 +36,8 @@ class HranaError(Exception):
 
     Args:
         code: of the server: ``SQLITE_BUSY``, ``STREAM_EXPIRED``; or ``CHANGED``: what a write had read has changed; or
-            ``CROWDED``: others wrote all the time, so no transaction could be begun.
+            ``CROWDED``: others wrote all the time, so no transaction could be begun; or ``STRANGE``: the answer is none
+            of this protocol.
     """
 
     def __init__(self, code: str) -> None:
@@ -318,9 +322,14 @@ def encode(body: Any) -> tuple[str, bytes]:
 def decode(answer: bytes) -> Any:
     """Return an answer; one of a cursor, which is a line for each row, with its ``rows``."""
     lines = answer.splitlines()
-    first = json.loads(lines[0])
-    if "results" in first:
-        return first
+    try:
+        first = json.loads(lines[0])
+        if first.get("results"):
+            return first
+        if "baton" not in first or "results" in first:
+            raise HranaError(STRANGE)
+    except (ValueError, LookupError, AttributeError):
+        raise HranaError(STRANGE) from None
     entries = [json.loads(line) for line in lines[1:]]
     for entry in entries:
         if entry["type"] in {"step_error", "error"}:
