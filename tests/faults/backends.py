@@ -27,8 +27,8 @@ class Backend:
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
         modes: in which there are stores of it.
-        forgets: a server that is killed has nothing left of what it acknowledged; then each such strike is an experiment
-            of its own, as where a file is removed.
+        forgets: a server that is killed has nothing left of what it acknowledged; then each such strike is an
+            experiment of its own, as where a file is removed.
         spared: the faults that are left out because they are known to fail, by name, and how; the table tells it.
     """
 
