@@ -171,6 +171,7 @@ def test_credentials_of_the_environment_without_a_project(environment, tmp_path)
         ("RESOURCE_EXHAUSTED", "s3cret", ConnectionFailedError, "too many requests"),
         ("ABORTED", "s3cret", ConnectionFailedError, "too many requests"),
         ("NOT_FOUND", "The project p does not exist or it has no active database", ConfigurationError, "project="),
+        ("NOT_FOUND", "s3cret", ConfigurationError, "check project= and database="),
         ("UNIMPLEMENTED", "s3cret", UnsupportedOperationError, "lacks a feature .*UNIMPLEMENTED"),
     ],
 )
