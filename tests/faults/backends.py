@@ -27,6 +27,8 @@ class Backend:
         options: further options of the stores.
         processes: how many write at once; 1 where an engine lets only one in.
         modes: in which there are stores of it.
+        forgets: a server that is killed has nothing left of what it acknowledged; then each such strike is an
+            experiment of its own, as where a file is removed.
         spared: the faults that are left out because they are known to fail, by name, and how; the table tells it.
     """
 
@@ -39,6 +41,7 @@ class Backend:
     options: dict[str, Any] = field(default_factory=dict)
     processes: int = 2
     modes: tuple[str, ...] = ("sync", "async")
+    forgets: bool = False
     spared: dict[str, str] = field(default_factory=dict)
 
     def spec(self, *, impatient: bool = False, **options: Any) -> StoreSpec:
@@ -66,8 +69,7 @@ MILVUS, CLICKHOUSE = "praisonai_persistence_milvus", "praisonai_persistence_clic
 SURREAL = "praisonai_persistence_surrealdb"
 MONGODB, FIRESTORE = "praisonai_persistence_mongodb", "praisonai_persistence_firestore"
 DYNAMODB = "praisonai_persistence_dynamodb"
-MEMORY = "the emulator keeps everything in memory"
-LOST = {"SIGKILL of the server": MEMORY, "restart of the server": MEMORY}
+LOST = {"restart of the server": "the emulator keeps all in memory; what it acknowledges while that is saved is gone"}
 JAVA = {"SIGKILL of the server": "mongo-java-server acknowledges writes before they are in its file, and loses them"}
 STANDS = {"disk full": "where the disk fills up within one write, the engine may hold up the whole process"}
 PARTS = {"disk full": "the engine may keep a part of a transaction; now and then a batch of documents is torn"}
@@ -108,8 +110,24 @@ BACKENDS = {
         Backend("pgvector", "knowledge", PGVECTOR, "PgvectorKnowledgeStore", engine="pgvector"),
         Backend("redis", "state", "praisonai_persistence_redis", "RedisStateStore", engine="redis_synced"),
         Backend("upstash", "state", "praisonai_persistence_upstash", "UpstashStateStore", engine="upstash"),
-        Backend("firestore", "conversation", FIRESTORE, "FirestoreConversationStore", engine="firestore", spared=LOST),
-        Backend("firestore (state)", "state", FIRESTORE, "FirestoreStateStore", engine="firestore", spared=LOST),
+        Backend(
+            "firestore",
+            "conversation",
+            FIRESTORE,
+            "FirestoreConversationStore",
+            engine="firestore",
+            forgets=True,
+            spared=LOST,
+        ),
+        Backend(
+            "firestore (state)",
+            "state",
+            FIRESTORE,
+            "FirestoreStateStore",
+            engine="firestore",
+            forgets=True,
+            spared=LOST,
+        ),
         Backend("gcs", "state", "praisonai_persistence_gcs", "GCSStateStore", engine="gcs"),
         Backend("mongodb", "conversation", MONGODB, "MongoDBConversationStore", engine="mongodb", spared=JAVA),
         Backend("mongodb (NX-27017)", "conversation", MONGODB, "MongoDBConversationStore", engine="nx27017"),

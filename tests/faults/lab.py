@@ -322,6 +322,7 @@ class Lab:
         folder: where an embedded store keeps its files; on a small file system of its own for faults of the disk.
         engine: the server, with ``kill``, ``start`` and ``restart``, or None.
         proxy: between the writers and the server, or None.
+        forgets: whether a server that is killed has nothing left.
         backed_up: when a backup was made, in seconds of ``time.monotonic``; 0 where there is none.
         gone_since: when what stood began to go.
         stands_since: from when on all that is acknowledged has to be there at the end.
@@ -332,6 +333,7 @@ class Lab:
     folder: Path | None = None
     engine: Any = None
     proxy: Any = None
+    forgets: bool = False
     backed_up: float = 0.0
     gone_since: float = 0.0
     stands_since: float = 0.0
@@ -362,6 +364,10 @@ class Fault(ABC):
     """Whether the stores get short deadlines."""
     decides_what_stands: ClassVar[bool] = False
     """Whether it takes away what stands: then what was told is compared with what is there after each strike."""
+
+    def decides(self, forgets: bool) -> bool:
+        """See ``decides_what_stands``; so does one that strikes a server which ``forgets``."""
+        return self.decides_what_stands or (forgets and self.needs == "engine")
 
     def prepare(self, lab: Lab) -> None:
         """Do what has to be done once, when everybody writes and nothing has happened yet."""
@@ -401,7 +407,7 @@ def experiment(lab: Lab, fault: Fault, trials: int, folder: Path) -> Outcome:
             time.sleep(random.uniform(0.0, PAUSE))  # the moment is to be any
             outcome.trials += fault.strike(lab)
             _progress(fault.name, outcome.trials, trials)
-        if fault.decides_what_stands:  # a store may also refuse for good
+        if fault.decides(lab.forgets):  # a store may also refuse for good
             for _ in range(3):
                 crew.wait_for_news()
         else:

@@ -65,8 +65,8 @@ def laboratory(backend, fault, folder):
                 options = {**options, name: through(options[name], proxy.port)}
         processes = backend.processes
         spec = backend.spec(impatient=fault.impatient, **options)
-        crew = Crew(spec, processes, WRITERS // processes, vanishes=fault.decides_what_stands)
-        yield Lab(crew, backend.spec(**options), place, engine, proxy)
+        crew = Crew(spec, processes, WRITERS // processes, vanishes=fault.decides(backend.forgets))
+        yield Lab(crew, backend.spec(**options), place, engine, proxy, backend.forgets)
 
 
 @pytest.mark.parametrize(("backend", "fault"), CASES)
@@ -77,8 +77,9 @@ def test_nothing_is_lost_doubled_or_torn(backend, fault, request, report, tmp_pa
     outcome = Outcome()
     while outcome.trials < trials:
         folder, journal = tmp_path_factory.mktemp("disk"), tmp_path_factory.mktemp("journal")
-        with laboratory(backend, fault, folder) as lab:
-            outcome.add(experiment(lab, fault(), 1 if fault.decides_what_stands else trials, journal))
+        struck = fault()
+        with laboratory(backend, struck, folder) as lab:
+            outcome.add(experiment(lab, struck, 1 if struck.decides(backend.forgets) else trials, journal))
         shutil.rmtree(folder, ignore_errors=True)
     row = {"backend": backend.name, "fault": fault.name, "trials": outcome.trials, "seconds": round(outcome.seconds, 1)}
     names = ("tried", "acknowledged", "unsure", "found", "errors", "lost", "doubled", "torn")

@@ -118,6 +118,10 @@ def test_requests_of_each_call(requests_of, options):
         assert requests_of(lambda: store.get_many(list(few))) == 1
         assert requests_of(lambda: store.keys("k*")) == 1
         assert requests_of(lambda: store.delete_many(list(few))) == 2
+        more = {f"k{number}": number for number in range(300)}
+        assert requests_of(lambda: store.set_many(more)) == 2 * 3 + 2
+        assert requests_of(lambda: store.get_many(list(more))) == 2
+        assert requests_of(lambda: store.delete_many(list(more))) == 2 * 3 + 2
         store.set("large", "x" * 2_000_000)
         assert requests_of(lambda: store.get("large")) == 2
         assert requests_of(lambda: store.set("large", "y" * 2_000_000)) <= 2 + 3 + 2 + 2 + 3

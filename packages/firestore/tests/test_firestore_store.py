@@ -13,11 +13,11 @@ import pytest
 
 from praisonai_persistence import ConversationSession
 from praisonai_persistence.errors import (
-    BackendError,
     ConfigurationError,
     ConnectionFailedError,
     PersistenceError,
     SerializationError,
+    UnsupportedOperationError,
 )
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence_firestore import (
@@ -170,7 +170,9 @@ def test_credentials_of_the_environment_without_a_project(environment, tmp_path)
         ("FAILED_PRECONDITION", "not for Firestore in Datastore Mode s3cret", ConfigurationError, "native mode"),
         ("RESOURCE_EXHAUSTED", "s3cret", ConnectionFailedError, "too many requests"),
         ("ABORTED", "s3cret", ConnectionFailedError, "too many requests"),
-        ("UNIMPLEMENTED", "s3cret", BackendError, "UNIMPLEMENTED"),
+        ("NOT_FOUND", "The project p does not exist or it has no active database", ConfigurationError, "project="),
+        ("NOT_FOUND", "s3cret", ConfigurationError, "check project= and database="),
+        ("UNIMPLEMENTED", "s3cret", UnsupportedOperationError, "lacks a feature .*UNIMPLEMENTED"),
     ],
 )
 def test_a_service_that_refuses(service, status, text, error, words):

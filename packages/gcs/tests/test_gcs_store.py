@@ -9,7 +9,12 @@ import sys
 import pytest
 
 from praisonai_persistence.drivers import ThrottledError
-from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence_gcs import AsyncGCSStateStore, GCSOptions, GCSStateStore
 from praisonai_persistence_gcs._driver import GCSDriver, MissingError
@@ -87,6 +92,7 @@ def test_a_file_that_holds_no_credentials(tmp_path, text):
         ("Forbidden", "s3cret", ConnectionFailedError),
         ("ServiceUnavailable", "s3cret", ConnectionFailedError),
         ("BadRequest", "s3cret", BackendError),
+        ("MethodNotImplemented", "s3cret", UnsupportedOperationError),
     ],
 )
 def test_what_the_service_says(name, said, kind):

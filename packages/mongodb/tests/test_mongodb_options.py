@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
-from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
+from praisonai_persistence.drivers import ThrottledError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SerializationError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence.stores.document_state import new_document
 from praisonai_persistence_mongodb import MongoDBStateStore, MongoOptions
@@ -41,9 +48,17 @@ def test_the_clients_timeouts_are_ours():
 
 @pytest.mark.parametrize(
     "parameters",
-    ["unknown=1", "readPreference=secondary", "w=0", "tls=perhaps", f"authMechanismProperties={SECRET}"],
+    [
+        "unknown=1",
+        "readPreference=secondary",
+        "w=0",
+        "tls=perhaps",
+        f"authMechanismProperties={SECRET}",
+        f"tls=true&tlsCertificateKeyFile=/nowhere/{SECRET}.pem",
+    ],
 )
 def test_parameters_that_cannot_be_are_refused(parameters):
+    """Among them a file that is not there."""
     with pytest.raises(ConfigurationError) as caught:
         MongoDBStateStore(f"mongodb://me:{SECRET}@db/x?{parameters}")
     assert SECRET not in str(caught.value)
@@ -58,7 +73,14 @@ def test_parameters_that_cannot_be_are_refused(parameters):
         (OperationFailure(SECRET, 112), MovedError, "written meanwhile"),
         (OperationFailure(SECRET, 50), ConnectionFailedError, "did not answer within 30 seconds"),
         (OperationFailure(SECRET, 10334), SerializationError, "end at 16 MiB"),
-        (OperationFailure(SECRET, 59), BackendError, "failed: OperationFailure 59"),
+        (OperationFailure(SECRET, 462), ThrottledError, "too many requests"),
+        (OperationFailure(SECRET, 2), BackendError, "failed: OperationFailure 2"),
+        (
+            OperationFailure(SECRET, 59, {"codeName": "CommandNotFound", "errmsg": "no such command: 'x'"}),
+            UnsupportedOperationError,
+            "lacks what the store asks for (CommandNotFound x)",
+        ),
+        (FileNotFoundError(SECRET), ConfigurationError, "cannot be read"),
         (ServerSelectionTimeoutError(SECRET), ConnectionFailedError, "is it running, and are host, port and TLS right"),
         (AutoReconnect(SECRET), ConnectionFailedError, "cannot be reached"),
     ],

@@ -66,7 +66,7 @@ def test_what_cannot_be_is_refused(given):
             UnsupportedOperationError,
             "'exact'",
         ),
-        (OperationFailure("no such command: 'find'", 59), BackendError, "failed"),
+        (OperationFailure("no such command: 'find'", 59), UnsupportedOperationError, "lacks what the store asks for"),
         (OperationFailure("too many", 489), ThrottledError, "too many searches"),
         (OperationFailure("maximum number of FTS indexes", 8000), BackendError, "no room for another index"),
         (OperationFailure("bad auth", 8000), ConnectionFailedError, "refuses the login"),

@@ -9,10 +9,10 @@ import pytest
 from upstash_redis.errors import UpstashError
 
 from praisonai_persistence.errors import (
-    BackendError,
     ConfigurationError,
     ConnectionFailedError,
     SerializationError,
+    UnsupportedOperationError,
     WrongTypeError,
 )
 from praisonai_persistence_upstash import UpstashOptions, UpstashStateStore
@@ -86,7 +86,7 @@ def test_what_cannot_be_is_refused_with_the_way_out(options, words):
         ("WRONGPASS invalid or missing auth token", ConnectionFailedError),
         ("ERR max daily request limit exceeded. Limit: 10000", ConnectionFailedError),
         ("NOPERM this user has no permissions to run the 'set' command", ConnectionFailedError),
-        ("ERR unknown command, with args beginning with: 's3cret'", BackendError),
+        ("ERR unknown command, with args beginning with: 's3cret'", UnsupportedOperationError),
     ],
 )
 def test_what_the_server_says(said, kind):

@@ -21,7 +21,11 @@ class KillServer(Fault):
     needs = "engine"
 
     def strike(self, lab: Lab) -> int:
+        if lab.forgets:
+            lab.gone_since = time.monotonic()
         lab.engine.kill()
+        if lab.forgets:
+            lab.stands_since = time.monotonic()
         lab.engine.start()
         return 1
 

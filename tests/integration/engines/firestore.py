@@ -30,6 +30,7 @@ class Firestore(Engine):
 
     def __init__(self, server: Server) -> None:
         self._projects: set[str] = set()
+        self._saved: set[str] = set()
         super().__init__(server)
 
     @classmethod
@@ -73,11 +74,16 @@ class Firestore(Engine):
         if self.restartable:
             for project in self._projects:
                 self._move(f"{project}:export", self._folder, export_name=project)
+            self._saved = set(self._projects)
         super().stop()
+
+    def kill(self) -> None:
+        self._saved = set()
+        super().kill()
 
     def start(self) -> None:
         super().start()
-        for project in self._projects:
+        for project in self._saved:
             self._move(f"{project}:import", f"{self._folder}/{project}/{project}.overall_export_metadata")
 
     @property

@@ -266,11 +266,13 @@ class DynamoDBDriver(Driver):
                 f"one of these stores; give another table_name"
             )
         if code == "UnknownOperationException" or code.isdigit():
-            return self._stranger()
+            return self._stranger(error.operation_name)
         return self._errors.silent(error) if _status(error) >= 500 else self._errors.error(code, error)
 
-    def _stranger(self) -> ConnectionFailedError:
-        return ConnectionFailedError(f"{self.where} does not answer as DynamoDB does; check endpoint_url")
+    def _stranger(self, operation: str = "") -> ConnectionFailedError:
+        """Return the error of a server of another kind, or of an emulator that lacks an operation."""
+        asked = f" to {operation}" if operation else ""
+        return ConnectionFailedError(f"{self.where} does not answer{asked} as DynamoDB does; check endpoint_url")
 
 
 def _check_whole(http_response: Any, **_: Any) -> None:

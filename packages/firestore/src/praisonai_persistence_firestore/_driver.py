@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
-from praisonai_persistence.errors import ConfigurationError, SerializationError
+from praisonai_persistence.errors import ConfigurationError, SerializationError, UnsupportedOperationError
 from praisonai_persistence.stores import MovedError
 
 if TYPE_CHECKING:
@@ -180,10 +180,15 @@ class FirestoreDriver(Driver):
         text = str(error)
         if status == "FAILED_PRECONDITION" and "datastore mode" in text.lower():
             return ConfigurationError(f"{self.where} is in Datastore mode; name one in native mode: database=...")
-        if status == "NOT_FOUND" and re.search("database .*does not exist", text):
+        if status == "NOT_FOUND" and re.search("(project|database) .*(does not exist|not found)", text):
             return ConfigurationError(
-                f"{self.where} does not exist in this project; make it with: gcloud firestore databases create "
-                f"--database='{self._options.database}' --location=LOCATION"
+                f"{self.where} does not exist in this project, or there is no such project; check project=, or make it "
+                f"with: gcloud firestore databases create --database='{self._options.database}' --location=LOCATION"
+            )
+        if status == "UNIMPLEMENTED":
+            return UnsupportedOperationError(
+                f"{self.where} lacks a feature that the store needs ({_method(error)} UNIMPLEMENTED): take the "
+                f"service, or the emulator of the Google Cloud SDK"
             )
         if status in _MOVED or status == "NOT_FOUND":
             return MovedError("the document was written meanwhile")
@@ -219,6 +224,12 @@ def _connect(client: Any) -> None:
         channel = FirestoreGrpcTransport.create_channel(client._target, client._credentials, options=options)
     client._transport = FirestoreGrpcTransport(host=client._target, channel=channel)
     client._firestore_api_internal = FirestoreClient(transport=client._transport)
+
+
+def _method(error: Exception) -> str:
+    """Return what was asked for, as far as the error says it."""
+    found = re.search(r"[Mm]ethod[^\w/]+([\w./]+)", str(error))
+    return found[1] if found else type(error).__name__
 
 
 def _status(error: BaseException | None) -> str | None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from praisonai_persistence.drivers import Pauses
-from praisonai_persistence.errors import BackendError
+from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores import DocumentEngine, MovedError
 from praisonai_persistence.stores.document_engine import expiry_of, new_token
 
@@ -55,7 +55,12 @@ class FirestoreEngine(DocumentEngine):
     def look(self, seconds: float) -> Steps[None]:
         """Look whether the database is there, and lets us in."""
         how = {**self._how, "timeout": seconds}
-        yield from self._ask(lambda client: self._document(client, "look").get(["fields"], **how), seconds)
+        try:
+            yield from self._ask(lambda client: self._document(client, "look").get(["fields"], **how), seconds)
+        except MovedError as error:  # NOT_FOUND, and a document that is not there is no error of a read
+            raise ConfigurationError(
+                "there is no such Firestore project or database: check project= and database="
+            ) from error
 
     def read(self, key: str) -> Steps[Stored | None]:
         snapshot = yield from self._ask(lambda client: self._document(client, key).get(**self._how))

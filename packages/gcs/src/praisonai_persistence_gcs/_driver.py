@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, option
 from praisonai_persistence.drivers.http import close_session
-from praisonai_persistence.errors import BackendError, ConfigurationError
+from praisonai_persistence.errors import BackendError, ConfigurationError, UnsupportedOperationError
 from praisonai_persistence.stores import MovedError
 
 if TYPE_CHECKING:
@@ -219,4 +219,10 @@ class GCSDriver(Driver):
             return MovedError("the object has another generation")
         if is_throttled(error):
             return busy(self.where)
+        if error.code in {405, 501}:
+            asked = getattr(getattr(error, "response", None), "request", None)
+            return UnsupportedOperationError(
+                f"{self.where} lacks a feature that the store needs ({getattr(asked, 'method', 'a request')}: "
+                f"{error.code}): take the service, or an emulator that has it, as fake-gcs-server"
+            )
         return self._errors.error(error.code, error)

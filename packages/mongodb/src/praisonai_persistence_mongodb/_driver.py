@@ -48,7 +48,10 @@ _CONFLICT = 112
 """Two transactions write one document; nothing of ours was written."""
 _NO_SEARCH = {59, 31082, 40324, 6047401, None}
 """What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
-_ATLAS, _OVERLOADED = 8000, 489
+_ATLAS, _SEARCHES = 8000, 489
+_OVERLOADED = {462, _SEARCHES}
+_LACKING = {20, 59, 115, 238, 40324}
+"""What servers answer to what they do not have: illegal here, no such command, not supported, not implemented."""
 _INDEX = matching("(?s).{1,100}", "text of 1 to 100 characters")
 _FIELD = matching("[A-Za-z][A-Za-z0-9_]{0,99}", "a letter, and then at most 99 letters, digits and _")
 MAX_ATOMIC = 1_000
@@ -188,6 +191,10 @@ def _check_parameters(query: str) -> dict[str, Any]:
     except (PyMongoError, ValueError, TypeError):
         raise ConfigurationError(
             f"among the parameters {names} of the URL is one that MongoDB's clients do not know, or its value is wrong"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"among the parameters {names} of the URL is one whose file cannot be read ({type(error).__name__})"
         ) from None
     return _check_client_options(values)
 
@@ -392,8 +399,13 @@ class MongoDriver(Driver):
             return UnsupportedOperationError(
                 f"{where} has no vector search: take vector_search='exact', MongoDB Atlas, or a server with mongot"
             )
-        if code == _OVERLOADED:
-            return ThrottledError(f"{where} has had too many searches for now; try again later, or raise timeout")
+        if code in _OVERLOADED or _has_label(error, "SystemOverloadedError"):
+            what = "searches" if code == _SEARCHES else "requests"
+            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout")
+        if code in _LACKING:
+            return UnsupportedOperationError(
+                f"{where} lacks what the store asks for ({_said(error)}): take MongoDB, or a server more like it"
+            )
         if code == _ATLAS and "index" in str(error):
             return BackendError(f"{where} has no room for another index")
         if code in _LOGIN or code == _ATLAS:
@@ -409,6 +421,10 @@ class MongoDriver(Driver):
             return ConnectionFailedError(f"{where} cannot be looked up, or an option of the client is wrong")
         if isinstance(error, errors.ConfigurationError):
             return ConfigurationError("the URL is none that MongoDB's clients can read")
+        if isinstance(error, (FileNotFoundError, PermissionError)):
+            return ConfigurationError(
+                f"a file that the options of the client name cannot be read: {type(error).__name__}"
+            )
         unseen = isinstance(error, errors.ServerSelectionTimeoutError)
         if code in _TOO_LATE or (getattr(error, "timeout", False) and not unseen):
             return ConnectionFailedError(f"{where} did not answer within {self.timeout:g} seconds")
@@ -424,6 +440,19 @@ def has_transactions(client: Any) -> bool:
     """Whether the servers have transactions: those of replica sets and sharded clusters."""
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name in {"RSPrimary", "Mongos", "LoadBalancer"} for server in servers)
+
+
+def _has_label(error: Exception, label: str) -> bool:
+    from pymongo.errors import PyMongoError
+
+    return isinstance(error, PyMongoError) and error.has_error_label(label)
+
+
+def _said(error: Any) -> str:
+    """Return what a server says that it lacks, without what was sent."""
+    details = getattr(error, "details", None) or {}
+    named = re.search(r"(?:command|stage|operator)[^'$\w]*'?([$\w]+)", str(details.get("errmsg", "")))
+    return " ".join(filter(None, (str(details.get("codeName") or getattr(error, "code", "")), named and named[1])))
 
 
 def _is_away(error: Exception) -> bool:

@@ -6,7 +6,13 @@ from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import HttpErrors, HttpxDriver
-from praisonai_persistence.errors import BackendError, ConnectionFailedError, SerializationError, WrongTypeError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConnectionFailedError,
+    SerializationError,
+    UnsupportedOperationError,
+    WrongTypeError,
+)
 from praisonai_persistence_rediscore import Command, without_arguments
 from praisonai_persistence_upstash.state import Pipeline
 
@@ -105,6 +111,10 @@ class UpstashDriver(HttpxDriver):
         if "NOPERM" in message:
             return ConnectionFailedError(
                 f"{self.where} does not allow this token to do that: it must not be read-only, and may use EVAL"
+            )
+        if "unknown command" in message:
+            return UnsupportedOperationError(
+                f"{self.where} lacks a command that the store needs ({message}): take Upstash, or a server that has it"
             )
         if "limit exceeded" in message:
             return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
