@@ -107,9 +107,7 @@ def measure(engine: Engine, report: Report, name: str, arguments: argparse.Names
         [len(everything) / BATCH * write + searches * search for write, search in zip(*sides, strict=True)]
         for sides in zip(written, searched, strict=True)
     ]
-    report.compare(
-        name, "all batches, new, and all searches", "ms", *whole, at_most=WHOLE if name in SERVERS else None
-    )
+    report.compare(name, "all batches, new, and all searches", "ms", *whole, at_most=WHOLE if name in SERVERS else None)
     report.show(name)
 
 
