@@ -342,6 +342,12 @@ class CassandraDriver(Driver):
 
     # ---------------------------------------------------------------------------------------------------------- errors
 
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        """Repeat a read that waited for a replica that has just gone away: the next one asks others."""
+        from cassandra import ReadTimeout
+
+        return not write and isinstance(error.__cause__, ReadTimeout)
+
     def translate(self, error: Exception) -> PersistenceError:
         import cassandra
         from cassandra import cluster, connection, protocol
@@ -372,8 +378,11 @@ class CassandraDriver(Driver):
             return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
         text = str(error)
         if isinstance(error, cassandra.InvalidRequest):
-            if "does not exist" in text or "unconfigured table" in text:
-                return GoneError(f"{where} has no such table in the keyspace {self._options.keyspace} any more")
+            if any(words in text for words in ("does not exist", "doesn't exist", "unconfigured table")):
+                return GoneError(
+                    f"{where} has no such table in the keyspace {self._options.keyspace}: if somebody removed it, open "
+                    f"the store anew; if another process is just making it, repeat the call"
+                )
             if "ndefined column" in text or "Unknown identifier" in text:
                 return SchemaError(
                     f"{where} has tables in the keyspace {self._options.keyspace} that were not made by "
@@ -405,6 +414,9 @@ class DocumentDriver(CassandraDriver):
     def __init__(self, options: CassandraDocumentOptions, table: str) -> None:
         super().__init__(options)
         self._name = table
+
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        return False  # the engine itself has repeated what can be
 
     def probe(self) -> Steps[None]:
         yield from self._table(
