@@ -166,6 +166,21 @@ def _option(text: str) -> tuple[str, Any]:
     return name, value
 
 
+def _patiently(write: Callable[[], Any]) -> None:
+    """Write; again where a busy server did not answer in time, for an upsert is safe to repeat."""
+    from praisonai_persistence import ConnectionFailedError
+
+    for _ in range(20):
+        try:
+            write()
+        except ConnectionFailedError as error:
+            say(f"not answered, repeated: {str(error)[:80]}")
+            time.sleep(1)
+        else:
+            return
+    raise SystemExit("the server does not answer")
+
+
 @contextlib.contextmanager
 def somewhere(url: str, options: dict[str, Any]) -> Iterator[Filled]:
     """A store where a URL says, as its options have it, without and with a filter that all documents match."""
@@ -177,7 +192,7 @@ def somewhere(url: str, options: dict[str, Any]) -> Iterator[Filled]:
         words = ", ".join(f"{option}={value}" for option, value in options.items()) or "the store's defaults"
         try:
             yield Filled(
-                lambda batch: store.upsert(name, batch),
+                lambda batch: _patiently(lambda: store.upsert(name, batch)),
                 lambda: None,
                 [
                     Searched(words, lambda query: [item.id for item in store.search(name, query, TOP)]),

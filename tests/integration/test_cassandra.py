@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import Queue
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from praisonai_persistence.errors import (
     ConnectionFailedError,
     SchemaError,
     SessionExistsError,
+    SessionNotFoundError,
     StoreNotFoundError,
     UnsupportedOperationError,
 )
@@ -29,7 +31,7 @@ from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing import ConversationStoreSuite, KnowledgeStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence.vectors import pack, score
 from praisonai_persistence_cassandra import CassandraConversationStore, CassandraKnowledgeStore, CassandraStateStore
-from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, CassandraDriver, Each
+from praisonai_persistence_cassandra._driver import Ask, Asks, Batches, CassandraDriver, Each, _table_id
 from praisonai_persistence_cassandra.engine import SPREAD, CassandraEngine
 
 
@@ -176,6 +178,24 @@ def test_a_collection_of_somebody_elses_table_is_refused(cassandra, options):
     cassandra.execute(f"CREATE TABLE {keyspace}.praisonai_collections (id int PRIMARY KEY)")
     with CassandraKnowledgeStore(**options) as store, pytest.raises(SchemaError, match="keyspace"):
         store.list_collections()
+
+
+def test_the_tables_of_a_keyspace_have_the_ids_that_every_process_gives_them(cassandra):
+    with cassandra.space() as options:
+        name = urlsplit(options["url"]).path[1:]
+
+        def use(number: int) -> None:
+            with CassandraStateStore(**options) as state, CassandraKnowledgeStore(**options) as knowledge:
+                state.set(f"k{number}", number)
+                assert knowledge.list_collections() == []
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(use, range(4)))
+        query = "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = %s"
+        tables = ("praisonai_collections", "praisonai_state")
+        assert dict(cassandra.execute(query, name)) == {table: _table_id(name, table) for table in tables}
+        with CassandraStateStore(**options) as state:
+            assert sorted(state.keys()) == ["k0", "k1", "k2", "k3"]
 
 
 def test_a_store_that_must_exist_makes_nothing(cassandra, options):
@@ -425,6 +445,40 @@ def test_a_document_that_the_server_gave_up(shared, give_up):
             store.incr("n")
         assert not give_up
         assert store.get("n") == 3
+
+
+UPDATED = ConversationSession("s", user_id="bob")
+
+
+@pytest.mark.parametrize(
+    ("call", "meanwhile", "left"),
+    [
+        (lambda store: store.update_session(UPDATED), lambda store: store.delete_session("s"), 0),
+        # The row of the user who had the session before.
+        (lambda store: store.delete_session("s"), lambda store: store.update_session(UPDATED), 1),
+    ],
+    ids=["update", "delete"],
+)
+def test_a_change_that_meets_a_deletion_leaves_no_rows_in_lists(cassandra, shared, monkeypatch, call, meanwhile, left):
+    table = f"{urlsplit(shared['url']).path[1:]}.praisonai_conversation"
+    perform = CassandraDriver._performed
+    others = [meanwhile]
+
+    def overtaken(driver, on, request):
+        if isinstance(request, Batches) and others:
+            others.pop()(other)
+        return perform(driver, on, request)
+
+    with CassandraConversationStore(**shared) as store, CassandraConversationStore(**shared) as other:
+        store.create_session(ConversationSession("s", user_id="ann"))
+        monkeypatch.setattr(CassandraDriver, "_performed", overtaken)
+        with suppress(SessionNotFoundError):
+            call(store)
+        assert not others
+        assert store.get_session("s") is None
+    found = cassandra.execute(f"SELECT part, key FROM {table}")
+    rows = [key for part, key in found if shared["table_prefix"] in part and "/notes/" not in part]
+    assert len(rows) == left
 
 
 def test_sessions_that_were_refused_leave_nothing(cassandra, shared, monkeypatch):

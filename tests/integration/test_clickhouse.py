@@ -102,6 +102,32 @@ class TestAServer:
                     call("docs")
         assert clickhouse.execute(f"SHOW TABLES FROM `{database}`") == [("praison_.docs",)]
 
+    @pytest.mark.parametrize("change", ["another table", "a column dropped"])
+    def test_what_somebody_changes_under_an_open_store_is_told(self, clickhouse, options, database, change):
+        place = f"`{database}`.`praison_.docs`"
+        with ClickHouseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            if change == "another table":
+                clickhouse.execute(f"DROP TABLE {place} SYNC")
+                clickhouse.execute(f"CREATE TABLE {place} (a String) ENGINE = MergeTree ORDER BY a")
+            else:
+                clickhouse.execute(f"ALTER TABLE {place} DROP COLUMN tokens")
+            for call in (
+                lambda: store.search("docs", [1.0, 0.0], filters={"a": 1}),
+                lambda: store.upsert("docs", [make("a")]),
+            ):
+                with pytest.raises(SchemaError, match="table_prefix"):
+                    call()
+
+    def test_claims_of_somebody_else_are_not_taken_for_ours(self, clickhouse, options, database):
+        with ClickHouseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            clickhouse.execute(f"CREATE TABLE `{database}`.`praison_:claims` (a String) ENGINE = MergeTree ORDER BY a")
+            with pytest.raises(SchemaError, match="claims"):
+                store.insert("docs", [make("a")])
+            assert store.count("docs") == 0
+
     def test_a_database_that_is_dropped_takes_its_collections_along(self, clickhouse, options, database):
         with ClickHouseKnowledgeStore(**options) as store:
             store.create_collection("docs", 2)

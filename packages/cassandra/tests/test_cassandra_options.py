@@ -16,7 +16,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.stores.vector_errors import GoneError
 from praisonai_persistence_cassandra import CassandraKnowledgeStore, CassandraOptions
-from praisonai_persistence_cassandra._driver import Ask, Batches, CassandraDriver, Each, UndecidedError
+from praisonai_persistence_cassandra._driver import Ask, Batches, CassandraDriver, Each, UndecidedError, _table_id
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,8 @@ LOGIN = cassandra.AuthenticationFailed("s3cret")
         (protocol.WriteFailureMessage(0, "s3cret", {}), UndecidedError, UNKNOWN),
         (protocol.ErrorMessage(0x1700, "s3cret", None), UndecidedError, UNKNOWN),
         (cassandra.ReadTimeout("s3cret"), UndecidedError, "does not answer"),
-        (cassandra.InvalidRequest("table t does not exist s3cret"), GoneError, "no such collection"),
+        (cassandra.InvalidRequest("table t does not exist s3cret"), GoneError, "no such table"),
+        (cassandra.InvalidRequest("Keyspace 'x' doesn't exist s3cret"), GoneError, "open the store anew"),
         (cassandra.InvalidRequest("Undefined column name s3cret"), SchemaError, "another keyspace"),
         (protocol.SyntaxException(0, "s3cret", {}), UnsupportedOperationError, "Cassandra 5.0"),
         (cassandra.InvalidRequest("Unknown type vector s3cret"), UnsupportedOperationError, "Cassandra 5.0"),
@@ -195,3 +196,18 @@ def test_statements_that_another_thread_forgets():
     driver = CassandraDriver(CassandraOptions("cassandra://a/own"))
     driver._prepared[session] = Forgotten()
     assert driver._statement(session, PLAIN) is not None
+
+
+@pytest.mark.parametrize(("write", "repeated"), [(False, True), (True, False)])
+def test_a_read_that_waited_for_a_replica_that_is_gone_is_repeated(write, repeated):
+    driver = CassandraDriver(CassandraOptions())
+    error = driver.translate(cassandra.ReadTimeout("x"))
+    error.__cause__ = cassandra.ReadTimeout("x")
+    assert driver.repeats(error, write=write) is repeated
+    error.__cause__ = cassandra.OperationTimedOut()
+    assert not driver.repeats(error, write=write)
+
+
+def test_tables_have_ids_that_do_not_change():
+    assert str(_table_id("praisonai", "praisonai_state")) == "b68ead76-89ee-5da0-8154-4b148dfa2fc4"
+    assert _table_id("other", "praisonai_state") != _table_id("praisonai", "praisonai_state")

@@ -157,8 +157,12 @@ class DocumentConversationSteps(Sessions, ConversationSteps):
                 yield from self.engine.delete(note, None)
                 yield from attempts.wait()
             else:
-                yield from self._log(head).remove()
+                yield from self._forget(head)
                 return True
+
+    def _forget(self, head: Head) -> Steps[None]:
+        """Remove what else there is of a session, whose head has just been deleted as it is given."""
+        yield from self._log(head).remove()
 
     @reads
     def list_sessions(

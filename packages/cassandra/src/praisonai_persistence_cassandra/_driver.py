@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import uuid
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -29,13 +31,25 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_cassandra._options import CassandraDocumentOptions, ClusterOptions
 
-__all__ = ["REGISTRY", "Ask", "Asks", "Batches", "CassandraDriver", "DocumentDriver", "Each", "Page", "UndecidedError"]
+__all__ = [
+    "REGISTRY",
+    "Ask",
+    "Asks",
+    "Batches",
+    "CassandraDriver",
+    "DocumentDriver",
+    "Each",
+    "Known",
+    "Page",
+    "UndecidedError",
+]
 
 REGISTRY = "praisonai_collections"
 """The table that knows the collections of all prefixes, and the table of each."""
 _REMEMBERED = 500  # prepared statements
 _AT_ONCE = 128  # requests
 _CAS_WRITE_UNKNOWN = 0x1700  # of the protocol; the client has no class for it
+_TABLES = uuid.UUID("3f1d0a52-6c1e-5a8f-9b0d-52c7c1f6e8a4")  # never changes
 _LOOPS = frozenset({"event_loop", "asyncio_thread", "asyncore_cassandra_driver_event_loop"})
 """Names of the client's threads on which answers arrive."""
 
@@ -87,6 +101,16 @@ class Batches(NamedTuple):
     """
 
     batches: Sequence[Sequence[tuple[str, Sequence[Any]]]]
+
+
+class Known(NamedTuple):
+    """A request: whether a question has an answer on each node that is up; see [Ask][]."""
+
+    cql: str
+    values: Sequence[Any]
+
+
+Request = Known | Ask | Asks | Batches | Each
 
 
 class UndecidedError(ConnectionFailedError):
@@ -194,6 +218,7 @@ class CassandraDriver(Driver):
         name = self._options.keyspace
         tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
         if (yield Ask(tables, [name, table])).rows:
+            yield from self._settle(tables, table)
             return
         if self.must_exist:
             raise StoreNotFoundError(f"there is no store yet: {self.where}, keyspace {name}")
@@ -201,7 +226,20 @@ class CassandraDriver(Driver):
         if not known.rows:
             replication = f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {self._options.replicas}}}"
             yield Ask(f'CREATE KEYSPACE IF NOT EXISTS "{name}" WITH replication = {replication}')
-        yield Ask(f'CREATE TABLE IF NOT EXISTS "{name}".{table} ({columns})')
+        # Two nodes that make one table at the same time give it two ids, and Cassandra loses one of them: so they are
+        # told the id, which everybody knows. (Astra makes tables in one place, and takes no ids.)
+        table_id = "" if self._options.secure_connect_bundle else f" WITH id = {_table_id(name, table)}"
+        yield Ask(f'CREATE TABLE IF NOT EXISTS "{name}".{table} ({columns}){table_id}')
+        yield from self._settle(tables, table)
+
+    def _settle(self, tables: str, table: str) -> Steps[None]:
+        """Wait until all nodes know a table that this process or another may just have made.
+
+        A node may be away without anybody knowing it; the store then does what it can.
+        """
+        end = time.monotonic() + self.connect_timeout / 2
+        while not (yield Known(tables, [self._options.keyspace, table])) and time.monotonic() < end:
+            yield Pause(0.1)
 
     def _look(self, query: str, values: Sequence[Any]) -> Steps[list[Any]]:
         """Return the rows of a query; again for a moment where there is no such table yet."""
@@ -218,7 +256,7 @@ class CassandraDriver(Driver):
 
     # -------------------------------------------------------------------------------------------------------- requests
 
-    def perform(self, on: Any, request: Ask | Asks | Batches | Each) -> Any:
+    def perform(self, on: Any, request: Request) -> Any:
         """See [Driver.perform][]."""
         from cassandra import Unavailable
         from cassandra.protocol import OverloadedErrorMessage, ServerError
@@ -233,7 +271,9 @@ class CassandraDriver(Driver):
                 f"{self.where} did not say what became of a write ({type(error).__name__}). {self.unknown}"
             ) from error
 
-    def _performed(self, on: Any, request: Ask | Asks | Batches | Each) -> Any:
+    def _performed(self, on: Any, request: Request) -> Any:
+        if isinstance(request, Known):
+            return self._is_known(on, request)
         if isinstance(request, Each):
             statement = self._statement(on, request.cql)
             bound = (_sent_once(request.cql, statement.bind(row)) for row in request.rows)
@@ -245,6 +285,24 @@ class CassandraDriver(Driver):
             return [answer.all() for answer in _finished(on, [self._batch(on, one) for one in request.batches])]
         answer = on.execute(self._bound(on, request), paging_state=request.state)
         return Page(list(answer.current_rows), answer.paging_state)
+
+    def _is_known(self, on: Any, request: Known) -> bool:
+        from cassandra.policies import HostDistance
+
+        distance, asked = on.cluster.profile_manager.distance, on.get_pool_state()
+        hosts = [host for host in on.cluster.metadata.all_hosts() if host.is_up is not False]
+        hosts = [host for host in hosts if distance(host) != HostDistance.IGNORED]
+        if any(host not in asked for host in hosts):  # the client is still connecting
+            return False
+        statement = self._statement(on, request.cql).bind(request.values)
+        answers = [on.execute_async(statement, timeout=self.connect_timeout / 2, host=host) for host in hosts]
+        known = True
+        for answer in answers:
+            try:
+                known = bool(answer.result().current_rows) and known
+            except Exception:  # noqa: BLE001 - whoever does not answer is not asked for rows either
+                known = False
+        return known
 
     def _bound(self, on: Any, request: Ask) -> Any:
         statement: Any = request.cql
@@ -284,6 +342,12 @@ class CassandraDriver(Driver):
 
     # ---------------------------------------------------------------------------------------------------------- errors
 
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        """Repeat a read that waited for a replica that has just gone away: the next one asks others."""
+        from cassandra import ReadTimeout
+
+        return not write and isinstance(error.__cause__, ReadTimeout)
+
     def translate(self, error: Exception) -> PersistenceError:
         import cassandra
         from cassandra import cluster, connection, protocol
@@ -314,8 +378,11 @@ class CassandraDriver(Driver):
             return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
         text = str(error)
         if isinstance(error, cassandra.InvalidRequest):
-            if "does not exist" in text or "unconfigured table" in text:
-                return GoneError(f"{where} has no such collection")
+            if any(words in text for words in ("does not exist", "doesn't exist", "unconfigured table")):
+                return GoneError(
+                    f"{where} has no such table in the keyspace {self._options.keyspace}: if somebody removed it, open "
+                    f"the store anew; if another process is just making it, repeat the call"
+                )
             if "ndefined column" in text or "Unknown identifier" in text:
                 return SchemaError(
                     f"{where} has tables in the keyspace {self._options.keyspace} that were not made by "
@@ -348,6 +415,9 @@ class DocumentDriver(CassandraDriver):
         super().__init__(options)
         self._name = table
 
+    def repeats(self, error: PersistenceError, *, write: bool) -> bool:
+        return False  # the engine itself has repeated what can be
+
     def probe(self) -> Steps[None]:
         yield from self._table(
             self._name, "part text, key text, v text, text text, fields text, PRIMARY KEY ((part), key)"
@@ -356,11 +426,16 @@ class DocumentDriver(CassandraDriver):
         yield from self._look(f"{query} LIMIT 1", ["probe"])
 
 
+def _table_id(keyspace: str, table: str) -> uuid.UUID:
+    """Return the id of a table that several processes may make at the same time."""
+    return uuid.uuid5(_TABLES, f"{keyspace}.{table}")
+
+
 def _has_condition(cql: str) -> bool:
     return " IF " in cql
 
 
-def _is_conditional(request: Ask | Asks | Batches | Each) -> bool:
+def _is_conditional(request: Request) -> bool:
     """Whether a request writes rows only under a condition. Changes of the schema have no values."""
     if isinstance(request, Ask):
         return request.values is not None and _has_condition(request.cql)

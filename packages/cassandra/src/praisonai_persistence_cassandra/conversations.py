@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.steps import writes
 from praisonai_persistence.stores import DocumentConversationSteps, MovedError
 from praisonai_persistence.stores.document_conversation import head_of
 from praisonai_persistence.stores.document_engine import new_token
@@ -65,9 +64,14 @@ class CassandraConversationSteps(DocumentConversationSteps):
         try:
             yield from super()._write(head, version)
         except MovedError:
-            if version is None:  # nobody else has rows of this generation
+            # Nobody but this writer has rows of a generation that does not come to be, or is gone.
+            if version is None or not (yield from self._stands(head)):
                 yield from self.engine.delete_plain(self._listed(head))
             raise
+
+    def _stands(self, head: Head) -> Steps[bool]:
+        now, _ = yield from self._read(head.session_id)
+        return now is not None and now.generation == head.generation
 
     def heads(self, user_id: str | None, agent_id: str | None) -> Steps[list[Head]]:
         folder = self.documents.folder("listed") if user_id is None else self._users(user_id)
@@ -82,20 +86,12 @@ class CassandraConversationSteps(DocumentConversationSteps):
         found = yield from self.documents.read_many(keys)
         return [head_of(document) for document, _ in found.values()]
 
-    @writes
-    def delete_session(self, session_id: str) -> Steps[bool]:
-        head, _ = yield from self._read(session_id)
-        deleted = yield from super().delete_session(session_id)
-        if deleted and head is not None:
-            yield from self.engine.delete_plain(self._listed(head))
-        return deleted
+    def _forget(self, head: Head) -> Steps[None]:
+        yield from super()._forget(head)
+        yield from self.engine.delete_plain(self._listed(head))
 
     def _switch(self, old: Head, version: Any, written: tuple[Head, str]) -> Steps[None]:
-        try:
-            yield from super()._switch(old, version, written)
-        except MovedError:
-            yield from self.engine.delete_plain(self._listed(written[0]))
-            raise
+        yield from super()._switch(old, version, written)
         yield from self.engine.delete_plain(self._listed(old))
 
     # --------------------------------------------------------------------------------------------------------- appends

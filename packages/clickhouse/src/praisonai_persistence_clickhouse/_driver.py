@@ -33,7 +33,8 @@ _WRITES = {
 }
 _ON_REPLICAS = {"insert_quorum": "auto", "insert_quorum_parallel": 0, "select_sequential_consistency": 1}
 # ClickHouse's error codes.
-_GONE = frozenset({10, 16, 47, 60, 81, 218})  # no such table, database or column, or it is being dropped
+# No such table, database or column, or it is being dropped, or the table is of another kind.
+_GONE = frozenset({10, 16, 47, 60, 81, 181, 218})
 _LOGIN = frozenset({192, 193, 194, 497, 516})
 _LATE = frozenset({159, 209, 210, 279, 319})
 _BUSY = frozenset({202, 241, 252})

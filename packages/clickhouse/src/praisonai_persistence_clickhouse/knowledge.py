@@ -137,12 +137,14 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
         own = [self._options.database, self._prefix + name]
-        indexes = "SELECT toUInt64(count()) FROM system.data_skipping_indices WHERE database = {} AND table = {}"
-        what = f"comment, assumeNotNull(({indexes}))"
+        counted = "assumeNotNull((SELECT toUInt64(count()) FROM system.%s WHERE database = {} AND table = {}%s))"
+        kept = counted % ("columns", " AND name IN {}")
+        what = f"comment, {counted % ('data_skipping_indices', '')}, {kept}"
         sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} {_FORMAT}"
-        for said, number in row_binary.rows((yield Ask(sql, own + own)), "sn"):
+        columns = ["deleted", "written", *_COLUMNS.split()]
+        for said, number, present in row_binary.rows((yield Ask(sql, [*own, *own, columns, *own])), "snn"):
             facts = _facts(said)
-            if facts is None:
+            if facts is None or present < len(columns):
                 raise documents.not_ours(f"ClickHouse's table {self._place(name)}")
             return Opened(documents.collection_info(name, facts), facts["key"], number > 0)
         return None
@@ -177,7 +179,10 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
             with suppress(TakenError):
                 columns = "claim String, ids Array(String), sign Int8"
                 yield from self._define(self._claiming, columns, "CollapsingMergeTree(sign) ORDER BY claim")
-            yield ask
+            try:
+                yield ask
+            except GoneError as error:
+                raise documents.not_ours(f"ClickHouse's table {self._claiming}") from error
 
     def _claims(self, opened: Opened, ids: Sequence[str]) -> Steps[Sequence[str]]:
         sql = f"SELECT claim FROM {self._claiming} WHERE hasAny(ids, {{}}) GROUP BY claim HAVING sum(sign) > 0"

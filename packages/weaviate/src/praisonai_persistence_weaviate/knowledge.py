@@ -120,7 +120,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         metrics = {"dot": config.VectorDistances.DOT, "euclidean": config.VectorDistances.L2_SQUARED}
         index = config.Configure.VectorIndex.hnsw(distance_metric=metrics[product_distance(info.distance)])
         mark = f"mark_{uuid.uuid4().hex}"
-        kinds = dict.fromkeys([*_RESULT, "at", mark], config.DataType.TEXT)
+        kinds = dict.fromkeys([*_RESULT, mark], config.DataType.TEXT)
         kinds.update(dict.fromkeys(["tokens", "claims"], config.DataType.TEXT_ARRAY))
         how = {"index_searchable": False, "tokenization": config.Tokenization.FIELD}
         yield lambda client: client.collections.create(
@@ -168,8 +168,8 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         They are read a page after the other: Weaviate's own cursors take no filters. A page may have fewer objects than
         were asked for, because indexes keep entries of objects that are gone.
         """
-        order = None if ids is not None else queries.Sort.by_property("at", ascending=True)
-        read = {"include_vector": names is _RESULT, "return_properties": ["at", *names]}
+        order = None if ids is not None else queries.Sort.by_id()
+        read = {"include_vector": names is _RESULT, "return_properties": names}
         chosen = where = _where(opened, ids, expression)
         found: list[Any] = []
         while True:
@@ -179,7 +179,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             found += page.objects
             if ids is not None or not page.objects:
                 return found
-            behind = queries.Filter.by_property("at").greater_than(found[-1].properties["at"])
+            behind = queries.Filter.by_property("_id").greater_than(str(found[-1].uuid))
             where = queries.Filter.all_of([chosen, behind])
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
@@ -189,7 +189,6 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
                     "key": row.id,
                     "content": row.content,
                     _FACTS: documents.encoded_facts(row, vector),
-                    "at": _object(row.id),
                     "tokens": projection.tokens,
                     opened.engine: _ANY,
                 },
