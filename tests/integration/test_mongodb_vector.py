@@ -307,7 +307,7 @@ class TestFreshness:
             store.insert("docs", [make("a"), make("b")])
             store.search("docs", [1.0, 0.0])
             fake.order("delay", 1.5)
-            with pytest.raises(ConnectionFailedError, match=r"is stored, but not in the index.*freshness_timeout"):
+            with pytest.raises(ConnectionFailedError, match=r"is stored, but not visible.*freshness_timeout"):
                 store.upsert("docs", [make("c")])
                 store.search("docs", [1.0, 0.0])
             assert ids(store.get("docs", ["c"])) == ["c"]
