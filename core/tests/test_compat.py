@@ -178,7 +178,9 @@ def test_a_backend_that_has_its_name_as_an_alias_here_is_ours(program):
         import json
         import praisonai_persistence.compat
         from praisonai.persistence.registry import STATE_STORES
+        found = STATE_STORES.resolve("valkey")()
         print(json.dumps([STATE_STORES.canonical("valkey"), "valkey" in STATE_STORES.list_registered()]))
+        print(json.dumps([found.__name__, found.__base__.__module__]))
     """
     real = {
         "praisonai/__init__.py": "",
@@ -186,7 +188,7 @@ def test_a_backend_that_has_its_name_as_an_alias_here_is_ours(program):
         "praisonai/persistence/state/__init__.py": "",
         "praisonai/persistence/state/valkey.py": "raise AssertionError",
     }
-    assert program(code, real=real) == [["redis", False]]
+    assert program(code, real=real) == [["valkey", True], ["ValkeyStateStore", "praisonai_persistence_redis"]]
 
 
 AGENTS = {

@@ -384,7 +384,8 @@ with SQLiteConversationStore() as store:
         print(json.dumps([m.content for m in store.get_messages("s", **arguments)]))
     print(json.dumps([m.content for m in store.get_messages("s", after_seq=4)]))
 with SyncSQLiteConversationStore() as store:
-    print(json.dumps([store.clear_session("s"), store.get_session("s").session_id]))
+    cleared = [store.clear_session("s"), store.clear_session("s")]
+    print(json.dumps([*map(str, cleared), store.get_session("s").session_id]))
 try:
     SQLiteConversationStore("none.db", auto_create_tables=False).get_session("s")
 except StoreNotFoundError:
@@ -404,7 +405,7 @@ asyncio.run(work())
         ["3", "4"],
         [],
         ["4"],
-        [5, "s"],
+        ["True", "False", "s"],
         False,
         ["x"],
     ]

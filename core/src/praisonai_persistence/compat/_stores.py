@@ -293,16 +293,16 @@ async def _async_init(self: Any) -> None:
     await self.connect()
 
 
-def _clear_session(self: Any, session_id: str) -> int:
-    """Delete all messages of a session; return how many."""
+def _clear_session(self: Any, session_id: str) -> bool:
+    """Delete all messages of a session; return whether there were any."""
     found: int = self.delete_messages(session_id)
-    return found
+    return found > 0
 
 
-async def _async_clear_session(self: Any, session_id: str) -> int:
-    """Delete all messages of a session; return how many."""
+async def _async_clear_session(self: Any, session_id: str) -> bool:
+    """Delete all messages of a session; return whether there were any."""
     found: int = await self.delete_messages(session_id)
-    return found
+    return found > 0
 
 
 def _renamed(name: str) -> Callable[..., Any]:
