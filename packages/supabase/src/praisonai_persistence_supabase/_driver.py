@@ -223,8 +223,8 @@ class SupabaseDriver(Driver):
                 f"'praisonai-persistence migrate --print' for it"
             )
         schema, functions = found["schema"] or 0, found["functions"]
-        serves = found.get("serves") or functions
-        if functions > FUNCTIONS >= serves and found.get("tables") == schema:
+        serves: Any = found.get("serves", functions)
+        if serves <= FUNCTIONS < functions and found.get("tables") == schema:
             return  # of a newer release, whose functions serve this one
         if schema > SCHEMA or functions > FUNCTIONS:
             raise SchemaError(
