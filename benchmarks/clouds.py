@@ -1,6 +1,6 @@
 """Measures the stores of services and of document databases beside their bare clients, in one run, as ratios.
 
-    python benchmarks/clouds.py [--rounds N] [--quick] [--check] [--only WORK ...] [BACKEND ...]
+    python benchmarks/clouds.py [--rounds N] [--quick] [--check] [--seconds S] [--only WORK ...] [BACKEND ...]
 
 Servers are found as for the integration tests. Ours and theirs take turns. The bare client makes the same durable
 call with ``json.dumps`` and ``json.loads``; it checks nothing. In Firestore and Google Cloud Storage it writes
@@ -432,6 +432,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="5 rounds, and less in each")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed")
+    parser.add_argument("--seconds", type=float, help="about how long each piece of work is measured")
     parser.add_argument("--only", action="append", help="a word of the work to measure, as set; may be given again")
     arguments = parser.parse_args()
     rounds, times = (5, 100) if arguments.quick else (arguments.rounds, 300)
@@ -445,7 +446,12 @@ def main() -> int:
                         continue
                     ours(), bare()
                     few = max(1, calls // 20)  # short turns, so that what else the machine does meets both alike
-                    taken = interleaved(rounds, {"ours": timed(ours, few), "bare": timed(bare, few)}, 5 * calls // few)
+                    programs = {"ours": timed(ours, few), "bare": timed(bare, few)}
+                    blocks = 5 * calls // few
+                    if arguments.seconds:
+                        taken_once = sum(program() for program in programs.values())
+                        blocks = max(1, round(arguments.seconds / rounds / taken_once))
+                    taken = interleaved(rounds, programs, blocks)
                     add(report, name, what, taken, few)
             report.show(name)
     finally:
