@@ -14,7 +14,9 @@ here); metadata go in and out as JSON text (Chroma is given
 them as they are, as its users do); the conversion to 32-bit floats is part of the time; each search reads the newest
 version, looks at every vector and uses no index. What the hand-written program leaves out is what a store is for: it
 checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the engine's
-score and order as they are, and does without locks.
+score and order as they are, and does without locks. Those of Cassandra, ClickHouse, Milvus and Weaviate keep metadata
+so that a filter may ask for any key, in their engine's own layout for that; ``cassandra-one-field`` and so on are
+programs that keep the one field.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, ClickHouse,
 Cosmos DB, Couchbase, Milvus, Pinecone, Upstash Vector and Weaviate are measured where they are asked for; their servers
@@ -46,7 +48,7 @@ from praisonai_persistence.vectors import norm
 MOST = 1.25
 """The largest ratio of times that is aimed at, for each kind of work."""
 WHOLE = 1.15
-"""And on servers for all of it."""
+"""And for all of it, on servers whose bare program keeps metadata that any filter can ask for."""
 
 
 def documents(number: int) -> list[KnowledgeDocument]:
@@ -107,7 +109,13 @@ def measure(engine: Engine, report: Report, name: str, arguments: argparse.Names
         [len(everything) / BATCH * write + searches * search for write, search in zip(*sides, strict=True)]
         for sides in zip(written, searched, strict=True)
     ]
-    report.compare(name, "all batches, new, and all searches", "ms", *whole, at_most=WHOLE if name in SERVERS else None)
+    report.compare(
+        name,
+        "all batches, new, and all searches",
+        "ms",
+        *whole,
+        at_most=WHOLE if f"{name}-one-field" in SERVERS else None,
+    )
     report.show(name)
 
 

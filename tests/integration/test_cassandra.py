@@ -165,7 +165,7 @@ def test_calls_take_the_requests_that_the_readme_says(options, monkeypatch):
         assert requests(lambda: store.count("docs")) == 1
         assert requests(lambda: store.count("docs", {"part": 1})) == 1
         assert requests(lambda: store.search("docs", [1.0, 0.0], 10, {"part": 1})) == 1 + 1
-        assert requests(lambda: store.search("docs", [1.0, 0.0], 10)) == 2 + 1
+        assert requests(lambda: store.search("docs", [1.0, 0.0], 10)) == 1 + 1
         assert requests(lambda: store.delete("docs", ["a", "b", "none"])) == 1 + 2
         assert requests(lambda: store.delete("docs", filters={"part": 1})) == 1 + 300
         assert requests(lambda: store.delete_collection("docs")) == 3
