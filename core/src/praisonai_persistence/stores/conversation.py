@@ -49,8 +49,7 @@ __all__ = [
 
 
 _ALL = 1_000_000  # messages: more than a search ever finds
-_MOST_WORDS = 10_000
-"""Of one query: engines plan for each word, some in more than linear time."""
+_MOST_WORDS = 10_000  # of one query: engines plan for each word, some in more than linear time
 
 
 def query_words(query: str) -> list[str]:
