@@ -24,12 +24,11 @@ from praisonai_persistence.stores._session_documents import (
     message_of,
     metadata_of,
     new_document,
-    newest,
     owner,
 )
 from praisonai_persistence.stores._session_mirror import MirroredSessions
 from praisonai_persistence.stores._session_portable import PortableSessions
-from praisonai_persistence.stores._session_search import SearchingSessions
+from praisonai_persistence.stores._session_search import SearchingSessions, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

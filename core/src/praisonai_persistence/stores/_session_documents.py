@@ -6,7 +6,6 @@ import time
 import uuid
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
-from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
@@ -14,7 +13,7 @@ from praisonai_persistence.errors import InvalidValueError, SerializationError
 from praisonai_persistence.records import ConversationMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from typing_extensions import Self
 
@@ -42,7 +41,6 @@ __all__ = [
     "message_of",
     "metadata_of",
     "new_document",
-    "newest",
     "next_updated_at",
     "owner",
     "unanswered",
@@ -485,20 +483,6 @@ def clamp_checkpoint(document: Document) -> None:
     checkpoint = document.get("last_compaction")
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get("message_index"), int):
         checkpoint["message_index"] = min(checkpoint["message_index"], len(document["messages"]))
-
-
-class _Later(str):
-    """Text that sorts from the last to the first."""
-
-    __slots__ = ()
-
-    def __lt__(self, other: str) -> bool:
-        return str.__gt__(self, other)
-
-
-def newest(heads: Iterable[Document], limit: int) -> list[Document]:
-    """Return so many, last changed first, ties by their ids; no more than these is in memory at any time."""
-    return nsmallest(limit, heads, lambda head: (_Later(head.get("updated_at") or ""), str(head["session_id"])))
 
 
 def owner(value: Any, what: str) -> str | None:

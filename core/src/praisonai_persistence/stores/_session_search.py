@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence import payload
@@ -15,14 +16,22 @@ from praisonai_persistence.stores._session_documents import (
     as_objects,
     for_model,
     metadata_of,
-    newest,
 )
 from praisonai_persistence.stores.conversation import query_words, word_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SearchingSessions", "SessionHit", "SessionSummary", "archived_in", "chain_of", "searchable", "words_of"]
+__all__ = [
+    "SearchingSessions",
+    "SessionHit",
+    "SessionSummary",
+    "archived_in",
+    "chain_of",
+    "newest",
+    "searchable",
+    "words_of",
+]
 
 _SNIPPET, _TITLE = 200, 60
 """Characters of a message that a hit shows, and that stand for a title."""
@@ -192,6 +201,20 @@ _TRANSCRIPT = frozenset({"messages", "archived_messages", "snapshots", "snapshot
 def _places(document: Document, words: set[str]) -> list[int]:
     """Return where the messages stand that have all of these words."""
     return [index for index, message in enumerate(searchable(document)) if words <= words_of(message)]
+
+
+class _Later(str):
+    """Text that sorts from the last to the first."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+
+def newest(heads: Iterable[Document], limit: int) -> list[Document]:
+    """Return so many, last changed first, ties by their ids; no more than these is in memory at any time."""
+    return nsmallest(limit, heads, lambda head: (_Later(head.get("updated_at") or ""), str(head["session_id"])))
 
 
 def words_of(message: Message) -> set[str]:
