@@ -74,3 +74,16 @@ def test_the_end_waits_for_a_thread_that_is_at_work(threads):
     ending.join(10)
     assert not ending.is_alive()
     assert work.answer is True
+
+
+def test_the_end_does_not_wait_long_for_a_thread_that_nobody_waits_for(threads):
+    go = threading.Event()
+    work = Background(lambda: go.wait(30))
+    work.start()
+    assert not work.wait(0.01)
+    assert work.give_up()
+    start = time.monotonic()
+    threads.end(start + 20)
+    assert time.monotonic() - start < 10
+    go.set()
+    assert work.wait(10)

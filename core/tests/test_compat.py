@@ -406,3 +406,25 @@ def test_the_command_line_is_a_distribution_of_its_own(tmp_path):
         encoding="utf-8",
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "runs\n", "")
+
+
+def test_of_a_prompt_in_parts_its_text_is_kept(program):
+    code = """
+import asyncio, json
+from praisonai_persistence.compat._agents import _remembered
+class Agent:
+    _db, kept = object(), []
+    def _init_db_session(self):
+        pass
+    def _persist_message(self, *message):
+        self.kept.append(message)
+    async def achat(self, prompt):
+        return "yes"
+Agent.achat = _remembered(Agent.achat)
+picture = {"type": "image_url", "image_url": {"url": "data:,x"}}
+for prompt in ("hi", [picture, {"type": "text", "text": "see"}], [picture]):
+    asyncio.run(Agent().achat(prompt))
+print(json.dumps(Agent.kept))
+"""
+    yes = ["assistant", "yes"]
+    assert program(code) == [[["user", "hi"], yes, ["user", "see"], yes, ["user", ""], yes]]

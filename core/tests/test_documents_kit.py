@@ -36,7 +36,6 @@ class TestConversationsInSmallDocuments(ConversationStoreSuite):
         return _spec("conversation", "MemoryConversations", name=uuid.uuid4().hex, engine="bare")
 
 
-@pytest.mark.quick_lifecycle
 class TestConversationsInFile(ConversationStoreSuite):
     backend = "documents_file"
 
@@ -73,7 +72,6 @@ class TestStateInSmallDocuments(StateStoreSuite):
         return _spec("state", "MemoryState", name=uuid.uuid4().hex, engine="bare")
 
 
-@pytest.mark.quick_lifecycle
 class TestStateInFile(StateStoreSuite):
     backend = "documents_file"
 

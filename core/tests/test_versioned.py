@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 
 import pytest
@@ -135,6 +136,18 @@ def test_a_deletion_looks_again_at_what_was_written_meanwhile(ids):
 def test_a_deletion_does_not_count_what_others_have_removed():
     steps = Versioned(rows("a", "b"))
     assert drive(steps.delete("docs", ["a", "b"], None), unstore=lambda: steps.rows.pop("a")) == 1
+    assert steps.rows == {}
+
+
+def test_a_deletion_that_takes_longer_than_its_patience_looks_again():
+    steps = Versioned(rows("a", "b"))
+    steps.patience = 0.01
+
+    def slow():
+        time.sleep(0.05)
+        steps.rows["b"] = (None, 2)
+
+    assert drive(steps.delete("docs", None, None), unstore=slow) == 2
     assert steps.rows == {}
 
 

@@ -108,6 +108,8 @@ def test_a_disk_that_is_nearly_full_is_left_to_those_who_read(tmp_path, monkeypa
             with pytest.raises(BackendError, match="disk is full"):
                 write()
         assert [found.id for found in store.search("docs", [1.0, 2.0])] == ["a"]
+        with ChromaKnowledgeStore(path=tmp_path, table_prefix="other_") as opened:
+            assert opened.list_collections() == []
         monkeypatch.undo()
         store.upsert("docs", [make("b")])
         assert store.count("docs") == 2

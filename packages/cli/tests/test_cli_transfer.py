@@ -357,6 +357,7 @@ def test_a_session_that_praisonai_exported(cli, tmp_path):
     ("text", "told"),
     [
         (json.dumps({**PRAISONAI, "messages": [{"role": 5}]}) + "\n", "no session that PraisonAI exported: role"),
+        (json.dumps({**PRAISONAI, "runs": [{"run_id": "r"}]}) + "\n", "it has runs or traces"),
         ((json.dumps(PRAISONAI) + "\n") * 2, "goes on behind its last line"),
         (json.dumps(PRAISONAI)[:-9], "was cut short"),
     ],

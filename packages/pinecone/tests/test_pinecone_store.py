@@ -81,7 +81,7 @@ def made(kind, status, message="s3cret"):
         (made(errors.NotFoundError, 404, "Resource cloud: aws region: x not found"), ConfigurationError, "'us-east-1'"),
         (made(errors.ConflictError, 409), TakenError, "already"),
         (made(errors.PayloadTooLargeError, 413), SerializationError, "fewer documents"),
-        (made(errors.RateLimitError, 429), ThrottledError, "raise timeout"),
+        (made(errors.RateLimitError, 429), ThrottledError, "try again later"),
         (made(errors.RateLimitError, 429, "limit for the current month"), ConnectionFailedError, "month"),
         (made(errors.ServiceError, 503), ConnectionFailedError, "does not answer"),
         (made(errors.ApiError, 400), BackendError, "400"),

@@ -107,17 +107,31 @@ def test_a_cancellation_is_found_in_the_drivers_error():
 # -------------------------------------------------------------------------------------------------------- the runner
 
 
+KINDS = KeyboardInterrupt, SoftTimeLimit
+
+
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows the byte code of CPython 3.11")
 def test_an_interrupt_at_any_place_of_a_call(tmp_path):
-    """It arrives as it is, the operation is done or not done, and nothing is lost by it; two kinds, in turn."""
+    """It arrives as it is, the operation is done or not done, and nothing is lost by it; one kind, and the other."""
+    interrupt_everywhere(tmp_path, *KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows the byte code of CPython 3.11")
+def test_an_interrupt_of_the_other_kind_at_any_place_of_a_call(tmp_path):
+    interrupt_everywhere(tmp_path, *reversed(KINDS))
+
+
+def interrupt_everywhere(folder, odd, even):
+    """Interrupt a call at each of its places: at the first, third and so on by ``odd``, at the others by ``even``."""
     steps = SQLStateSteps(PlainSQLite(), "p_")
-    pool = SyncPool(str(tmp_path / "x.db"), max_size=1, timeout=0.5)
+    pool = SyncPool(str(folder / "x.db"), max_size=1, timeout=0.5)
     runner = SQLRunner(pool, steps.migrations, Retry(0.1))
     runner.connect()
     expected, place, left = 0, 0, True
     while left:
         place += 1
-        kind = (KeyboardInterrupt, SoftTimeLimit)[place % 2]
+        kind = odd if place % 2 else even
         error = interrupted(lambda: runner.run(steps.incr, "n", 1, time.time()), place, kind)
         left = error is not None
         assert error is None or type(error) is kind, (place, error)

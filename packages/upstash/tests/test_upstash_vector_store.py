@@ -66,7 +66,7 @@ def test_what_cannot_be_is_refused_with_the_way_out(options, words):
         (_RefusedError(404, "Namespace s3cret does not exist"), GoneError, "no such"),
         (_RefusedError(413, ""), SerializationError, "fewer documents"),
         (_RefusedError(422, "Invalid vector dimension: 2, expected: 3"), ConfigurationError, "another dimension"),
-        (_RefusedError(429, "Too many requests"), ThrottledError, "raise timeout"),
+        (_RefusedError(429, "Too many requests"), ThrottledError, "try again later"),
         (_RefusedError(429, "Exceeded daily limit"), ConnectionFailedError, "raise the plan"),
         (_RefusedError(400, "Metadata size exceeds the limit"), SerializationError, "limit"),
         (_RefusedError(400, "s3cret"), BackendError, "400"),

@@ -82,13 +82,21 @@ def _remembered(achat: Any) -> Any:
         if getattr(self, "_db", None) is None:
             return await achat(self, prompt, *args, **options)
         self._init_db_session()
-        self._persist_message("user", prompt if isinstance(prompt, str) else str(prompt))
+        self._persist_message("user", _text(prompt))
         answer = await achat(self, prompt, *args, **options)
         if isinstance(answer, str):
             self._persist_message("assistant", answer)
         return answer
 
     return achat_
+
+
+def _text(prompt: Any) -> str:
+    """Return what of a prompt is kept: of one in parts the first text, as the agent's ``chat`` does."""
+    if not isinstance(prompt, list):
+        return str(prompt)
+    parts = (part for part in prompt if isinstance(part, dict) and part.get("type") == "text")
+    return str(next(parts, {}).get("text", ""))
 
 
 def _memory_config() -> Any:

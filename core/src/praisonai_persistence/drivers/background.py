@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Background", "acting_for", "end_threads", "in_background"]
 
 _LOOK = 0.5  # seconds between two looks, which matter only after a wait that was interrupted
+_LEFT_ALONE = 0.5  # seconds that the end of the process waits for calls that nobody waits for
 
 
 class _Threads:
@@ -34,6 +35,7 @@ class _Threads:
     Attributes:
         acting: the number of the caller's thread, by the number of the thread that works for it.
         opening: the numbers of those that open or close a client.
+        left: the numbers of those whose callers have given up.
         starting: what stands for each that was started and has not begun.
         ended: whether none is started any more.
     """
@@ -45,6 +47,7 @@ class _Threads:
     def _renew(self) -> None:
         self.acting: dict[int, int] = {}
         self.opening: set[int] = set()
+        self.left: set[int] = set()
         self.starting: dict[object, None] = {}
         self.ended = False
 
@@ -85,10 +88,14 @@ class _Threads:
         and engines in C++ end the process.
 
         Args:
-            until: the latest, by ``time.monotonic()``.
+            until: the latest, by ``time.monotonic()``. Half a second from now, if nobody waits for them any more.
         """
         self.ended = True
-        while (self.starting or self.acting) and time.monotonic() < until:
+        soon = time.monotonic() + _LEFT_ALONE
+        while self.starting or self.acting:
+            now = time.monotonic()
+            if now > until or (now > soon and not self.starting and self.left.issuperset(tuple(self.acting))):
+                return
             time.sleep(0.001)
 
     def _work(self, call: Callable[[], None]) -> None:
@@ -97,6 +104,7 @@ class _Threads:
         finally:
             ident = get_ident()
             self.opening.discard(ident)
+            self.left.discard(ident)
             self.acting.pop(ident, None)
 
 
@@ -136,6 +144,7 @@ class Background:
         self._opens = opens
         self._given_up = False
         self._ended = False
+        self._thread = 0
         self._under_way = threading.Lock()
         self._under_way.acquire()
         self._finishing = threading.Lock()
@@ -152,6 +161,7 @@ class Background:
             self._run()
 
     def _run(self) -> None:
+        self._thread = get_ident()
         try:
             call = self._call.pop()
         except IndexError:
@@ -190,4 +200,6 @@ class Background:
         """Stop waiting: a later answer goes to ``late``. Return False if the call has ended already."""
         with self._finishing:
             self._given_up = not self._ended
+            if self._given_up:
+                _threads.left.add(self._thread)
             return self._given_up

@@ -78,7 +78,7 @@ def _answer(call: Callable[[], Any], ends: Callable[[Background], bool]) -> Any:
         if not working.withdraw():
             ends(working)
         raise
-    if not ended:
+    if not ended and working.give_up():
         raise _NotEndedError
     error = working.error
     if error is None:

@@ -74,7 +74,7 @@ class HttpErrors:
         if status in _SILENT:
             return self.silent(error)
         if status == 429:
-            return ThrottledError(f"{where} has had too many requests for now; try again later, or raise timeout")
+            return ThrottledError(f"{where} has had too many requests for now; try again later")
         if status == 413 and self._too_large is not None:
             return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
         return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))

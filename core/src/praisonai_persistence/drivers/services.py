@@ -35,6 +35,7 @@ class ServiceOptions(Options):
     """Which hold the URL and the secret; None: none does, or the class reads them itself."""
 
     https = option(True, "flag", "use TLS", url=True, server=True)
+    _has_port = False
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         place, secret = self.variables
@@ -43,6 +44,7 @@ class ServiceOptions(Options):
             url = os.environ.get(place) or None
         if scheme_of(url) == "http" and given.get("https") is None:
             given["https"] = False
+        self._has_port = given.get("port") is not None
         super().__init__(url, **given)
         name = self.password_is
         if secret is not None and name is not None and not client:
@@ -56,7 +58,7 @@ class ServiceOptions(Options):
         return f"{'https' if self.https else 'http'}://{self.authority}"
 
     def _of_server(self, parsed: StoreURL) -> dict[str, Any]:
-        if parsed.scheme == "http" and parsed.port is None:
+        if parsed.scheme == "http" and parsed.port is None and not self._has_port:
             raise ConfigurationError(f"{parsed} needs a port; {self.title} itself is asked by https://")
         return super()._of_server(parsed)
 

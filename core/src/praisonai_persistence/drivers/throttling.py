@@ -19,7 +19,7 @@ _LONGEST = 8.0
 
 
 class ThrottledError(ConnectionFailedError):
-    """The service has had too many requests for now; it has done nothing."""
+    """The service has had too many requests for now, and has done nothing; or nothing more than the message says."""
 
 
 class Pauses:

@@ -48,7 +48,7 @@ class VersionedSteps(VectorSteps[C, E]):
     """
 
     patience: float = 30.0
-    """Seconds for which a deletion looks again at what others have written meanwhile."""
+    """Seconds for which a deletion that removes nothing looks again at what others have written meanwhile."""
 
     @abstractmethod
     def _insert(self, opened: C, rows: Sequence[Any]) -> Steps[Sequence[tuple[str, Any]]]:
@@ -90,13 +90,16 @@ class VersionedSteps(VectorSteps[C, E]):
         self, opened: C, ids: Sequence[str] | None, expression: E | None, checked: Filter | None
     ) -> Steps[int]:
         """Remove the documents with these ids (None: any) that the expression and a filter select; return how many."""
-        gone, pauses = 0, Pauses(self.patience, 0.002)
+        gone, pauses = 0, None
         left: Sequence[Entry] = yield from self._entries(opened, ids, expression)
         while left := [entry for entry in left if selected(checked, entry.metadata)]:
             done = yield from self._unstore(opened, [(entry.id, entry.more) for entry in left])
-            gone += sum(map(bool, done))
+            removed = sum(map(bool, done))
+            gone += removed
             again = [entry.id for entry, answer in zip(left, done, strict=True) if answer is False]
             if again:
+                if pauses is None or removed:
+                    pauses = Pauses(self.patience, 0.002)
                 yield from pauses.wait(ThrottledError("others write these documents again and again; try again later"))
             left = yield from self._paged(self._entries, opened, again, expression)
         return gone

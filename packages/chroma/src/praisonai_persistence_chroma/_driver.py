@@ -72,6 +72,7 @@ class Client(NamedTuple):
     opened: dict[str, Any]
     large: dict[Any, list[bool]]
     folder: tuple[int, int] | None  # the identity of the place's
+    full: bool = False  # the disk has no room for a write, which is what it is lent for
 
 
 class Place(NamedTuple):
@@ -125,12 +126,12 @@ class ChromaDriver(Driver):
         return place
 
     def begin(self, place: Place, *, write: bool) -> AbstractContextManager[Client]:
-        if write and self.path is not None and _is_full(self.path):
-            raise BackendError(f"{self.where}: the disk is full ({_SPACE // 2**20} MiB have to be free for a write)")
-        return nullcontext(place.clients.get(self._key) or self._client(place))
+        client = place.clients.get(self._key) or self._client(place)
+        full = write and self.path is not None and _is_full(self.path)
+        return nullcontext(client._replace(full=True) if full else client)
 
     def probe(self) -> Steps[None]:
-        yield lambda _: None  # the place may have been opened for another tenant and database
+        yield _look  # the place may have been opened for another tenant and database
 
     def _client(self, place: Place) -> Client:
         with place.opening:
@@ -141,6 +142,8 @@ class ChromaDriver(Driver):
             return place.clients[self._key]
 
     def perform(self, on: Client, request: Callable[[Client], Any]) -> Any:
+        if on.full and request is not _look:
+            raise BackendError(f"{self.where}: the disk is full ({_SPACE // 2**20} MiB have to be free for a write)")
         return self._guard(lambda: request(on), on.folder)
 
     def _guard(self, call: Callable[[], Any], folder: tuple[int, int] | None) -> Any:
@@ -219,6 +222,10 @@ class ChromaDriver(Driver):
         if isinstance(error, (errors.ChromaAuthError, errors.AuthorizationError)):
             return self._errors.error(401, error)
         return None
+
+
+def _look(_: Client) -> None:
+    """Write nothing."""
 
 
 def _is_full(folder: str) -> bool:

@@ -43,7 +43,7 @@ class _Wrong(Exception):  # noqa: N818
 @url_options(*KINDS)
 @prefix_option
 @click.option("--all", "every", is_flag=True, help="Beside those given as options also the stores of the environment.")
-@click.option("--scratch-prefix", metavar="TEXT", default=SCRATCH, show_default=True, help="Where the checks write.")
+@click.option("--scratch-prefix", metavar="TEXT", show_default=SCRATCH, help="Where the checks write.")
 @click.option(
     "--check-timeout",
     type=click.FloatRange(0, min_open=True),
@@ -61,19 +61,21 @@ def doctor_command(
     state_url: str | None,
     table_prefix: str | None,
     every: bool,
-    scratch_prefix: str,
+    scratch_prefix: str | None,
     check_timeout: float,
     in_place: bool,
 ) -> None:
     """Check every store by using it: connect, look at what is there, write, read, search, delete.
 
     What is written stands under a prefix of its own and is deleted again, also when a check fails; empty tables of that
-    prefix stay. With URLs only those stores are checked, else all that the environment names.
+    prefix stay. A store whose tables only its owner can make is checked in place. With URLs only those stores are
+    checked, else all that the environment names.
     """
     urls = {"conversation": conversation_url, "knowledge": knowledge_url, "state": state_url}
-    check_prefix(scratch_prefix, "scratch-prefix")
+    if scratch_prefix is not None:
+        check_prefix(scratch_prefix, "scratch-prefix")
     targets = named(urls, table_prefix, every=every or not any(urls.values()))
-    checks = [_Check(target, None if in_place else scratch_prefix, check_timeout).run() for target in targets]
+    checks = [_Check(target, scratch_prefix, check_timeout, in_place=in_place).run() for target in targets]
     ok = all(check["ok"] for check in checks)
     installed = _installed()
     if as_json():
@@ -117,14 +119,16 @@ class _Check:
 
     Args:
         target: the store.
-        scratch: the prefix to write under; None: the store's own.
+        scratch: the prefix to write under, if somebody has chosen one.
         limit: seconds to look through what is there already, twice: at the files, and at the data.
+        in_place: whether to write under the store's own prefix.
     """
 
-    def __init__(self, target: Target, scratch: str | None, limit: float) -> None:
+    def __init__(self, target: Target, scratch: str | None, limit: float, *, in_place: bool) -> None:
         self._target = target
         self._limit = limit
-        self._scratch = scratch
+        self._chosen = scratch is not None
+        self._scratch = None if in_place else scratch or SCRATCH
         self._steps: list[dict[str, Any]] = []
         self._schema: dict[str, Any] | None = None
 
@@ -140,7 +144,7 @@ class _Check:
                 self._target.open().close()  # makes its folder; from here on it is a store like others
                 self._target = self._target._replace(default=None)
             with self._target.open(must_exist=True) as store:
-                if self._scratch == SCRATCH and hasattr(store, "schema_script"):
+                if not self._chosen and hasattr(store, "schema_script"):
                     self._scratch = None  # it can make no tables, and nobody made these
                 self._own_store(store)
             with self._scratch_store() as store:

@@ -168,6 +168,8 @@ class Lines:
             exported = ExportedSession(document)
         except PersistenceError as error:
             raise self.broken(f"no session that PraisonAI exported: {error}") from error
+        if exported.records or exported.spans:
+            raise self.broken("it has runs or traces, which only import_session of db(...) reads")
         converted = io.BytesIO()
         writer = Writer(converted, {})
         writer.session(exported.session, [exported.messages] if exported.messages else [])

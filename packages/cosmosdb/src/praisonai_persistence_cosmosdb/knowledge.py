@@ -263,7 +263,8 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
             except (GoneError, TakenError):  # others removed one of them meanwhile, or wrote it: nothing was done
                 for one in deletions:
                     done.append((yield from self._delete(opened.engine, one)))
-                yield from self._fresh(opened.engine, newest=True)  # what is read next has what they wrote
+        if False in done:
+            yield from self._fresh(opened.engine, newest=True)  # what is read next has what others wrote
         return done
 
     def _delete(self, place: _Place, deletion: Any) -> Steps[bool | None]:

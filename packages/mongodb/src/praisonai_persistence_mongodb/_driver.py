@@ -443,9 +443,9 @@ def has_transactions(client: Any) -> bool:
 
 
 def _has_label(error: Exception, label: str) -> bool:
-    from pymongo.errors import PyMongoError
+    from pymongo.errors import OperationFailure  # others have this label where no connection could be made, too
 
-    return isinstance(error, PyMongoError) and error.has_error_label(label)
+    return isinstance(error, OperationFailure) and error.has_error_label(label)
 
 
 def _said(error: Any) -> str:

@@ -67,7 +67,7 @@ class SearchIndexes:
         model = {"name": name, "type": "vectorSearch", "definition": {"fields": fields}}
         try:
             yield from ask(opened, lambda documents: documents.create_search_index(model))
-        except BackendError as error:
+        except (BackendError, UnsupportedOperationError) as error:
             raise BackendError(
                 f"the vector search index was refused ({error}): a small cluster has room for few of them, and each "
                 f"collection has one; delete one, take a larger cluster, or vector_search='exact'"
