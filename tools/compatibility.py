@@ -175,13 +175,28 @@ DIFFERENT = (
     ("`unregister` of a built-in backend", "False: plugins are installed, not registered", "L11"),
     ("`get_chat_history(max_messages=0)` gives all messages", "none", "C13"),
     (
+        (
+            "session stores on files keep all messages at hand with `max_messages=0`, with an `active_window` of 0 or "
+            "less, and with such a `PRAISONAI_SESSION_ACTIVE_WINDOW`"
+        ),
+        (
+            "with 0 as `active_window` or in the variable. `max_messages=0` is a `ConfigurationError`, a negative "
+            "number an `InvalidValueError`; in the variable it is ignored, with a warning"
+        ),
+        "L11",
+    ),
+    (
         '`retention="compact"` puts a message in front that sums up the archived ones',
         "they are archived, and no message is made up; a summary that PraisonAI wrote stays in front",
         "C27",
     ),
     (
-        "an orchestrator without a store of a kind does nothing in calls for it",
-        "`UnsupportedOperationError`: what would be lost is told",
+        "an orchestrator without a state store does nothing in `set_state`",
+        (
+            "`UnsupportedOperationError`: what would be lost is told; also from `add_knowledge` without a knowledge "
+            "store, which is a `ValueError` there. The other calls for a kind without a store return None, False or "
+            "nothing found, as there"
+        ),
         "L11",
     ),
     ("`ttl` is a whole number", "a float; a `ttl` of 0 is refused", "S03, S04"),
