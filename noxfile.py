@@ -6,7 +6,6 @@ keeps its environment, and brings it up to date on every run: with uv that costs
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -79,13 +78,11 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, the conformance suites quickly but for what the change affects. `-- -n 0`: in one process.
 
-    One process more than the machine has cores: a good part of the tests waits, for deadlines and for engines.
     Engines that are missing are skipped and counted; `-- --conformance-tier=full` leaves nothing out.
     """
     install(session, ALL, TOML, HATCHLING, XDIST, RUFF, MYPY, *ENGINES, *SEARCH, *EXAMPLE)
     whole = [f"--conformance-full={place}" for place in affected.full_places()]
-    processes = f"--numprocesses={(os.cpu_count() or 1) + 1}"
-    pytest(session, processes, "--dist=loadfile", "--conformance-tier=quick", *whole)
+    pytest(session, "--numprocesses=auto", "--dist=loadfile", "--conformance-tier=quick", *whole)
 
 
 @nox.session
