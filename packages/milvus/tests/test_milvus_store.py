@@ -8,6 +8,7 @@ import types
 
 import pytest
 
+from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConfigurationError,
@@ -152,7 +153,7 @@ def test_names_are_told_apart_where_the_case_of_letters_is_lost():
         (1, f"Attempt to insert an unexpected field `id_{KEY}` to collection", GoneError),
         (1, "create duplicate collection with different parameters", TakenError),
         (800, "database not found[database=agents]", ConfigurationError),
-        (8, "request is rejected by the limiter", ConnectionFailedError),
+        (8, "request is rejected by the limiter", ThrottledError),
         (1, "Received UNIMPLEMENTED from server.", UnsupportedOperationError),
     ],
 )
