@@ -38,6 +38,8 @@ _SNIPPET, _TITLE = 200, 60
 _AUTOMATED = frozenset({"scheduled", "automated", "cron", "system", "batch"})
 _DEMOTED = 0.25
 """What a message counts in a session that no user takes part in."""
+_KEPT = 10
+"""Documents of hits that a search holds at a time; others that it returns are read once more."""
 _BOOKEND = 2
 """Turns that a hit shows of the session's beginning, and of its end."""
 
@@ -120,11 +122,14 @@ class SearchingSessions:
             return []
         # Of each document only what the order depends on is kept: all of them together may not fit into memory.
         found: list[tuple[Document, float]] = []
+        kept: dict[str, Document] = {}  # whole, so that few hits are read once
         for document in self._searched(query):
             hits = len(_places(document, words))
             if hits:
                 head = {name: value for name, value in document.items() if name not in _TRANSCRIPT}
                 found.append((head, hits * (_DEMOTED if _is_automated(document) else 1.0)))
+                if len(kept) < _KEPT:
+                    kept[head["session_id"]] = document
         latest = newest([head for head, _ in found], len(found))
         order = {head["session_id"]: place for place, head in enumerate(latest)}
         found.sort(key=lambda hit: (-hit[1], order[hit[0]["session_id"]]))
@@ -133,7 +138,7 @@ class SearchingSessions:
             chains.setdefault(chain_of(head) or (head["session_id"],), (head["session_id"], score))
         shown = []
         for session_id, score in list(chains.values())[:count]:
-            document = as_object(store._load(session_id))
+            document = kept.get(session_id) or as_object(store._load(session_id))
             places = _places(document, words)
             if places:  # else it was changed meanwhile
                 shown.append(_hit(document, places, score, words, around))
