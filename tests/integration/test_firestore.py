@@ -52,6 +52,7 @@ class TestFirestoreState(OnFirestore, StateStoreSuite):
     kind = "state"
     stores = {"sync": f"{_PACKAGE}:FirestoreStateStore", "async_": f"{_PACKAGE}:AsyncFirestoreStateStore"}  # noqa: RUF012
     many = 1_100  # a page has 1,000
+    overlapping = 10  # each batch is a transaction, and the emulator repeats those that meet
 
 
 class TestFirestoreConversations(OnFirestore, ConversationStoreSuite):
