@@ -150,14 +150,15 @@ def test_a_client_of_the_parent_is_neither_closed_nor_abandoned_in_the_child_by_
     driver = Toy(None)
     runner = DriverRunner(driver)
     reading, writing = os.pipe()
+    children = []
 
     @reads
     def forking():
         yield id
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
-            child = os.fork()
-        if child == 0:
+            children.append(os.fork())
+        if children == [0]:
             os.write(writing, b"x")
         yield id
 
@@ -169,7 +170,7 @@ def test_a_client_of_the_parent_is_neither_closed_nor_abandoned_in_the_child_by_
             os.write(writing, str(len(driver.closed)).encode())
             os._exit(0)
     assert select.select([reading], [], [], 10)[0]
-    os.wait()
+    os.waitpid(children[0], 0)  # and no other child of this process
     assert os.read(reading, 10) == b"x0"
     assert driver.closed == []
     runner.close()
