@@ -30,6 +30,16 @@ class PraisonAINames:
     absent: Callable[[str, str], str | None] | None = None
     """Says where a backend of a kind and a name can be had that is not here; ``compat`` sets it."""
 
+    def _complete(self: Any, points: Any, read: Callable[[str], Any]) -> None:
+        """Put what a registry of PraisonAI has beside its group into the entries and aliases of that group."""
+        if self.further is None or not self.group:
+            return
+        usual = f"praisonai.{self.kind}_stores"
+        if self.group != usual:  # it has its backends beside those of any group
+            for table, more in zip(points, read(usual), strict=True):
+                table.update({name: found for name, found in more.items() if name not in table})
+        self.further(self.kind, points.entries, points.aliases)
+
     def _adapted(self: Any, name: str, factory: Any, distribution: str) -> Any:
         return factory if self.adapt is None or not distribution else self.adapt(self.kind, name, factory)
 

@@ -311,12 +311,7 @@ class StoreRegistry(PraisonAINames):
     def _points(self) -> _Snapshot:
         if self._snapshot is None:
             self._snapshot = _read(self.group) if self.group else _Snapshot({}, {})
-            if self.further is not None and self.group:
-                usual = f"praisonai.{self.kind}_stores"
-                if self.group != usual:  # a registry of PraisonAI has its backends beside those of any group
-                    for table, more in zip(self._snapshot, _read(usual), strict=True):
-                        table.update({name: found for name, found in more.items() if name not in table})
-                self.further(self.kind, self._snapshot.entries, self._snapshot.aliases)
+            self._complete(self._snapshot, _read)
         return self._snapshot
 
     def _visible(self, table: dict[str, list[_Installed]]) -> dict[str, list[_Installed]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence._checks import SECONDS, check_prefix, is_seconds, nearest
@@ -123,6 +122,8 @@ def matching(pattern: str, says: str) -> _Kind:
         pattern: the expression.
         says: it in words: ``at most 100 letters and digits``.
     """
+    import re  # here, because not every process needs it
+
     found = re.compile(pattern)
     return _Kind(says, lambda value: isinstance(value, str) and found.fullmatch(value) is not None, str)
 

@@ -139,16 +139,15 @@ class GCSDriver(Driver):
 
     Args:
         options: of the store.
-        look: returns steps for the first connection.
+        look: see [Driver][].
     """
 
     imports = ("google.cloud.storage",)
     packages = ("google", "requests", "urllib3")
 
     def __init__(self, options: GCSOptions, look: Callable[[], Steps[None]]) -> None:
-        super().__init__(options)
+        super().__init__(options, look)
         self._options = options
-        self._look = look
         if self.given is not None:
             self.forks = "refuse"  # its connections would be the parent's, too
         self._errors = HttpErrors(
@@ -185,9 +184,6 @@ class GCSDriver(Driver):
     def close(self, client: Any) -> None:
         close_session(client._http)
         client.close()
-
-    def probe(self) -> Steps[None]:
-        return self._look()
 
     def repeats(self, error: PersistenceError, *, write: bool) -> bool:
         from requests.exceptions import ConnectionError as LostError
