@@ -346,6 +346,15 @@ class TestHarness(StoreSuite):
         with pytest.raises(pytest.fail.Exception, match=r"(?s)said nothing for 5 seconds; it stood here:.* in receive"):
             await child.report()
 
+    async def test_a_child_that_does_not_end_says_where_it_stands(self, spawn, bodies, monkeypatch):
+        child = await spawn(f"{bodies}:lingers")
+        child.go()
+        monkeypatch.setattr(_children, "TIME_LIMIT", 5.0)
+        with pytest.raises(
+            pytest.fail.Exception, match=r"(?s)after its result, 'all but the end'; it stood here:.* in for_ever"
+        ):
+            await child.result()
+
     async def test_a_child_that_vanishes_is_noticed(self, spawn, bodies):
         child = await spawn(f"{bodies}:vanishes")
         child.go()
@@ -368,7 +377,14 @@ class TestHarness(StoreSuite):
         (tmp_path / "some_bodies.py").write_text(
             textwrap.dedent(
                 """
-                import itertools, os, sys
+                import itertools, os, sys, threading
+
+                def for_ever():
+                    threading.Event().wait()
+
+                async def lingers(store, parent):
+                    threading.Thread(target=for_ever).start()
+                    return "all but the end"
 
                 async def echo(store, parent, times):
                     print("what is printed goes elsewhere")

@@ -6,10 +6,11 @@ import contextlib
 import json
 import queue
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 import anyio.to_thread
@@ -57,11 +58,7 @@ class Child:
         try:
             message = await anyio.to_thread.run_sync(self._messages.get, True, TIME_LIMIT)
         except queue.Empty:
-            if hasattr(signal, "SIGABRT"):
-                self._process.send_signal(signal.SIGABRT)  # it prints where its threads are, and ends
-            pytest.fail(
-                f"the child process said nothing for {TIME_LIMIT:.0f} seconds; it stood here:\n{self._stderr()}"
-            )
+            self._fail_where_it_stands(f"said nothing for {TIME_LIMIT:.0f} seconds")
         if message is None:
             printed = self._stderr()
             pytest.fail(f"the child process ended ({self._ended()}) before it was done:\n{printed}")
@@ -69,6 +66,11 @@ class Child:
             last = message["error"].strip().rpartition("\n")[2]
             pytest.fail(f"the child process failed: {last}\n{message['error']}\n{self._stderr()}")
         return message
+
+    def _fail_where_it_stands(self, what: str) -> NoReturn:
+        if hasattr(signal, "SIGABRT"):
+            self._process.send_signal(signal.SIGABRT)  # it prints where its threads are, and ends
+        pytest.fail(f"the child process {what}; it stood here:\n{self._stderr()}")
 
     def _stderr(self) -> str:
         self._process.wait(TIME_LIMIT)
@@ -105,8 +107,14 @@ class Child:
         while True:
             message = await self._next()
             if "result" in message:
-                await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
-                return message["result"]
+                result = message["result"]
+                try:
+                    await anyio.to_thread.run_sync(self._process.wait, TIME_LIMIT)
+                except subprocess.TimeoutExpired:
+                    self._fail_where_it_stands(
+                        f"did not end within {TIME_LIMIT:.0f} seconds after its result, {result!r}"
+                    )
+                return result
 
     async def kill_after(self, reports: int, delay: float = 0.0) -> list[Any]:
         """Wait for so many reports, then so many seconds, then SIGKILL the child.

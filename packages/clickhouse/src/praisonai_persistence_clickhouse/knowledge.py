@@ -137,14 +137,15 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Opened | None]:
         own = [self._options.database, self._prefix + name]
-        counted = "assumeNotNull((SELECT toUInt64(count()) FROM system.%s WHERE database = {} AND table = {}%s))"
-        kept = counted % ("columns", " AND name IN {}")
-        what = f"comment, {counted % ('data_skipping_indices', '')}, {kept}"
+        indexes = "SELECT toUInt64(count()) FROM system.data_skipping_indices WHERE database = {} AND table = {}"
+        # A statement about system.columns is done before the row is read: the table may be made in between.
+        columns = "toUInt64(arrayCount(at -> at > 0, multiSearchAllPositions(create_table_query, {})))"
+        what = f"comment, assumeNotNull(({indexes})), {columns}"
         sql = f"SELECT {what} FROM system.tables WHERE database = {{}} AND name = {{}} {_FORMAT}"
-        columns = ["deleted", "written", *_COLUMNS.split()]
-        for said, number, present in row_binary.rows((yield Ask(sql, [*own, *own, columns, *own])), "snn"):
+        names = [f"`{column}`" for column in ("deleted", "written", *_COLUMNS.split())]
+        for said, number, present in row_binary.rows((yield Ask(sql, [*own, names, *own])), "snn"):
             facts = _facts(said)
-            if facts is None or present < len(columns):
+            if facts is None or present < len(names):
                 raise documents.not_ours(f"ClickHouse's table {self._place(name)}")
             return Opened(documents.collection_info(name, facts), facts["key"], number > 0)
         return None
