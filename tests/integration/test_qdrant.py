@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -176,6 +180,34 @@ class TestAServer:
             with pytest.raises(DocumentExistsError):
                 one.insert("docs", [make("mine", content="second"), make("common", content="second")])
             assert [item.content for item in other.get("docs", ["mine", "common"])] == ["first"]
+
+    def test_an_interrupt_within_the_lock_of_the_client(self, options):
+        """The client closes itself when it is collected: that must not wait for a lock that nobody will give back."""
+        code = textwrap.dedent(
+            """
+            import json, sys
+            from httpcore import _synchronization
+            from praisonai_persistence_qdrant import QdrantKnowledgeStore
+
+            ready = _synchronization.ThreadLock.__enter__
+
+            def interrupted(lock):
+                _synchronization.ThreadLock.__enter__ = ready
+                ready(lock)
+                raise KeyboardInterrupt
+
+            store = QdrantKnowledgeStore(**json.loads(sys.argv[1]))
+            store.create_collection("docs", 2)
+            _synchronization.ThreadLock.__enter__ = interrupted
+            try:
+                store.count("docs")
+            except KeyboardInterrupt:
+                print(store.list_collections())
+            """
+        )
+        command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(options)]
+        ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("['docs']\n", "", 0)
 
     def test_clients_that_were_handed_in_keep_their_connections(self, qdrant, options):
         """By themselves the clients keep none to this machine; here one breaks with the server and is replaced."""

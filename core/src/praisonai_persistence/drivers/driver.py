@@ -201,7 +201,8 @@ class Driver(Single):
         beside it.
 
         Nothing may be sent to the server, which would end the parent's session, and nothing may block. By default only
-        the reference is dropped.
+        the reference is dropped. A client that closes itself when it is collected has to be kept from that here, if
+        closing waits for one of its locks: an interrupt may have left that locked.
         """
 
     def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any] | AbstractAsyncContextManager[Any]:

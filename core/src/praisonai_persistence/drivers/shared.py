@@ -309,11 +309,11 @@ class Slot:
         """End a client that cannot be used any more, so that another one is opened."""
         if driver.place is None and held.broken:
             # Others may wait for a server still: the last of them lets go of the client.
-            self._retired = [each for each in self._retired if each.unclosed]
             self._retired.append(held)
             held.ended = True
             self.held = None
             held.close_if_idle(driver)
+            self._retired = [each for each in self._retired if each.unclosed]
         else:
             self._end(driver, held)
 

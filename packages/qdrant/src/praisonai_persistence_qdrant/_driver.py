@@ -105,6 +105,10 @@ class QdrantDriver(Driver):
     def close(self, client: Any) -> Any:
         return client.close()
 
+    def abandon(self, client: Any) -> None:
+        # Collecting one closes it, which waits for its pool's lock: an interrupt may have left that locked.
+        client.close = _leave_open
+
     def begin(self, client: Any, *, write: bool) -> AbstractContextManager[Any]:
         if not write or self.path is None:
             return contextlib.nullcontext(client)
@@ -128,3 +132,7 @@ class QdrantDriver(Driver):
             code = 404 if text.endswith("not found") else 409 if text.endswith("already exists") else None
             return self._errors.error(code, error)
         return self._errors.read(error)
+
+
+def _leave_open() -> None:
+    """Do nothing: the operating system closes the connections when nobody refers to them."""
