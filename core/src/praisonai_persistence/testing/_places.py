@@ -42,6 +42,9 @@ _CHECKING = frozenset(
         "JUMP_BACKWARD",
     }
 )
+_LOCKS = frozenset({"httpcore._synchronization"})
+"""Modules of drivers with a lock in Python, taken again by the driver's own handlers: after an exception within it, the
+driver waits for itself. No store above it can do anything about that (L03)."""
 _RESUME = dis.opmap.get("RESUME", -1)
 _GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _LOOK_AHEAD = 40
@@ -53,7 +56,7 @@ class Watched:
 
     Args:
         store: the frames are those of the packages that its class and the bases of its class stand in, and of the core.
-        drivers: those of everything else instead that is not the standard library: the driver's.
+        drivers: those of everything else instead that is not the standard library: the driver's, but for ``_LOCKS``.
     """
 
     def __init__(self, store: Any, *, drivers: bool = False) -> None:
@@ -70,7 +73,7 @@ class Watched:
 
     def _counts(self, name: str) -> bool:
         top = name.partition(".")[0]
-        if name.startswith("praisonai_persistence.testing"):
+        if name.startswith("praisonai_persistence.testing") or name in _LOCKS:
             return False
         if top in self._own or top.startswith("praisonai_persistence"):
             return not self._drivers
