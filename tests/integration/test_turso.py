@@ -18,7 +18,12 @@ from lifecycles import Embedded, Networked
 
 from praisonai_persistence import ConversationMessage, ConversationSession
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SchemaError, StoreNotFoundError
-from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence.testing import (
+    ConversationStoreSuite,
+    KnowledgeStoreSuite,
+    StateStoreSuite,
+    StoreSpec,
+)
 from praisonai_persistence_turso import (
     AsyncTursoConversationStore,
     AsyncTursoStateStore,
@@ -76,9 +81,17 @@ class TestTursoState(OnServer, StateStoreSuite):
     kind = "state"
 
 
+class TestTursoKnowledge(OnServer, KnowledgeStoreSuite):
+    kind = "knowledge"
+
+
 @pytest.mark.quick_lifecycle
 class TestTursoFileConversation(InFile, ConversationStoreSuite):
     kind = "conversation"
+
+
+class TestTursoFileKnowledge(InFile, KnowledgeStoreSuite):
+    kind = "knowledge"
 
 
 @pytest.mark.quick_lifecycle
