@@ -9,7 +9,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from praisonai_persistence.errors import DimensionError, SerializationError
+from praisonai_persistence.errors import DimensionError, PersistenceError, SerializationError
 from praisonai_persistence.filters import SQLCompiler
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
@@ -130,8 +130,8 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
         """Do a request on a collection's table, if that is there."""
         try:
             return (yield request)
-        except Exception as error:
-            if NO_TABLE not in str(error):
+        except PersistenceError as error:
+            if NO_TABLE not in str(error.__cause__):
                 raise
             raise GoneError("the collection is not there any more") from error
 
@@ -202,15 +202,17 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
             scale = norm(row.embedding) if distance == "dot" else float(any(row.embedding))
             embedding = None if ranked is row.embedding else vector_bytes(row.embedding)
             searched = (row.id, tokens, numbers, scale, vector_bytes(ranked))
-            values = (*searched, embedding, row.metadata, row.content_hash, row.created_at, row.content)
-            self._check_size(values)
-            statements.append((sql, values))
+            statements.append(
+                (sql, (*searched, embedding, row.metadata, row.content_hash, row.created_at, row.content))
+            )
+            self._check_size(statements[-1][1])
         yield from self._ask(Transaction(statements))
 
     def _check_size(self, values: Sequence[Any]) -> None:
         if self._largest_row is None:
             return
-        size = sum(len(value.encode() if isinstance(value, str) else value or b"") for value in values)
+        size = sum(len(value.encode()) for value in values if isinstance(value, str))
+        size += sum(len(value) for value in values if isinstance(value, bytes))
         if size > self._largest_row:
             raise SerializationError(
                 f"the document takes {size} bytes with its embedding and what is searched of its metadata, the server "
