@@ -16,7 +16,7 @@ from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.projection import TokenCompiler, project_rows
 from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_documents import vector_bytes
+from praisonai_persistence.stores.vector_documents import not_ours, vector_bytes
 from praisonai_persistence.stores.vector_engine import GoneError, VectorSteps
 from praisonai_persistence.vectors import norm, unpack
 from praisonai_persistence_sql import Execute, Fetch, Migration, Migrations
@@ -60,7 +60,7 @@ _DOCUMENTS = """CREATE TABLE {table} (
     id {t_id} NOT NULL UNIQUE,
     tokens {t_text} NOT NULL,
     numbers {t_text},
-    scale {t_real} NOT NULL,
+    length {t_real},
     ranked {t_blob} NOT NULL,
     embedding {t_blob},
     metadata {t_text},
@@ -69,18 +69,26 @@ _DOCUMENTS = """CREATE TABLE {table} (
     content {t_text} NOT NULL
 )"""
 _COLUMNS = (
-    "id", "tokens", "numbers", "scale", "ranked", "embedding", "metadata", "content_hash", "created_at", "content",
+    "id", "tokens", "numbers", "length", "ranked", "embedding", "metadata", "content_hash", "created_at", "content",
 )  # fmt: skip
+_VALUES = f"({', '.join('?' * len(_COLUMNS))})"
 _DOCUMENT = "id, content, coalesce(embedding, ranked), metadata, content_hash, created_at"
-_NEAREST = "vector_distance_l2(ranked, ?)"
 _RANKS = {
-    # Between unit vectors the square of the distance is 2 - 2 cos, which has no limits where floats end; ``scale`` is
-    # the length of the embedding, or for cosines 1; in both cases 0 for a vector of zeros, whose score is 0.
-    "cosine": f"({_NEAREST} * {_NEAREST} / 2 - 1) * scale",
-    "dot": f"({_NEAREST} * {_NEAREST} / 2 - 1) * scale",
-    "euclidean": _NEAREST,
+    # A vector of zeros has no cosine, NULL; its score is 0.
+    "cosine": "coalesce(vector_distance_cos(ranked, ?), 1)",
+    "dot": "coalesce((vector_distance_cos(ranked, ?) - 1) * length, 0)",
+    "euclidean": "vector_distance_l2(ranked, ?)",
 }
 """Lower is better."""
+
+
+class _Migrations(Migrations):
+    """Tables beside what somebody else may have made."""
+
+    def _adopt_first(self) -> Steps[bool]:
+        if (yield Fetch(*self._dialect.find_table(self._prefix, _TABLES[0]))):
+            raise not_ours(f"the table {self._prefix}{_TABLES[0]}")
+        return False
 
 
 class Opened(NamedTuple):
@@ -117,13 +125,15 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
 
     remembers: ClassVar[bool] = True  # a collection that was deleted has lost its table; one made anew has another
     most_ids = 10_000
+    most_bytes: ClassVar[int | None] = 1_000_000
+    most_rows: ClassVar[int | None] = 20  # of one statement; beyond that there is nothing to gain
 
     def __init__(self, prefix: str, largest_row: int | None) -> None:
         super().__init__(_Compiler())
         self._dialect = LibSQL()
         self._prefix = prefix
         self._largest_row = largest_row
-        self.migrations = Migrations(self._dialect, prefix, "knowledge", _TABLES, _MIGRATIONS)
+        self.migrations = _Migrations(self._dialect, prefix, "knowledge", _TABLES, _MIGRATIONS)
         self._collections = self._dialect.tables(prefix, _TABLES)["vector_collections"]
 
     def _ask(self, request: Any) -> Steps[Any]:
@@ -194,18 +204,26 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
 
     def _put(self, opened: Opened, rows: Sequence[DocumentRow]) -> Steps[None]:
         distance = opened.info.distance
-        sql = self._dialect.upsert(opened.table, _COLUMNS, ["id"])
+        upsert = self._dialect.upsert(opened.table, _COLUMNS, ["id"])
         statements: list[tuple[str, Sequence[Any]]] = []
-        for row, ranked, projected in project_rows("euclidean" if distance == "euclidean" else "cosine", rows):
-            tokens = " ".join(projected.tokens)
-            numbers = json.dumps(projected.numbers) if projected.numbers else None
-            scale = norm(row.embedding) if distance == "dot" else float(any(row.embedding))
-            embedding = None if ranked is row.embedding else vector_bytes(row.embedding)
-            searched = (row.id, tokens, numbers, scale, vector_bytes(ranked))
-            statements.append(
-                (sql, (*searched, embedding, row.metadata, row.content_hash, row.created_at, row.content))
-            )
-            self._check_size(statements[-1][1])
+        for some in self._portions(opened, rows):
+            values: list[Any] = []
+            for row, ranked, projected in project_rows("euclidean" if distance == "euclidean" else "cosine", some):
+                made = (
+                    row.id,
+                    " ".join(projected.tokens),
+                    json.dumps(projected.numbers) if projected.numbers else None,
+                    norm(row.embedding) if distance == "dot" else None,
+                    vector_bytes(ranked),
+                    None if ranked is row.embedding else vector_bytes(row.embedding),
+                    row.metadata,
+                    row.content_hash,
+                    row.created_at,
+                    row.content,
+                )
+                self._check_size(made)
+                values += made
+            statements.append((upsert.replace(_VALUES, ", ".join([_VALUES] * len(some)), 1), values))
         yield from self._ask(Transaction(statements))
 
     def _check_size(self, values: Sequence[Any]) -> None:
@@ -227,8 +245,7 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
         # In two steps, so that what is sorted are numbers.
         best = f"SELECT row_id AS best, {rank} AS rank {where} ORDER BY rank LIMIT ?"
         sql = f"SELECT {_DOCUMENT} FROM ({best}) JOIN {opened.table} ON row_id = best ORDER BY rank"
-        values = [vector_bytes(query)] * rank.count("?")
-        rows = yield from self._ask(Fetch(sql, (*values, min(limit, _LARGEST_LIMIT))))
+        rows = yield from self._ask(Fetch(sql, (vector_bytes(query), min(limit, _LARGEST_LIMIT))))
         return [_candidate(*row) for row in rows]
 
 
