@@ -23,8 +23,9 @@ _TABLE = (
     f'embedding F32_BLOB({DIMENSION}), "group" INTEGER)'
 )
 _NAMES = "id, content, metadata, content_hash, created_at"
-_INSERT = f'INSERT OR REPLACE INTO bare ({_NAMES}, embedding, "group") VALUES (?, ?, ?, ?, ?, ?, ?)'
-_SEARCH = f"SELECT {_NAMES}, vector_distance_cos(embedding, ?) AS distance FROM bare WHERE {{}} = ? ORDER BY distance"
+_INSERT = "INSERT OR REPLACE INTO bare VALUES (?, ?, ?, ?, ?, ?, ?)"
+_DISTANCE = "vector_distance_cos(embedding, ?) AS distance"
+_SEARCH = "SELECT {names}, {distance} FROM bare WHERE {chosen} = ? ORDER BY distance LIMIT {limit}"
 
 Send = Callable[[Sequence[tuple[str, Sequence[Any]]]], list[Any]]
 """Does statements, each with its values, in one transaction; returns the rows of the last."""
@@ -35,7 +36,7 @@ def _program(send: Send, *, one_field: bool) -> Program:
     import numpy as np
 
     chosen = '"group"' if one_field else "metadata ->> '$.group'"
-    sql = f"{_SEARCH.format(chosen)} LIMIT {TOP}"
+    sql = _SEARCH.format(names=_NAMES, distance=_DISTANCE, chosen=chosen, limit=TOP)
     send([(_TABLE, ())])
 
     def upsert(batch: Sequence[KnowledgeDocument]) -> None:
