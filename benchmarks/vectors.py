@@ -14,14 +14,15 @@ here); metadata go in and out as JSON text (Chroma is given
 them as they are, as its users do); the conversion to 32-bit floats is part of the time; each search reads the newest
 version, looks at every vector and uses no index. What the hand-written program leaves out is what a store is for: it
 checks nothing, keeps one field for the one filter that it knows where a store has to answer any, takes the engine's
-score and order as they are, and does without locks. Those of Cassandra, ClickHouse, Milvus and Weaviate keep metadata
-so that a filter may ask for any key, in their engine's own layout for that; ``cassandra-one-field`` and so on are
-programs that keep the one field.
+score and order as they are, and does without locks. Those of Cassandra, ClickHouse, Milvus, Turso and Weaviate keep
+metadata so that a filter may ask for any key, in their engine's own layout for that; ``cassandra-one-field`` and so on
+are programs that keep the one field.
 
 Qdrant is its client's local mode in memory, LanceDB a folder, Chroma embedded in a folder. Cassandra, ClickHouse,
-Cosmos DB, Couchbase, Milvus, Pinecone, Upstash Vector and Weaviate are measured where they are asked for; their servers
-are found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a container, Milvus Lite's server, fakes
-of Cosmos DB, Couchbase, Pinecone and Upstash Vector, for which both sides wait most of the time).
+Cosmos DB, Couchbase, Milvus, Pinecone, Turso (``turso``, ``turso-file``), Upstash Vector and Weaviate are measured
+where they are asked for; their servers are found as the integration tests find theirs (``PERSISTENCE_CASSANDRA_URL``, a
+container, Milvus Lite's server, fakes of Cosmos DB, Couchbase, Pinecone and Upstash Vector, for which both sides wait
+most of the time).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ import measuring
 from hosted_vector_programs import HOSTED
 from measuring import Report, servers
 from server_vector_programs import SERVERS
+from turso_vector_programs import TURSO
 from vector_programs import BATCH, CONTENT, DIMENSION, ENGINES, GROUPS, Engine
 
 from praisonai_persistence import KnowledgeDocument
@@ -114,7 +116,7 @@ def measure(engine: Engine, report: Report, name: str, arguments: argparse.Names
         "all batches, new, and all searches",
         "ms",
         *whole,
-        at_most=WHOLE if f"{name}-one-field" in SERVERS else None,
+        at_most=WHOLE if f"{name}-one-field" in {**SERVERS, **TURSO} else None,
     )
     report.show(name)
 
@@ -133,7 +135,7 @@ def _order(turn: int) -> tuple[int, int]:
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description="Measures the vector stores beside the bare clients.")
-    started = {**SERVERS, **HOSTED}
+    started = {**SERVERS, **TURSO, **HOSTED}
     every = {**ENGINES, **started}
     parser.add_argument("engines", nargs="*", choices=[[], *every], metavar="ENGINE", help=f"of {', '.join(every)}")
     parser.add_argument("--rounds", type=int, default=5)

@@ -16,13 +16,28 @@ from adoption import FileAdoptionTests
 from engines import json_request
 from lifecycles import Embedded, Networked
 
-from praisonai_persistence import ConversationMessage, ConversationSession
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SchemaError, StoreNotFoundError
-from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
+from praisonai_persistence import ConversationMessage, ConversationSession, KnowledgeDocument
+from praisonai_persistence.errors import (
+    CollectionNotFoundError,
+    ConfigurationError,
+    ConnectionFailedError,
+    DimensionError,
+    SchemaError,
+    SerializationError,
+    StoreNotFoundError,
+)
+from praisonai_persistence.testing import (
+    ConversationStoreSuite,
+    KnowledgeStoreSuite,
+    StateStoreSuite,
+    StoreSpec,
+)
 from praisonai_persistence_turso import (
     AsyncTursoConversationStore,
+    AsyncTursoKnowledgeStore,
     AsyncTursoStateStore,
     TursoConversationStore,
+    TursoKnowledgeStore,
     TursoStateStore,
 )
 
@@ -76,9 +91,17 @@ class TestTursoState(OnServer, StateStoreSuite):
     kind = "state"
 
 
+class TestTursoKnowledge(OnServer, KnowledgeStoreSuite):
+    kind = "knowledge"
+
+
 @pytest.mark.quick_lifecycle
 class TestTursoFileConversation(InFile, ConversationStoreSuite):
     kind = "conversation"
+
+
+class TestTursoFileKnowledge(InFile, KnowledgeStoreSuite):
+    kind = "knowledge"
 
 
 @pytest.mark.quick_lifecycle
@@ -129,6 +152,19 @@ def test_requests_of_a_call(options, monkeypatch):
         assert requests_of(state.set, "key", 1, ttl=60) == 4
         assert requests_of(state.incr, "key") == 3
         assert requests_of(state.get, "key") == 1
+    documents = [KnowledgeDocument(str(number), "text", [number, 1.0], {"n": number}) for number in range(3_000)]
+    ids = [document.id for document in documents]
+    with TursoKnowledgeStore(**options) as knowledge:
+        knowledge.connect()
+        assert requests_of(knowledge.create_collection, "docs", 2) == 2
+        assert requests_of(knowledge.upsert, "docs", documents) == 2, "the collection was not known yet"
+        assert requests_of(knowledge.upsert, "docs", documents) == 1
+        assert requests_of(knowledge.search, "docs", [1.0, 1.0], 5, {"n": 7}) == 1
+        assert requests_of(knowledge.get, "docs", ids) == 1
+        assert requests_of(knowledge.count, "docs", {"n": {"$gt": 7}}) == 1
+        assert requests_of(knowledge.delete, "docs", ids) == 2
+        assert requests_of(knowledge.insert, "docs", documents) == 2
+        assert requests_of(knowledge.delete_collection, "docs") == 2
 
 
 def test_the_first_search_of_large_messages_asks_for_one_at_a_time(options, monkeypatch):
@@ -345,6 +381,104 @@ def test_tables_that_may_not_be_made(options):
     store.expect_existing()
     with store, pytest.raises(StoreNotFoundError):
         store.list_sessions()
+
+
+@pytest.fixture(params=["file", "server"])
+def place(request, tmp_path):
+    """Options of a store, and what executes a statement where it is."""
+    if request.param == "server":
+        with request.getfixturevalue("turso").space() as options:
+            yield {**options, "table_prefix": "praison_"}, request.getfixturevalue("turso").execute
+        return
+
+    def execute(sql: str) -> None:
+        connection = sqlite3.connect(tmp_path / "agent.db")
+        try:
+            with connection:
+                connection.execute(sql)
+        finally:
+            connection.close()
+
+    yield {"path": tmp_path / "agent.db", "table_prefix": "praison_"}, execute
+
+
+def test_a_table_that_somebody_else_made_is_left_alone(place):
+    options, execute = place
+    execute("CREATE TABLE praison_vector_collections (theirs TEXT)")
+    with TursoKnowledgeStore(**options) as store:
+        for call in (store.list_collections, lambda: store.create_collection("docs", 2)):
+            with pytest.raises(SchemaError, match="praison_vector_collections was not made by this store"):
+                call()
+        assert store.schema_status().version == 0
+    with TursoKnowledgeStore(**{**options, "table_prefix": "mine_"}) as store:
+        store.create_collection("docs", 2)
+        assert store.list_collections() == ["docs"]
+
+
+def test_a_collection_made_anew_by_another_store_is_another_one(place):
+    """One that the first store still knows has another dimension, or is gone: nothing is written to the wrong place."""
+    options, _ = place
+    document = KnowledgeDocument("one", "text", [1.0, 0.0])
+    with TursoKnowledgeStore(**options) as store, TursoKnowledgeStore(**options) as other:
+        store.create_collection("docs", 2)
+        store.upsert("docs", [document])
+        other.delete_collection("docs")
+        for call in (lambda: store.upsert("docs", [document]), lambda: store.search("docs", [1.0, 0.0])):
+            with pytest.raises(CollectionNotFoundError):
+                call()
+        other.create_collection("docs", 3, distance="dot")
+        with pytest.raises(DimensionError):
+            store.upsert("docs", [document])
+        store.upsert("docs", [KnowledgeDocument("two", "text", [1.0, 0.0, 2.0])])
+        assert [found.score for found in other.search("docs", [1.0, 0.0, 1.0])] == [3.0]
+        assert store.delete("docs", ["one", "two"]) == 1
+
+
+def test_one_batch_of_more_than_a_request_takes(place):
+    """It keeps the lock, so it is whole: the last document has no room."""
+    options, _ = place
+    documents = [KnowledgeDocument(str(n), str(n % 10) * 3_000, [1.0, n]) for n in range(3_000)]
+    with TursoKnowledgeStore(**options) as store, TursoKnowledgeStore(**options) as other:
+        store.create_collection("docs", 2)
+        other.count("docs")
+        store.delete_collection("docs")
+        store.create_collection("docs", 2)  # the other one has to find that out in the middle of its write
+        other.upsert("docs", documents)
+        assert store.count("docs") == 3_000
+        found = store.get("docs", [str(n) for n in range(3_000)])
+        assert [item.content for item in found] == [item.content for item in documents]
+        store.insert("docs", [KnowledgeDocument(f"new {n}", "x" * 3_000, [1.0, n]) for n in range(3_000)])
+        assert other.count("docs") == 6_000
+
+
+def test_what_a_server_has_no_room_for_is_refused(options):
+    with TursoKnowledgeStore(**options) as store:
+        store.create_collection("docs", 2)
+        many = {f"key {number}": number for number in range(60_000)}  # whose tokens take more than they do themselves
+        small = KnowledgeDocument("small", "text", [1.0, 0.0])
+        with pytest.raises(SerializationError, match="nothing was written"):
+            store.upsert("docs", [small, KnowledgeDocument("large", "text", [1.0, 0.0], many)])
+        assert store.count("docs") == 0
+        with pytest.raises(DimensionError, match="65536"):
+            store.create_collection("wide", 65_537)
+        assert store.list_collections() == ["docs"]
+        store.create_collection("wide", 65_536)
+        store.upsert("wide", [KnowledgeDocument("wide", "text", [1.0] * 65_536)])
+        assert [found.id for found in store.search("wide", [1.0] * 65_536)] == ["wide"]
+
+
+def test_many_tasks_make_one_collection(place):
+    options, _ = place
+
+    async def main() -> list[str]:
+        async with AsyncTursoKnowledgeStore(**options) as store, AsyncTursoKnowledgeStore(**options) as other:
+            await asyncio.gather(*((store, other)[n % 2].create_collection("docs", 2) for n in range(16)))
+            batches = [[KnowledgeDocument(f"{n} {i}", "text", [1.0, i]) for i in range(20)] for n in range(16)]
+            await asyncio.gather(*((store, other)[n % 2].insert("docs", batches[n]) for n in range(16)))
+            assert await other.count("docs") == 320
+            return await store.list_collections()
+
+    assert asyncio.run(main()) == ["docs"]
 
 
 def test_forms_of_a_url():

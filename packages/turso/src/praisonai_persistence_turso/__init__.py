@@ -1,4 +1,4 @@
-"""Conversations and state in Turso: on a libSQL server, or in a local file."""
+"""Conversations, knowledge and state in Turso: on a libSQL server, or in a local file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from praisonai_persistence.drivers import OptionsStore, make_runner
 from praisonai_persistence.errors import StoreClosedError
 from praisonai_persistence.steps import is_write
 from praisonai_persistence.stores import (
+    AsyncStepKnowledgeStore,
     AsyncStepStateStore,
     StepConversationStore,
+    StepKnowledgeStore,
     StepStateStore,
 )
 from praisonai_persistence_sql import (
@@ -23,6 +25,7 @@ from praisonai_persistence_sql import (
 )
 from praisonai_persistence_turso._driver import TursoDriver, TursoOptions, make_driver
 from praisonai_persistence_turso.conversation import TursoConversationSteps
+from praisonai_persistence_turso.knowledge import TursoKnowledgeSteps
 from praisonai_persistence_turso.state import TursoStateSteps
 
 if TYPE_CHECKING:
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncTursoConversationStore",
+    "AsyncTursoKnowledgeStore",
     "AsyncTursoStateStore",
     "TursoConversationStore",
+    "TursoKnowledgeStore",
     "TursoOptions",
     "TursoStateStore",
 ]
@@ -50,7 +55,7 @@ class _Store(OptionsStore):
     def _make(self, options: TursoOptions) -> tuple[Any, Driver]:
         self._runners: set[Any] = set()  # of the operations on the tables themselves that are under way
         if options.path is None:
-            self.max_message_bytes = self.max_value_bytes = _ROW
+            self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _ROW
         steps = self._make_steps(options)
         steps.migrations.adopt_on_connect(options.adopt_legacy)
         self._driver = make_driver(options, steps.migrations, asynchronous=self._asynchronous)
@@ -125,6 +130,21 @@ class TursoConversationStore(_Conversation, _SyncStore, ConversationSchema, Step
 
 class AsyncTursoConversationStore(_Conversation, _AsyncStore, AsyncConversationSchema, AsyncSQLConversationStore):
     """Conversations in Turso, for async callers: by an async client on a server, on threads in a file."""
+
+
+class _Knowledge(_Store):
+    capabilities: frozenset[str] = frozenset({"atomic_batch", "durable", "prefix", "schema", "shared"})
+
+    def _make_steps(self, options: TursoOptions) -> TursoKnowledgeSteps:
+        return TursoKnowledgeSteps(options.table_prefix, _ROW if options.path is None else None)
+
+
+class TursoKnowledgeStore(_Knowledge, _SyncStore, Schema, StepKnowledgeStore):
+    """Knowledge in Turso."""
+
+
+class AsyncTursoKnowledgeStore(_Knowledge, _AsyncStore, AsyncSchema, AsyncStepKnowledgeStore):
+    """Knowledge in Turso, for async callers: by an async client on a server, on threads in a file."""
 
 
 class _State(_Store):

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_turso._checks import Statement
 
-__all__ = ["STRANGE", "HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
+__all__ = ["NO_TABLE", "STRANGE", "HranaError", "Stream", "Transaction", "decode", "encode", "refusal"]
 
 _STATEMENTS, _CHARACTERS = 1000, 4_000_000  # of a transaction that is sent as one request, and more than once
 _REQUESTS = 12  # of an operation, after which it no longer sends again what it has sent
 
 
 STRANGE = "STRANGE"
+NO_TABLE = "no such table"
+"""The code where a statement names a table that is not there; the engine says so in these words."""
 
 
 class HranaError(Exception):
@@ -48,7 +50,8 @@ class HranaError(Exception):
 class Transaction:
     """A request for statements that are one transaction, in one round trip; the answer is the rows of the last.
 
-    It can only be the first request of an operation, and ends its transaction.
+    What a write has asked before belongs to it, and it ends the transaction: what is asked later is another one.
+    Statements that are too much for one round trip take several, and so do those of a transaction that is open.
 
     Args:
         statements: each with its parameters.
@@ -200,7 +203,17 @@ class Stream:
         return _rows(answer)
 
     def _alone(self, statements: Sequence[Statement]) -> Steps[list[tuple[Any, ...]]]:
-        return _rows((yield from self._all([*statements, _COMMIT]))[-2])
+        if self._baton is None and _fit(statements) == len(statements):
+            before, self._done, self._changes = self._done, [], False
+            return _rows((yield from self._all([*before, *statements, _COMMIT]))[-2])
+        self._hold = True
+        left = list(statements)
+        while True:
+            some = _fit(left)
+            results = yield from self._several(left[:some])
+            del left[:some]
+            if not left:
+                return _rows(results[-1])
 
     def _all(self, statements: Sequence[Statement], begin: str = "") -> Steps[Sequence[Any]]:
         """Send a transaction, which is undone in the same request unless its last statement commits."""
@@ -285,6 +298,8 @@ def _is_refused(answer: Any) -> bool:
 def _code(error: Any) -> str:
     if checks.FAILED in str(error.get("message")):
         return "CHANGED"
+    if NO_TABLE in str(error.get("message")):
+        return NO_TABLE
     return str(error.get("code") or "UNKNOWN")
 
 
