@@ -6,6 +6,7 @@ keeps its environment, and brings it up to date on every run: with uv that costs
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
 import affected
 import repo
+
+# Without bytecode each process compiles all that it imports, and tests start thousands of processes: half of their time.
+# The environments belong to the sessions, and git ignores what is beside the sources.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"

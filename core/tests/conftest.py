@@ -175,12 +175,14 @@ class Memory(ConversationStoreSuite):
         (self._folder / "test_it.py").write_text(self.module + textwrap.dedent(module), encoding="utf-8")
         (self._folder / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
         (self._folder / "pytest.ini").write_text(running.INI, encoding="utf-8")
+        plugins = [*running.PLUGINS, *(("-p", "xdist") if "-n" in arguments else ())]
+        options = ["-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-rA", *arguments],
+            [sys.executable, "-m", "pytest", *plugins, *options],
             cwd=self._folder,
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTEST_ADDOPTS": "", **environment},
+            env={**os.environ, **running.NO_OTHERS, "PYTEST_ADDOPTS": "", **environment},
         )
         return done.stdout + done.stderr
 

@@ -88,10 +88,11 @@ def test_pytest_asyncio_in_auto_mode_is_refused(run):
                 pluginmanager.register(object(), "asyncio")
         """
     options = ["-k", "c03", "-o", "asyncio_default_fixture_loop_scope=function"]
-    refused = run("class TestIt(Memory): pass", *options, "-o", "asyncio_mode=auto", conftest=conftest)
+    installed = {"conftest": conftest, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+    refused = run("class TestIt(Memory): pass", *options, "-o", "asyncio_mode=auto", **installed)
     assert "1 error" in refused
     assert "set asyncio_mode=strict" in refused
-    taken = run("class TestIt(Memory): pass", *options, "-o", "asyncio_mode=strict", conftest=conftest)
+    taken = run("class TestIt(Memory): pass", *options, "-o", "asyncio_mode=strict", **installed)
     assert "2 passed" in taken
 
 

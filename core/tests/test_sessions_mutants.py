@@ -82,9 +82,9 @@ def run_mutants(folder: Path):
     report = folder / "report.json"
     path = os.pathsep.join([str(Path(__file__).parent), *running.PATH])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *running.OPTIONS, "."],
+        [sys.executable, "-m", "pytest", *running.PLUGINS, *running.OPTIONS, "."],
         cwd=folder,
-        env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": path},
+        env={**os.environ, **running.NO_OTHERS, "MUTANTS_REPORT": str(report), "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=570,

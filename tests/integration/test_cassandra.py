@@ -61,6 +61,14 @@ class OnCassandra(Networked):
 class TestCassandra(OnCassandra, KnowledgeStoreSuite):
     kind = "knowledge"
 
+    @pytest.fixture
+    def spec(self, cassandra, request) -> Iterator[StoreSpec]:
+        # A keyspace of its own has what is about the first call, which makes it, and what chooses prefixes itself. To
+        # drop the table of a collection takes longer than to make it: those of the other tests stay.
+        own = request.node.name.startswith("test_l") or "prefix" in request.node.name
+        with cassandra.space() if own else cassandra.prefix() as options:
+            yield self.spec_with(options)
+
 
 class OfDocuments(OnCassandra):
     """Conversations and state have a table of a kind, which the tests share: each has a prefix of its own."""

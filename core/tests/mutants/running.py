@@ -12,11 +12,12 @@ from pathlib import Path
 
 TESTS_FOLDER = Path(__file__).parent.parent
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=short", "--no-header")
-# pytest-asyncio, which the suites of others bring, warns where it is not configured.
+# What the suites need. There may be a dozen other plugins, and to import them takes longer than most of these runs.
+PLUGINS = ("-p", "anyio", "-p", "hypothesispytest", "-p", "praisonai_persistence")
+NO_OTHERS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 INI = """[pytest]
 filterwarnings =
     error
-    ignore:The configuration option "asyncio_default:pytest.PytestDeprecationWarning
 """
 PATH = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
 
@@ -174,10 +175,15 @@ def run(kind: str, folder: Path, *, module: str = "", suite: str = "", tier: str
     (folder / "pytest.ini").write_text(INI, encoding="utf-8")
     report = folder / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, f"--conformance-tier={tier}", "."],
+        [sys.executable, "-m", "pytest", *PLUGINS, *OPTIONS, f"--conformance-tier={tier}", "."],
         cwd=folder,
         # The path reaches the children of the tests too, which import the mutants by name.
-        env={**os.environ, "MUTANTS_REPORT": str(report), "PYTHONPATH": os.pathsep.join([str(TESTS_FOLDER), *PATH])},
+        env={
+            **os.environ,
+            **NO_OTHERS,
+            "MUTANTS_REPORT": str(report),
+            "PYTHONPATH": os.pathsep.join([str(TESTS_FOLDER), *PATH]),
+        },
         capture_output=True,
         text=True,
         timeout=570,

@@ -77,6 +77,8 @@ class Cassandra(Engine):
         super().kill()
 
     def remove(self) -> None:
+        if not self.restartable:  # somebody else's
+            self.execute(f'DROP KEYSPACE IF EXISTS "{_SHARED}"')
         self._disconnect()
         super().remove()
 
@@ -95,7 +97,10 @@ class Cassandra(Engine):
 
     @contextlib.contextmanager
     def prefix(self) -> Iterator[dict[str, str]]:
-        """Options of stores that share a keyspace with other tests: Cassandra takes long to make and drop tables."""
+        """Options of stores that share a keyspace with other tests: Cassandra takes long to make and drop tables.
+
+        It goes with the server. What a test leaves is under a prefix that no other test has.
+        """
         yield {"url": f"{self.url}/{_SHARED}", "table_prefix": f"p{uuid.uuid4().hex[:10]}_"}
 
     @contextlib.contextmanager
