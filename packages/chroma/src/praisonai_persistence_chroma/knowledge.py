@@ -19,6 +19,7 @@ from praisonai_persistence.stores.vector_documents import (
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence.vectors import unpack
+from praisonai_persistence_chroma._driver import the_client
 
 if TYPE_CHECKING:
     from array import array
@@ -83,7 +84,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         shared: whether other processes write too.
     """
 
-    spare = 2
+    spare = 1
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -107,7 +108,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
-        client: Client = yield lambda client: client
+        client: Client = yield the_client
         if fresh or own not in client.opened:
             found = yield lambda _: client.chroma.get_collection(own, embedding_function=None)
             client.opened[own] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
