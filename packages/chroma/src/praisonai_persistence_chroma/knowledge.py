@@ -85,6 +85,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     """
 
     spare = 1
+    most_ids = _PAGE
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -131,11 +132,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def _entries(
         self, opened: Collection, ids: Sequence[str] | None, expression: Where | None
     ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
-        rows: list[tuple[str, Mapping[str, Any]]] = []
-        for some in [None] if ids is None else pages(ids, _PAGE):
-            found = yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=["metadatas"])
-            rows += zip(found["ids"], (loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
-        return rows
+        found = yield lambda _: opened.engine.get(ids=ids, where=expression, include=["metadatas"])
+        return list(zip(found["ids"], (loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True))
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         write = opened.engine.add if new else opened.engine.upsert
@@ -185,13 +183,11 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         if ids is None:
             every = expression or {_TOKENS: {"$contains": _ANY}}
             return int((yield lambda client: delete(client, where=every)))
-        gone = 0
-        for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
-            found = (yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=[]))["ids"]
-            if found:
-                yield lambda client, found=found: delete(client, ids=found)
-            gone += len(found)
-        return gone
+        # Of ids Chroma counts unknown ones too.
+        found = (yield lambda _: opened.engine.get(ids=ids, where=expression, include=[]))["ids"]
+        if found:
+            yield lambda client: delete(client, ids=found)
+        return len(found)
 
 
 def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:
