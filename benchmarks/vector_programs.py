@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -187,5 +188,63 @@ def chroma(folder: Path) -> Iterator[tuple[Program, Program]]:
         yield ours(store), Program(upsert, search)
 
 
+@contextlib.contextmanager
+def chroma_same_rows(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """Embedded, in a folder. The bare program has Chroma store and return what our store has it store and return.
+
+    That is beside the content: a list of texts that any filter finds (a value, a key, items of lists), the numbers,
+    and one text with all that has to come back equal; and for each result its embedding, of which the score is
+    computed. It does this in the shortest way, for documents that it knows.
+    """
+    import chromadb
+    import numpy as np
+    from chromadb.config import Settings
+
+    from praisonai_persistence_chroma import ChromaKnowledgeStore
+
+    client: Any = chromadb.PersistentClient(str(folder / "bare"), Settings(anonymized_telemetry=False))
+    index = {"space": "ip", "ef_search": 1_001}
+    collection = client.create_collection("docs", embedding_function=None, configuration={"hnsw": index})
+
+    def token(text: str) -> str:
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def entry(item: KnowledgeDocument) -> dict[str, Any]:
+        metadata = item.metadata or {}
+        names = [f"key {key}" for key in metadata] + ["text source"]
+        values = [f"{key}={value}" for key, value in metadata.items()] + [f"tag {tag}" for tag in metadata["tags"]]
+        facts = [json.dumps(metadata), item.content_hash, item.created_at]
+        tokens = ["any", *map(token, values), *map(token, names)]
+        return {"facts": json.dumps(facts), "tokens": tokens, f"n{token('group')}": float(metadata["group"])}
+
+    def upsert(batch: Sequence[KnowledgeDocument]) -> None:
+        collection.upsert(
+            ids=[item.id for item in batch],
+            embeddings=list(np.array([item.embedding for item in batch], np.float32)),
+            documents=[item.content for item in batch],
+            metadatas=[entry(item) for item in batch],
+        )
+
+    def search(query: list[float], group: int) -> list[KnowledgeDocument]:
+        found = collection.query(
+            query_embeddings=[np.array(query, np.float32)],
+            n_results=TOP + 1,
+            where={"tokens": {"$contains": token(f"group={group}")}},
+            include=["documents", "metadatas", "embeddings"],
+        )
+        scores = np.asarray(found["embeddings"][0]) @ np.array(query)
+        columns = [found[name][0] for name in ("ids", "documents", "metadatas")]
+        rows = list(zip(*columns, scores.tolist(), strict=True))[:TOP]
+        return [document(key, content, json.loads(entry["facts"]), score) for key, content, entry, score in rows]
+
+    def document(key: str, content: str, facts: list[Any], score: float) -> KnowledgeDocument:
+        return KnowledgeDocument(key, content, None, json.loads(facts[0]), facts[1], facts[2], score)
+
+    with contextlib.closing(client), ChromaKnowledgeStore(path=folder / "ours") as store:
+        yield ours(store), Program(upsert, search)
+
+
 Engine = Callable[[Path], contextlib.AbstractContextManager[tuple[Program, Program]]]
 ENGINES: dict[str, Engine] = {"qdrant": qdrant, "lancedb": lancedb, "chroma": chroma}
+OTHERS: dict[str, Engine] = {"chroma-same-rows": chroma_same_rows}
+"""Measured where they are asked for."""

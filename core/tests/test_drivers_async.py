@@ -391,6 +391,17 @@ def test_a_hook_that_raises_is_named(toy, hook):
     run(main)
 
 
+@pytest.mark.parametrize(("hook", "wrong"), [("open", None), ("begin", 7), ("probe", 7)])
+def test_a_hook_that_returns_a_wrong_thing_is_named(toy, hook, wrong):
+    setattr(toy, hook, lambda *_, **__: wrong)
+
+    async def main():
+        with pytest.raises(BackendError, match=hook):
+            await AsyncDriverRunner(toy).run(ask)
+
+    run(main)
+
+
 def test_a_failed_probe_closes_the_client(toy):
     outcomes = [ConnectionFailedError("asleep"), None]
 

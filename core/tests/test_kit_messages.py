@@ -11,6 +11,7 @@ import pytest
 
 from praisonai_persistence.testing import corpus
 from praisonai_persistence.testing._compare import LENGTH, differences, explain, identical, shorten
+from praisonai_persistence.testing._explain import places
 
 MISTAKES = """
     from praisonai_persistence.memory import MemoryConversationStore
@@ -37,6 +38,17 @@ def test_a_failure_ends_with_its_clause(run):
     assert "tested: its messages too" in lines
     assert lines[lines.index("tested: its messages too") :][-2].startswith('C02 "Creating a session twice is refused')
     assert lines[-2].endswith(" - docs/contract.md#c02")
+
+
+@pytest.mark.parametrize(
+    ("module", "title", "place"),
+    [
+        ("praisonai_persistence.testing.sessions._methods", "What all of them promise", "what-all-of-them-promise"),
+        ("praisonai_persistence.testing.sessions._hierarchy", "Forks, snapshots, shares", "forks-snapshots-shares"),
+    ],
+)
+def test_session_stores_are_told_by_the_parts_of_their_page(module, title, place):
+    assert places("session", [""], module) == [f'session stores "{title}" - docs/sessions.md#{place}']
 
 
 def test_tests_of_other_modules_are_explained_by_pytest(run):

@@ -10,21 +10,35 @@ if TYPE_CHECKING:
 
 __all__ = ["add_place", "places", "situation"]
 
-_PLACES = {"session": "docs/sessions.md"}
+_SESSIONS = "What all of them promise"
+"""The part of ``docs/sessions.md`` about what session stores promise, which have no numbered clauses."""
+_FORKS = "Forks, snapshots, shares"
+"""That about what some of them have beyond."""
 _FOLDER = str(Path(__file__).parent)
 _SHOWN = 8
 _PLAIN = (str, bytes, int, float, type(None), list, tuple, dict)
 
 
-def places(kind: str, clauses: list[str]) -> list[str]:
-    """Return a line for each clause: id, title, place in the documentation."""
+def places(kind: str, clauses: list[str], module: str = "") -> list[str]:
+    """Return a line for each clause: id, title, place in the documentation.
+
+    Args:
+        kind: of the stores.
+        clauses: what the test is about.
+        module: that the test is written in.
+    """
     from praisonai_persistence.testing.clauses import CLAUSES, MODEL, MODEL_TITLE
 
     titles = {MODEL: MODEL_TITLE}
     for of_kind in CLAUSES.values():
         titles.update(of_kind)
     lines = [f'{clause} "{titles[clause]}" - {_place(clause, MODEL)}' for clause in clauses if clause in titles]
-    return lines or [f"{kind} stores - {_PLACES.get(kind, 'docs/contract.md')}"]
+    if lines:
+        return lines
+    if kind != "session":
+        return [f"{kind} stores - docs/contract.md"]
+    title = _FORKS if module.endswith("_hierarchy") else _SESSIONS
+    return [f'session stores "{title}" - docs/sessions.md#{title.lower().replace(",", "").replace(" ", "-")}']
 
 
 def _place(clause: str, model: str) -> str:

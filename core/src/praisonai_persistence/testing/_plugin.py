@@ -257,7 +257,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         kind, _, _, clauses = place.split("/")
         told = situation(item, call.excinfo.value) if call.excinfo and isinstance(item, pytest.Function) else []
-        add_place(report, [*told, *places(kind, clauses.split(","))])
+        module = item.function.__module__ if isinstance(item, pytest.Function) else ""
+        add_place(report, [*told, *places(kind, clauses.split(","), module)])
     return report
 
 

@@ -29,5 +29,5 @@ def refuses_prefixes(open_store: OpenStore, unsupported: Unsupported) -> None:
     for prefix in REFUSED_IDENTIFIERS:
         with Watch() as watch, pytest.raises(InvalidIdentifierError):
             open_store(table_prefix=prefix)
-            pytest.fail(f"the prefix {shorten(prefix)} was taken")
+            pytest.fail(f"the prefix {shorten(prefix)} was taken; an error was expected")
         assert watch.events == []

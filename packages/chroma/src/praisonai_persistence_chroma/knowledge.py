@@ -19,6 +19,7 @@ from praisonai_persistence.stores.vector_documents import (
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence.vectors import unpack
+from praisonai_persistence_chroma._driver import the_client
 
 if TYPE_CHECKING:
     from array import array
@@ -83,7 +84,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         shared: whether other processes write too.
     """
 
-    spare = 2
+    spare = 1
+    most_ids = _PAGE
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -107,7 +109,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
-        client: Client = yield lambda client: client
+        client: Client = yield the_client
         if fresh or own not in client.opened:
             found = yield lambda _: client.chroma.get_collection(own, embedding_function=None)
             client.opened[own] = Collection(collection_info(name, loads(found.metadata[_FACTS])), found)
@@ -130,11 +132,8 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     def _entries(
         self, opened: Collection, ids: Sequence[str] | None, expression: Where | None
     ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
-        rows: list[tuple[str, Mapping[str, Any]]] = []
-        for some in [None] if ids is None else pages(ids, _PAGE):
-            found = yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=["metadatas"])
-            rows += zip(found["ids"], (loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True)
-        return rows
+        found = yield lambda _: opened.engine.get(ids=ids, where=expression, include=["metadatas"])
+        return list(zip(found["ids"], (loads(entry[_FACTS]) for entry in found["metadatas"]), strict=True))
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         write = opened.engine.add if new else opened.engine.upsert
@@ -184,13 +183,11 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         if ids is None:
             every = expression or {_TOKENS: {"$contains": _ANY}}
             return int((yield lambda client: delete(client, where=every)))
-        gone = 0
-        for some in pages(ids, _PAGE):  # of ids Chroma counts unknown ones too
-            found = (yield lambda _, some=some: opened.engine.get(ids=some, where=expression, include=[]))["ids"]
-            if found:
-                yield lambda client, found=found: delete(client, ids=found)
-            gone += len(found)
-        return gone
+        # Of ids Chroma counts unknown ones too.
+        found = (yield lambda _: opened.engine.get(ids=ids, where=expression, include=[]))["ids"]
+        if found:
+            yield lambda client: delete(client, ids=found)
+        return len(found)
 
 
 def _best(opened: Collection, query: array[float], limit: int, expression: Where | None) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from praisonai_persistence.drivers import OptionsStore
-from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import AsyncStepKnowledgeStore, StepKnowledgeStore
 from praisonai_persistence_qdrant._driver import QdrantDriver, QdrantOptions
@@ -26,12 +25,6 @@ class _Store(OptionsStore):
         return QdrantSteps(options), QdrantDriver(options, asynchronous=self._asynchronous)
 
 
-def _keys(keys: tuple[Any, ...]) -> tuple[str, ...]:
-    if not all(isinstance(key, str) for key in keys):
-        raise InvalidValueError("metadata keys must be text")
-    return keys
-
-
 class QdrantKnowledgeStore(_Store, StepKnowledgeStore):
     """Knowledge in Qdrant."""
 
@@ -44,7 +37,7 @@ class QdrantKnowledgeStore(_Store, StepKnowledgeStore):
             collection: the collection.
             keys: metadata keys under which numbers are compared with ``$gt`` and its kin; these get an index each.
         """
-        self._runner.run(self._steps.create_index, check_identifier(collection, "collection"), _keys(keys))
+        self._runner.run(self._steps.create_index, check_identifier(collection, "collection"), keys)
 
 
 class AsyncQdrantKnowledgeStore(_Store, AsyncStepKnowledgeStore):
@@ -55,4 +48,4 @@ class AsyncQdrantKnowledgeStore(_Store, AsyncStepKnowledgeStore):
 
     async def create_payload_index(self, collection: str, *keys: str) -> None:
         """See [QdrantKnowledgeStore.create_payload_index][]."""
-        await self._runner.run(self._steps.create_index, check_identifier(collection, "collection"), _keys(keys))
+        await self._runner.run(self._steps.create_index, check_identifier(collection, "collection"), keys)

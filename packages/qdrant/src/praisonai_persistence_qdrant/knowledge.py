@@ -7,6 +7,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import LateModule
+from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.projection import TokenCompiler, bounded_query, field, product_distance, project_rows
@@ -207,6 +208,8 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     @writes
     def create_index(self, collection: str, keys: Sequence[str]) -> Steps[None]:
         """Make payload indexes: of values and keys, and of the numbers under some keys."""
+        if not all(isinstance(key, str) for key in keys):
+            raise InvalidValueError("metadata keys must be text")
         opened = yield from self._need(collection)
         schema = models.PayloadSchemaType
         fields = dict.fromkeys(("values", "items", "keys"), schema.KEYWORD)

@@ -223,7 +223,7 @@ class Together:
                     await getattr(closed, name)(*arguments)
                 except StoreClosedError:
                     continue
-                pytest.fail(f"{name}{tuple(arguments)} worked on a closed store")
+                pytest.fail(f"{name}{tuple(arguments)} worked on a closed store; StoreClosedError was expected")
             await closed.close()
         with pytest.raises(StoreClosedError):
             await store.get_session("s")

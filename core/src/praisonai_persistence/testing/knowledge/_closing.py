@@ -86,7 +86,7 @@ class Closing:
             for method, arguments in calls:
                 with pytest.raises(StoreClosedError):
                     await getattr(closed, method)(*arguments)
-                    pytest.fail(f"{method}{arguments} worked on a closed store")
+                    pytest.fail(f"{method}{arguments} worked on a closed store; StoreClosedError was expected")
             await closed.close()
 
     async def test_k12_closing_one_store_leaves_the_others_open(self, docs: Any, open_store: OpenStore) -> None:

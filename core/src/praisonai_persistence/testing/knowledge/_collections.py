@@ -89,7 +89,7 @@ class Collections:
         ):
             with pytest.raises(CollectionExistsError):
                 await store.create_collection(name, *arguments)
-                pytest.fail(f"create_collection took {name}, {arguments}")
+                pytest.fail(f"create_collection took {name}, {arguments}; an error was expected")
         info = await store.get_collection("docs")
         assert (info.dimension, info.distance, info.metadata) == (3, "dot", {"a": 1})
         assert await store.count("docs") == 1
@@ -114,15 +114,15 @@ class Collections:
         for dimension in (0, -1, 1.0, True, "3", None, math.nan):
             with pytest.raises(InvalidValueError):
                 await store.create_collection("docs", dimension)
-                pytest.fail(f"create_collection took the dimension {dimension!r}")
+                pytest.fail(f"create_collection took the dimension {dimension!r}; an error was expected")
         for distance in ("", "Cosine", "l2", "ip", None, 1, ["dot"]):
             with pytest.raises(InvalidValueError):
                 await store.create_collection("docs", 3, distance)
-                pytest.fail(f"create_collection took the distance {distance!r}")
+                pytest.fail(f"create_collection took the distance {distance!r}; an error was expected")
         for value in REFUSED_JSON:
             with pytest.raises(SerializationError):
                 await store.create_collection("docs", 3, "dot", {"a": value})
-                pytest.fail(f"create_collection took the metadata {shorten(value)}")
+                pytest.fail(f"create_collection took the metadata {shorten(value)}; an error was expected")
         not_objects: list[Any] = ["text", 1, [], True, [("a", 1)]]
         for value in not_objects:
             with pytest.raises(ValueError, match="metadata"):
@@ -136,7 +136,7 @@ class Collections:
             for method, arguments in (("create_collection", (3,)), ("collection_exists", ()), *COLLECTION_CALLS):
                 with pytest.raises(InvalidIdentifierError):
                     await getattr(store, method)(name, *arguments)
-                    pytest.fail(f"{method} took the collection {shorten(name)}")
+                    pytest.fail(f"{method} took the collection {shorten(name)}; an error was expected")
         assert await store.list_collections() == []
 
     async def test_k01_names_are_all_different(self, store: Any) -> None:

@@ -208,7 +208,7 @@ class Filters:
             ):
                 with pytest.raises(FilterError) as caught:
                     await getattr(docs, method)("docs", *arguments)
-                    pytest.fail(f"{method} took the filter {shorten(filters)}")
+                    pytest.fail(f"{method} took the filter {shorten(filters)}; an error was expected")
                 assert isinstance(caught.value, ValueError)
         assert await docs.count("docs") == 1
 

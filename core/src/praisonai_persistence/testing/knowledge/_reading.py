@@ -68,11 +68,11 @@ class Reading:
             for method in ("get", "delete"):
                 with pytest.raises(InvalidValueError):
                     await getattr(docs, method)("docs", ["a", name])
-                    pytest.fail(f"{method} took the id {shorten(name)}")
+                    pytest.fail(f"{method} took the id {shorten(name)}; an error was expected")
             for method in ("insert", "upsert"):
                 with pytest.raises(InvalidValueError):
                     await getattr(docs, method)("docs", [make("c"), make(name)])
-                    pytest.fail(f"{method} took the id {shorten(name)}")
+                    pytest.fail(f"{method} took the id {shorten(name)}; an error was expected")
         for method in ("get", "delete"):
             with pytest.raises(InvalidValueError):
                 await getattr(docs, method)("docs", "ab")
@@ -120,7 +120,7 @@ class Reading:
         for arguments in nothing:
             with pytest.raises(InvalidValueError) as caught:
                 await docs.delete("docs", *arguments)
-                pytest.fail(f"delete{arguments} worked")
+                pytest.fail(f"delete{arguments} worked; InvalidValueError was expected")
             assert isinstance(caught.value, ValueError)
         assert await docs.delete("docs", []) == 0
         assert await docs.delete("docs", [], {"n": 1}) == 0

@@ -135,7 +135,7 @@ class Search:
         for limit in NO_COUNTS:
             with pytest.raises(InvalidValueError):
                 await docs.search("docs", query, limit)
-                pytest.fail(f"search took limit={limit!r}")
+                pytest.fail(f"search took limit={limit!r}; an error was expected")
 
     @pytest.mark.parametrize("distance", DISTANCES)
     async def test_k04_the_threshold_is_inclusive(self, store: Any, distance: str) -> None:
@@ -158,7 +158,7 @@ class Search:
         for threshold in [*REFUSED_NUMBERS, "1", True, [1]]:
             with pytest.raises(InvalidValueError):
                 await store.search("docs", query, score_threshold=threshold)
-                pytest.fail(f"search took score_threshold={threshold!r}")
+                pytest.fail(f"search took score_threshold={threshold!r}; an error was expected")
 
     async def test_k04_the_threshold_comes_before_the_limit_and_after_no_filter(self, docs: Any) -> None:
         """All conditions hold together."""

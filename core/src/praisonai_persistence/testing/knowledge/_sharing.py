@@ -86,7 +86,7 @@ class Sharing:
             for method in ("insert", "upsert"):
                 with pytest.raises(SerializationError):
                     await getattr(docs, method)("docs", [make("b"), make("c", **fields)])
-                    pytest.fail(f"{method} took more than {limit} bytes")
+                    pytest.fail(f"{method} took more than {limit} bytes; an error was expected")
         assert sorted(await everything(docs)) == ["a"]
 
     async def test_k12_any_text_is_an_id_and_all_are_different(self, docs: Any) -> None:

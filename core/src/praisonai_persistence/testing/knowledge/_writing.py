@@ -193,7 +193,7 @@ class Writing:
             for method, arguments in COLLECTION_CALLS:
                 with pytest.raises(CollectionNotFoundError) as caught:
                     await getattr(store, method)(name, *arguments)
-                    pytest.fail(f"{method}{arguments} worked on an unknown collection")
+                    pytest.fail(f"{method}{arguments} worked on an unknown collection; an error was expected")
                 assert isinstance(caught.value, KeyError)
         assert await store.list_collections() == ["other"]
         assert await store.count("other") == 0
@@ -211,11 +211,11 @@ class Writing:
                 ):
                     with pytest.raises(DimensionError) as caught:
                         await getattr(docs, method)("docs", batch)
-                        pytest.fail(f"{method} took {len(vector)} numbers")
+                        pytest.fail(f"{method} took {len(vector)} numbers; an error was expected")
                     assert isinstance(caught.value, ValueError)
             with pytest.raises(DimensionError):
                 await docs.search("docs", vector)
-                pytest.fail(f"search took {len(vector)} numbers")
+                pytest.fail(f"search took {len(vector)} numbers; an error was expected")
         assert ids((await everything(docs)).values()) == ["old"]
         assert (await docs.get("docs", ["old"]))[0].content == "old"
 
@@ -225,10 +225,10 @@ class Writing:
             for method in ("insert", "upsert"):
                 with pytest.raises(DimensionError):
                     await getattr(docs, method)("docs", [make("a"), KnowledgeDocument("b", embedding=vector)])
-                    pytest.fail(f"{method} took {vector!r}")
+                    pytest.fail(f"{method} took {vector!r}; an error was expected")
             with pytest.raises(DimensionError):
                 await docs.search("docs", vector)
-                pytest.fail(f"search took {vector!r}")
+                pytest.fail(f"search took {vector!r}; an error was expected")
         assert await docs.count("docs") == 0
 
     async def test_k03_what_is_no_number_is_refused_before_the_write(self, docs: Any) -> None:
@@ -237,11 +237,11 @@ class Writing:
             for method in ("insert", "upsert"):
                 with pytest.raises(InvalidValueError) as caught:
                     await getattr(docs, method)("docs", [make("a"), KnowledgeDocument("b", embedding=vector)])
-                    pytest.fail(f"{method} took {vector!r}")
+                    pytest.fail(f"{method} took {vector!r}; an error was expected")
                 assert isinstance(caught.value, ValueError)
             with pytest.raises(InvalidValueError):
                 await docs.search("docs", vector)
-                pytest.fail(f"search took {vector!r}")
+                pytest.fail(f"search took {vector!r}; an error was expected")
         assert await docs.count("docs") == 0
 
     async def test_k03_other_fields_are_checked_before_the_write(self, docs: Any) -> None:
@@ -258,5 +258,5 @@ class Writing:
             for method in ("insert", "upsert"):
                 with pytest.raises((InvalidValueError, SerializationError)):
                     await getattr(docs, method)("docs", [make("a"), make("b", **fields)])
-                    pytest.fail(f"{method} took {shorten(fields)}")
+                    pytest.fail(f"{method} took {shorten(fields)}; an error was expected")
         assert await docs.count("docs") == 0

@@ -181,7 +181,7 @@ class Atomic:
             await store.set("key", value, 1000)
             with pytest.raises(WrongTypeError):
                 await store.incr("key")
-                pytest.fail(f"incr took {value!r}")
+                pytest.fail(f"incr took {value!r}; an error was expected")
             assert identical(await store.get("key", MISSING), value)
             assert 900 < await store.ttl("key") <= 1000
 

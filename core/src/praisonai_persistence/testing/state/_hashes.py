@@ -75,7 +75,7 @@ class Hashes:
             ):
                 with pytest.raises(InvalidValueError):
                     await getattr(store, name)(*arguments)
-                    pytest.fail(f"{name} took the field {shorten(field)}")
+                    pytest.fail(f"{name} took the field {shorten(field)}; an error was expected")
         assert await store.hgetall("hash") == {"field": 1}
 
     async def test_s06_unknown_keys_and_fields(self, store: Any) -> None:
@@ -178,7 +178,7 @@ class Hashes:
         for name, arguments in PLAIN_CALLS:
             with pytest.raises(WrongTypeError):
                 await getattr(store, name)(*arguments)
-                pytest.fail(f"{name}{arguments} took a hash for a plain value")
+                pytest.fail(f"{name}{arguments} took a hash for a plain value; an error was expected")
         assert alike(await contents(store), before)
         if ttl is not None:
             assert 900 < await store.ttl("key") <= 1000
@@ -192,7 +192,7 @@ class Hashes:
         for name, arguments in HASH_CALLS:
             with pytest.raises(WrongTypeError):
                 await getattr(store, name)(*arguments)
-                pytest.fail(f"{name}{arguments} took a plain value for a hash")
+                pytest.fail(f"{name}{arguments} took a plain value for a hash; an error was expected")
         assert alike(await contents(store), before)
 
     async def test_s07_other_calls_take_both(self, store: Any) -> None:

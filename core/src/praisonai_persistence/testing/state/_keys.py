@@ -176,6 +176,6 @@ class Keys:
             ):
                 with pytest.raises(InvalidValueError) as caught:
                     await getattr(store, name)(*arguments)
-                    pytest.fail(f"{name} took the key {shorten(key)}")
+                    pytest.fail(f"{name} took the key {shorten(key)}; an error was expected")
                 assert isinstance(caught.value, ValueError)
         assert await store.keys() == []

@@ -281,7 +281,7 @@ class Sharing:
         for name, arguments in calls:
             with pytest.raises(StoreClosedError):
                 await getattr(store, name)(*arguments)
-                pytest.fail(f"{name}{arguments} worked on a closed store")
+                pytest.fail(f"{name}{arguments} worked on a closed store; StoreClosedError was expected")
         for prefix in ("", "a", "\0"):
             with pytest.raises(StoreClosedError):
                 await collect(store.scan_prefix(prefix))

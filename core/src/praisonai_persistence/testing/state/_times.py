@@ -146,7 +146,7 @@ class Times:
         ):
             with pytest.raises(InvalidValueError) as caught:
                 await getattr(store, name)(*arguments)
-                pytest.fail(f"{name} took ttl={ttl!r}")
+                pytest.fail(f"{name} took ttl={ttl!r}; an error was expected")
             assert isinstance(caught.value, ValueError)
         assert await contents(store) == {"key": ("before", False)}
 

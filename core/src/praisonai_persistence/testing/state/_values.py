@@ -107,7 +107,7 @@ class Values:
             ):
                 with pytest.raises(SerializationError):
                     await getattr(store, name)(*arguments)
-                    pytest.fail(f"{name} took {shorten(value)}")
+                    pytest.fail(f"{name} took {shorten(value)}; an error was expected")
         assert await store.get("key") == "before"
         assert await store.hgetall("hash") == {"field": "before"}
         assert sorted(await store.keys()) == ["hash", "key"]
@@ -141,7 +141,7 @@ class Values:
         ):
             with pytest.raises(SerializationError):
                 await getattr(store, name)(*arguments)
-                pytest.fail(f"{name} took more than {limit} bytes")
+                pytest.fail(f"{name} took more than {limit} bytes; an error was expected")
         assert await contents(store) == {"key": ("small", False)}
 
     # --------------------------------------------------------------------------------------------------- S02 existence
