@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
 from praisonai_persistence_weaviate import WeaviateOptions
+from praisonai_persistence_weaviate._driver import WeaviateDriver
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,21 @@ def test_one_port_for_both_interfaces_is_refused():
 def test_headers_are_text(headers):
     with pytest.raises(ConfigurationError, match="additional_headers"):
         WeaviateOptions("weaviate://db", additional_headers=headers)
+
+
+def told(version):
+    steps = WeaviateDriver(WeaviateOptions("weaviate://db"), asynchronous=False).probe()
+    next(steps)
+    steps.send({"version": version})
+
+
+@pytest.mark.parametrize("version", ["1.32.9", "1.9.0-rc.1"])
+def test_a_server_whose_filters_cannot_be_negated_is_refused(version):
+    with pytest.raises(UnsupportedOperationError, match=r"Weaviate 1\.\d+; 1\.33 or later is needed"):
+        told(version)
+
+
+@pytest.mark.parametrize("version", ["1.33.0-rc.1", "1.39.0", "2.0.0", "preview"])
+def test_other_servers_are_used(version):
+    with pytest.raises(StopIteration):
+        told(version)

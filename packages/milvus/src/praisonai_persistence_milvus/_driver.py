@@ -164,7 +164,9 @@ class MilvusDriver(GrpcDriver):
             engine.close()
 
     def probe(self) -> Steps[None]:
-        self._lite = str((yield Ask("get_server_version"))).startswith("milvus_lite")
+        version = str((yield Ask("get_server_version")))
+        self._lite = version.startswith("milvus_lite")
+        self.check_version("Milvus", version, (2, 5))  # the first that has values bound in filters
         yield Ask("list_collections")  # are we let in, and is there such a database?
 
     def perform(self, on: Any, request: Any) -> Any:

@@ -120,8 +120,13 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        names = documents.own_names((yield Ask("list_collections")), self._prefix)
-        return sorted(map(documents.restored, names))
+        found = []
+        for own in (yield Ask("list_collections")):
+            if own.startswith(self._prefix):
+                with suppress(GoneError):  # somebody has deleted it meanwhile
+                    facts = _facts((yield Ask("describe_collection", own)))
+                    found += [] if facts is None else [facts["name"]]
+        return sorted(found)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._prefix + documents.lowered(name)
