@@ -18,10 +18,11 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.filters import parse
 from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.stores.projection import Expression
 from praisonai_persistence.stores.vector_documents import collection_facts, lowered
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_milvus import AsyncMilvusKnowledgeStore, MilvusKnowledgeStore, MilvusOptions
-from praisonai_persistence_milvus._driver import Ask, Expression, MilvusDriver
+from praisonai_persistence_milvus._driver import Ask, MilvusDriver
 from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _pieces
 
 KEY = "0" * 32
