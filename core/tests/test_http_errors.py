@@ -86,3 +86,9 @@ def test_what_an_error_means(error, kind):
 
 def test_texts_are_not_looked_at_unless_they_are_named():
     assert type(HttpErrors("the server").read(StatusError(500, "that is nowhere"))) is BackendError
+
+
+def test_a_late_answer_may_be_that_of_a_write_that_was_done():
+    found = ERRORS.late()
+    assert type(found) is ConnectionFailedError
+    assert "can be repeated" in str(found)

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from praisonai_persistence.filters import matches, parse
 from praisonai_persistence.payload import dumps, equal
 from praisonai_persistence.stores.projection import (
+    Expression,
+    ExpressionCompiler,
     TokenCompiler,
     bounded_query,
     field,
@@ -179,3 +181,27 @@ def test_queries_for_products_are_bounded_by_powers_of_two():
         assert sum(abs(part) for part in bounded) * largest <= largest
         assert len({part / own for part, own in zip(bounded, array("f", query), strict=True) if own}) <= 1
         assert bounded_query("euclidean", array("f", query)) == array("f", query).tolist()
+
+
+class Text(ExpressionCompiler):
+    """To Python's own language."""
+
+    most_parts = 100
+
+    def has(self, tokens):
+        return Expression("not tokens.isdisjoint({})", (list(tokens),))
+
+    def nothing(self):
+        return Expression("False")
+
+
+def test_filters_as_text_keep_their_values_in_order():
+    """Also those of more parts than are joined at a time."""
+    many = {"$or": [{"a": number} for number in range(40)]}
+    for filters in ({"a": 1, "b": {"$ne": "x"}}, {"$not": many, "b": "x"}, {"a": {"$in": []}}, many):
+        compiled = Text().compile(parse(filters))
+        assert compiled.exact
+        for metadata in ({"a": 1, "b": "x"}, {"a": 39}, {"a": 50, "b": "x"}, {"b": "y"}, {}):
+            tokens = set(project(dumps(metadata)).tokens)
+            text = compiled.expression.text.format(*map(repr, compiled.expression.values))
+            assert eval(text, {"tokens": tokens}) is matches(parse(filters), metadata)

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import cassandra as cassandra_driver
 import pytest
+from cassandra import InvalidRequest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
-from cassandra.protocol import ServerError
+from cassandra.protocol import ConfigurationException, ServerError
 from lifecycles import Networked
 from writers import assert_large_texts_are_kept
 
@@ -177,6 +178,36 @@ def test_calls_take_the_requests_that_the_readme_says(options, monkeypatch):
         assert requests(lambda: store.delete("docs", ["a", "b", "none"])) == 1 + 2
         assert requests(lambda: store.delete("docs", filters={"part": 1})) == 1 + 300
         assert requests(lambda: store.delete_collection("docs")) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        # Of Cassandra 4, which does not know storage-attached indexes.
+        (ConfigurationException(0, "Unable to find custom indexer class 'StorageAttachedIndex'", {}), "Cassandra 5.0"),
+        # Of a server that was told not to make indexes for this account.
+        (
+            InvalidRequest("Guardrail secondary_indexes violated: Creating secondary indexes is not allowed"),
+            "guardrail",
+        ),
+    ],
+)
+def test_a_server_that_makes_no_such_index(cassandra, options, monkeypatch, error, says):
+    """The table that was made for the collection does not stay."""
+    keyspace, perform = urlsplit(options["url"]).path[1:], CassandraDriver._performed
+
+    def refusing(driver, on, request):
+        if isinstance(request, Ask) and request.cql.startswith("CREATE CUSTOM INDEX"):
+            raise error
+        return perform(driver, on, request)
+
+    monkeypatch.setattr(CassandraDriver, "_performed", refusing)
+    with CassandraKnowledgeStore(**options) as store:
+        with pytest.raises(UnsupportedOperationError, match=says):
+            store.create_collection("docs", 2)
+        assert store.list_collections() == []
+    tables = cassandra.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", keyspace)
+    assert tables == [("praisonai_collections",)]
 
 
 def test_a_collection_of_somebody_elses_table_is_refused(cassandra, options):

@@ -24,6 +24,7 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
 from praisonai_persistence_clickhouse import AsyncClickHouseKnowledgeStore, ClickHouseKnowledgeStore, knowledge
+from praisonai_persistence_clickhouse._driver import ClickHouseDriver
 
 STORES = {
     "sync": "praisonai_persistence_clickhouse:ClickHouseKnowledgeStore",
@@ -269,6 +270,29 @@ class TestAServer:
                         found = one.search("docs", query, 10)
                         assert len({item.id for item in found} & {item.id for item in wanted}) >= 9
                         assert not {item.id for item in found} & {str(n) for n in range(20, 40)}
+
+    def test_a_server_without_such_an_index_is_searched_exactly(self, clickhouse, options, database, monkeypatch):
+        """The server is asked for an index of a kind that it does not know, as older ones are."""
+        refused, perform = [], ClickHouseDriver.perform
+
+        def unknown(driver, on, request):
+            if "vector_similarity" in request.sql:
+                refused.append(request.sql)
+                request = request._replace(sql=request.sql.replace("vector_similarity", "of_later_versions"))
+            return perform(driver, on, request)
+
+        monkeypatch.setattr(ClickHouseDriver, "perform", unknown)
+        chance = random.Random(5)
+        vectors = [[chance.gauss(0, 1) for _ in range(8)] for _ in range(300)]
+        with ClickHouseKnowledgeStore(**options, index_above=100) as store:
+            store.create_collection("docs", 8)
+            for start in range(0, 300, 100):
+                store.upsert("docs", [make(str(n), vectors[n]) for n in range(start, start + 100)])
+            assert len(refused) == 2
+            for n in range(300):
+                assert [item.id for item in store.search("docs", vectors[n], 1)] == [str(n)]
+        indexes = f"SELECT type FROM system.data_skipping_indices WHERE database = '{database}'"
+        assert clickhouse.execute(indexes) == []
 
     def test_vectors_of_many_numbers(self, options):
         """A server takes 128 KiB in each parameter."""

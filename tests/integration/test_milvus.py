@@ -96,6 +96,7 @@ class TestAServer:
     def test_what_somebody_else_made_is_not_touched(self, milvus, options):
         milvus.execute("create_collection", "Ppraison___0docs", 2)
         with MilvusKnowledgeStore(**options) as store:
+            assert store.list_collections() == []
             for call in (store.get_collection, store.delete_collection, lambda name: store.create_collection(name, 2)):
                 with pytest.raises(SchemaError, match="table_prefix"):
                     call("docs")

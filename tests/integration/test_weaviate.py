@@ -154,6 +154,31 @@ class TestAServer:
                     call("docs")
         assert weaviate.tables("") == ["Ppraison___0docs"]
 
+    def test_a_class_with_a_vectorizer_is_somebody_elses(self, weaviate, options):
+        given = {"class": "Ppraison___0docs", "vectorConfig": {"default": {"vectorizer": {"none": {}}}}}
+        given["vectorConfig"]["default"]["vectorIndexType"] = "flat"
+        weaviate.execute("POST /v1/schema", given)
+        with WeaviateKnowledgeStore(**options) as store:
+            assert store.list_collections() == []
+            for call in (store.count, lambda name: store.search(name, [1.0, 2.0])):
+                with pytest.raises(SchemaError, match="table_prefix"):
+                    call("docs")
+
+    def test_a_collection_whose_index_somebody_dropped_is_told(self, weaviate, options):
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            weaviate.execute("DELETE /v1/schema/Ppraison___0docs/vectors/default/index")
+            for call in (
+                lambda: store.search("docs", [1.0, 2.0]),
+                lambda: store.upsert("docs", [make("b")]),
+                lambda: store.insert("docs", [make("b")]),
+            ):
+                with pytest.raises(SchemaError, match="no index of this collection's vectors"):
+                    call()
+            assert [found.embedding for found in store.get("docs", ["a", "b"])] == [[1.0, 2.0]]
+            store.delete_collection("docs")
+
     def test_what_weaviate_makes_of_a_write_behind_a_deletion_is_removed(self, weaviate, options):
         """A server makes a collection for an object that has none."""
         weaviate.execute("POST /v1/objects", {"class": "Ppraison___0docs", "properties": {"facts": "x", "key": "y"}})

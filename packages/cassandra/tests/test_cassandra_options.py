@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
+from contextlib import suppress
+
 import cassandra
 import pytest
 from cassandra import cluster, connection, protocol
@@ -14,9 +19,11 @@ from praisonai_persistence.errors import (
     SchemaError,
     UnsupportedOperationError,
 )
+from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.stores.vector_errors import GoneError
 from praisonai_persistence_cassandra import CassandraKnowledgeStore, CassandraOptions
 from praisonai_persistence_cassandra._driver import Ask, Batches, CassandraDriver, Each, UndecidedError, _table_id
+from praisonai_persistence_cassandra.knowledge import CassandraSteps
 
 
 @pytest.mark.parametrize(
@@ -79,6 +86,8 @@ LOGIN = cassandra.AuthenticationFailed("s3cret")
         (cassandra.InvalidRequest("Undefined column name s3cret"), SchemaError, "another keyspace"),
         (protocol.SyntaxException(0, "s3cret", {}), UnsupportedOperationError, "Cassandra 5.0"),
         (cassandra.InvalidRequest("Unknown type vector s3cret"), UnsupportedOperationError, "Cassandra 5.0"),
+        (cassandra.InvalidRequest("Guardrail tables violated: s3cret"), UnsupportedOperationError, "guardrail tables"),
+        (protocol.ConfigurationException(0, "no class s3cret", {}), UnsupportedOperationError, "Cassandra 5.0"),
         (cassandra.InvalidRequest("s3cret"), BackendError, "InvalidRequest"),
     ],
 )
@@ -87,6 +96,44 @@ def test_what_errors_mean(error, wanted, words):
     assert type(found) is wanted
     assert words in str(found)
     assert "s3cret" not in str(found)
+
+
+@pytest.fixture
+def server_of_protocol_4():
+    """The port of what answers as servers do that speak version 4 at the most, such as ScyllaDB and Cassandra 3."""
+    says = b"Invalid or unsupported protocol version (5); the lowest supported version is 3 and the greatest is 4"
+    body = struct.pack(">iH", 0x000A, len(says)) + says
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with suppress(OSError):  # closed
+                while True:
+                    client, _ = listening.accept()
+                    with client, suppress(OSError, struct.error):
+                        _, _, stream, _, size = struct.unpack(">BBhBi", client.recv(9, socket.MSG_WAITALL))
+                        client.recv(size, socket.MSG_WAITALL)
+                        client.sendall(struct.pack(">BBhBi", 0x84, 0, stream, 0, len(body)) + body)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_of_an_older_protocol_is_named(server_of_protocol_4):
+    url = f"cassandra://127.0.0.1:{server_of_protocol_4}/own"
+    with CassandraKnowledgeStore(url, connect_timeout=5) as store, pytest.raises(UnsupportedOperationError) as found:
+        store.list_collections()
+    assert "Cassandra 4.0 or later" in str(found.value)
+    assert "ScyllaDB" in str(found.value)
+
+
+def test_vectors_too_long_for_the_index_are_refused_before_anything_is_asked():
+    steps = CassandraSteps(CassandraOptions(vector_index=True))
+    with pytest.raises(ConfigurationError, match="8,192"):
+        next(steps._create(CollectionInfo("docs", 8_193, "cosine", None), None))
+    for options, dimension in (CassandraOptions(vector_index=True), 8_192), (CassandraOptions(), 65_535):
+        asked = next(CassandraSteps(options)._create(CollectionInfo("docs", dimension, "cosine", None), None))
+        assert asked.cql.startswith("CREATE TABLE")
 
 
 @pytest.mark.parametrize(

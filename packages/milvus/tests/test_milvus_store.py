@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import types
@@ -16,10 +17,12 @@ from praisonai_persistence.errors import (
     UnsupportedOperationError,
 )
 from praisonai_persistence.filters import parse
-from praisonai_persistence.stores.vector_documents import lowered
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.stores.projection import Expression
+from praisonai_persistence.stores.vector_documents import collection_facts, lowered
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_milvus import AsyncMilvusKnowledgeStore, MilvusKnowledgeStore, MilvusOptions
-from praisonai_persistence_milvus._driver import Ask, Expression, MilvusDriver
+from praisonai_persistence_milvus._driver import Ask, MilvusDriver
 from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _pieces
 
 KEY = "0" * 32
@@ -137,11 +140,42 @@ def test_names_are_told_apart_where_the_case_of_letters_is_lost():
     steps = MilvusSteps(MilvusOptions("milvus://db"))
     names = ["docs", "Docs", "do-cs", "do_cs", "d_Ocs", "do__cs", "_docs"]
     assert len({(steps._prefix + lowered(name)).lower() for name in names}) == len(names)
+
+
+def test_collections_of_others_are_not_listed():
+    steps = MilvusSteps(MilvusOptions("milvus://db"))
+    facts = collection_facts(CollectionInfo("Docs", 2, "cosine", None), None)
+    described = {
+        "_docs": {"description": json.dumps({**facts, "mark": "0" * 32})},
+        "lite": {"description": "", "properties": {"praisonai": json.dumps({**facts, "name": "lite", "mark": "1"})}},
+        "theirs": {"description": "theirs", "properties": {}},
+        "theirs2": {"description": json.dumps(facts)},
+        "gone": GoneError("somebody has deleted it"),
+    }
     listing = steps.list_collections()
     next(listing)
+    request = listing.send([steps._prefix + name for name in described] + ["others", steps._claiming])
     with pytest.raises(StopIteration) as listed:
-        listing.send([steps._prefix + lowered(name) for name in names] + ["others", steps._claiming])
-    assert listed.value.value == sorted(names)
+        while True:
+            assert request.method == "describe_collection"
+            answer = described[request.collection.removeprefix(steps._prefix)]
+            request = listing.throw(answer) if isinstance(answer, Exception) else listing.send(answer)
+    assert listed.value.value == ["Docs", "lite"]
+
+
+@pytest.mark.parametrize("version", ["v2.4.23", "2.2.0-rc1"])
+def test_a_server_without_bound_filters_is_refused(driver, version):
+    steps = driver.probe()
+    next(steps)
+    with pytest.raises(UnsupportedOperationError, match=r"Milvus 2\.\d; 2\.5 or later"):
+        steps.send(version)
+
+
+@pytest.mark.parametrize("version", ["v2.5.0", "2.6.4", "v3.0.0-dev", "milvus_lite-1.0.0", "master-20260101"])
+def test_other_servers_are_used(driver, version):
+    steps = driver.probe()
+    next(steps)
+    assert steps.send(version).method == "list_collections"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence import KnowledgeDocument
+from praisonai_persistence.errors import BackendError, ConfigurationError, SchemaError, UnsupportedOperationError
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.stores.knowledge import encode_document
+from praisonai_persistence.stores.vector_engine import Collection, GoneError
 from praisonai_persistence_weaviate import WeaviateOptions
+from praisonai_persistence_weaviate._driver import WeaviateDriver
+from praisonai_persistence_weaviate.knowledge import WeaviateSteps
 
 
 @pytest.mark.parametrize(
@@ -35,3 +43,62 @@ def test_one_port_for_both_interfaces_is_refused():
 def test_headers_are_text(headers):
     with pytest.raises(ConfigurationError, match="additional_headers"):
         WeaviateOptions("weaviate://db", additional_headers=headers)
+
+
+def told(version):
+    steps = WeaviateDriver(WeaviateOptions("weaviate://db"), asynchronous=False).probe()
+    next(steps)
+    steps.send({"version": version})
+
+
+@pytest.mark.parametrize("version", ["1.32.9", "1.9.0-rc.1"])
+def test_a_server_whose_filters_cannot_be_negated_is_refused(version):
+    with pytest.raises(UnsupportedOperationError, match=r"Weaviate 1\.\d+; 1\.33 or later is needed"):
+        told(version)
+
+
+@pytest.mark.parametrize("version", ["1.33.0-rc.1", "1.39.0", "2.0.0", "preview"])
+def test_other_servers_are_used(version):
+    with pytest.raises(StopIteration):
+        told(version)
+
+
+@pytest.mark.parametrize(
+    ("refused", "kind", "says"),
+    [
+        ({0: "vector index not found for default", 1: "vector index not found for default"}, SchemaError, "dropped"),
+        ({0: "could not find class X in schema", 1: "could not find class X in schema"}, GoneError, "no such"),
+        ({1: "s3cret"}, BackendError, "1 of 2 documents"),
+        ({0: "s3cret", 1: "s3cret"}, BackendError, "failed"),
+    ],
+)
+def test_each_object_that_a_batch_did_not_take_is_looked_at(refused, kind, says, caplog):
+    """As the client's connection says it: the number of the object, and why."""
+    options = WeaviateOptions("weaviate://db", timeout=7)
+    steps, driver, sent = WeaviateSteps(options), WeaviateDriver(options, asynchronous=False), []
+
+    def batch(request, *, timeout, max_retries):
+        sent.append((request, timeout))
+        return refused
+
+    client = SimpleNamespace(_connection=SimpleNamespace(grpc_batch_objects=batch))
+    rows = [encode_document(KnowledgeDocument(name, "x", [1.0, 0.0], {"a": 1})) for name in "ab"]
+    work = steps._store(Collection(CollectionInfo("docs", 2, "cosine", None), "mark_1"), rows)
+
+    def drive():
+        request = next(work)
+        while True:
+            try:
+                answer = request(client)
+            except Exception as error:
+                raise driver.translate(error) from error
+            request = work.send(answer)
+
+    with pytest.raises(kind, match=says) as found:
+        drive()
+    assert "s3cret" not in str(found.value) + caplog.text
+    ((request, timeout),) = sent
+    assert timeout == 7
+    assert [item.collection for item in request.objects] == ["Ppraison___0docs"] * 2
+    texts = request.objects[0].properties.non_ref_properties.fields
+    assert (texts["key"].string_value, texts["mark_1"].string_value) == ("a", "document")

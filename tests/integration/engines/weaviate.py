@@ -24,6 +24,7 @@ class Weaviate(CollectionsEngine):
         "DEFAULT_VECTORIZER_MODULE": "none",
         "CLUSTER_HOSTNAME": "node1",
         "DISABLE_TELEMETRY": "true",
+        "ENABLE_EXPERIMENTAL_ALTER_SCHEMA_DROP_VECTOR_INDEX_ENDPOINT": "true",
     }
     collections = "/v1/schema"
     question = "GET /v1/schema"

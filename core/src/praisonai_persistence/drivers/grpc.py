@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from praisonai_persistence.drivers.driver import Driver
-from praisonai_persistence.errors import ConnectionFailedError
+from praisonai_persistence.errors import ConnectionFailedError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,24 @@ class GrpcDriver(Driver):
 
         for name in methods:
             setattr(stub, name, wrapped(getattr(stub, name)))
+
+    def check_version(self, title: str, said: str, oldest: tuple[int, int]) -> None:
+        """Refuse a server that lacks what the store needs, before anything is asked of it.
+
+        Args:
+            title: the server's, for the error.
+            said: its version, as it says it: ``1.39.0``, ``v2.6.4``. Where it says no numbers, nothing is refused.
+            oldest: the first version that has it.
+
+        Raises:
+            UnsupportedOperationError: it is older.
+        """
+        numbers = re.match(r"v?(\d+)\.(\d+)", said)
+        if numbers is not None and (int(numbers[1]), int(numbers[2])) < oldest:
+            least = ".".join(map(str, oldest))
+            raise UnsupportedOperationError(
+                f"{self.where} is {title} {numbers[1]}.{numbers[2]}; {least} or later is needed: upgrade the server"
+            )
 
     def close(self, client: Any) -> Any:
         """See [Driver.close][]."""

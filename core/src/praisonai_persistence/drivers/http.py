@@ -102,6 +102,12 @@ class HttpErrors:
         """Return the error of something that answers, but not as the service of this name does."""
         return ConnectionFailedError(f"{self._where} does not answer as {title} does; check the URL")
 
+    def late(self) -> ConnectionFailedError:
+        """Return the error of an answer that has not come in time, of a service whose writes can be repeated."""
+        return ConnectionFailedError(
+            f"{self._where} has not answered in time; a write may have been done all the same, and can be repeated"
+        )
+
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
         return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")

@@ -23,7 +23,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from praisonai_persistence.filters import And, Compare, Compiled, Compiler
+from praisonai_persistence.filters import And, Compare, Compiled, Compiler, joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.vectors import norm
 
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.ranking import Candidate
 
 __all__ = [
+    "Expression",
+    "ExpressionCompiler",
     "Projection",
     "TokenCompiler",
     "bounded_query",
+    "combined",
     "field",
     "nearest_double",
     "product_distance",
@@ -278,6 +281,44 @@ class TokenCompiler(Compiler[E]):
         upper = part.operator in {"$lt", "$lte"}
         number = math.nextafter(nearest_double(value), math.inf if upper else -math.inf)
         return Compiled(self.bound(field(key), number, upper=upper), exact=False)
+
+
+class Expression(NamedTuple):
+    """A filter as text of the engine's language, with values that the engine puts in.
+
+    Attributes:
+        text: has ``{}`` where values stand, and none of a caller's.
+        values: of these, in order.
+    """
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+def combined(word: str, parts: Sequence[Expression]) -> Expression:
+    """Return expressions, one or more, joined by a word."""
+
+    def join(some: Sequence[Expression]) -> Expression:
+        text = f" {word} ".join([part.text for part in some])
+        return Expression(f"({text})", tuple(value for part in some for value in part.values))
+
+    return joined(parts, join)
+
+
+class ExpressionCompiler(TokenCompiler[Expression]):
+    """To [Expression][]s, of languages that have ``and``, ``or`` and ``not``."""
+
+    def all_of(self, parts: Sequence[Expression]) -> Expression:
+        """See [Compiler.all_of][]."""
+        return combined("and", parts)
+
+    def any_of(self, parts: Sequence[Expression]) -> Expression:
+        """See [Compiler.any_of][]."""
+        return combined("or", parts)
+
+    def negate(self, part: Expression) -> Expression:
+        """See [Compiler.negate][]."""
+        return Expression(f"not ({part.text})", part.values)
 
 
 def required_tokens(tree: Filter) -> tuple[list[str], bool]:

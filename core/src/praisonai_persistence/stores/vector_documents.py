@@ -9,6 +9,7 @@ import base64
 import json
 import string
 from array import array
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.errors import SchemaError
@@ -164,6 +165,7 @@ def derived_uuids(workspace: uuid.UUID) -> Callable[[str], str]:
 
     begun = sha1(workspace.bytes, usedforsecurity=False)
 
+    @lru_cache(maxsize=4096)  # a write that claims its ids asks for each three times
     def derive(id: str) -> str:  # noqa: A002
         digest = begun.copy()
         digest.update(id.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -49,6 +50,7 @@ REGISTRY = "praisonai_collections"
 _REMEMBERED = 500  # prepared statements
 _AT_ONCE = 128  # requests
 _CAS_WRITE_UNKNOWN = 0x1700  # of the protocol; the client has no class for it
+_GUARDRAIL = re.compile(r"Guardrail (\w+) violated")
 _TABLES = uuid.UUID("3f1d0a52-6c1e-5a8f-9b0d-52c7c1f6e8a4")  # never changes
 _LOOPS = frozenset({"event_loop", "asyncio_thread", "asyncore_cassandra_driver_event_loop"})
 """Names of the client's threads on which answers arrive."""
@@ -360,6 +362,11 @@ class CassandraDriver(Driver):
                 f"{where} does not let this client in: check username and password, and what "
                 f"the account may do in the keyspace {self._options.keyspace}"
             )
+        if any("protocol_version" in str(one) for one in inside):
+            return UnsupportedOperationError(
+                f"{where} does not speak version 5 of the protocol: it takes Cassandra 4.0 or later, 5.0 for "
+                "knowledge, or Astra (ScyllaDB speaks version 4)"
+            )
         if isinstance(error, cassandra.OperationTimedOut):
             return ConnectionFailedError(f"{where} did not answer in time ({kind}). {self.unknown}")
         unknown = (cassandra.WriteTimeout, cassandra.WriteFailure, protocol.WriteFailureMessage)
@@ -378,6 +385,11 @@ class CassandraDriver(Driver):
             return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
         text = str(error)
         if isinstance(error, cassandra.InvalidRequest):
+            if guardrail := _GUARDRAIL.search(text):
+                return UnsupportedOperationError(
+                    f"{where} forbids this by its guardrail {guardrail[1]}: allow it in cassandra.yaml (knowledge "
+                    "needs secondary indexes, and a table for each collection), or log in as a superuser"
+                )
             if any(words in text for words in ("does not exist", "doesn't exist", "unconfigured table")):
                 return GoneError(
                     f"{where} has no such table in the keyspace {self._options.keyspace}: if somebody removed it, open "

@@ -7,7 +7,12 @@ import uuid
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import BackendError, PersistenceError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    PersistenceError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Pause, reads
 from praisonai_persistence.stores.projection import bounded_query, product_distance, project, ranked_vectors
@@ -42,6 +47,7 @@ _RANKED = 1_000  # the most that Cassandra ranks
 _SPARE = 100  # what it is asked for at least: it ranks better the more it is asked for
 _WRITES = 128  # at a time
 _RANKED_WRITES = 2  # Cassandra 5.0.8 fails where more than processors and 1 go into one index of vectors at a time
+_MOST_DIMENSION = 8_192  # of vectors that Cassandra says it indexes; it takes longer ones, and fails when it searches
 _REQUEST = 4 * 1024 * 1024  # bytes of documents that are written at a time
 _ANSWER = 2 * 1024 * 1024  # bytes of embeddings in one answer; a page more takes a fifth longer for 500 documents
 _DOCUMENT = "id, content, embedding, metadata, content_hash, created_at"
@@ -96,6 +102,11 @@ class CassandraSteps(ScannedSteps[Collection]):
         return Collection(collection_info(name, loads(found[0][1])), found[0][0]) if found else None
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        if self._ranked and info.dimension > _MOST_DIMENSION:
+            raise ConfigurationError(
+                f"Cassandra's index has vectors of at most {_MOST_DIMENSION:,} numbers, not {info.dimension:,}: "
+                "without vector_index, collections have any dimension"
+            )
         table = f"{self._keyspace}.{'ranked' if self._ranked else 'documents'}_{uuid.uuid4().hex}"
         ranked = f", ranked vector<float, {info.dimension}>" if self._ranked else ""
         yield Ask(
@@ -113,7 +124,7 @@ class CassandraSteps(ScannedSteps[Collection]):
             facts = json.dumps(collection_facts(info, metadata))
             if not (yield Ask(insert, [self._prefix, info.name, table, facts])).rows[0][0]:
                 raise TakenError("somebody else made it meanwhile")
-        except (BackendError, UndecidedError) as error:
+        except (BackendError, UndecidedError, UnsupportedOperationError) as error:
             try:
                 registered = yield from self._registered(info.name)
             except PersistenceError:

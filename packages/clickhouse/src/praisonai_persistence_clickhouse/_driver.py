@@ -7,9 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, client_option, http, option
-from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, UnsupportedOperationError
+from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
 from praisonai_persistence.payload import check_identifier
-from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,11 +49,12 @@ class ClickHouseOptions(Options):
     default_port = 8123
     clients = ("client",)
     user_is, password_is, path_is = "username", "password", "database"
+    tls_is, tls_port = "secure", 8443
 
     username = option("default", "text", "who logs in; in a URL `//USER:PASSWORD@`", server=True)
     password = option("", "text", "their password", server=True, secret=True)
     database = option("praisonai", "text", "the database, created when it is missing; in a URL the path")
-    secure = option(False, "flag", "use TLS, by default at port 8443; also for https://", url=True, server=True)
+    secure = option(None, "flag", "use TLS, at port 8443; by default for https://", url=True, server=True)
     settings = option({}, "object", "ClickHouse's settings by name, sent with each request", server=True)
     cluster = option(None, "text", "the name of a cluster, on whose replicas collections are created", url=True)
     index_above = option(50_000, "count", "documents from which on a collection gets an approximate index", url=True)
@@ -71,9 +71,6 @@ class ClickHouseOptions(Options):
             check_identifier(self.cluster, "cluster")
         if not isinstance(self.settings, dict) or not all(isinstance(name, str) for name in self.settings):
             raise ConfigurationError("settings must be a dict of ClickHouse's settings by name")
-        self.secure = self.secure or scheme_of(url) == "https"
-        if self.secure and given.get("port") is None and f":{self.port}" not in (url or ""):
-            self.port = 8443
 
 
 class Ask(NamedTuple):
@@ -194,9 +191,7 @@ class ClickHouseDriver(Driver):
         if type(error).__name__ == "ProgrammingError" and code is None:
             return ConfigurationError(f"{where} cannot be used so: check settings= and client=")
         if code in _LATE or (code is None and type(error).__name__ == "OperationalError"):
-            return ConnectionFailedError(
-                f"{where} has not answered in time; a write may have been done all the same, and can be repeated"
-            )
+            return self._errors.late()
         return self._errors.read(error, OSError, TimeoutError)
 
 

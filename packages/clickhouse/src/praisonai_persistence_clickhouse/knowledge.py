@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.errors import PersistenceError
-from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import projection
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.claimed import ClaimedSteps
+from praisonai_persistence.stores.projection import Expression
 from praisonai_persistence.stores.vector_engine import GoneError, TakenError
 from praisonai_persistence_clickhouse import _row_binary as row_binary
 from praisonai_persistence_clickhouse._driver import Ask
@@ -43,18 +43,6 @@ _RESULT = "id, content, facts, vector"
 _key = documents.derived_uuids(uuid.UUID("7d7b4c0e-4f0a-5c53-9b0e-5a2f9d1c6e31"))
 
 
-class Expression(NamedTuple):
-    """A filter.
-
-    Attributes:
-        sql: a condition, with ``{}`` where values stand.
-        values: of these.
-    """
-
-    sql: str
-    values: tuple[Any, ...] = ()
-
-
 class Opened(NamedTuple):
     """A collection.
 
@@ -69,7 +57,7 @@ class Opened(NamedTuple):
     indexed: bool
 
 
-class FilterCompiler(projection.TokenCompiler[Expression]):
+class FilterCompiler(projection.ExpressionCompiler):
     """To conditions of SQL."""
 
     most_parts = 64  # each has parameters of its own
@@ -81,23 +69,8 @@ class FilterCompiler(projection.TokenCompiler[Expression]):
         sql = f"(mapContains(numbers, {{}}) AND numbers[{{}}] {'<=' if upper else '>='} {{}})"
         return Expression(sql, (name, name, number))
 
-    def all_of(self, parts: Sequence[Expression]) -> Expression:
-        return joined(parts, lambda some: _combined(" AND ", some))
-
-    def any_of(self, parts: Sequence[Expression]) -> Expression:
-        return joined(parts, lambda some: _combined(" OR ", some))
-
-    def negate(self, part: Expression) -> Expression:
-        return Expression(f"NOT ({part.sql})", part.values)
-
     def nothing(self) -> Expression:
         return Expression("0")
-
-
-def _combined(word: str, parts: Sequence[Expression]) -> Expression:
-    return Expression(
-        f"({word.join([part.sql for part in parts])})", tuple(value for part in parts for value in part.values)
-    )
 
 
 class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
@@ -206,7 +179,7 @@ class ClickHouseSteps(ClaimedSteps[Opened, Expression]):
         values = [] if ids is None else [[_key(key) for key in ids]]
         if expression is not None:
             parts.append(expression)
-        conditions = " AND ".join(["NOT deleted", *(part.sql for part in parts)])
+        conditions = " AND ".join(["NOT deleted", *(part.text for part in parts)])
         values += [value for part in parts for value in part.values]
         return f"SELECT {what} FROM {self._place(opened.info.name)} FINAL WHERE {conditions}{more}", values
 

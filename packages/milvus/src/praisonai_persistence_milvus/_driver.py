@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
 
-__all__ = ["Ask", "Expression", "MilvusDriver", "MilvusOptions"]
+__all__ = ["Ask", "MilvusDriver", "MilvusOptions"]
 
 _GONE = frozenset({100, 101, 103})  # there is no such collection, or it is not loaded, or not fully
 # Names a field that only the collection had that was opened. Another one has its name now.
@@ -71,20 +71,11 @@ class MilvusOptions(Options):
             self.token = f"{self.user}:{self.token or ''}"
 
 
-class Expression(NamedTuple):
-    """A filter in Milvus's language.
-
-    Attributes:
-        text: has ``{}`` where values stand, and none of a caller's.
-        values: tokens and keys that the store has made, or lists of them.
-    """
-
-    text: str
-    values: tuple[str | list[str], ...] = ()
-
-
 class Ask(NamedTuple):
-    """A request: a method of the client, the collection, and more arguments; a ``filter`` is an [Expression][]."""
+    """A request: a method of the client, the collection, and more arguments.
+
+    A ``filter`` is an [Expression][], whose values are tokens and keys that the store has made, or lists of them.
+    """
 
     method: str
     collection: str | None = None
@@ -164,7 +155,9 @@ class MilvusDriver(GrpcDriver):
             engine.close()
 
     def probe(self) -> Steps[None]:
-        self._lite = str((yield Ask("get_server_version"))).startswith("milvus_lite")
+        version = str((yield Ask("get_server_version")))
+        self._lite = version.startswith("milvus_lite")
+        self.check_version("Milvus", version, (2, 5))  # the first that has values bound in filters
         yield Ask("list_collections")  # are we let in, and is there such a database?
 
     def perform(self, on: Any, request: Any) -> Any:
@@ -193,9 +186,7 @@ class MilvusDriver(GrpcDriver):
         if code == 8:
             return self._errors.error(429, error)
         if "DEADLINE_EXCEEDED" in text or "Retry timeout" in text:
-            return ConnectionFailedError(
-                f"{where} has not answered in time; a write may have been done all the same, and can be repeated"
-            )
+            return self._errors.late()
         if "UNIMPLEMENTED" in text:
             return UnsupportedOperationError(f"{where} cannot do this: it has to be Milvus 2.5 or later")
         return self._errors.read(error)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import LateModule
 from praisonai_persistence.errors import SerializationError
-from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import projection
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.claimed import ClaimedSteps
+from praisonai_persistence.stores.projection import Expression, combined
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
-from praisonai_persistence_milvus._driver import IS_LITE, Ask, Expression
+from praisonai_persistence_milvus._driver import IS_LITE, Ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,13 +46,13 @@ _CLAIMS = "0" * 32  # the mark of the collection of claims
 _key = documents.derived_uuids(uuid.UUID("5b0f7a4e-58a1-5d0b-9d3e-3c1f1c2b7a90"))
 
 
-class FilterCompiler(projection.TokenCompiler[Expression]):
+class FilterCompiler(projection.ExpressionCompiler):
     """To Milvus's expressions, with tokens as literals, because patterns cannot be bound."""
 
     most_parts = 64  # Milvus looks through the tokens of all documents for each
 
     def has(self, tokens: Sequence[str]) -> Expression:
-        return _any([_like("values", token) for token in tokens])
+        return combined("or", [_like("values", token) for token in tokens])
 
     def has_item(self, item: str) -> Expression:
         return _like("items", item)
@@ -60,27 +60,8 @@ class FilterCompiler(projection.TokenCompiler[Expression]):
     def has_key(self, key: str) -> Expression:
         return _like("keys", key)
 
-    def all_of(self, parts: Sequence[Expression]) -> Expression:
-        return joined(parts, lambda some: _combined(" and ", some))
-
-    def any_of(self, parts: Sequence[Expression]) -> Expression:
-        return _any(parts)
-
-    def negate(self, part: Expression) -> Expression:
-        return Expression(f"not ({part.text})", part.values)
-
     def nothing(self) -> Expression:
         return Expression('keys == "0"')
-
-
-def _combined(word: str, parts: Sequence[Expression]) -> Expression:
-    return Expression(
-        word.join([f"({part.text})" for part in parts]), tuple(value for part in parts for value in part.values)
-    )
-
-
-def _any(parts: Sequence[Expression]) -> Expression:
-    return joined(parts, lambda some: _combined(" or ", some))
 
 
 def _like(name: str, token: str) -> Expression:
@@ -120,8 +101,13 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        names = documents.own_names((yield Ask("list_collections")), self._prefix)
-        return sorted(map(documents.restored, names))
+        found = []
+        for own in (yield Ask("list_collections")):
+            if own.startswith(self._prefix):
+                with suppress(GoneError):  # somebody has deleted it meanwhile
+                    facts = _facts((yield Ask("describe_collection", own)))
+                    found += [] if facts is None else [facts["name"]]
+        return sorted(found)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._prefix + documents.lowered(name)
@@ -290,7 +276,7 @@ def _where(
     first = Expression(f"{key} > {{}}", (behind,))
     if ids is not None:
         first = Expression(f"{key} in {{}}", ([_key(item) for item in ids],))
-    return first if expression is None else _combined(" and ", [first, expression])
+    return first if expression is None else combined("and", [first, expression])
 
 
 def _pieces(text: str) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import ApiKeyOptions, GrpcDriver, HttpErrors, client_option, option
-from praisonai_persistence.errors import ConfigurationError
+from praisonai_persistence.errors import ConfigurationError, SchemaError
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
 
 __all__ = ["WeaviateDriver", "WeaviateOptions"]
+
+_NO_INDEX = re.compile('index for target vector "[a-z]+" not found|vector index not found for')
 
 
 class WeaviateOptions(ApiKeyOptions):
@@ -82,10 +85,16 @@ class WeaviateDriver(GrpcDriver):
         return client
 
     def probe(self) -> Steps[None]:
-        yield lambda client: client.get_meta()
+        said = yield lambda client: client.get_meta()
+        self.check_version("Weaviate", str(said["version"]), (1, 33))  # the first whose filters can be negated
 
     def translate(self, error: Exception) -> PersistenceError:
         import httpx
         from weaviate.exceptions import WeaviateConnectionError, WeaviateTimeoutError
 
+        if _NO_INDEX.search(str(error)):
+            return SchemaError(
+                f"{self.where} has no index of this collection's vectors any more: somebody dropped it. Its documents "
+                "can be read (get, count): copy them into a new collection, or delete this one"
+            )
         return self._errors.read(error, httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError)
