@@ -38,7 +38,7 @@ def in_a_thread(call):
 
 
 options = space_of("cosmosdb")
-fake = told("cosmosdb", {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"})
+fake = told("cosmosdb", {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"})
 
 
 class TestFreshness:
@@ -333,6 +333,11 @@ class TestBadWeather(RefusalTests):
     @pytest.fixture
     def wrong_url(self, cosmosdb):
         return cosmosdb.url.replace(urlsplit(cosmosdb.url).password, "d3IwbmcwMDA%3D"), "d3IwbmcwMDA"
+
+    @staticmethod
+    def later(seconds, form="seconds"):
+        """Cosmos DB has a header of its own only, with its own status."""
+        return 449 if form == "out of service" else 429, {"x-ms-retry-after-ms": f"{seconds * 1000}"}
 
     @pytest.mark.parametrize("status", [429, 449])
     def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):

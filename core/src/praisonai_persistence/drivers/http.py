@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers.throttling import ThrottledError
+from praisonai_persistence.drivers.throttling import ThrottledError, retry_after
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["HttpErrors", "close", "close_session", "hang_up", "hang_up_aiohttp"]
+__all__ = ["HttpErrors", "asked_to_wait", "close", "close_session", "hang_up", "hang_up_aiohttp"]
 
 _NAMES = {
     "NOT_FOUND": 404,
@@ -60,8 +60,9 @@ class HttpErrors:
             error: the client's, whose class is named.
 
         Returns:
-            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, ``ConnectionFailedError`` where
-            the service does not let us in or does not answer, else ``BackendError``.
+            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, and for a 503 that asks to come
+            again later, ``ConnectionFailedError`` where the service does not let us in or does not answer, else
+            ``BackendError``.
         """
         status = _NAMES.get(code) if isinstance(code, str) else code
         where, kind = self._where, type(error).__name__
@@ -71,10 +72,13 @@ class HttpErrors:
             return TakenError(f"{where} has such a collection already")
         if status in {401, 403}:
             return ConnectionFailedError(f"{where} does not let this client in: {self._login}")
+        asked = asked_to_wait(error) if status in {429, 503} else None
+        if status == 429:
+            return ThrottledError(f"{where} has had too many requests for now; try again later", asked)
+        if asked is not None:
+            return ThrottledError(f"{where} is out of service for now; try again later", asked)
         if status in _SILENT:
             return self.silent(error)
-        if status == 429:
-            return ThrottledError(f"{where} has had too many requests for now; try again later")
         if status == 413 and self._too_large is not None:
             return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
         return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))
@@ -105,6 +109,18 @@ class HttpErrors:
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
         return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")
+
+
+def asked_to_wait(error: BaseException) -> float | None:
+    """Return how many seconds the answer asks to wait for which a client raised an error; None: it does not ask.
+
+    Looked at are the headers of the error or of its response, and of the errors for which it was raised.
+    """
+    for one in (error, error.__cause__, error.__context__):
+        headers = getattr(one, "headers", None) or getattr(getattr(one, "response", None), "headers", None)
+        if hasattr(headers, "items"):
+            return retry_after(headers)
+    return None
 
 
 def _code(error: BaseException | None) -> int | str | None:

@@ -267,11 +267,13 @@ class CosmosDBDriver(Driver):
             if status == 412:
                 return TakenError(f"{where} has another version of an item")
             if status == 429:
-                return ThrottledError(f"{where} has had too many requests for now; raise its request units, or timeout")
+                text = f"{where} has had too many requests for now; raise its request units, or timeout"
+                return ThrottledError(text, http.asked_to_wait(error))
             if status == 403 and ("maximum" in said or "quota" in said or "exceed" in said):
                 return BackendError(f"{where} has no room for more: see its quotas in the portal")
             if status == 449:  # several writes of one item at once: nothing was done
-                return ThrottledError(f"{where} has had too many writes of one item at once; try again later")
+                text = f"{where} has had too many writes of one item at once; try again later"
+                return ThrottledError(text, http.asked_to_wait(error))
             return self._errors.error(status, error)
         if isinstance(error, DecodeError):
             return self._errors.strange("Cosmos DB")
