@@ -38,7 +38,9 @@ def in_a_thread(call):
 
 
 options = space_of("cosmosdb")
-fake = told("cosmosdb", {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"})
+fake = told(
+    "cosmosdb", {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"}
+)
 
 
 class TestFreshness:

@@ -108,7 +108,9 @@ class HttpErrors:
 
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
-        return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")
+        return ConnectionFailedError(
+            f"{self._where} does not answer ({type(error).__name__}): is it up, and are host and port right?"
+        )
 
 
 def asked_to_wait(error: BaseException) -> float | None:
