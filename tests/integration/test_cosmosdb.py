@@ -19,6 +19,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.testing import KnowledgeStoreSuite
 from praisonai_persistence_cosmosdb import AsyncCosmosDBVectorKnowledgeStore, CosmosDBVectorKnowledgeStore
+from praisonai_persistence_cosmosdb._driver import Clients
 
 
 class TestCosmosDB(OnService, KnowledgeStoreSuite):
@@ -350,6 +351,30 @@ class TestBadWeather(RefusalTests):
                 write("docs", [make("a"), make("b")])
             fake.order("inside", [status] * 3)
             assert (store.delete("docs", ["a"]), store.count("docs")) == (1, 1)
+
+
+def test_a_deletion_reads_metadata_only_where_the_store_checks_them(options, monkeypatch):
+    """What a query returns is paid for, and metadata may be large."""
+    asked, query = [], Clients.query
+    monkeypatch.setattr(
+        Clients, "query", lambda self, name, text, *more: asked.append(text) or query(self, name, text, *more)
+    )
+    with CosmosDBVectorKnowledgeStore(**options) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make(str(number), n=number, text=f"{number}") for number in range(6)])
+
+        def read_by(**chosen):
+            asked.clear()
+            count = store.delete("docs", **chosen)
+            return count, ["facts" in text for text in asked if text.startswith("SELECT c.name")]
+
+        assert read_by(ids=["0", "nobody"]) == (1, [False])
+        assert read_by(filters={"text": "1"}) == (1, [False])
+        assert read_by(filters={"text": {"$startswith": "2"}}) == (1, [True])
+        asked.clear()
+        assert store.clear_collection("docs") == 3
+        store.delete_collection("docs")
+        assert not [text for text in asked if "facts" in text]
 
 
 @pytest.mark.parametrize("freshness", ["all", "own"])

@@ -102,9 +102,16 @@ class HttpErrors:
             return self.error(409, error)
         return self.error(next((code for code in map(_code, reasons) if code is not None), None), error)
 
-    def strange(self, title: str) -> ConnectionFailedError:
-        """Return the error of something that answers, but not as the service of this name does."""
-        return ConnectionFailedError(f"{self._where} does not answer as {title} does; check the URL")
+    def strange(self, title: str, check: str = "the URL", asked: str = "") -> ConnectionFailedError:
+        """Return the error of something that answers, but not as the service of this name does.
+
+        Args:
+            title: the service's.
+            check: what says where it is.
+            asked: what it was asked to do, where it does not know that.
+        """
+        to = f" to {asked}" if asked else ""
+        return ConnectionFailedError(f"{self._where} does not answer{to} as {title} does; check {check}")
 
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""

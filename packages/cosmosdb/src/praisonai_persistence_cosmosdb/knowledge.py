@@ -277,8 +277,12 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
         return True
 
     def _entries(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[list[Entry]]:
-        found = yield from self._select(opened, "c.name, c._etag, c.facts", ids, expression)
-        return [Entry(item["name"], item["facts"]["metadata"], item["_etag"]) for item in found]
+        found = yield from self._select(opened, "c.name, c._etag, c.facts.metadata AS metadata", ids, expression)
+        return [Entry(item["name"], item["metadata"], item["_etag"]) for item in found]
+
+    def _versions(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[list[Entry]]:
+        found = yield from self._select(opened, "c.name, c._etag", ids, expression)  # of few request units
+        return [Entry(item["name"], None, item["_etag"]) for item in found]
 
     # ----------------------------------------------------------------------------------------------------------- reads
 
