@@ -12,7 +12,6 @@ from praisonai_persistence.steps import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from praisonai_persistence.steps import Steps
 
@@ -43,24 +42,27 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     this machine may be wrong. Azure has milliseconds in a header of its own.
     """
     found = {str(name).lower(): str(value) for name, value in headers.items()}
+    milliseconds, said = _number(found.get("x-ms-retry-after-ms")), found.get("retry-after")
+    seconds = _number(said) if milliseconds is None else milliseconds / 1000
+    if seconds is None and (then := _date(said)) is not None:
+        now = _date(found.get("date"))
+        seconds = then - (time.time() if now is None else now)
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _number(text: str | None) -> float | None:
     try:
-        if (milliseconds := found.get("x-ms-retry-after-ms")) is not None:
-            seconds = float(milliseconds) / 1000
-        else:
-            seconds = float(found.get("retry-after", "nan"))
+        number = float(text or "")
     except ValueError:
-        then, now = _date(found["retry-after"]), _date(found.get("date", ""))
-        if then is None:
-            return None
-        seconds = then.timestamp() - (time.time() if now is None else now.timestamp())
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _date(text: str) -> datetime | None:
+def _date(text: str | None) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(text)
+        return parsedate_to_datetime(text or "").timestamp()
     except ValueError:
         return None
 
