@@ -26,11 +26,12 @@ from praisonai_persistence import KnowledgeStore
 from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import ConnectionFailedError, DocumentExistsError, PersistenceError
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import StoreSpec
+from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
 __all__ = [
     "FreshnessTests",
     "OnService",
+    "OwnFreshness",
     "RefusalTests",
     "assert_own_writes_are_seen",
     "ids",
@@ -76,7 +77,17 @@ def told(engine: str, usual: Mapping[str, Any]) -> Any:
     return fake
 
 
-class OnService(Networked):
+class OwnFreshness:
+    """K11 where a write waits for nobody; before ``KnowledgeStoreSuite``, whose other tests have the default."""
+
+    async def test_k11_a_write_is_visible_with_freshness_own(self, open_store: Any) -> None:
+        """The kit's own test, on a store that waits before it reads instead of after it has written."""
+        store = open_store(freshness="own")
+        await store.create_collection("docs", 3, "dot")
+        await KnowledgeStoreSuite.test_k11_a_write_is_visible_to_the_next_search(self, store)  # type: ignore[arg-type]
+
+
+class OnService(OwnFreshness, Networked):
     """Stores of the backend ``backend``, whose engine has the same name; before ``KnowledgeStoreSuite``."""
 
     backend: ClassVar[str]
