@@ -192,7 +192,7 @@ class TestBadWeather:
             assert isinstance(caught.value, ConfigurationError), wrong
 
     def test_throttling(self, fake, options):
-        """The client repeats what a busy server has refused, and the store what an index did not answer."""
+        """The client itself repeats what a busy node has refused, and a busy search."""
         with CouchbaseKnowledgeStore(**options) as store:
             store.create_collection("docs", 2)
             fake.order("busy", 3)
