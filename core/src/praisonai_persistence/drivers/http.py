@@ -127,7 +127,7 @@ def asked_to_wait(error: BaseException) -> float | None:
     """
     for one in (error, error.__cause__, error.__context__):
         headers = getattr(one, "headers", None) or getattr(getattr(one, "response", None), "headers", None)
-        if hasattr(headers, "items"):
+        if headers is not None and hasattr(headers, "items"):
             return retry_after(headers)
     return None
 
