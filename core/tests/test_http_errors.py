@@ -6,7 +6,7 @@ import enum
 
 import pytest
 
-from praisonai_persistence.drivers import HttpErrors
+from praisonai_persistence.drivers import HttpErrors, ThrottledError
 from praisonai_persistence.errors import BackendError, ConnectionFailedError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
@@ -92,3 +92,42 @@ def test_a_late_answer_may_be_that_of_a_write_that_was_done():
     found = ERRORS.late()
     assert type(found) is ConnectionFailedError
     assert "can be repeated" in str(found)
+
+
+class Response:
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.headers = headers
+
+
+def with_headers(status: int, headers: dict[str, str], *, of_response: bool) -> StatusError:
+    error = StatusError(status)
+    if of_response:
+        error.response = Response(headers)
+    else:
+        error.headers = headers
+    return error
+
+
+@pytest.mark.parametrize("of_response", [True, False])
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_answer_that_says_when_to_come_again(status, of_response):
+    error = with_headers(status, {"Retry-After": "12"}, of_response=of_response)
+    for found in (
+        ERRORS.read(error),
+        ERRORS.read(raised(ValueError("it failed"), cause=error)),
+        ERRORS.error(status, error),
+    ):
+        assert isinstance(found, ThrottledError)
+        assert found.retry_after == 12
+        assert str(found).endswith("try again later; the service asks to wait 12 seconds")
+
+
+def test_a_service_that_does_not_answer_is_busy_only_where_it_says_so():
+    for error in (with_headers(503, {}, of_response=True), with_headers(502, {"Retry-After": "1"}, of_response=True)):
+        assert not isinstance(ERRORS.read(error), ThrottledError)
+    assert ERRORS.read(with_headers(429, {}, of_response=True)).retry_after is None
+
+
+def test_a_stranger():
+    assert str(ERRORS.strange("Acme")) == "the server does not answer as Acme does; check the URL"
+    assert str(ERRORS.strange("Acme", "host=", "Fly")) == "the server does not answer to Fly as Acme does; check host="

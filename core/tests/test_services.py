@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import warnings
@@ -18,6 +19,7 @@ from praisonai_persistence.drivers import (
     check_fields,
     matching,
     option,
+    then,
 )
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError
 from praisonai_persistence.steps import reads
@@ -183,3 +185,11 @@ def test_options_without_a_secret_or_variables():
 
     assert PlainOptions("plain://h").address == "https://h:443"
     assert issubclass(PlainOptions, Options)
+
+
+def test_an_answer_is_read_and_awaited_where_the_client_is_async():
+    async def answer():
+        return [3]
+
+    assert then([3], len) == 1
+    assert asyncio.run(then(answer(), len)) == 1

@@ -13,7 +13,9 @@ A module of tests gives its names; fixtures find the engine by them::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
 from typing import Any, ClassVar
 
 import engines
@@ -21,13 +23,15 @@ import pytest
 from lifecycles import Networked
 
 from praisonai_persistence import KnowledgeStore
+from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import ConnectionFailedError, DocumentExistsError, PersistenceError
 from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.testing import StoreSpec
+from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 
 __all__ = [
     "FreshnessTests",
     "OnService",
+    "OwnFreshness",
     "RefusalTests",
     "assert_own_writes_are_seen",
     "ids",
@@ -73,7 +77,17 @@ def told(engine: str, usual: Mapping[str, Any]) -> Any:
     return fake
 
 
-class OnService(Networked):
+class OwnFreshness:
+    """K11 where a write waits for nobody; before ``KnowledgeStoreSuite``, whose other tests have the default."""
+
+    async def test_k11_a_write_is_visible_with_freshness_own(self, open_store: Any) -> None:
+        """The kit's own test, on a store that waits before it reads instead of after it has written."""
+        store = open_store(freshness="own")
+        await store.create_collection("docs", 3, "dot")
+        await KnowledgeStoreSuite.test_k11_a_write_is_visible_to_the_next_search(self, store)  # type: ignore[arg-type]
+
+
+class OnService(OwnFreshness, Networked):
     """Stores of the backend ``backend``, whose engine has the same name; before ``KnowledgeStoreSuite``."""
 
     backend: ClassVar[str]
@@ -132,6 +146,7 @@ class RefusalTests:
         assert part not in str(asyncio.run(main()))
 
     def test_throttling(self, fake: Any, options: dict[str, Any]) -> None:
+        fake.order("busily", (429, {}))  # it does not say how long to wait
         with self.sync(**options) as store:
             store.create_collection("docs", 2)
             fake.order("busy", 3)
@@ -144,6 +159,61 @@ class RefusalTests:
             with pytest.raises(ConnectionFailedError, match=self.busy):
                 store.upsert("docs", [make("b")])
             fake.order("busy", 0)
+
+    @pytest.mark.parametrize("form", ["seconds", "date", "out of service"])
+    def test_a_service_that_says_when_to_come_again(self, fake: Any, options: dict[str, Any], form: str) -> None:
+        """It is asked once more, and not before."""
+        with self.sync(**options) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            usual = self._requests(fake, lambda: store.count("docs"))
+            fake.order("busily", self.later(2 if form == "date" else 1, form))
+            fake.order("busy", 1)
+            started = time.monotonic()
+            assert self._requests(fake, lambda: store.count("docs")) == usual + 1
+            assert time.monotonic() - started > 0.99  # a date has whole seconds
+
+    def test_an_async_store_comes_again_when_the_service_says(self, fake: Any, options: dict[str, Any]) -> None:
+        async def main() -> None:
+            async with self.async_(**options) as store:
+                await store.create_collection("docs", 2)
+                fake.order("busily", self.later(1))
+                fake.order("busy", 1)
+                started = time.monotonic()
+                await store.insert("docs", [make("a")])
+                assert time.monotonic() - started > 0.99
+                assert await store.count("docs") == 1
+                fake.order("busily", self.later(60))
+                fake.order("busy", 1)
+                with pytest.raises(ThrottledError, match="asks to wait 60 seconds"):
+                    await store.upsert("docs", [make("b")])
+
+        asyncio.run(main())
+
+    def test_a_service_that_asks_to_wait_longer_than_the_timeout(self, fake: Any, options: dict[str, Any]) -> None:
+        with self.sync(**options, timeout=5) as store:
+            store.create_collection("docs", 2)
+            fake.order("busily", self.later(60))
+            fake.order("busy", 1)
+            fake.order("asked")
+            started = time.monotonic()
+            with pytest.raises(ThrottledError, match=f"{self.busy}.*; the service asks to wait 60 seconds") as caught:
+                store.upsert("docs", [make("b")])
+            assert (len(fake.order("asked")), caught.value.retry_after) == (1, 60.0)
+            assert time.monotonic() - started < 2
+
+    @staticmethod
+    def later(seconds: int, form: str = "seconds") -> tuple[int, dict[str, str]]:
+        """Return a status and headers with which a service asks to come again after so many seconds."""
+        if form == "date":
+            return 429, {"Retry-After": formatdate(time.time() + seconds, usegmt=True)}
+        return 503 if form == "out of service" else 429, {"Retry-After": str(seconds)}
+
+    @staticmethod
+    def _requests(fake: Any, call: Callable[[], Any]) -> int:
+        fake.order("asked")
+        call()
+        return len(fake.order("asked"))
 
     def test_a_server_of_another_kind(self, gcs: Any) -> None:
         with self.sync(gcs.url, **{self.key: "a2V5"}) as store:

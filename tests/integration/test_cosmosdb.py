@@ -19,6 +19,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.testing import KnowledgeStoreSuite
 from praisonai_persistence_cosmosdb import AsyncCosmosDBVectorKnowledgeStore, CosmosDBVectorKnowledgeStore
+from praisonai_persistence_cosmosdb._driver import Clients
 
 
 class TestCosmosDB(OnService, KnowledgeStoreSuite):
@@ -38,7 +39,9 @@ def in_a_thread(call):
 
 
 options = space_of("cosmosdb")
-fake = told("cosmosdb", {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"})
+fake = told(
+    "cosmosdb", {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"}
+)
 
 
 class TestFreshness:
@@ -334,6 +337,11 @@ class TestBadWeather(RefusalTests):
     def wrong_url(self, cosmosdb):
         return cosmosdb.url.replace(urlsplit(cosmosdb.url).password, "d3IwbmcwMDA%3D"), "d3IwbmcwMDA"
 
+    @staticmethod
+    def later(seconds, form="seconds"):
+        """Cosmos DB has a header of its own only, with its own status."""
+        return 449 if form == "out of service" else 429, {"x-ms-retry-after-ms": f"{seconds * 1000}"}
+
     @pytest.mark.parametrize("status", [429, 449])
     def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):
         with CosmosDBVectorKnowledgeStore(**options) as store:
@@ -343,6 +351,30 @@ class TestBadWeather(RefusalTests):
                 write("docs", [make("a"), make("b")])
             fake.order("inside", [status] * 3)
             assert (store.delete("docs", ["a"]), store.count("docs")) == (1, 1)
+
+
+def test_a_deletion_reads_metadata_only_where_the_store_checks_them(options, monkeypatch):
+    """What a query returns is paid for, and metadata may be large."""
+    asked, query = [], Clients.query
+    monkeypatch.setattr(
+        Clients, "query", lambda self, name, text, *more: asked.append(text) or query(self, name, text, *more)
+    )
+    with CosmosDBVectorKnowledgeStore(**options) as store:
+        store.create_collection("docs", 2)
+        store.insert("docs", [make(str(number), n=number, text=f"{number}") for number in range(6)])
+
+        def read_by(**chosen):
+            asked.clear()
+            count = store.delete("docs", **chosen)
+            return count, ["facts" in text for text in asked if text.startswith("SELECT c.name")]
+
+        assert read_by(ids=["0", "nobody"]) == (1, [False])
+        assert read_by(filters={"text": "1"}) == (1, [False])
+        assert read_by(filters={"text": {"$startswith": "2"}}) == (1, [True])
+        asked.clear()
+        assert store.clear_collection("docs") == 3
+        store.delete_collection("docs")
+        assert not [text for text in asked if "facts" in text]
 
 
 @pytest.mark.parametrize("freshness", ["all", "own"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
 import subprocess
@@ -27,7 +28,12 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
-from praisonai_persistence_couchbase import CouchbaseKnowledgeStore, CouchbaseOptions, knowledge
+from praisonai_persistence_couchbase import (
+    AsyncCouchbaseKnowledgeStore,
+    CouchbaseKnowledgeStore,
+    CouchbaseOptions,
+    knowledge,
+)
 from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
 
 
@@ -184,6 +190,37 @@ class TestBadWeather:
             with CouchbaseKnowledgeStore(**given) as store, pytest.raises(PersistenceError) as caught:
                 store.connect()
             assert isinstance(caught.value, ConfigurationError), wrong
+
+    def test_throttling(self, fake, options):
+        """The client itself repeats what a busy node has refused, and a busy search."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            fake.order("busy", 3)
+            store.insert("docs", [make("a")])
+            fake.order("busy", 3)
+            assert store.count("docs") == 1
+        with CouchbaseKnowledgeStore(**options, timeout=1) as store:
+            store.connect()
+            fake.order("busy", 1_000)
+            with pytest.raises(ConnectionFailedError):
+                store.upsert("docs", [make("b")])
+            fake.order("busy", 0)
+            assert store.count("docs") == 1
+
+    def test_an_async_store_says_the_same(self, fake, options, couchbase):
+        async def main():
+            async with AsyncCouchbaseKnowledgeStore(**options) as store:
+                await store.create_collection("docs", 2)
+                fake.order("busy", 3)
+                await store.insert("docs", [make("a")])
+                fake.order("busy", 3)
+                assert await store.count("docs") == 1
+            url = couchbase.url.replace(engines.PASSWORD, "wr0ng-k3y")
+            async with AsyncCouchbaseKnowledgeStore(url, connect_timeout=2) as store:
+                with pytest.raises(ConnectionFailedError, match="check username and password"):
+                    await store.list_collections()
+
+        asyncio.run(main())
 
     def test_durability(self, fake, options):
         with CouchbaseKnowledgeStore(**options) as store:

@@ -13,6 +13,7 @@ import pytest
 from lifecycles import Networked
 from proxy import Proxy
 from pymongo.collection import Collection
+from services import OwnFreshness
 from test_mongodb import Commands
 
 from praisonai_persistence.errors import (
@@ -69,7 +70,7 @@ class TestMongoDBVector(_Server):
 
 
 @pytest.mark.quick_operations
-class TestAtlas(_Server):
+class TestAtlas(OwnFreshness, _Server):
     """With vector search, by which all is found."""
 
     __test__ = True

@@ -31,7 +31,7 @@ class TestPinecone(OnService, KnowledgeStoreSuite):
 
 
 options = space_of("pinecone")
-fake = told("pinecone", {"delay": 0.01, "busy": 0, "quota": 20, "starting": 0})
+fake = told("pinecone", {"delay": 0.01, "busy": 0, "busily": None, "quota": 20, "starting": 0})
 
 
 @pytest.fixture

@@ -33,7 +33,16 @@ class TestUpstashVector(OnService, KnowledgeStoreSuite):
 options = space_of("upstash_vector")
 fake = told(
     "upstash_vector",
-    {"delay": 0.01, "busy": 0, "spent": False, "budget": 200, "sparse": False, "function": "COSINE", "dimension": 1536},
+    {
+        "delay": 0.01,
+        "busy": 0,
+        "busily": None,
+        "spent": False,
+        "budget": 200,
+        "sparse": False,
+        "function": "COSINE",
+        "dimension": 1536,
+    },
 )
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "free_port",
     "json_request",
     "shut_down",
+    "start",
 ]
 
 
@@ -52,15 +53,21 @@ ENGINES = _kinds()
 
 _running: dict[str, Engine] = {}
 _missing: dict[str, str] = {}
+_failed: dict[str, str] = {}
 
 
 def engine(name: str) -> Engine:
     """The engine of this run, started by the first call; skips the test, or fails it, where there is none."""
+    if name in _failed:
+        pytest.fail(_failed[name], pytrace=False)
     if name not in _running and name not in _missing:
-        reasons: list[str] = []
-        found = _find(ENGINES[name], reasons)
-        if found is None:
-            _missing[name] = f"no {name} server: {'; '.join(reasons)}"
+        try:
+            found = start(name)
+        except Exception as error:  # each of its tests would wait for it again
+            _failed[name] = f"{name} cannot be used: {error}"
+            raise
+        if isinstance(found, str):
+            _missing[name] = found
         else:
             _running[name] = found
     if name in _missing:
@@ -68,6 +75,12 @@ def engine(name: str) -> Engine:
             pytest.fail(_missing[name], pytrace=False)
         pytest.skip(_missing[name])
     return _running[name]
+
+
+def start(name: str) -> Engine | str:
+    """Start an engine, or find the one that somebody else runs; or return why there is none."""
+    reasons: list[str] = []
+    return _find(ENGINES[name], reasons) or f"no {name} server: {'; '.join(reasons)}"
 
 
 def shut_down() -> None:

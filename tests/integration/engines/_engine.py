@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from praisonai_persistence.registry import get_default_registry
+
 from ._servers import Local, Server
 
 __all__ = ["DATABASE", "PASSWORD", "USER", "Engine", "UnfitError", "json_request"]
@@ -56,6 +58,10 @@ class Engine(ABC):
     """Seconds within which a server has to answer."""
     question: ClassVar[str] = "SELECT 1"
     """What a server answers as soon as it is ready."""
+    knowledge: ClassVar[str] = ""
+    """The backend whose knowledge store asks a service that somebody else runs, once, whether it is there."""
+    given_limit: ClassVar[float] = 10.0
+    """Seconds in which that store has to connect."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -129,7 +135,12 @@ class Engine(ABC):
         self._server.remove()
 
     def wait(self) -> None:
-        """Wait until it answers."""
+        """Wait until it answers; a service that somebody else runs is asked once."""
+        if self.knowledge and not self.restartable:
+            registry, limit = get_default_registry("knowledge"), self.given_limit
+            with registry.create(self.knowledge, url=self.url, connect_timeout=limit) as store:
+                store.connect()
+            return
         end = time.monotonic() + self.start_limit
         while True:
             try:

@@ -42,10 +42,6 @@ class FakeEngine(Engine):
 
     question = "asked"
 
-    def wait(self) -> None:
-        if self.restartable:  # else it is the service itself
-            super().wait()
-
     @property
     def version(self) -> str:
         return f"fake of {self.name}" if self.restartable else self.name

@@ -14,6 +14,7 @@ class Atlas(MongoDB):
     """A fake of Atlas, or Atlas itself (``PERSISTENCE_ATLAS_URL=mongodb+srv://USER:PASSWORD@HOST``)."""
 
     name = "atlas"
+    knowledge = "mongodb_vector"
     image = ""
 
     @classmethod

@@ -16,7 +16,7 @@ from ._fakes import FakeEngine
 class CosmosDB(FakeEngine):
     """A fake of an account, or one (``PERSISTENCE_COSMOSDB_URL=https://:KEY@name.documents.azure.com:443``)."""
 
-    name = "cosmosdb"
+    name = knowledge = "cosmosdb"
     program_name = "cosmosdb.py"
     arguments = ("--delay", "0.01")
     key = base64.b64encode(PASSWORD.encode()).decode()

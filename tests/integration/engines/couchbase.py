@@ -15,7 +15,7 @@ from ._fakes import FakeEngine
 class Couchbase(FakeEngine):
     """A fake of Couchbase, or a cluster (``PERSISTENCE_COUCHBASE_URL=couchbase://USER:PASSWORD@HOST/BUCKET``)."""
 
-    name = "couchbase"
+    name = knowledge = "couchbase"
     program_name = "couchbase.py"
     arguments = ("--delay", "0.01")
 

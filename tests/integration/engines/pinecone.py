@@ -15,7 +15,7 @@ from ._fakes import FakeEngine
 class Pinecone(FakeEngine):
     """A fake of Pinecone, or Pinecone itself (``PERSISTENCE_PINECONE_URL=pinecone://:KEY@api.pinecone.io``)."""
 
-    name = "pinecone"
+    name = knowledge = "pinecone"
     program_name = "pinecone.py"
     arguments = ("--delay", "0.01")
 

@@ -146,6 +146,7 @@ class ValkeySearch(Redis):
     """Valkey with its search module: a front before Redis with its own."""
 
     name = "valkey_search"
+    knowledge = "valkey"
     image = ""
     databases = 1
 

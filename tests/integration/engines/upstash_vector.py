@@ -15,7 +15,7 @@ from ._fakes import FakeEngine
 class UpstashVector(FakeEngine):
     """A fake of an index, or one (``PERSISTENCE_UPSTASH_VECTOR_URL=https://:TOKEN@name.upstash.io``)."""
 
-    name = "upstash_vector"
+    name = knowledge = "upstash_vector"
     program_name = "upstash_vector.py"
     arguments = ("--delay", "0.01")
 

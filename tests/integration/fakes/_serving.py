@@ -143,6 +143,7 @@ class Fake(ABC):
         self.key: str = arguments.key
         self.delay: float = arguments.delay
         self.busy = 0
+        self.busily: tuple[int, dict[str, str]] | None = None
         self.asked: list[str] = []
         self._turn = threading.RLock()
         log = Path(arguments.path) / "log"
@@ -172,13 +173,14 @@ class Fake(ABC):
     def order(self, name: str, value: Any) -> Any:
         """Do what a test says.
 
-        ``delay``: seconds until reads see a write; ``busy``: how many of the next requests are throttled; ``asked``:
-        return the requests since it was asked last.
+        ``delay``: seconds until reads see a write; ``busy``: how many of the next requests are throttled; ``busily``:
+        the status and the headers with which they are, None: as usual; ``asked``: return the requests since it was
+        asked last.
         """
         if name == "asked":
             asked, self.asked = self.asked, []
             return asked
-        if name in {"delay", "busy"}:
+        if name in {"delay", "busy", "busily"}:
             setattr(self, name, value)
             return None
         raise Refusal(404, "no such order")
@@ -202,7 +204,8 @@ class Fake(ABC):
         """Refuse the request, if a test said so."""
         if self.busy:
             self.busy -= 1
-            raise refusal
+            status, headers = self.busily or (refusal.status, refusal.headers)
+            raise Refusal(status, refusal.message, headers)
 
 
 def _handler(fake: Fake) -> type[BaseHTTPRequestHandler]:

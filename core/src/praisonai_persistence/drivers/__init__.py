@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         option,
     )
     from praisonai_persistence.drivers.running import make_runner
-    from praisonai_persistence.drivers.services import FreshOptions, HttpxDriver, ServiceOptions
+    from praisonai_persistence.drivers.services import FreshOptions, HttpxDriver, ServiceOptions, then
     from praisonai_persistence.drivers.synchronous import DriverRunner
     from praisonai_persistence.drivers.throttling import Pauses, ThrottledError
 
@@ -48,7 +48,7 @@ _MODULES = {
         "option",
     ),
     "running": ("make_runner",),
-    "services": ("FreshOptions", "HttpxDriver", "ServiceOptions"),
+    "services": ("FreshOptions", "HttpxDriver", "ServiceOptions", "then"),
     "synchronous": ("DriverRunner",),
     "throttling": ("Pauses", "ThrottledError"),
 }
@@ -76,6 +76,7 @@ __all__ = [
     "make_runner",
     "matching",
     "option",
+    "then",
 ]
 
 __getattr__, __dir__ = lazy(globals(), _HOMES)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers.throttling import ThrottledError
+from praisonai_persistence.drivers.throttling import ThrottledError, retry_after
 from praisonai_persistence.errors import BackendError, ConnectionFailedError, PersistenceError, SerializationError
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["HttpErrors", "close", "close_session", "hang_up", "hang_up_aiohttp"]
+__all__ = ["HttpErrors", "asked_to_wait", "close", "close_session", "hang_up", "hang_up_aiohttp"]
 
 _NAMES = {
     "NOT_FOUND": 404,
@@ -60,8 +60,9 @@ class HttpErrors:
             error: the client's, whose class is named.
 
         Returns:
-            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, ``ConnectionFailedError`` where
-            the service does not let us in or does not answer, else ``BackendError``.
+            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, and for a 503 that asks to come
+            again later, ``ConnectionFailedError`` where the service does not let us in or does not answer, else
+            ``BackendError``.
         """
         status = _NAMES.get(code) if isinstance(code, str) else code
         where, kind = self._where, type(error).__name__
@@ -71,10 +72,13 @@ class HttpErrors:
             return TakenError(f"{where} has such a collection already")
         if status in {401, 403}:
             return ConnectionFailedError(f"{where} does not let this client in: {self._login}")
+        asked = asked_to_wait(error) if status in {429, 503} else None
+        if status == 429:
+            return ThrottledError(f"{where} has had too many requests for now; try again later", asked)
+        if asked is not None:
+            return ThrottledError(f"{where} is out of service for now; try again later", asked)
         if status in _SILENT:
             return self.silent(error)
-        if status == 429:
-            return ThrottledError(f"{where} has had too many requests for now; try again later")
         if status == 413 and self._too_large is not None:
             return SerializationError(f"{where} does not take a request as large as this: {self._too_large}")
         return BackendError(f"{where} failed: {kind}" + ("" if code is None else f" {code}"))
@@ -98,9 +102,16 @@ class HttpErrors:
             return self.error(409, error)
         return self.error(next((code for code in map(_code, reasons) if code is not None), None), error)
 
-    def strange(self, title: str) -> ConnectionFailedError:
-        """Return the error of something that answers, but not as the service of this name does."""
-        return ConnectionFailedError(f"{self._where} does not answer as {title} does; check the URL")
+    def strange(self, title: str, check: str = "the URL", asked: str = "") -> ConnectionFailedError:
+        """Return the error of something that answers, but not as the service of this name does.
+
+        Args:
+            title: the service's.
+            check: what says where it is.
+            asked: what it was asked to do, where it does not know that.
+        """
+        to = f" to {asked}" if asked else ""
+        return ConnectionFailedError(f"{self._where} does not answer{to} as {title} does; check {check}")
 
     def late(self) -> ConnectionFailedError:
         """Return the error of an answer that has not come in time, of a service whose writes can be repeated."""
@@ -110,7 +121,21 @@ class HttpErrors:
 
     def silent(self, error: Exception) -> ConnectionFailedError:
         """Return the error of a service that does not answer."""
-        return ConnectionFailedError(f"{self._where} does not answer ({type(error).__name__})")
+        return ConnectionFailedError(
+            f"{self._where} does not answer ({type(error).__name__}): is it up, and are host and port right?"
+        )
+
+
+def asked_to_wait(error: BaseException) -> float | None:
+    """Return how many seconds the answer asks to wait for which a client raised an error; None: it does not ask.
+
+    Looked at are the headers of the error or of its response, and of the errors for which it was raised.
+    """
+    for one in (error, error.__cause__, error.__context__):
+        headers = getattr(one, "headers", None) or getattr(getattr(one, "response", None), "headers", None)
+        if headers is not None and hasattr(headers, "items"):
+            return retry_after(headers)
+    return None
 
 
 def _code(error: BaseException | None) -> int | str | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.urls import StoreURL
 
-__all__ = ["FreshOptions", "HttpxDriver", "ServiceOptions"]
+__all__ = ["FreshOptions", "HttpxDriver", "ServiceOptions", "then"]
 
 
 class ServiceOptions(Options):
@@ -117,6 +117,15 @@ class HttpxDriver(Driver):
         reasons = error.__cause__, getattr(error.__cause__, "__cause__", None)
         lost = any(isinstance(reason, (httpx.NetworkError, httpx.RemoteProtocolError)) for reason in reasons)
         return lost and not write
+
+
+def then(answer: Any, read: Callable[[Any], Any]) -> Any:
+    """Return what is read from the answer of a client; of an async one both are awaited."""
+    return _later(answer, read) if hasattr(answer, "__await__") else read(answer)
+
+
+async def _later(answer: Any, read: Callable[[Any], Any]) -> Any:
+    return read(await answer)
 
 
 async def _close(clients: Sequence[Any]) -> None:

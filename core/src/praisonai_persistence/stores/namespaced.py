@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from praisonai_persistence.drivers.throttling import Pauses
-from praisonai_persistence.errors import BackendError, DocumentExistsError, SerializationError
+from praisonai_persistence.errors import BackendError, DocumentExistsError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
@@ -209,11 +209,8 @@ class NamespacedSteps(ClaimedSteps[Collection, Selection[E]]):
         metadata = {**own, **copies(row.metadata)}
         if (size := _size(metadata)) > self.most_metadata:
             metadata = {**own, "loose": True}
-            if (size := _size(metadata)) > self.most_metadata:
-                raise SerializationError(
-                    f"document {row.id!r} has {size} bytes of text; the service takes {self.most_metadata}: "
-                    f"split its content"
-                )
+            size = _size(metadata)
+            documents.check_size("the service", row.id, size, self.most_metadata)
         return Record(f"d-{own['key']}", vector.tolist(), metadata), size + 26 * len(vector) + 100
 
     def _store(self, opened: Collection, rows: Sequence[Any]) -> Steps[None]:

@@ -12,7 +12,7 @@ from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from praisonai_persistence.errors import SchemaError
+from praisonai_persistence.errors import ConfigurationError, SchemaError, SerializationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.stores.ranking import Candidate
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batches",
+    "check_dimension",
+    "check_size",
     "collection_facts",
     "collection_info",
     "derived_uuids",
@@ -180,6 +182,20 @@ def own_names(names: Iterable[str], prefix: str, suffix: str = "") -> list[str]:
     """Return the names, sorted, that have a prefix and a suffix, without these."""
     own = (name.removeprefix(prefix) for name in names if name.startswith(prefix) and name.endswith(suffix))
     return sorted(name.removesuffix(suffix) for name in own)
+
+
+def check_dimension(service: str, info: CollectionInfo, most: int) -> None:
+    """Refuse a collection whose vectors are longer than a service takes (``ConfigurationError``)."""
+    if info.dimension > most:
+        raise ConfigurationError(f"{service} takes vectors of at most {most} numbers, not {info.dimension}")
+
+
+def check_size(service: str, id: str, size: int, most: int) -> None:  # noqa: A002
+    """Refuse a document that has more bytes, as it is stored, than a service takes (``SerializationError``)."""
+    if size > most:
+        raise SerializationError(
+            f"document {id!r} has {size} bytes as it is stored; {service} takes {most}: split its content"
+        )
 
 
 def pages(items: Sequence[T], size: int | None) -> Iterator[list[T]]:

@@ -62,6 +62,10 @@ class VersionedSteps(VectorSteps[C, E]):
     def _entries(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Steps[Sequence[Entry]]:
         """Return the documents, with their versions, of these ids (None: any) that the expression selects."""
 
+    def _versions(self, opened: C, ids: Sequence[str] | None, expression: E | None) -> Steps[Sequence[Entry]]:
+        """Return what ``_entries`` does, for a caller that reads no metadata; where they cost nothing, with them."""
+        return self._entries(opened, ids, expression)
+
     @abstractmethod
     def _unstore(self, opened: C, written: Sequence[tuple[str, Any]]) -> Steps[Sequence[bool | None]]:
         """Remove rows by id, each if it has this version still.
@@ -91,7 +95,8 @@ class VersionedSteps(VectorSteps[C, E]):
     ) -> Steps[int]:
         """Remove the documents with these ids (None: any) that the expression and a filter select; return how many."""
         gone, pauses = 0, None
-        left: Sequence[Entry] = yield from self._entries(opened, ids, expression)
+        read = self._versions if checked is None else self._entries
+        left: Sequence[Entry] = yield from read(opened, ids, expression)
         while left := [entry for entry in left if selected(checked, entry.metadata)]:
             done = yield from self._unstore(opened, [(entry.id, entry.more) for entry in left])
             removed = sum(map(bool, done))
@@ -101,7 +106,7 @@ class VersionedSteps(VectorSteps[C, E]):
                 if pauses is None or removed:
                     pauses = Pauses(self.patience, 0.002)
                 yield from pauses.wait(ThrottledError("others write these documents again and again; try again later"))
-            left = yield from self._paged(self._entries, opened, again, expression)
+            left = yield from self._paged(read, opened, again, expression)
         return gone
 
     @writes

@@ -16,6 +16,7 @@ from praisonai_persistence.drivers import (
     http,
     matching,
     option,
+    then,
 )
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.stores.vector_errors import TakenError
@@ -150,14 +151,11 @@ class Clients:
             manager._refresh_thread.join(options.connect_timeout)
         manager.refresh_endpoint_list = _nothing_awaited if asynchronous else _nothing
 
-    def _then(self, answer: Any, read: Callable[[Any], Any]) -> Any:
-        return _awaited(answer, read) if self._asynchronous else read(answer)
-
     def account(self) -> Any:
         """Return the account's consistency."""
         client = self.client
         answer = client._get_database_account() if self._asynchronous else client.get_database_account()
-        return self._then(answer, lambda found: found.ConsistencyPolicy["defaultConsistencyLevel"])
+        return then(answer, lambda found: found.ConsistencyPolicy["defaultConsistencyLevel"])
 
     def _container(self, name: str) -> Any:
         return self.client.get_database_client(self._options.database).get_container_client(name)
@@ -195,13 +193,13 @@ class Clients:
     def write(self, name: str, item: dict[str, Any], *, new: bool = False) -> Any:
         """Write an item; return the session token."""
         container = self._container(name)
-        return self._then((container.create_item if new else container.upsert_item)(item), _token)
+        return then((container.create_item if new else container.upsert_item)(item), _token)
 
     def batch(self, name: str, operations: list[Any], partition: str) -> Any:
         """Do all of some writes or none; return the session token, and the version of each item that was written."""
         # The client takes conditions out of what it is given, which is sent again where the service was too busy.
         given = [(kind, parts, dict(*more)) for kind, parts, *more in operations]
-        return self._then(self._container(name).execute_item_batch(given, partition), _written)
+        return then(self._container(name).execute_item_batch(given, partition), _written)
 
     def transport(self) -> Any:
         """Return the connections: of requests, or of aiohttp."""
@@ -267,11 +265,13 @@ class CosmosDBDriver(Driver):
             if status == 412:
                 return TakenError(f"{where} has another version of an item")
             if status == 429:
-                return ThrottledError(f"{where} has had too many requests for now; raise its request units, or timeout")
+                text = f"{where} has had too many requests for now; raise its request units, or timeout"
+                return ThrottledError(text, http.asked_to_wait(error))
             if status == 403 and ("maximum" in said or "quota" in said or "exceed" in said):
                 return BackendError(f"{where} has no room for more: see its quotas in the portal")
             if status == 449:  # several writes of one item at once: nothing was done
-                return ThrottledError(f"{where} has had too many writes of one item at once; try again later")
+                text = f"{where} has had too many writes of one item at once; try again later"
+                return ThrottledError(text, http.asked_to_wait(error))
             return self._errors.error(status, error)
         if isinstance(error, DecodeError):
             return self._errors.strange("Cosmos DB")
@@ -306,10 +306,6 @@ async def _opened(clients: Clients) -> Clients:
         await clients.client.close()
         raise
     return clients
-
-
-async def _awaited(answer: Any, read: Callable[[Any], Any]) -> Any:
-    return read(await answer)
 
 
 async def _collected(found: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses
-from praisonai_persistence.errors import ConfigurationError, SerializationError
+from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.fields import copies
@@ -149,11 +149,8 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         options, metric = self._options, _METRICS[product_distance(info.distance)]
-        most = _MOST_DIMENSION[options.vector_index]
-        if info.dimension > most:
-            raise ConfigurationError(
-                f"Cosmos DB's index {options.vector_index} has vectors of at most {most} numbers, not {info.dimension}"
-            )
+        index = options.vector_index
+        documents.check_dimension(f"Cosmos DB's index {index}", info, _MOST_DIMENSION[index])
         path = f"/{options.embedding_field}"
         policy = {"path": path, "dataType": "float32", "dimensions": info.dimension, "distanceFunction": metric}
         plain = [f"/{options.text_field}/?", "/facts/*", '/"_etag"/?']
@@ -162,7 +159,7 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
         vectors = {
             **indexing,
             "excludedPaths": [{"path": one} for one in [f"{path}/*", *plain]],
-            "vectorIndexes": [{"path": path, "type": options.vector_index}],
+            "vectorIndexes": [{"path": path, "type": index}],
         }
         container = f"{options.collection}-{info.dimension}-{metric}"
         yield from self._make(options.collection, indexing_policy=catalog)
@@ -235,11 +232,7 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
             **copies(row.metadata),
         }
         size = len(json.dumps(item, ensure_ascii=False).encode())
-        if size > _MOST_ITEM:
-            raise SerializationError(
-                f"document {row.id!r} has {size} bytes with its embedding; Cosmos DB takes {_MOST_ITEM}: split its "
-                f"content"
-            )
+        documents.check_size("Cosmos DB", row.id, size, _MOST_ITEM)
         return item, size + 100
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
@@ -277,8 +270,12 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
         return True
 
     def _entries(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[list[Entry]]:
-        found = yield from self._select(opened, "c.name, c._etag, c.facts", ids, expression)
-        return [Entry(item["name"], item["facts"]["metadata"], item["_etag"]) for item in found]
+        found = yield from self._select(opened, "c.name, c._etag, c.facts.metadata AS metadata", ids, expression)
+        return [Entry(item["name"], item["metadata"], item["_etag"]) for item in found]
+
+    def _versions(self, opened: Collection, ids: Sequence[str] | None, expression: str | None) -> Steps[list[Entry]]:
+        found = yield from self._select(opened, "c.name, c._etag", ids, expression)  # of few request units
+        return [Entry(item["name"], None, item["_etag"]) for item in found]
 
     # ----------------------------------------------------------------------------------------------------------- reads
 

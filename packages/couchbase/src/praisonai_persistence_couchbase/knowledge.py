@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import (
-    ConfigurationError,
     ConnectionFailedError,
     PersistenceError,
-    SerializationError,
 )
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import vector_documents as documents
@@ -114,10 +112,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         return None if facts is None else Collection(documents.collection_info(name, facts), facts["place"])
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        if info.dimension > _MOST_DIMENSION:
-            raise ConfigurationError(
-                f"Couchbase's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}"
-            )
+        documents.check_dimension("Couchbase", info, _MOST_DIMENSION)
         place = f"c{uuid.uuid4().hex}"
         facts = {**documents.collection_facts(info, metadata), "place": place}
 
@@ -256,7 +251,8 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
                 self._options.vector_field: base64.b64encode(documents.vector_bytes(vector)).decode("ascii"),
             }
             if len(row.content) + len(row.metadata or "") > _SMALL:
-                _check_size(document)
+                size = len(json.dumps(document, ensure_ascii=False).encode())
+                documents.check_size("Couchbase", row.id, size, _MOST_DOCUMENT)
             yield self._key(opened, row.id), document
 
     def _note(self, opened: Collection, answers: Mapping[str, Any]) -> None:
@@ -372,15 +368,6 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
 
 def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.expression is None else expression.expression
-
-
-def _check_size(document: Mapping[str, Any]) -> None:
-    size = len(json.dumps(document, ensure_ascii=False).encode())
-    if size > _MOST_DOCUMENT:
-        raise SerializationError(
-            f"document {document['id']!r} has {size} bytes as JSON, with its embedding; Couchbase takes "
-            f"{_MOST_DOCUMENT}: split its content"
-        )
 
 
 def _hits(result: Any) -> tuple[list[str], int]:

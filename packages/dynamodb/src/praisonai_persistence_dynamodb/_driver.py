@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, ThrottledError, http, option
@@ -189,6 +190,9 @@ class DynamoDBDriver(Driver):
         if not self.asynchronous and self._whole is not client:  # also one that was handed in
             client.meta.events.register("after-call.dynamodb", _check_whole, unique_id=self._check)
             self._whole = client
+            if client is self.given:  # a store that is dropped without being closed leaves it as it was, too
+                unregister = client.meta.events.unregister
+                weakref.finalize(self, unregister, "after-call.dynamodb", _check_whole, unique_id=self._check)
         return super().begin(client, write=write)
 
     def give_back(self) -> None:
@@ -217,7 +221,7 @@ class DynamoDBDriver(Driver):
         if isinstance(error, of_client.ClientError):
             return self._refusal(error)
         if isinstance(error, ResponseParserError):
-            return self._stranger()
+            return self._errors.strange("DynamoDB", "endpoint_url")
         if isinstance(error, of_client.NoRegionError):
             return ConfigurationError(f"{where} needs a region: give region=, or set AWS_DEFAULT_REGION")
         if isinstance(error, of_client.ProfileNotFound):
@@ -266,13 +270,9 @@ class DynamoDBDriver(Driver):
                 f"one of these stores; give another table_name"
             )
         if code == "UnknownOperationException" or code.isdigit():
-            return self._stranger(error.operation_name)
+            # A server of another kind, or an emulator that lacks an operation.
+            return self._errors.strange("DynamoDB", "endpoint_url", error.operation_name)
         return self._errors.silent(error) if _status(error) >= 500 else self._errors.error(code, error)
-
-    def _stranger(self, operation: str = "") -> ConnectionFailedError:
-        """Return the error of a server of another kind, or of an emulator that lacks an operation."""
-        asked = f" to {operation}" if operation else ""
-        return ConnectionFailedError(f"{self.where} does not answer{asked} as DynamoDB does; check endpoint_url")
 
 
 def _check_whole(http_response: Any, **_: Any) -> None:

@@ -7,10 +7,9 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.drivers import Pauses, ThrottledError
+from praisonai_persistence.drivers import HttpErrors, Pauses, ThrottledError
 from praisonai_persistence.errors import (
     BackendError,
-    ConnectionFailedError,
     PersistenceError,
     StoreNotFoundError,
 )
@@ -84,7 +83,7 @@ class DynamoDBEngine(DocumentEngine):
         answer = yield from self.ask("get_item", TableName=self.table, Key=key, ConsistentRead=True)
         # The SDK takes a web page for an answer that says nothing, and so for a write that was made.
         if "json" not in answer["ResponseMetadata"].get("HTTPHeaders", {}).get("content-type", "json"):
-            raise ConnectionFailedError(f"{self._where} does not answer as DynamoDB does; check endpoint_url")
+            raise HttpErrors(self._where).strange("DynamoDB", "endpoint_url")
 
     def read(self, key: str) -> Steps[Stored | None]:
         answer = yield from self.ask("get_item", TableName=self.table, Key=self.key_of(key), ConsistentRead=True)

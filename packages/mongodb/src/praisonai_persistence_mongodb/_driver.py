@@ -417,10 +417,14 @@ class MongoDriver(Driver):
             )
         if code in _TOO_LARGE or isinstance(error, errors.DocumentTooLarge):
             return SerializationError("MongoDB's documents end at 16 MiB, with the names of their fields")
-        if isinstance(error, errors.ConfigurationError) and type(error).__name__ != "InvalidURI":
-            return ConnectionFailedError(f"{where} cannot be looked up, or an option of the client is wrong")
-        if isinstance(error, errors.ConfigurationError):
+        if isinstance(error, errors.InvalidURI):
             return ConfigurationError("the URL is none that MongoDB's clients can read")
+        if isinstance(error, errors.ConfigurationError):
+            if type(error.__cause__).__module__.startswith("dns."):
+                return ConnectionFailedError(f"{where} cannot be looked up: check the host of the URL")
+            return ConfigurationError(
+                f"{where}: an option of the client is wrong, or PyMongo is too new for the server"
+            )
         if isinstance(error, (FileNotFoundError, PermissionError)):
             return ConfigurationError(
                 f"a file that the options of the client name cannot be read: {type(error).__name__}"

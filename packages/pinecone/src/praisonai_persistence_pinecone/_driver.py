@@ -12,6 +12,7 @@ from praisonai_persistence.drivers import (
     ServiceOptions,
     matching,
     option,
+    then,
 )
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
 
@@ -101,8 +102,7 @@ class Clients:
         """Delete vectors, and return what headers say, which the client's own method drops."""
         from pinecone._internal.adapters.vectors_adapter import extract_response_info as read
 
-        asked = self.index(host)._http.post("/vectors/delete", json=body)
-        return _awaited(asked, read) if self._asynchronous else read(asked)
+        return then(self.index(host)._http.post("/vectors/delete", json=body), read)
 
     def https(self) -> list[Any]:
         """Return the clients of HTTP, of ``httpx``."""
@@ -163,7 +163,3 @@ class PineconeDriver(HttpxDriver):
         if isinstance(error, errors.PineconeValueError) and "api key" in said:
             return ConfigurationError(f"{where}: the API key has characters that cannot be sent")
         return self._errors.error(getattr(error, "status_code", None), error)
-
-
-async def _awaited(answer: Any, read: Callable[[Any], Any]) -> Any:
-    return read(await answer)

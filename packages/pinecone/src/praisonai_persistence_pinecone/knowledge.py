@@ -11,6 +11,7 @@ from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import BackendError, ConfigurationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.steps import reads
+from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.namespaced import NamespacedSteps, Record, filled
 from praisonai_persistence.stores.projection import product_distance
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
@@ -142,8 +143,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
 
     def _new_place(self, info: CollectionInfo) -> Steps[list[Any]]:
         metric = _METRICS[product_distance(info.distance)]
-        if info.dimension > _MOST_DIMENSION:
-            raise ConfigurationError(f"Pinecone's vectors have at most {_MOST_DIMENSION} numbers, not {info.dimension}")
+        documents.check_dimension("Pinecone", info, _MOST_DIMENSION)
         wanted = info.dimension if self._only else -(-info.dimension // _STEP) * _STEP
         found = yield from self._index(wanted, metric, make=True)
         if found is None or (found.dimension, found.metric) != (wanted, metric):

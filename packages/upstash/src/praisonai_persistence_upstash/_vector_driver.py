@@ -9,7 +9,7 @@ from praisonai_persistence.drivers import HttpErrors, HttpxDriver
 from praisonai_persistence.errors import ConfigurationError, ConnectionFailedError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from praisonai_persistence.drivers import Deadline
     from praisonai_persistence.errors import PersistenceError
@@ -25,12 +25,14 @@ class _RefusedError(Exception):
     Args:
         status: of HTTP.
         message: what it says.
+        headers: of the answer.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"status {status}")  # the message may have what was sent
         self.status = status
         self.message = message.lower()
+        self.headers = headers
 
 
 class UpstashVectorDriver(HttpxDriver):
@@ -102,7 +104,7 @@ def _refused(response: Any) -> _RefusedError:
         message = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         message = ""
-    return _RefusedError(response.status_code, str(message))
+    return _RefusedError(response.status_code, str(message), response.headers)
 
 
 def _look(response: Any) -> None:

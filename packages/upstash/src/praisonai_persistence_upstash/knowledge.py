@@ -13,7 +13,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from praisonai_persistence.drivers import Pauses
-from praisonai_persistence.errors import ConfigurationError, SerializationError
+from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.fields import copies
@@ -121,10 +121,8 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
         facts = {**documents.document_facts(row, vector), "stands": stands or None}
         kept = {name: value for name, value in facts.items() if value is not None}
         data = json.dumps({"id": row.id, "content": row.content, **kept}, ensure_ascii=False)
-        if (length := len(data.encode())) > _MOST_DATA:
-            raise SerializationError(
-                f"document {row.id!r} has {length} bytes of text; the service takes {_MOST_DATA}: split its content"
-            )
+        length = len(data.encode())
+        documents.check_size("the service", row.id, length, _MOST_DATA)
         own = {"key": record_key(row.id), "writer": uuid.uuid4().hex}
         metadata: dict[str, Any] = {**own, **copies(row.metadata)}
         if (size := len(json.dumps(metadata))) > _MOST_METADATA:
