@@ -155,8 +155,9 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
     async def _listed(self, statuses: Sequence[str] | None) -> dict[tuple[str, str], set[str]]:
         """Return the index's entries by time and id, in this order; None: of every status."""
         found: dict[tuple[str, str], set[str]] = {}
-        for start in ["s/"] if statuses is None else [f"s/{status}/" for status in dict.fromkeys(statuses)]:
-            for mark in await self._keys(start):
+        starts = ["s/"] if statuses is None else [f"s/{status}/" for status in statuses]
+        for marks in (await self._keys_of(starts)).values():
+            for mark in marks:
                 _, _, created, _, id_ = mark.split("/", 4)
                 found.setdefault((created, id_), set()).add(mark)
         return dict(sorted(found.items()))
@@ -261,7 +262,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
         if not value or value in _NO_FILES:
             return []
         start = _index(field, value)
-        rows = await self._rows([key[len(start) :] for key in await self._keys(start)])
+        rows = await self._rows([key[len(start) :] for key in (await self._keys_of([start]))[start]])
         return sorted(
             ((id_, row) for id_, row in rows.items() if row.get(field) == value), key=lambda one: _order(*one)
         )
