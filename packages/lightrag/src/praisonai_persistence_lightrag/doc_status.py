@@ -2,8 +2,8 @@
 
 A document is one key, written in one step with its entries in two indexes. That of the status has a name of its own for
 each writing, so that nobody removes the entry of a newer one. What an index says is believed when the document says the
-same: an entry that a killed process has left behind finds nothing. So those of a former status may wait until LightRAG
-commits, or lists documents, and are removed together then.
+same: an entry that a killed process has left behind finds nothing. So those of former statuses may wait, and are removed
+together: when there are some, or documents are listed.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
             self._marks.clear()
         self._marks.update((id_, entry["mark"]) for id_, entry in entries.items())
 
-    async def index_done_callback(self) -> None:
-        """Remove what the index of status has of former statuses; all else is durable already."""
+    async def _tidy(self) -> None:
+        """Remove what the index of status has of former statuses."""
         gone, self._former = self._former, []
         try:
             await self._remove(gone)
@@ -122,8 +122,8 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
             raise
 
     async def finalize(self) -> None:
-        """Do the same."""
-        await self.index_done_callback()
+        """Remove what waits; all else is durable already."""
+        await self._tidy()
 
     async def _rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {id_: entry["row"] for id_, entry in (await self._entries(ids)).items()}
@@ -162,7 +162,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
         self._note(made)
         self._former += [*known.values(), *(entry["mark"] for entry in found.values())]
         if len(self._former) > _FORMER:
-            await self.index_done_callback()
+            await self._tidy()
 
     async def update_doc_status_fields(self, doc_id: str, fields: dict[str, Any], *, missing_ok: bool = False) -> None:
         """Change some fields of a document; what others change meanwhile stays."""
@@ -191,7 +191,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
 
     async def _listed(self, statuses: Sequence[str] | None) -> dict[tuple[str, str], set[str]]:
         """Return the index's entries by time and id, in this order; None: of every status."""
-        await self.index_done_callback()
+        await self._tidy()
         found: dict[tuple[str, str], set[str]] = {}
         starts = ["s/"] if statuses is None else [f"s/{status}/" for status in statuses]
         for marks in (await self._keys_of(starts)).values():
