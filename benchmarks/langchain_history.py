@@ -7,8 +7,9 @@
     python benchmarks/langchain_history.py --check    exits with 1 if ours is behind, or has lost something
 
 In SQLite both keep a write-ahead log with ``synchronous=FULL``, so that what was acknowledged survives a loss of power;
-the settings are read back from the connections. In PostgreSQL both have the server's. A turn is a question and an answer, appended by one call, as a chain does
-it. Theirs looks for its table whenever it is constructed, which a chain does in each call: that is a part of resuming.
+the settings are read back from the connections. In PostgreSQL both have the server's. A turn is a question and an
+answer, appended by one call, as a chain does it. Theirs looks for its table whenever it is constructed, which a chain
+does in each call: that is a part of resuming.
 """
 
 from __future__ import annotations

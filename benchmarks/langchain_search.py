@@ -32,13 +32,13 @@ from measuring import clock, interleaved, times_as_fast
 from praisonai_persistence import open_knowledge_store
 from praisonai_persistence_langchain import PersistentVectorStore
 
-sys.path.append(sys.path.pop(0))  # this folder has a pgvector.py, too, which is not the package
+sys.path.pop(0)  # this folder has a pgvector.py, too, which is not the package
 DIMENSION, FOUND, ADDED = 128, 10, 10
 TEXT = "The invoice of March was paid twice, so the customer asks for the second amount back. " * 2
 
 
 class Random(Embeddings):
-    """Vectors of length 1 that are the same for the same text: it begins with a number."""
+    """Vectors of length 1 of the number that a text begins with."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector for each."""
@@ -46,7 +46,8 @@ class Random(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a text."""
-        vector = np.random.default_rng(int(text.split()[0])).normal(size=DIMENSION)
+        first = text.split()[0]
+        vector = np.random.default_rng(int(first) if first.isdigit() else 0).normal(size=DIMENSION)
         return [float(number) for number in vector / np.linalg.norm(vector)]
 
 

@@ -2,8 +2,8 @@
 
 A document is one key, written in one step with its entries in two indexes. That of the status has a name of its own for
 each writing, so that nobody removes the entry of a newer one. What an index says is believed when the document says the
-same: an entry that a killed process has left behind finds nothing. So those of former statuses may wait, and are removed
-together: when there are some, or documents are listed.
+same: an entry that a killed process has left behind finds nothing. So those of former statuses may wait, and are
+removed together: when there are some, or documents are listed.
 """
 
 from __future__ import annotations
