@@ -1,12 +1,15 @@
-"""LangChain's chat history on our SQLite store beside its own ``SQLChatMessageHistory``, in SQLite too.
+"""LangChain's chat history on our stores beside its own ``SQLChatMessageHistory``, on the same engine.
 
-    pip install langchain-community "sqlalchemy[asyncio]" aiosqlite
-    python benchmarks/langchain_history.py            prints medians of rounds
+    pip install langchain-community "sqlalchemy[asyncio]" aiosqlite "psycopg[binary]"
+    python benchmarks/langchain_history.py            prints medians of rounds, in SQLite
+    python benchmarks/langchain_history.py --postgres postgresql://USER:PASSWORD@HOST:PORT/DATABASE
+                                                      in PostgreSQL, too
     python benchmarks/langchain_history.py --check    exits with 1 if ours is behind, or has lost something
 
-Both keep a write-ahead log with ``synchronous=FULL``, so that what was acknowledged survives a loss of power; the
-settings are read back from the connections. A turn is a question and an answer, appended by one call, as a chain does
-it. Theirs looks for its table whenever it is constructed, which a chain does in each call: that is a part of resuming.
+In SQLite both keep a write-ahead log with ``synchronous=FULL``, so that what was acknowledged survives a loss of power;
+the settings are read back from the connections. In PostgreSQL both have the server's. A turn is a question and an
+answer, appended by one call, as a chain does it. Theirs looks for its table whenever it is constructed, which a chain
+does in each call: that is a part of resuming.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import asyncio
 import os
 import platform
 import sqlite3
+import statistics
 import sys
 import tempfile
 import threading
@@ -28,6 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -35,6 +40,7 @@ from measuring import clock, interleaved, times_as_fast
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from praisonai_persistence_langchain import PersistentChatMessageHistory
+from praisonai_persistence_postgres import PostgresConversationStore
 from praisonai_persistence_sqlite import SQLiteConversationStore
 
 with warnings.catch_warnings():
@@ -75,6 +81,15 @@ def theirs(path: Path, *, asynchronous: bool = False) -> Open:
     else:
         engine = sqlalchemy.create_engine(f"sqlite:///{path}", **options)
         sqlalchemy.event.listen(engine, "connect", durable)
+    return lambda session: SQLChatMessageHistory(session, connection=engine)
+
+
+def theirs_in_postgres(url: str, schema: str, *, asynchronous: bool = False) -> Open:
+    """Return LangChain's own in a schema."""
+    make: Any = create_async_engine if asynchronous else sqlalchemy.create_engine
+    engine = make(
+        url.replace("postgresql:", "postgresql+psycopg:", 1), connect_args={"options": f"-csearch_path={schema}"}
+    )
     return lambda session: SQLChatMessageHistory(session, connection=engine)
 
 
@@ -141,13 +156,45 @@ def in_tasks(open_: Open, turns: int) -> tuple[int, int]:
     return asyncio.run(work())
 
 
+def compare(ours: Open, other: Open, other_async: Open, options: argparse.Namespace) -> tuple[list[float], int]:
+    """Measure and print; return the ratios, and how much of ours is lost."""
+    figure = min if options.best else statistics.median
+    sides = {"ours": ours, "SQLChatMessageHistory": other}
+
+    def ratio(name: str, work: dict[str, Callable[[], float]], unit: float) -> float:
+        figures = {who: [figure(seconds)] for who, seconds in interleaved(options.rounds, work).items()}
+        return times_as_fast(name, figures, unit)
+
+    each = 1000 / options.turns
+    ratios = [ratio("append a turn", {who: partial(fresh, one, options.turns) for who, one in sides.items()}, each)]
+    for length in options.lengths:
+        name = f"long {length}"
+        for one in sides.values():
+            one(name).add_messages([message for number in range(length // 2) for message in turn(number)])
+        reading = {who: partial(resume, one, name, length) for who, one in sides.items()}
+        ratios.append(ratio(f"resume {length} messages", reading, 1000))
+        writing = {who: partial(appends, one, name, options.turns) for who, one in sides.items()}
+        ratios.append(ratio(f"append behind {length} messages", writing, each))
+    lost = 0
+    for who, one in sides.items():
+        tasks = in_tasks(one if who == "ours" else other_async, 4)
+        for name, many in ((f"{THREADS} threads", in_threads(one, 25)), (f"{TASKS} tasks", tasks)):
+            print(f"{name + ' on one session':24} {who:24} {many[0]} messages missing, {many[1]} calls failed")
+            lost += sum(many) if who == "ours" else 0
+    return ratios, lost
+
+
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--turns", type=int, default=100, help="appended in each round")
-    parser.add_argument("--length", type=int, default=1000, help="messages of a session that is resumed")
+    parser.add_argument(
+        "--lengths", type=int, nargs="*", default=[1000, 10_000], help="messages of sessions that are resumed"
+    )
+    parser.add_argument("--postgres", help="a server, beside SQLite")
     parser.add_argument("--folder", type=Path, default=Path("build"), help="on a disk, where the files are made")
+    parser.add_argument("--best", action="store_true", help="the fastest round, not the median: for a busy machine")
     parser.add_argument("--check", action="store_true", help="exit with 1 if ours is behind, or lost something")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -159,22 +206,23 @@ def main() -> int:
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
         SQLiteConversationStore(path=Path(folder) / "ours.db") as store,
     ):
-        sides: dict[str, Open] = {
-            "ours": partial(PersistentChatMessageHistory, store),
-            "SQLChatMessageHistory": theirs(Path(folder) / "theirs.db"),
-        }
-        work = {who: partial(fresh, open_, options.turns) for who, open_ in sides.items()}
-        ratios = [times_as_fast("append a turn", interleaved(options.rounds, work), 1000 / options.turns)]
-        for open_ in sides.values():
-            appends(open_, "long", options.length // 2)
-        reading = {who: partial(resume, open_, "long", options.length) for who, open_ in sides.items()}
-        ratios.append(times_as_fast(f"resume {options.length} messages", interleaved(options.rounds, reading), 1000))
-        lost = 0
-        for who, open_ in sides.items():
-            aopen = open_ if who == "ours" else theirs(Path(folder) / "theirs.db", asynchronous=True)
-            for name, many in ((f"{THREADS} threads", in_threads(open_, 25)), (f"{TASKS} tasks", in_tasks(aopen, 4))):
-                print(f"{name + ' on one session':24} {who:24} {many[0]} messages missing, {many[1]} calls failed")
-                lost += sum(many) if who == "ours" else 0
+        path = Path(folder) / "theirs.db"
+        ours = partial(PersistentChatMessageHistory, store)
+        ratios, lost = compare(ours, theirs(path), theirs(path, asynchronous=True), options)
+    if options.postgres:
+        print("PostgreSQL:")
+        schema = f"b{os.getpid()}"
+        other = partial(theirs_in_postgres, options.postgres, schema)
+        with psycopg.connect(options.postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}".encode())
+            try:
+                with PostgresConversationStore(url=options.postgres, schema=schema) as server:
+                    ours = partial(PersistentChatMessageHistory, server)
+                    more, gone = compare(ours, other(), other(asynchronous=True), options)
+            finally:
+                connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        ratios += more
+        lost += gone
     return int(options.check and (min(ratios) < 1 or lost > 0))
 
 

@@ -34,6 +34,7 @@ from praisonai_persistence.errors import (
     InvalidIdentifierError,
     SchemaError,
     SessionNotFoundError,
+    WrongTypeError,
 )
 from praisonai_persistence.testing import ConversationStoreSuite, StateStoreSuite, StoreSpec
 from praisonai_persistence_pg.settings import settings
@@ -596,7 +597,15 @@ def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options)
     """An append is one statement and one commit."""
     store = open_sync(max_size=1)
     store.create_session(ConversationSession("s"))
-    sent = []
+    sent = statements_of(store)
+    store.add_message("s", ConversationMessage(content="x"))
+    assert len(sent) == 1
+    assert sent[0].startswith("WITH s AS (UPDATE")
+
+
+def statements_of(store: Any) -> list[str]:
+    """Return a list to which the statements of a store with one connection are added from here on."""
+    sent: list[str] = []
     loan = store._runner._pool.lend()
     with loan as connection:
         cursor = connection._cursor
@@ -605,9 +614,85 @@ def test_one_round_trip_and_one_sync_for_an_append(open_sync, postgres, options)
             "fetchall": lambda self: cursor.fetchall(),
         })()  # fmt: skip
         loan.end()
-    store.add_message("s", ConversationMessage(content="x"))
-    assert len(sent) == 1
-    assert sent[0].startswith("WITH s AS (UPDATE")
+    return sent
+
+
+def test_several_keys_are_one_round_trip_also_as_text_that_asks_for_quotes(options):
+    """And one statement, however many they are."""
+    with PostgresStateStore(**options, max_size=1) as store:
+        store.set("x", 0)
+        sent = statements_of(store)
+        for size in (2, 700):
+            values = {f"a\"{{,}}\\%s' NULL{number}": number for number in range(size)}
+            store.set_many(values)
+            assert store.get_many([*values, "b"]) == values
+            assert store.scan_prefixes(["a", "b"]) == {"a": sorted(values), "b": []}
+            assert store.delete_many([*values, "b"]) == size
+        assert len(sent) == 8
+        assert len(set(sent)) == 4
+        assert store.keys() == ["x"]
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_hash_among_several_keys(options, driver):
+    """Nothing is written beside one; it is removed with the others; one whose time is up is nothing."""
+
+    async def body(store):
+        call = (lambda name, *args: getattr(store, name)(*args)) if driver == "asyncpg" else store_call(store)
+        await call("hset", "h", "f", 1)
+        await call("set", "b", "old")
+        with pytest.raises(WrongTypeError):
+            await call("set_many", {"a": 1, "b": 2, "h": 3, "z": 4})
+        assert await call("get_many", ["a", "b", "z"]) == {"b": "old"}
+        with pytest.raises(WrongTypeError):
+            await call("get_many", ["b", "h"])
+        assert await call("delete_many", ["b", "h", "nothing"]) == 2
+        assert await call("keys") == []
+        await call("hset", "h", "f", 1)
+        await call("expire", "h", 0.001)
+        await call("set", "gone", 1, 0.001)
+        while await call("exists", "h") or await call("exists", "gone"):
+            await asyncio.sleep(0.001)
+        assert await call("delete_many", ["gone", "nothing"]) == 0
+        await call("set_many", {"a": 1, "h": 3})
+        assert await call("get_many", ["a", "h"]) == {"a": 1, "h": 3}
+        assert await call("hgetall", "other") == {}
+
+    async def main():
+        if driver == "asyncpg":
+            async with AsyncPostgresStateStore(**options) as store:
+                await body(store)
+        else:
+            with PostgresStateStore(**options) as store:
+                await body(store)
+
+    asyncio.run(main())
+
+
+def store_call(store: Any) -> Callable[..., Awaitable[Any]]:
+    """Return a coroutine function that calls a method of a sync store."""
+
+    async def call(name: str, *args: Any) -> Any:
+        return getattr(store, name)(*args)
+
+    return call
+
+
+def test_writers_of_the_same_keys_in_other_orders_do_not_wait_for_each_other(options):
+    with PostgresStateStore(**options) as store, ThreadPoolExecutor(8) as pool:
+        keys = [f"k{number}" for number in range(50)]
+        store.set_many(dict.fromkeys(keys, -1))
+
+        def work(number: int) -> None:
+            some = keys[:: 1 if number % 2 else -1]
+            for turn in range(20):
+                store.set_many(dict.fromkeys(some, number))
+                if turn % 5 == number % 5:
+                    store.delete_many(some)
+
+        list(pool.map(work, range(8)))
+        store.set_many(dict.fromkeys(keys, "end"))
+        assert set(store.get_many(keys).values()) == {"end"}
 
 
 # --------------------------------------------------------------------------------------------- what PraisonAI wrote

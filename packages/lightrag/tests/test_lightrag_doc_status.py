@@ -200,6 +200,53 @@ def test_what_a_killed_process_left_behind_in_an_index_finds_nothing(run):
     run(work)
 
 
+def test_storages_of_two_processes_take_turns_with_one_document(run):
+    async def work(stores):
+        two = [stores.make(PersistentDocStatusStorage) for _ in range(2)]
+        for turn, status in enumerate([*DocStatus, *DocStatus]):
+            await two[turn % 2].upsert({"a": row(1, status), f"b{turn}": row(2)})
+            for storage in two:
+                assert await storage.get_by_id("a") == {**row(1, status), "chunks_list": []}
+                assert "a" in await storage.get_docs_by_statuses([status])
+                assert (await storage.get_all_status_counts())["all"] == turn + 2
+        await two[0].upsert({"a": row(1, DocStatus.PROCESSED)})
+        await two[1].delete(["a"])
+        await two[0].upsert({"a": row(1, DocStatus.FAILED)})
+        assert list(await two[1].get_docs_by_statuses([DocStatus.FAILED])) == ["a"]
+
+    run(work)
+
+
+def test_entries_of_former_statuses_are_removed_by_a_list_and_do_not_pile_up_without_one(run):
+    async def work(stores):
+        storage = stores.make(PersistentDocStatusStorage)
+        for status in [*DocStatus, *DocStatus]:
+            await storage.upsert({"a": row(1, status)})
+        assert len(await storage.get_docs_by_statuses([status])) == 1
+        assert len(await storage._keys("s/")) == 1
+        for _ in range(100):
+            await storage.upsert({"a": row(1)})
+        assert len(await storage._keys("s/")) < 40
+        await storage.finalize()
+        assert len(await storage._keys("s/")) == 1
+
+    run(work)
+
+
+def test_more_documents_than_are_noted(run, monkeypatch):
+    monkeypatch.setattr("praisonai_persistence_lightrag.doc_status._NOTED", 3)
+
+    async def work(stores):
+        storage = stores.make(PersistentDocStatusStorage)
+        for status in (DocStatus.PENDING, DocStatus.PROCESSED):
+            await storage.upsert({"0": row(0, status)})
+            await storage.upsert({str(number): row(number, status) for number in range(5)})
+        assert len(await storage.get_docs_by_statuses([DocStatus.PROCESSED])) == 5
+        assert len(await storage._keys("s/")) == 5
+
+    run(work)
+
+
 def test_several_documents_from_one_file(run):
     async def work(stores):
         storage = stores.make(PersistentDocStatusStorage)

@@ -2,7 +2,8 @@
 
 A document is one key, written in one step with its entries in two indexes. That of the status has a name of its own for
 each writing, so that nobody removes the entry of a newer one. What an index says is believed when the document says the
-same: an entry that a killed process has left behind finds nothing.
+same: an entry that a killed process has left behind finds nothing. So those of former statuses may wait, and are
+removed together: when there are some, or documents are listed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ __all__ = ["PersistentDocStatusStorage"]
 
 _INDEXED = ("content_hash", "file_path", "track_id")
 _NO_FILES = {"", "unknown_source", "no-file-path"}
+_FORMER = 32
+"""Entries of former statuses that wait."""
+_NOTED = 10_000
+"""Documents of which the name of their entry in the index of status is known, so that it is not read."""
 _SAMPLE = 32
 """How many of the documents that are from one file are named."""
 _SORTED_BY = ("updated_at", "created_at", "id", "file_path")
@@ -90,9 +95,35 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
 
     supports_strict_point_reads: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._marks: dict[str, str] = {}
+        self._former: list[str] = []
+
     async def _entries(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = await self._values(f"d/{id_}" for id_ in dict.fromkeys(ids))
-        return {key[2:]: entry for key, entry in found.items()}
+        entries = {key[2:]: entry for key, entry in found.items()}
+        self._note(entries)
+        return entries
+
+    def _note(self, entries: dict[str, dict[str, Any]]) -> None:
+        """Remember what is stored, or was: a writing of another process leaves an entry that finds nothing."""
+        if len(self._marks) + len(entries) > _NOTED:
+            self._marks.clear()
+        self._marks.update((id_, entry["mark"]) for id_, entry in entries.items())
+
+    async def _tidy(self) -> None:
+        """Remove what the index of status has of former statuses."""
+        gone, self._former = self._former, []
+        try:
+            await self._remove(gone)
+        except BaseException:
+            self._former += gone
+            raise
+
+    async def finalize(self) -> None:
+        """Remove what waits; all else is durable already."""
+        await self._tidy()
 
     async def _rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {id_: entry["row"] for id_, entry in (await self._entries(ids)).items()}
@@ -123,10 +154,15 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
     async def upsert(self, data: dict[str, dict[str, Any]]) -> None:
         """Add or replace documents, in one step where the engine can."""
         made = {id_: _entry(id_, row) for id_, row in data.items()}
-        before = await self._entries(list(made))
+        # All of it is from before the writing: what another task writes meanwhile is not to be removed.
+        known = {id_: self._marks[id_] for id_ in made if id_ in self._marks}
+        found = await self._entries([id_ for id_ in made if id_ not in known])
         values: dict[str, Any] = {f"d/{id_}": entry for id_, entry in made.items()}
         await self._write(values | {key: 1 for id_, entry in made.items() for key in _keys_of(id_, entry)})
-        await self._remove(entry["mark"] for entry in before.values())
+        self._note(made)
+        self._former += [*known.values(), *(entry["mark"] for entry in found.values())]
+        if len(self._former) > _FORMER:
+            await self._tidy()
 
     async def update_doc_status_fields(self, doc_id: str, fields: dict[str, Any], *, missing_ok: bool = False) -> None:
         """Change some fields of a document; what others change meanwhile stays."""
@@ -141,7 +177,8 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
             new = _entry(doc_id, {**old["row"], **fields})
             await self._write(dict.fromkeys(_keys_of(doc_id, new), 1))
             if await self._call("compare_and_set", f"{self._prefix}d/{doc_id}", old, new):
-                await self._remove([old["mark"]])
+                self._note({doc_id: new})
+                self._former.append(old["mark"])
                 return
             await self._remove([new["mark"]])
 
@@ -154,9 +191,11 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
 
     async def _listed(self, statuses: Sequence[str] | None) -> dict[tuple[str, str], set[str]]:
         """Return the index's entries by time and id, in this order; None: of every status."""
+        await self._tidy()
         found: dict[tuple[str, str], set[str]] = {}
-        for start in ["s/"] if statuses is None else [f"s/{status}/" for status in dict.fromkeys(statuses)]:
-            for mark in await self._keys(start):
+        starts = ["s/"] if statuses is None else [f"s/{status}/" for status in statuses]
+        for marks in (await self._keys_of(starts)).values():
+            for mark in marks:
                 _, _, created, _, id_ = mark.split("/", 4)
                 found.setdefault((created, id_), set()).add(mark)
         return dict(sorted(found.items()))
@@ -261,7 +300,7 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
         if not value or value in _NO_FILES:
             return []
         start = _index(field, value)
-        rows = await self._rows([key[len(start) :] for key in await self._keys(start)])
+        rows = await self._rows([key[len(start) :] for key in (await self._keys_of([start]))[start]])
         return sorted(
             ((id_, row) for id_, row in rows.items() if row.get(field) == value), key=lambda one: _order(*one)
         )

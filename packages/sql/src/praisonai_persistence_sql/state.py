@@ -86,7 +86,7 @@ class SQLStateSteps(StateSteps):
     @reads
     def get(self, key: str, now: float) -> Steps[str | None]:
         rows = yield Fetch(self._get, (key, now))
-        return _plain(key, rows[0][0]) if rows else None
+        return plain(key, rows[0][0]) if rows else None
 
     @writes
     def set(self, key: str, text: str, ttl: float | None, now: float) -> Steps[None]:
@@ -94,7 +94,7 @@ class SQLStateSteps(StateSteps):
         while True:
             found = yield from self._claim(key, now)
             if found is not None:
-                _plain(key, found[0])
+                plain(key, found[0])
                 yield Execute(self._update, (text, ends, key))
                 break
             if (yield Execute(self._insert, (key, text, ends))):
@@ -129,7 +129,7 @@ class SQLStateSteps(StateSteps):
 
     @reads
     def scan(self, prefix: str, cursor: Any, now: float) -> Steps[tuple[list[str], Any]]:
-        end = _successor(prefix)
+        end = successor(prefix)
         bounds = [prefix if cursor is None else cursor, *([] if end is None else [end])]
         rows = yield Fetch(self._scan[end is not None, cursor is not None], (*bounds, now))
         keys = [row[0] for row in rows]
@@ -139,7 +139,7 @@ class SQLStateSteps(StateSteps):
     def scan_prefixes(self, prefixes: Sequence[str], now: float) -> Steps[list[str]]:
         found: list[str] = []
         for start in range(0, len(prefixes), _RANGES):
-            bounds = [(prefix, _successor(prefix)) for prefix in prefixes[start : start + _RANGES]]
+            bounds = [(prefix, successor(prefix)) for prefix in prefixes[start : start + _RANGES]]
             # Several ranges with OR would have some engines read the whole table, and so would the time, in some,
             # before they have counted rows: what has ended is left out here. The limit, which is none, keeps
             # PostgreSQL from starting processes for so little.
@@ -203,7 +203,7 @@ class SQLStateSteps(StateSteps):
         while True:
             found = yield from self._claim(key, now)
             if found is not None:
-                _plain(key, found[0])
+                plain(key, found[0])
                 return False
             if (yield Execute(self._insert, (key, text, None if ttl is None else now + ttl))):
                 return True
@@ -211,7 +211,7 @@ class SQLStateSteps(StateSteps):
     @writes
     def compare_and_set(self, key: str, expected: Any, text: str, ttl: float | None, now: float) -> Steps[bool]:
         found = yield from self._claim(key, now)
-        if found is None or not equal(loads(_plain(key, found[0])), expected):
+        if found is None or not equal(loads(plain(key, found[0])), expected):
             return False
         yield Execute(self._update, (text, None if ttl is None else now + ttl, key))
         return True
@@ -224,7 +224,7 @@ class SQLStateSteps(StateSteps):
                 if (yield Execute(self._insert, (key, dumps(by), None))):
                     return by
                 continue
-            number = loads(_plain(key, found[0]))
+            number = loads(plain(key, found[0]))
             if type(number) is not int:
                 raise WrongTypeError(f"key {key!r} holds a value that is no integer")
             yield Execute(self._update, (dumps(number + by), found[1], key))
@@ -237,7 +237,7 @@ class SQLStateSteps(StateSteps):
         texts: dict[str, str] = {}
         for sql, some in self._in("SELECT name, value FROM {state}", keys, where=f"{_LIVE} AND "):
             for key, value in (yield Fetch(sql, (now, *some))):
-                texts[key] = _plain(key, value)
+                texts[key] = plain(key, value)
         return texts
 
     @writes
@@ -270,7 +270,7 @@ class SQLStateSteps(StateSteps):
                 if ends is not None and ends <= now:
                     expired.append(key)
                 else:
-                    _plain(key, value)
+                    plain(key, value)
         yield from self._remove(expired)
 
     def _remove(self, keys: Sequence[str]) -> Steps[None]:
@@ -293,7 +293,7 @@ class SQLStateSteps(StateSteps):
             yield self._sql(f"{statement} WHERE {where}{column} IN ({', '.join('?' * len(some))}){end}"), some
 
 
-def _plain(key: str, value: str | None) -> str:
+def plain(key: str, value: str | None) -> str:
     if value is None:
         raise WrongTypeError(f"key {key!r} holds a hash")
     return value
@@ -305,7 +305,7 @@ def _hash(key: str, rows: Any) -> Any:
     return rows
 
 
-def _successor(prefix: str) -> str | None:
+def successor(prefix: str) -> str | None:
     """Return the smallest text above all that start with ``prefix``, in code point order; None: there is none."""
     for position in range(len(prefix) - 1, -1, -1):
         point = ord(prefix[position]) + 1
