@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import affected
 import repo
 
-# Without bytecode each process compiles all that it imports, and tests start thousands of processes: half of their
-# time. The environments belong to the sessions, and git ignores what is beside the sources.
+# Images of containers often set it. Without bytecode each process compiles all that it imports, and tests start
+# thousands of processes. The environments belong to the sessions, and git ignores what is beside the sources.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 nox.needs_version = ">=2025.2.9"
