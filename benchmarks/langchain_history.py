@@ -25,7 +25,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -161,7 +161,7 @@ def compare(ours: Open, other: Open, other_async: Open, options: argparse.Namesp
     figure = min if options.best else statistics.median
     sides = {"ours": ours, "SQLChatMessageHistory": other}
 
-    def ratio(name: str, work: dict[str, Callable[[], float]], unit: float) -> float:
+    def ratio(name: str, work: Mapping[str, Callable[[], float]], unit: float) -> float:
         figures = {who: [figure(seconds)] for who, seconds in interleaved(options.rounds, work).items()}
         return times_as_fast(name, figures, unit)
 

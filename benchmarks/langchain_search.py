@@ -30,6 +30,7 @@ from langchain_core.embeddings import Embeddings
 from measuring import clock, interleaved, times_as_fast
 
 from praisonai_persistence import open_knowledge_store
+from praisonai_persistence.knowledge import KnowledgeStore
 from praisonai_persistence_langchain import PersistentVectorStore
 
 sys.path.pop(0)  # this folder has a pgvector.py, too, which is not the package
@@ -106,6 +107,13 @@ def compare(sides: dict[str, Any], size: int, options: argparse.Namespace) -> No
         times_as_fast(name, figures, 1000)
 
 
+def opened(url: str) -> KnowledgeStore:
+    """Return a sync store of ours."""
+    store = open_knowledge_store(url)
+    assert isinstance(store, KnowledgeStore)
+    return store
+
+
 def in_sqlite(path: Path) -> Any:
     """Return LangChain's store in a file, with the durability of ours."""
     from langchain_community.vectorstores import SQLiteVec
@@ -145,15 +153,15 @@ def main() -> int:
         name = f"b{os.getpid()}x{size}"
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             path = Path(folder).resolve()
-            with open_knowledge_store(f"sqlite:///{path}/ours.db") as store:
-                ours: Any = PersistentVectorStore(store, Random(), collection=name)  # type: ignore[arg-type]
+            with opened(f"sqlite:///{path}/ours.db") as store:
+                ours = PersistentVectorStore(store, Random(), collection=name)
                 compare({"ours": ours, "SQLiteVec": in_sqlite(path / "theirs.db")}, size, options)
         if options.postgres:
-            with open_knowledge_store(options.postgres.replace("postgresql", "pgvector", 1)) as store:
-                ours = PersistentVectorStore(store, Random(), collection=name)  # type: ignore[arg-type]
+            with opened(options.postgres.replace("postgresql", "pgvector", 1)) as store:
+                ours = PersistentVectorStore(store, Random(), collection=name)
                 other = in_postgres(options.postgres, name)
                 compare({"ours": ours, "PGVector": other}, size, options)
-                store.delete_collection(name)  # type: ignore[union-attr]
+                store.delete_collection(name)
                 other.delete_collection()
     return 0
 

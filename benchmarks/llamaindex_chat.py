@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -200,7 +200,7 @@ def main() -> int:
         ratios: list[float] = []
         figure = min if options.best else statistics.median
 
-        def ratio(name: str, work: dict[str, Callable[[], float]], unit: float) -> float:
+        def ratio(name: str, work: Mapping[str, Callable[[], float]], unit: float) -> float:
             figures = {who: [figure(seconds)] for who, seconds in interleaved(options.rounds, work).items()}
             return times_as_fast(name, figures, unit)
 
