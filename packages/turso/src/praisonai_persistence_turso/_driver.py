@@ -444,16 +444,16 @@ _opening = threading.RLock()
 _working: dict[int, Any] = {}
 """A lock for each open file, by its client.
 
-libSQL keeps the locks of files in memory. A child would inherit them as they stand, and wait for a writer that it does not
-have: so a fork waits until no operation is under way.
+libSQL keeps the locks of files in memory. A child would inherit them as they stand, and wait for a writer that it does
+not have: so a fork waits until no operation is under way.
 """
 _forking: list[Any] = []
 
 
 def _before_fork() -> None:
-    for lock in (_opening, *list(_working.values())):
-        if lock.acquire(timeout=_FORK):  # an operation may take long, or itself wait for this thread
-            _forking.append(lock)
+    locks = [_opening, *_working.values()]
+    # An operation may take longer, or itself wait for this thread.
+    _forking.extend(lock for lock in locks if lock.acquire(timeout=_FORK))
 
 
 def _after_fork() -> None:
