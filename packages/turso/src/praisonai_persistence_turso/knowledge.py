@@ -58,7 +58,7 @@ _MIGRATIONS = (
 _DOCUMENTS = """CREATE TABLE {table} (
     row_id INTEGER PRIMARY KEY,
     id {t_id} NOT NULL UNIQUE,
-    tokens {t_text} NOT NULL,
+    tokens {t_blob} NOT NULL,
     numbers {t_text},
     length {t_real},
     ranked {t_blob} NOT NULL,
@@ -104,12 +104,12 @@ class Opened(NamedTuple):
 
 
 class _Compiler(SQLCompiler, TokenCompiler[str]):
-    """To conditions of SQL; tokens are hexadecimal digits, so nothing has to be quoted."""
+    """To conditions of SQL; tokens are hexadecimal digits, stored as bytes, so nothing has to be quoted."""
 
     most_parts = 500
 
     def has(self, tokens: Sequence[str]) -> str:
-        return self.any_of([f"instr(tokens, '{token}')" for token in tokens])
+        return self.any_of([f"instr(tokens, x'{token}')" for token in tokens])
 
     def bound(self, name: str, number: float, *, upper: bool) -> str:
         return f"coalesce(numbers ->> '$.\"{name}\"' {'<=' if upper else '>='} {number!r}, FALSE)"
@@ -211,7 +211,7 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
             for row, ranked, projected in project_rows("euclidean" if distance == "euclidean" else "cosine", some):
                 made = (
                     row.id,
-                    " ".join(projected.tokens),
+                    bytes.fromhex("".join(projected.tokens)),
                     json.dumps(projected.numbers) if projected.numbers else None,
                     norm(row.embedding) if distance == "dot" else None,
                     vector_bytes(ranked),
