@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -15,6 +14,7 @@ from praisonai_persistence.errors import BackendError, ConfigurationError, Conne
 from praisonai_persistence.steps import run, run_async
 from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
+from praisonai_persistence_turso import _forks as forks
 from praisonai_persistence_turso._hrana import STRANGE, HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TursoDriver", "TursoOptions", "make_driver"]
 
-_FORK = 5.0  # seconds that a fork waits for an operation on a file
 _FAREWELL = 1.0  # seconds to tell the server that a transaction is undone, which it finds out by itself otherwise
 _CROWDED = 5.0  # seconds that writes keep the lock, after one that did not was overtaken by another
 _REFUSED = 400  # the status of a request on a stream that has ended
@@ -291,13 +290,13 @@ class _FileDriver(TursoDriver):
 
         path = str(self.path)
         try:
-            with _opening:
+            with forks.changing():
                 self._make(path)
                 _remove_log(path)
                 client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
                 for pragma in self.pragmas:
                     self._patiently(client, f"PRAGMA {pragma}")
-                _working[id(client)] = threading.RLock()
+                forks.opened(client)
         except ConnectionFailedError:
             raise
         except (OSError, ValueError, libsql.Error) as error:
@@ -316,8 +315,8 @@ class _FileDriver(TursoDriver):
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
     def close(self, client: Any) -> None:
-        with _opening:
-            _working.pop(id(client), None)
+        with forks.changing():
+            forks.closed(client)
             client.close()
 
     def _begin(self, client: Any, write: bool) -> AbstractContextManager[Any]:
@@ -389,7 +388,7 @@ class _Turn:
     def __init__(self, client: Any, begin: Callable[[Any], None] | None) -> None:
         self._client = client
         self._begin = begin
-        self._lock = _working.get(id(client), _opening)
+        self._lock = forks.lock_of(client)
 
     def __enter__(self) -> Any:
         self._lock.acquire()
@@ -438,31 +437,6 @@ def _is_missing(path: str) -> bool:
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     return os.path.isdir(folder) and not os.path.exists(path)
-
-
-_opening = threading.RLock()
-_working: dict[int, Any] = {}
-"""A lock for each open file, by its client.
-
-libSQL keeps the locks of files in memory. A child would inherit them as they stand, and wait for a writer that it does
-not have: so a fork waits until no operation is under way.
-"""
-_forking: list[Any] = []
-
-
-def _before_fork() -> None:
-    locks = [_opening, *_working.values()]
-    # An operation may take longer, or itself wait for this thread.
-    _forking.extend(lock for lock in locks if lock.acquire(timeout=_FORK))
-
-
-def _after_fork() -> None:
-    while _forking:
-        _forking.pop().release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 _logs: dict[str, tuple[Any, Any]] = {}
