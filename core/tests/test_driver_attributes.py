@@ -18,7 +18,7 @@ class Toy(Driver):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("forks", "open", "must be one of reopen, refuse"),
+        ("forks", "open", "must be one of reopen, close, refuse"),
         ("interrupts", None, "must be one of reopen, keep"),
         ("lost", "replace", "must be one of keep, reopen"),
         ("turns", "write", "must be one of none, writes, all"),

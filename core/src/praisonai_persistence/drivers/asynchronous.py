@@ -151,7 +151,7 @@ class AsyncDriverRunner(AsyncRunner):
         loop = asyncio.get_running_loop()
         here = self._heres.get(loop)
         if here is None:
-            if self._forked and self._driver.forks == "refuse":
+            if self._forked and self._driver.forks != "reopen":
                 raise UnsupportedOperationError(
                     f"{self._driver.where} does not survive a fork: start processes with 'spawn', or open the store in "
                     f"the child only"

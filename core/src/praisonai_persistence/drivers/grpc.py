@@ -26,7 +26,7 @@ class GrpcDriver(Driver):
             an async one: of that, nothing can be closed any more once its event loop has ended.
     """
 
-    forks: Literal["reopen", "refuse"] = "refuse"  # gRPC does not survive one
+    forks: Literal["reopen", "close", "refuse"] = "refuse"  # gRPC does not survive one
     lost: Literal["keep", "reopen"] = "reopen"
     """It goes on asking on a connection that is dead without a sign, for as long as TCP believes in it."""
 

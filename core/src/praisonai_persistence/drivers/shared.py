@@ -215,6 +215,28 @@ class Slot:
             if held.closing is not None:
                 held.closing.wait(max(0.0, until - time.monotonic()))
 
+    def close_for_fork(self, until: float, taken: list[Any]) -> None:
+        """Close the client, if its driver wants that, and keep others from opening one until the fork is over.
+
+        Args:
+            until: the latest, by ``time.monotonic()``. A client that is open then is one that the child refuses.
+            taken: gets the locks that have to be released.
+        """
+        driver = self._driver
+        if driver is None or driver.forks != "close" or self.busy():
+            return
+        taken.append(self.lock)  # first: an exception may come behind the next call
+        if not self.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            return
+        held = self.held
+        if held is None or held.in_call():
+            return
+        held.ended = True
+        if held.wait(until=until):
+            held.close_if_idle(driver, wait=False)
+            if held.closing is not None and held.closing.wait(max(0.0, until - time.monotonic())):
+                self.held = None
+
     def in_use(self) -> bool:
         """Whether there is a runner that has joined, not left, and not been dropped."""
         return any(user() is not None for user in list(self._users.values()))
@@ -242,7 +264,7 @@ class Slot:
         if held is None:
             if _ending and threading.current_thread() is not threading.main_thread():
                 raise UnsupportedOperationError(f"{driver.where} is not opened any more: the process is about to end")
-            if self.forked and driver.forks == "refuse":
+            if self.forked and driver.forks != "reopen":
                 raise UnsupportedOperationError(
                     f"{driver.where} does not survive a fork: start processes with 'spawn', or open the store in the "
                     f"child only"
@@ -379,6 +401,32 @@ def _end_all() -> None:
         slot.end(until)
     end_threads(until)
 
+
+_FORK_WAIT = 5.0
+"""Seconds that a fork waits for calls under way on clients that have to be closed."""
+_taken: dict[int, list[Any]] = {}
+"""By threads that fork: locks that they hold until that is over."""
+
+
+def _before_fork() -> None:
+    until = time.monotonic() + _FORK_WAIT
+    taken = _taken[threading.get_ident()] = []
+    for slot in list(_slots_in_use):
+        slot.close_for_fork(until, taken)
+
+
+def _after_fork_in_parent() -> None:
+    for lock in _taken.pop(threading.get_ident(), ()):
+        if lock._is_owned():  # else it could not be had
+            lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _taken.clear()  # slots have new locks in a child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 _slots_in_use: weakref.WeakSet[Slot] = weakref.WeakSet()
 _slots_with_users: set[Slot] = set()

@@ -191,16 +191,23 @@ class DriverRunner(Runner):
             self._look_at(held, error)
             raise
         except Outside:
-            held.broken = self._reopens
+            self._interrupted(held)
             raise
         except BaseException as error:
             raised = raised_outside(driver, error)
             if raised is not None:
-                held.broken = self._reopens
+                self._interrupted(held)
                 raise Outside(raised) from None
             failure = ours(driver, error, hook)  # type: ignore[arg-type]
             self._look_at(held, failure)
             raise failure from error
+
+    def _interrupted(self, held: Held) -> None:
+        held.broken = self._reopens
+        if self._reopens and self._driver.place is not None:
+            # An embedded engine may hold locks of its files, for which other processes wait: it is closed by the last
+            # call that is under way, and not only before the next one.
+            held.ended = True
 
     def _look_at(self, held: Held, failure: PersistenceError) -> None:
         """See whether the client can go on after a failure."""

@@ -14,7 +14,6 @@ from praisonai_persistence.errors import BackendError, ConfigurationError, Conne
 from praisonai_persistence.steps import run, run_async
 from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
-from praisonai_persistence_turso import _forks as forks
 from praisonai_persistence_turso._hrana import STRANGE, HranaError, Stream, Transaction, decode, encode, refusal
 
 if TYPE_CHECKING:
@@ -280,6 +279,7 @@ class _FileDriver(TursoDriver):
     packages = ("libsql",)
     pragmas: tuple[str, ...] = ("journal_mode = WAL", "synchronous = FULL")
     turns = "all"
+    forks = "close"  # libSQL keeps the locks of files in memory, as SQLite does
 
     def __init__(self, options: TursoOptions, migrations: Migrations | None) -> None:
         super().__init__(options, migrations)
@@ -290,13 +290,11 @@ class _FileDriver(TursoDriver):
 
         path = str(self.path)
         try:
-            with forks.changing():
-                self._make(path)
-                _remove_log(path)
-                client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
-                for pragma in self.pragmas:
-                    self._patiently(client, f"PRAGMA {pragma}")
-                forks.opened(client)
+            self._make(path)
+            _remove_log(path)
+            client = libsql.connect(path, timeout=0.0, isolation_level=None, _check_same_thread=False)
+            for pragma in self.pragmas:
+                self._patiently(client, f"PRAGMA {pragma}")
         except ConnectionFailedError:
             raise
         except (OSError, ValueError, libsql.Error) as error:
@@ -315,9 +313,7 @@ class _FileDriver(TursoDriver):
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
     def close(self, client: Any) -> None:
-        with forks.changing():
-            forks.closed(client)
-            client.close()
+        client.close()
 
     def _begin(self, client: Any, write: bool) -> AbstractContextManager[Any]:
         return _Turn(client, self._begin_write if write else None)
@@ -383,22 +379,13 @@ class _LookingDriver(_FileDriver):
 class _Turn:
     """One operation on a file. A class of its own, because a generator takes a microsecond, which reads can tell."""
 
-    __slots__ = ("_begin", "_client", "_lock")
+    __slots__ = ("_begin", "_client")
 
     def __init__(self, client: Any, begin: Callable[[Any], None] | None) -> None:
         self._client = client
         self._begin = begin
-        self._lock = forks.lock_of(client)
 
     def __enter__(self) -> Any:
-        self._lock.acquire()
-        try:
-            return self._enter()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _enter(self) -> Any:
         client = self._client
         if client.in_transaction:  # of a caller who was interrupted
             client.rollback()
@@ -408,14 +395,11 @@ class _Turn:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         client = self._client
-        try:
-            if client.in_transaction:
-                if kind is None:
-                    client.commit()
-                else:
-                    client.rollback()
-        finally:
-            self._lock.release()
+        if client.in_transaction:
+            if kind is None:
+                client.commit()
+            else:
+                client.rollback()
 
 
 class _NoFileDriver(_FileDriver):
