@@ -230,7 +230,7 @@ class SecureOptions(ToyOptions):
         ({"url": "toy://db"}, False, 7000),
         ({"url": "https://db"}, True, 7443),
         ({"url": "HTTPS://db:7000"}, True, 7000),
-        ({"url": "https://db?secure=false"}, False, 7000),
+        ({"url": "http://db?secure=false"}, False, 7000),
         ({"url": "toy://db?secure=true", "port": 7000}, True, 7000),
         ({"host": "db", "secure": True}, True, 7443),
         ({"host": "A.toy.example"}, True, 7443),
@@ -240,3 +240,9 @@ class SecureOptions(ToyOptions):
 def test_tls(given, secure, port):
     found = SecureOptions(**given)
     assert (found.secure, found.port) == (secure, port)
+
+
+@pytest.mark.parametrize("given", [{"url": "https://db?secure=false"}, {"url": "https://db", "secure": False}])
+def test_a_url_with_tls_and_an_option_without_it(given):
+    with pytest.raises(ConfigurationError, match="https:// is with TLS, and secure=False without it"):
+        SecureOptions(**given)

@@ -109,22 +109,23 @@ def with_headers(status: int, headers: dict[str, str], *, of_response: bool) -> 
 
 
 @pytest.mark.parametrize("of_response", [True, False])
-@pytest.mark.parametrize("status", [429, 503])
-def test_an_answer_that_says_when_to_come_again(status, of_response):
-    error = with_headers(status, {"Retry-After": "12"}, of_response=of_response)
+def test_an_answer_that_says_when_to_come_again(of_response):
+    error = with_headers(429, {"Retry-After": "12"}, of_response=of_response)
     for found in (
         ERRORS.read(error),
         ERRORS.read(raised(ValueError("it failed"), cause=error)),
-        ERRORS.error(status, error),
+        ERRORS.error(429, error),
     ):
         assert isinstance(found, ThrottledError)
         assert found.retry_after == 12
         assert str(found).endswith("try again later; the service asks to wait 12 seconds")
 
 
-def test_a_service_that_does_not_answer_is_busy_only_where_it_says_so():
-    for error in (with_headers(503, {}, of_response=True), with_headers(502, {"Retry-After": "1"}, of_response=True)):
-        assert not isinstance(ERRORS.read(error), ThrottledError)
+def test_what_a_service_that_is_out_of_order_was_asked_may_have_been_done():
+    for status, headers in ((503, {}), (503, {"Retry-After": "3"}), (502, {"Retry-After": "1"})):
+        found = ERRORS.read(with_headers(status, headers, of_response=True))
+        assert type(found) is ConnectionFailedError
+        assert ("asks to wait 3 seconds" in str(found)) == (headers == {"Retry-After": "3"})
     assert ERRORS.read(with_headers(429, {}, of_response=True)).retry_after is None
 
 

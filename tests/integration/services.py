@@ -160,7 +160,7 @@ class RefusalTests:
                 store.upsert("docs", [make("b")])
             fake.order("busy", 0)
 
-    @pytest.mark.parametrize("form", ["seconds", "date", "out of service"])
+    @pytest.mark.parametrize("form", ["seconds", "date"])
     def test_a_service_that_says_when_to_come_again(self, fake: Any, options: dict[str, Any], form: str) -> None:
         """It is asked once more, and not before."""
         with self.sync(**options) as store:
@@ -202,12 +202,28 @@ class RefusalTests:
             assert (len(fake.order("asked")), caught.value.retry_after) == (1, 60.0)
             assert time.monotonic() - started < 2
 
+    def test_a_write_of_a_service_that_is_out_of_order_is_not_repeated(
+        self, fake: Any, options: dict[str, Any]
+    ) -> None:
+        """It may have been done, whatever the service says of the next one."""
+        with self.sync(**options) as store:
+            store.create_collection("docs", 2)
+            store.upsert("docs", [make("a")])
+            fake.order("busily", (503, {"Retry-After": "0"}))
+            fake.order("busy", 1)
+            fake.order("asked")
+            with pytest.raises(
+                ConnectionFailedError, match="out of service for now, and asks to wait 0 seconds"
+            ) as caught:
+                store.upsert("docs", [make("a")])
+            assert (type(caught.value), len(fake.order("asked"))) == (ConnectionFailedError, 1)
+
     @staticmethod
     def later(seconds: int, form: str = "seconds") -> tuple[int, dict[str, str]]:
         """Return a status and headers with which a service asks to come again after so many seconds."""
         if form == "date":
             return 429, {"Retry-After": formatdate(time.time() + seconds, usegmt=True)}
-        return 503 if form == "out of service" else 429, {"Retry-After": str(seconds)}
+        return 429, {"Retry-After": str(seconds)}
 
     @staticmethod
     def _requests(fake: Any, call: Callable[[], Any]) -> int:

@@ -339,8 +339,8 @@ class TestBadWeather(RefusalTests):
 
     @staticmethod
     def later(seconds, form="seconds"):
-        """Cosmos DB has a header of its own only, with its own status."""
-        return 449 if form == "out of service" else 429, {"x-ms-retry-after-ms": f"{seconds * 1000}"}
+        """Cosmos DB has a header of its own only, and a status of its own for writes of one item at once."""
+        return 449 if form == "date" else 429, {"x-ms-retry-after-ms": f"{seconds * 1000}"}
 
     @pytest.mark.parametrize("status", [429, 449])
     def test_a_batch_of_which_one_document_is_throttled(self, fake, options, status):

@@ -612,6 +612,7 @@ def statements_of(store: Any) -> list[str]:
         connection._cursor = type("Spy", (), {
             "execute": lambda self, sql, *rest, **more: (sent.append(sql), cursor.execute(sql, *rest, **more))[1],
             "fetchall": lambda self: cursor.fetchall(),
+            "rowcount": property(lambda self: cursor.rowcount),
         })()  # fmt: skip
         loan.end()
     return sent
@@ -676,6 +677,66 @@ def store_call(store: Any) -> Callable[..., Awaitable[Any]]:
         return getattr(store, name)(*args)
 
     return call
+
+
+def test_hashes_among_several_keys_are_removed_without_an_error_of_the_server(options):
+    with PostgresStateStore(**options, max_size=1) as store:
+        store.hset("h", "f", 1)
+        store.set_many({"a": 1, "b": 2})
+        sent = statements_of(store)
+        assert store.delete_many(["a", "h", "nothing"]) == 2
+        assert not [sql for sql in sent if "1 /" in sql or "ROLLBACK" in sql]
+        assert store.keys() == ["b"]
+        store.hset("h", "g", 2)
+        assert store.hgetall("h") == {"g": 2}
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+@pytest.mark.parametrize("old", ["plain", "hash"])
+def test_a_sweep_that_fails_does_not_repeat_the_write_before_it(options, driver, old, monkeypatch):
+    """That is durable, and another client may have written since."""
+    monkeypatch.setattr("praisonai_persistence_postgres.state._SWEEPS", 1.1)
+    schema = options["schema"]
+
+    async def body(store):
+        call = (lambda name, *args: getattr(store, name)(*args)) if driver == "asyncpg" else store_call(store)
+        await call("hset" if old == "hash" else "set", "old", *(("f", 1) if old == "hash" else (1,)))
+        await call("expire", "old", 0.001)
+        while await call("exists", "old"):
+            await asyncio.sleep(0.001)
+        with psycopg.connect(options["url"], autocommit=True) as admin:
+            admin.execute(f'SET search_path TO "{schema}"')
+            (table,) = admin.execute(
+                "SELECT quote_ident(table_name) FROM information_schema.columns "
+                "WHERE table_schema = current_schema() AND column_name = 'ends_at'"
+            ).fetchone()
+            admin.execute("CREATE TABLE written (name text)")
+            admin.execute(
+                "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END IF; "
+                f'INSERT INTO "{schema}".written VALUES (NEW.name); RETURN NEW; END $$'
+            )
+            admin.execute(
+                f"CREATE TRIGGER note BEFORE INSERT OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION note()"
+            )
+            await call("set", "a", 1, 100)
+            await call("set_many", {"b": 2, "c": 3}, 100)
+            assert sorted(admin.execute("SELECT name FROM written").fetchall()) == [("a",), ("b",), ("c",)]
+            assert admin.execute(f"SELECT COUNT(*) FROM {table} WHERE name = 'old'").fetchone() == (1,)
+            admin.execute(f"DROP TRIGGER note ON {table}")
+            assert await call("get_many", ["a", "b", "c"]) == {"a": 1, "b": 2, "c": 3}
+            await call("set", "a", 4, 100)
+            assert admin.execute(f"SELECT name FROM {table} ORDER BY name").fetchall() == [("a",), ("b",), ("c",)]
+
+    async def main():
+        if driver == "asyncpg":
+            async with AsyncPostgresStateStore(**options, retry_timeout=1) as store:
+                await body(store)
+        else:
+            with PostgresStateStore(**options, retry_timeout=1) as store:
+                await body(store)
+
+    asyncio.run(main())
 
 
 def test_writers_of_the_same_keys_in_other_orders_do_not_wait_for_each_other(options):

@@ -6,12 +6,7 @@ import sqlite3
 
 import pytest
 
-from praisonai_persistence import (
-    ConversationMessage,
-    ConversationSession,
-    open_conversation_store,
-    open_state_store,
-)
+from praisonai_persistence import open_conversation_store, open_state_store
 from praisonai_persistence_sqlite import _looking
 
 URL = ("--conversation-url", "a.db")
@@ -192,28 +187,3 @@ def test_doctor_says_that_there_is_nothing_yet(cli):
         assert report["ok"]
         told = steps(report)["data"][1]
         assert "0 sessions with 0 messages read" in told or "there is no store yet" in told
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["sessions"],
-        ["show", "s"],
-        ["export"],
-        ["copy", "--to", "other.db"],
-        ["copy", "--to", "other.db", "--dry-run"],
-    ],
-    ids=" ".join,
-)
-def test_reading_leaves_a_file_in_its_journal_mode(cli, tmp_path, arguments):
-    with open_conversation_store("a.db") as store:
-        store.create_session(ConversationSession("s"))
-        store.add_message("s", ConversationMessage(content="hello"))
-    connection = sqlite3.connect("a.db")
-    assert connection.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
-    connection.close()
-    before = (tmp_path / "a.db").read_bytes()
-    place = ("--from", "a.db") if arguments[0] == "copy" else URL
-    result = cli(*arguments, *place)
-    assert result.code == 0, result.error
-    assert (tmp_path / "a.db").read_bytes() == before

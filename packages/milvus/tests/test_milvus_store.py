@@ -148,6 +148,7 @@ def test_collections_of_others_are_not_listed():
     described = {
         "_docs": {"description": json.dumps({**facts, "mark": "0" * 32})},
         "lite": {"description": "", "properties": {"praisonai": json.dumps({**facts, "name": "lite", "mark": "1"})}},
+        "copied": {"description": json.dumps({**facts, "mark": "0" * 32})},
         "theirs": {"description": "theirs", "properties": {}},
         "theirs2": {"description": json.dumps(facts)},
         "gone": GoneError("somebody has deleted it"),

@@ -23,11 +23,9 @@ from praisonai_persistence import (
     SessionNotFoundError,
     StoreClosedError,
     StoreNotFoundError,
-    open_state_store,
 )
 from praisonai_persistence.integrity import Integrity
 from praisonai_persistence_sqlite import (
-    AsyncSQLiteConversationStore,
     AsyncSQLiteStateStore,
     SQLiteConversationStore,
     SQLiteKnowledgeStore,
@@ -488,46 +486,6 @@ def test_looking_at_the_schema_leaves_the_journal_mode_and_every_byte_as_they_ar
         assert store.adopt_legacy("praisonai_", dry_run=True) is None
     assert Path(path).read_bytes() == before
     assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
-
-
-def leave_wal(path):
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
-
-
-def journal_mode(path):
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        return connection.execute("PRAGMA journal_mode").fetchone()[0]
-
-
-@pytest.mark.parametrize("must_exist", [False, True])
-def test_who_reads_leaves_the_journal_mode_and_who_writes_has_a_write_ahead_log(path, must_exist):
-    with SQLiteStateStore(path=path) as store:
-        store.set("k", 1)
-    leave_wal(path)
-    before = Path(path).read_bytes()
-    with open_state_store(path, must_exist=must_exist) as store:
-        assert (store.get("k"), store.keys(), store.get("none")) == (1, ["k"], None)
-        assert journal_mode(path) == "delete"
-        assert Path(path).read_bytes() == before
-        store.set("k", 2)
-        assert (journal_mode(path), store.get("k"), in_another_process(path, "k")) == ("wal", 2, "2")
-
-
-def test_async_reads_leave_the_journal_mode(path):
-    async def write():
-        async with AsyncSQLiteConversationStore(path=path) as store:
-            await store.create_session(ConversationSession(session_id="s"))
-
-    async def read():
-        async with AsyncSQLiteConversationStore(path=path) as store:
-            return [session.session_id for session in await store.list_sessions()]
-
-    asyncio.run(write())
-    leave_wal(path)
-    before = Path(path).read_bytes()
-    assert asyncio.run(read()) == ["s"]
-    assert Path(path).read_bytes() == before
 
 
 def test_looking_at_the_schema_of_an_open_store(path):

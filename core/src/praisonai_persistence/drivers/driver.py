@@ -104,9 +104,9 @@ class Driver(Single):
     (L10): when the client has been opened, after each write, and when it has been closed. Only a sync client has it."""
     forks: Literal["reopen", "close", "refuse"] = "reopen"
     """What a forked child with an inherited client does: open its own, or refuse with a typed error (L06).
-    With ``close`` the sync client is closed before the fork, and opened again by who needs it: for embedded engines that
-    keep the locks of their files in memory, where they would be wrong in the child. The fork waits for calls under way,
-    for up to five seconds; a child of one that waited in vain refuses."""
+    With ``close`` the sync client is closed before the fork, and opened again by who needs it: for embedded engines
+    that keep the locks of their files in memory, where they would be wrong in the child. The fork waits for calls under
+    way, for up to five seconds; a child of one that waited in vain refuses."""
     interrupts: Literal["reopen", "keep"] = "reopen"
     """What happens to the client when an exception from outside interrupts an operation: it is replaced (``reopen``),
     or kept, because the data are in its memory (``keep``)."""

@@ -60,9 +60,9 @@ class HttpErrors:
             error: the client's, whose class is named.
 
         Returns:
-            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, and for a 503 that asks to come
-            again later, ``ConnectionFailedError`` where the service does not let us in or does not answer, else
-            ``BackendError``.
+            ``GoneError`` for 404, ``TakenError`` for 409, ``ThrottledError`` for 429, ``ConnectionFailedError`` where
+            the service does not let us in or does not answer, else ``BackendError``. A 503 is no ``ThrottledError``,
+            also where it says when to come again: the request may have been done.
         """
         status = _NAMES.get(code) if isinstance(code, str) else code
         where, kind = self._where, type(error).__name__
@@ -72,11 +72,10 @@ class HttpErrors:
             return TakenError(f"{where} has such a collection already")
         if status in {401, 403}:
             return ConnectionFailedError(f"{where} does not let this client in: {self._login}")
-        asked = asked_to_wait(error) if status in {429, 503} else None
         if status == 429:
-            return ThrottledError(f"{where} has had too many requests for now; try again later", asked)
-        if asked is not None:
-            return ThrottledError(f"{where} is out of service for now; try again later", asked)
+            return ThrottledError(f"{where} has had too many requests for now; try again later", asked_to_wait(error))
+        if status == 503 and (asked := asked_to_wait(error)) is not None:
+            return ConnectionFailedError(f"{where} is out of service for now, and asks to wait {asked:g} seconds")
         if status in _SILENT:
             return self.silent(error)
         if status == 413 and self._too_large is not None:

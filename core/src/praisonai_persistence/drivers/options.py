@@ -308,10 +308,13 @@ class Options(Single):
         """Settle whether TLS is used, and at which port unless that was given; without a server neither."""
         if self.host is None:
             return
-        if getattr(self, flag) is None:
-            from praisonai_persistence.urls import scheme_of
+        from praisonai_persistence.urls import scheme_of
 
-            setattr(self, flag, scheme_of(url) == "https" or self.in_cloud)
+        https = scheme_of(url) == "https"
+        if getattr(self, flag) is None:
+            setattr(self, flag, https or self.in_cloud)
+        elif https and not getattr(self, flag):
+            raise ConfigurationError(f"https:// is with TLS, and {flag}=False without it: give one of them")
         if getattr(self, flag) and not given:
             self.port = self.tls_port
 

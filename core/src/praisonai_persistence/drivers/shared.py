@@ -369,14 +369,15 @@ def _open(driver: Driver, deadline: Deadline, probe: Callable[[Held], None]) -> 
         try:
             probe(held)
         except BaseException:
-            if driver.given is None:
-                let_go(driver, client, abandon=False)
+            let_go(driver, client, abandon=False)
             raise
     return held
 
 
 def let_go(driver: Driver, client: Any, *, abandon: bool) -> None:
-    """Close or abandon a client; what fails is ignored, unless it came from outside."""
+    """Close or abandon a client that was not handed in; what fails is ignored, unless it came from outside."""
+    if driver.given is not None:
+        return
     try:
         (driver.abandon if abandon else driver.close)(client)
     except Exception as error:

@@ -59,11 +59,14 @@ def _number(text: str | None) -> float | None:
 
 
 def _date(text: str | None) -> float | None:
+    from datetime import timezone
     from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(text or "").timestamp()
-    except ValueError:
+        found = parsedate_to_datetime(text or "")
+        # One without a zone is in UTC, as all dates of HTTP are.
+        return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
+    except (OverflowError, TypeError, ValueError):
         return None
 
 

@@ -129,6 +129,37 @@ async def forked(store: Any, parent: Parent, kind: str, children: int) -> dict[s
     return {"children": ends, "written": sorted(await work.written(store))}
 
 
+async def outlived(store: Any, parent: Parent, kind: str) -> dict[str, Any]:
+    """Fork, close the store in the parent, and go on in the child: alone, and when the test has looked at the data."""
+    work = work_on(kind)
+    await work.prepare(store)
+    await _use(work, store, "before")
+    (told, tell), (heard, say) = os.pipe(), os.pipe()
+
+    async def body() -> None:
+        os.close(tell)
+        await _use(work, store, "beside")
+        for name in ("alone", "last"):
+            os.write(say, b".")
+            os.read(told, 1)
+            await _use(work, store, name)
+        await store.close()
+
+    child = _fork(body, sync=isinstance(store, SyncFacade))
+    os.close(told)
+    os.close(say)
+    os.read(heard, 1)  # nothing, when the child has ended
+    await store.close()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(tell, b".")
+        os.read(heard, 1)
+    parent.report("alone")
+    parent.receive()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(tell, b".")
+    return {"child": _ended(child)}
+
+
 async def forked_under_load(store: Any, parent: Parent, kind: str, children: int) -> dict[str, Any]:
     """Fork while other threads (or tasks) are in the middle of calls."""
     work = work_on(kind)

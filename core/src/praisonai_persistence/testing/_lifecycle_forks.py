@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from praisonai_persistence.testing._lifecycle_bodies import REFUSED, WORKED
+from praisonai_persistence.testing._lifecycle_work import work_on
 from praisonai_persistence.testing._tiers import one_mode_at_a_time
 from praisonai_persistence.testing.harness import StoreSuite, declares
 
 if TYPE_CHECKING:
-    from praisonai_persistence.testing.harness import Spawn, Unsupported
+    from praisonai_persistence.testing.harness import OpenStore, Spawn, Unsupported
     from praisonai_persistence.testing.spec import StoreSpec
 
 __all__ = ["ForkTests"]
@@ -46,6 +47,30 @@ class ForkTests(StoreSuite, suite=True):
         if declares(store, "shared"):
             missing = {"child-0", "child-1", "parent-2", "after"} - set(found["written"])
             assert not missing, f"acknowledged in a parent or a child of a fork, and not there: {missing}"
+
+    @one_mode_at_a_time
+    @needs_fork
+    async def test_l06_a_child_that_outlives_the_store_of_its_parent(
+        self, spawn: Spawn, store: Any, open_store: OpenStore, spec: StoreSpec, unsupported: Unsupported
+    ) -> None:
+        """What it writes then is there for others, also when one has opened and closed the store meanwhile."""
+        written = work_on(spec.kind).written
+        child = await spawn(f"{BODIES}:outlived", kind=spec.kind)
+        child.go()
+        await child.report()
+        if declares(store, "shared"):
+            other = open_store()
+            await written(other)
+            await other.close()
+        child.send("go on")
+        end = (await child.result())["child"]
+        if end == REFUSED:
+            unsupported("fork of the process")
+            return
+        assert end == WORKED, _forks([end])
+        if declares(store, "shared"):
+            missing = {"beside", "alone", "last"} - set(await written(store))
+            assert not missing, f"acknowledged in a child whose parent had closed the store, and not there: {missing}"
 
     @one_mode_at_a_time
     @needs_fork

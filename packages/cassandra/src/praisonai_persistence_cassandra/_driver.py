@@ -386,9 +386,11 @@ class CassandraDriver(Driver):
         text = str(error)
         if isinstance(error, cassandra.InvalidRequest):
             if guardrail := _GUARDRAIL.search(text):
+                needed = "tables" in guardrail[1] or "index" in guardrail[1]
+                why = " (knowledge needs secondary indexes, and a table for each collection)" if needed else ""
                 return UnsupportedOperationError(
-                    f"{where} forbids this by its guardrail {guardrail[1]}: allow it in cassandra.yaml (knowledge "
-                    "needs secondary indexes, and a table for each collection), or log in as a superuser"
+                    f"{where} forbids this by its guardrail {guardrail[1]}: allow it in cassandra.yaml{why}, or log in "
+                    "as a superuser"
                 )
             if any(words in text for words in ("does not exist", "doesn't exist", "unconfigured table")):
                 return GoneError(

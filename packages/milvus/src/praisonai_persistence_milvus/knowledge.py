@@ -106,7 +106,9 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
             if own.startswith(self._prefix):
                 with suppress(GoneError):  # somebody has deleted it meanwhile
                     facts = _facts((yield Ask("describe_collection", own)))
-                    found += [] if facts is None else [facts["name"]]
+                    # A copy under another name has the same facts.
+                    if facts is not None and own == self._prefix + documents.lowered(facts["name"]):
+                        found.append(facts["name"])
         return sorted(found)
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:

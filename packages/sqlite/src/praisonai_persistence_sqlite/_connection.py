@@ -217,7 +217,7 @@ class Frozen(sqlite3.Connection):
     """A connection to a file that this process may only read, opened as one that nobody changes meanwhile."""
 
 
-def open_connection(location: Location, *, looking: bool = False, reading: bool = False) -> Opened:
+def open_connection(location: Location, *, looking: bool = False) -> Opened:
     """Open a connection in autocommit mode, to a file that exists.
 
     A file that may only be read, or whose folder may, is opened without a log if it has none, because SQLite could not
@@ -226,8 +226,6 @@ def open_connection(location: Location, *, looking: bool = False, reading: bool 
     Args:
         location: where.
         looking: whether the connection only reads, and leaves the file in the journal mode that it has.
-        reading: whether it is for reads. Who writes has the file use a write-ahead log; who reads does so with a file
-            that is still empty, and leaves another one in the journal mode that it has.
 
     Raises:
         ConnectionFailedError: it cannot be opened.
@@ -250,7 +248,7 @@ def open_connection(location: Location, *, looking: bool = False, reading: bool 
         if looking:
             connection.execute("PRAGMA query_only=1")
         elif not frozen:
-            _prepare(connection, location, reading)
+            _prepare(connection, location)
         functions = _Functions(connection)
     except sqlite3.Error as error:
         connection.close()
@@ -287,19 +285,11 @@ def file_uri(path: str, mode: str = "rw") -> str:
     return f"file://{path}?mode={mode}"
 
 
-def _prepare(connection: sqlite3.Connection, location: Location, reading: bool) -> None:
+def _prepare(connection: sqlite3.Connection, location: Location) -> None:
     if location.path is not None:
-        if not reading or _is_empty(location.path):
-            _enter_wal(connection, location)
+        _enter_wal(connection, location)
         connection.execute(f"PRAGMA synchronous={location.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG}")
-
-
-def _is_empty(path: str) -> bool:
-    try:
-        return os.stat(path).st_size == 0
-    except OSError:  # removed meanwhile, which the caller looks for
-        return False
 
 
 def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:

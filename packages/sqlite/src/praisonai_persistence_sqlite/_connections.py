@@ -38,11 +38,8 @@ class Connections:
         self.epoch: dict[str, tuple[int, int]] = {}
         """Device and inode of the ``file``, once it was opened, and of its ``log``; another dict for another file."""
 
-    def open(self, *, reading: bool = False) -> Opened:
+    def open(self) -> Opened:
         """Open a connection to the file of this epoch; the first one makes the file.
-
-        Args:
-            reading: whether it is for reads; see ``open_connection``.
 
         Raises:
             ConnectionFailedError: it cannot be opened.
@@ -55,7 +52,7 @@ class Connections:
         if "file" not in epoch:
             epoch.setdefault("file", make_file(path))
         self.check()
-        opened = open_connection(self.location, reading=reading)
+        opened = open_connection(self.location)
         if type(opened[0]) is Frozen:
             self._generation = object()  # the file may be another's to write: it is not kept
             self.check()

@@ -147,7 +147,7 @@ class Database(Commits):
         try:
             reader = readers.pop()
         except IndexError:
-            reader = self.open(reading=True)
+            reader = self.open()
         connection = reader[0]
         kept = False
         try:
@@ -199,7 +199,7 @@ class Database(Commits):
     def _read_inside(self, here: Operation, call: Callable[[], Steps[T]]) -> T:
         if self.location.path is None:
             return self._write_inside(here, call)
-        connection, perform = self.open(reading=True)
+        connection, perform = self.open()
         try:
             return run(call(), perform)
         finally:

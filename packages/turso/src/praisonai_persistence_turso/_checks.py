@@ -17,7 +17,7 @@ _VALUES = 2000  # that one statement compares
 _WORDS = ("INSERT", "UPDATE", "DELETE")
 _CHECK = "json(CASE WHEN {} THEN 'true' ELSE 'changed' END)"
 FAILED = "malformed JSON"
-"""What the engine says of such a statement; nothing else here reads JSON in SQL."""
+"""What the engine says of such a statement; all other JSON that is read in SQL was written by these stores."""
 
 Statement = tuple[str, "Sequence[Any]"]
 

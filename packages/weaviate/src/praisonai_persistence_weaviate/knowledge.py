@@ -99,8 +99,9 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     @reads
     def list_collections(self) -> Steps[list[str]]:
         found = yield lambda client: client.collections.list_all(simple=True)
-        said = [config.description for name, config in found.items() if name.startswith(self._prefix)]
-        return sorted(facts["name"] for text in said if (facts := documents.written_facts(text, "mark")))
+        said = {name: documents.written_facts(config.description, "mark") for name, config in found.items()}
+        # A copy under another name has the same facts.
+        return sorted(facts["name"] for name, facts in said.items() if facts and name == self._name(facts["name"]))
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
