@@ -127,10 +127,10 @@ def test_long_tests_of_the_lifecycle_run_in_one_mode_that_depends_on_the_class(r
     module = "".join(f"class Test{name}(Memory): pass\n" for name in "ABCDEF")
     asked = ["--setup-plan", "-v", "-k", "l06"]
     found = re.findall(r"::(Test.)::(test_\w*)\[(.*?)\] ", run(module, *asked, "--conformance-tier=quick"))
-    assert len({(name, test) for name, test, _ in found}) == len(found) == 12
+    assert len({(name, test) for name, test, _ in found}) == len(found) == 18
     modes = {name: {(test, mode) for other, test, mode in found if other == name} for name, _, _ in found}
     assert len(set(map(frozenset, modes.values()))) > 1
-    assert len(re.findall(r"::test_l06", run(module, *asked))) == 24
+    assert len(re.findall(r"::test_l06", run(module, *asked))) == 36
 
 
 def test_a_class_may_leave_the_operations_to_another_one(run):

@@ -217,9 +217,13 @@ def test_storages_of_two_processes_take_turns_with_one_document(run):
     run(work)
 
 
-def test_entries_of_former_statuses_are_removed_by_a_list_and_do_not_pile_up_without_one(run):
+def test_entries_of_former_statuses_are_removed_by_the_commit_or_a_list_and_do_not_pile_up_without_one(run):
     async def work(stores):
         storage = stores.make(PersistentDocStatusStorage)
+        for status in [*DocStatus, *DocStatus]:
+            await storage.upsert({"a": row(1, status)})
+        await storage.index_done_callback()
+        assert len(await storage._keys("s/")) == 1
         for status in [*DocStatus, *DocStatus]:
             await storage.upsert({"a": row(1, status)})
         assert len(await storage.get_docs_by_statuses([status])) == 1
@@ -229,6 +233,35 @@ def test_entries_of_former_statuses_are_removed_by_a_list_and_do_not_pile_up_wit
         assert len(await storage._keys("s/")) < 40
         await storage.finalize()
         assert len(await storage._keys("s/")) == 1
+
+    run(work)
+
+
+def test_processes_that_end_without_finalize_leave_no_entries_of_former_statuses(run):
+    async def work(stores):
+        for start in range(5):
+            storage = stores.make(PersistentDocStatusStorage)
+            ids = [f"{start}/{number}" for number in range(3)]
+            for status in (DocStatus.PENDING, DocStatus.PROCESSING, DocStatus.PROCESSED):
+                await storage.upsert({id_: row(1, status) for id_ in ids})
+            await storage.update_doc_status_fields(ids[0], {"track_id": "t"})
+            await storage.index_done_callback()
+        assert len(await storage._keys("s/")) == 15
+
+    run(work)
+
+
+def test_entries_of_former_statuses_go_with_their_documents(run):
+    async def work(stores):
+        storage = stores.make(PersistentDocStatusStorage)
+        for status in (DocStatus.PENDING, DocStatus.PROCESSING, DocStatus.PROCESSED):
+            await storage.upsert({id_: row(1, status, content_hash="h") for id_ in ("a", "a/b", "c")})
+        await storage.delete(["a", "a/b", "nothing"])
+        assert {mark.split("/", 4)[4] for mark in await storage._keys("s/")} == {"c"}
+        assert len(await storage._keys("s/")) == 3
+        await storage.delete(["c"])
+        assert await storage._keys() == []
+        assert storage._former == []
 
     run(work)
 

@@ -3,7 +3,7 @@
 A document is one key, written in one step with its entries in two indexes. That of the status has a name of its own for
 each writing, so that nobody removes the entry of a newer one. What an index says is believed when the document says the
 same: an entry that a killed process has left behind finds nothing. So those of former statuses may wait, and are
-removed together: when there are some, or documents are listed.
+removed together: when LightRAG commits, when there are some, or when documents are listed; with their document at last.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ def _keys_of(id_: str, entry: dict[str, Any]) -> list[str]:
     return [entry["mark"], *(_index(*one) + id_ for one in values if one[1] and one[1] not in _NO_FILES)]
 
 
+def _id_of(mark: str) -> str:
+    return mark.split("/", 4)[4]
+
+
 def _full(row: dict[str, Any]) -> DocProcessingStatus:
     known = {"metadata": {}, "error_msg": None, **row, "status": DocStatus(row["status"])}
     known["file_path"] = row.get("file_path") or "no-file-path"
@@ -121,8 +125,12 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
             self._former += gone
             raise
 
-    async def finalize(self) -> None:
+    async def index_done_callback(self) -> None:
         """Remove what waits; all else is durable already."""
+        await self._tidy()
+
+    async def finalize(self) -> None:
+        """Do the same."""
         await self._tidy()
 
     async def _rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -185,7 +193,12 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
     async def delete(self, ids: list[str]) -> None:
         """Remove documents; ids that are not there are passed over."""
         found = await self._entries(ids)
-        await self._remove(key for id_, entry in found.items() for key in (f"d/{id_}", *_keys_of(id_, entry)))
+        gone = set(ids)
+        waiting = [mark for mark in self._former if _id_of(mark) in gone]
+        keys = [key for id_, entry in found.items() for key in (f"d/{id_}", *_keys_of(id_, entry))]
+        await self._remove(dict.fromkeys([*keys, *waiting]))
+        removed = set(waiting)
+        self._former = [mark for mark in self._former if mark not in removed]
 
     # -------------------------------------------------------------------------------------------------------- by status
 

@@ -1,8 +1,8 @@
 """State in PostgreSQL: the shared SQL, with the usual writes as single statements.
 
 Each of them does what it can do alone, and returns no row where more is to be said: a hash where a plain value is
-wanted, a key whose time is up. The shared steps then do it with locks, in a transaction of several statements. One of
-several keys divides by zero then, which undoes what it did with the others.
+wanted, a key whose time is up. The shared steps then do it with locks, in a transaction of several statements. That
+which sets several keys divides by zero then, which undoes what it did with the others.
 
 Lists of keys are one parameter, an array: with one for each key, every number of keys would be a statement that the
 server has to plan anew.
@@ -14,7 +14,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.steps import Steps, reads, writes
-from praisonai_persistence_sql import Alone, Execute, Fetch, SQLStateSteps
+from praisonai_persistence_sql import Alone, Execute, Fetch, SilentError, SQLStateSteps, Undo
+from praisonai_persistence_sql.failures import from_outside
 from praisonai_persistence_sql.state import plain, successor
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["PostgresStateSteps"]
 
 _DIVISION_BY_ZERO = "22012"
-_SWEEPS = 0.1  # of writes with a time to live; each takes up to twenty expired keys along
+_DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg_binary", "psycopg_c", "psycopg_pool", "uvloop"})
+_SWEEPS = 0.1  # of writes with a time to live
+_SWEEP = 20  # expired keys that each of these takes along
 
 
 class PostgresStateSteps(SQLStateSteps):
@@ -58,9 +61,16 @@ class PostgresStateSteps(SQLStateSteps):
         )
         self._delete_all = self._sql(
             "WITH held AS (SELECT name, value IS NULL AS hash, ends_at FROM {state} WHERE name = ANY ($1::text[]) "
-            "ORDER BY name FOR UPDATE), gone AS (DELETE FROM {state} AS t USING held WHERE t.name = held.name) "
-            "SELECT COUNT(*) FILTER (WHERE ends_at IS NULL OR ends_at > $2::float8), "
-            "1 / (COUNT(*) FILTER (WHERE hash) = 0)::int FROM held"
+            "ORDER BY name FOR UPDATE), gone AS (DELETE FROM {state} AS t USING held WHERE t.name = held.name "
+            "AND NOT EXISTS (SELECT 1 FROM held WHERE hash)) "
+            "SELECT COUNT(*) FILTER (WHERE ends_at IS NULL OR ends_at > $2::float8), COUNT(*) FILTER (WHERE hash) "
+            "FROM held"
+        )
+        # Not hashes: one statement would leave fields that came while it waited for the lock.
+        self._sweep_plain = self._sql(
+            f"WITH held AS (SELECT name, value IS NULL AS hash FROM {{state}} WHERE ends_at <= $1::float8 "
+            f"ORDER BY ends_at LIMIT {_SWEEP}{dialect.for_update} SKIP LOCKED), gone AS (DELETE FROM {{state}} AS t "
+            "USING held WHERE t.name = held.name AND NOT held.hash) SELECT COUNT(*) FROM held WHERE hash"
         )
         # The limit, which is none, keeps PostgreSQL from starting processes for so little.
         self._scan_all = self._sql(
@@ -96,7 +106,7 @@ class PostgresStateSteps(SQLStateSteps):
         if not (yield Alone(self._set_plain, (key, text, None if ttl is None else now + ttl))):
             yield from super().set(key, text, ttl, now)
         elif ttl is not None and random.random() < _SWEEPS:
-            yield from self._sweep(now)
+            yield from self._sweep_after(now)
 
     @writes
     def set_if_absent(self, key: str, text: str, ttl: float | None, now: float) -> Steps[bool]:
@@ -116,9 +126,9 @@ class PostgresStateSteps(SQLStateSteps):
             if found:
                 return int(found[0][0] is None or found[0][0] > now)
         elif keys:
-            found = yield from _alone(self._delete_all, list(keys), now)
-            if found:
-                return int(found[0][0])
+            live, hashes = (yield Alone(self._delete_all, (list(keys), now)))[0]
+            if not hashes:
+                return int(live)
         return (yield from super().delete(keys, now))
 
     @reads
@@ -139,7 +149,9 @@ class PostgresStateSteps(SQLStateSteps):
         if keys:
             values = [texts[key] for key in keys]
             if (yield from _alone(self._set_all, keys, values, None if ttl is None else now + ttl)):
-                keys = []
+                if ttl is not None and random.random() < _SWEEPS:
+                    yield from self._sweep_after(now)
+                return
         while keys:
             values = [texts[key] for key in keys]
             rows = yield Fetch(self._set_plains, (keys, values, None if ttl is None else now + ttl))
@@ -159,6 +171,22 @@ class PostgresStateSteps(SQLStateSteps):
         live = (yield Fetch(self._clear_all, (now,)))[0][0]
         yield Execute(self._clear_orphans)
         return int(live)
+
+    def _sweep_after(self, now: float) -> Steps[None]:
+        """Sweep when the operation is durable already: whatever the driver says, it is neither failed nor repeated."""
+        try:
+            if (yield Alone(self._sweep_plain, (now,)))[0][0]:
+                yield from self._sweep(now)
+        except Exception as error:
+            if not _is_drivers(error):
+                raise
+            yield Undo()  # of what was begun for hashes
+
+
+def _is_drivers(error: Exception) -> bool:
+    """Whether an error is the driver's own, or the server's silence, and hides none that was raised from outside."""
+    own = isinstance(error, SilentError) or type(error).__module__.partition(".")[0] in _DRIVERS
+    return own and from_outside(error, _DRIVERS) is None
 
 
 def _alone(sql: str, *parameters: Any) -> Steps[Any]:
