@@ -26,7 +26,8 @@ class Alone(NamedTuple):
 
     What it changed is durable, and visible, when it answers. So it may only be the first request of a write operation,
     which then either returns, or goes on when the statement changed nothing or failed: what follows is another
-    transaction; or a later one, whose failure the operation ignores. For engines and drivers whose connections understand it.
+    transaction; or a later one, whose failure the operation ignores. For engines and drivers whose connections
+    understand it.
     """
 
     sql: str
