@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from praisonai_persistence.drivers import Driver, DriverRunner
+from praisonai_persistence.drivers import Driver, DriverRunner, shared
 from praisonai_persistence.drivers.guarded import on_own_thread, while_there
 from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import (
@@ -737,6 +737,70 @@ class TestForks:
         assert self.in_child(lambda: (runner.run(ask), runner.close(), "works")[-1]) == "works"
         go.set()
         ended(*call)
+
+    @pytest.mark.parametrize("place", [None, "here"])
+    def test_a_client_that_is_closed_before_a_fork(self, toy, place):
+        toy.forks, toy.place = "close", place
+        runner = DriverRunner(toy)
+        runner.run(ask)
+        in_use = [client.open for client in toy.clients]
+
+        def work():
+            runner.run(ask)
+            return [client.open for client in toy.clients]
+
+        assert (in_use, self.in_child(work)) == ([True], "[False, True]")
+        runner.run(ask)
+        assert [client.open for client in toy.clients] == [False, True]
+        runner.close()
+
+    @pytest.mark.parametrize("what", ["opening", "call"])
+    def test_a_fork_waits_for_other_threads(self, toy, what):
+        begun, go, make = threading.Event(), threading.Event(), toy.open
+
+        def wait():
+            begun.set()
+            go.wait(LIMIT)
+
+        def slowly(deadline):
+            wait()
+            return make(deadline)
+
+        toy.forks, toy.place, toy.turns = "close", "here", "all"
+        runner = DriverRunner(toy)
+        if what == "opening":
+            toy.open = slowly
+            other = in_thread(lambda: runner.run(ask))
+        else:
+            other = in_thread(lambda: runner.run(ask, wait))
+        assert begun.wait(LIMIT)
+        threading.Timer(0.2, go.set).start()  # this thread waits in the fork by then
+        assert self.in_child(lambda: (runner.run(ask), len(toy.clients), len(toy.closed))) == "(None, 2, 1)"
+        ended(*other)
+        runner.run(ask)
+        assert (len(toy.clients), len(toy.closed)) == (2, 1)
+        runner.close()
+
+    def test_the_child_of_a_fork_in_the_middle_of_a_call_of_its_thread_is_refused(self, toy):
+        toy.forks = "close"
+        runner = DriverRunner(toy)
+        assert "spawn" in runner.run(ask, lambda: self.in_child(lambda: runner.run(ask)))
+        runner.run(ask)
+        assert toy.closed == []
+        runner.close()
+
+    def test_a_fork_that_cannot_wait_is_made_all_the_same(self, toy, monkeypatch):
+        monkeypatch.setattr(shared, "_FORK_WAIT", 0.05)
+        toy.forks, go, inside = "close", threading.Event(), threading.Event()
+        runner = DriverRunner(toy)
+        call = in_thread(lambda: runner.run(ask, lambda: (inside.set(), go.wait(LIMIT))))
+        assert inside.wait(LIMIT)
+        assert "spawn" in self.in_child(lambda: runner.run(ask))
+        go.set()
+        ended(*call)
+        runner.run(ask)
+        assert len(toy.clients) == 2
+        runner.close()
 
 
 # ------------------------------------------------------------------------------------------- stores that must exist

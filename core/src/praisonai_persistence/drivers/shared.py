@@ -50,21 +50,33 @@ class Held:
         broken: an exception came from outside during a call, so the client's state is not known.
         seen: when the file or folder was last seen to be the same, by ``time.monotonic()``.
         turn: held by those who take turns.
-        closing: closes the client, once that has begun.
-        unclosed: holds the client until it is closed.
+        unclosed: holds the client until somebody closes it.
+        closed: the client has been closed.
     """
 
-    __slots__ = ("broken", "calls", "client", "closing", "ended", "entries", "identity", "seen", "turn", "unclosed")
+    __slots__ = (
+        "_closing",
+        "broken",
+        "calls",
+        "client",
+        "closed",
+        "ended",
+        "entries",
+        "identity",
+        "seen",
+        "turn",
+        "unclosed",
+    )
 
     def __init__(self, client: Any, identity: tuple[int, int] | None, entries: Entries | None = None) -> None:
         self.client = client
         self.identity = identity
         self.entries = entries
         self.calls: dict[Any, tuple[int, object]] = {}
-        self.ended = self.broken = False
+        self.ended = self.broken = self.closed = False
         self.seen = 0.0
         self.turn = threading.Lock()
-        self.closing: Background | None = None
+        self._closing: dict[str, Background] = {}  # one at the most: of two that begin at once, both wait for the same
         self.unclosed = [client]  # whoever takes it out closes the client, so that it is closed once
 
     def in_call(self) -> bool:
@@ -81,12 +93,24 @@ class Held:
         """
         if not self.ended or any(lock.locked() for lock in list(self.calls)):
             return
-        closing = self.closing
-        if closing is None:
-            closing = self.closing = Background(lambda: self._close(driver))
+        closing = self._closing.setdefault("", Background(lambda: self._close(driver)))
         closing.start()
         if wait:
             closing.wait(None if driver.place is not None else driver.connect_timeout)
+
+    def close_until(self, driver: Driver, until: float) -> None:
+        """Close the client once the calls under way have ended; ``closed`` says whether that was in time.
+
+        Args:
+            driver: that opened it.
+            until: the latest, by ``time.monotonic()``.
+        """
+        self.ended = True
+        while self.wait(until=until) and time.monotonic() < until:
+            self.close_if_idle(driver, wait=False)
+            for closing in self._closing.values():  # none if a call has just begun, to see that the client has ended
+                closing.wait(max(0.0, until - time.monotonic()))
+                return
 
     def _close(self, driver: Driver) -> None:
         try:
@@ -99,6 +123,7 @@ class Held:
             let_go(driver, client, abandon=self.broken and driver.place is None)
             if self.entries is not None:
                 self.entries.make_private()
+        self.closed = True
 
     def wait(self, runner: object = None, until: float | None = None) -> bool:
         """Wait for the calls that are under way, except for those of this thread.
@@ -145,10 +170,10 @@ class Slot:
         failure: the number of the last attempt, and its error, if it failed.
     """
 
-    def __init__(self, place: Hashable | None) -> None:
-        self._place = place
+    def __init__(self, driver: Driver) -> None:
+        self._place = driver.place
         self.held: Held | None = None
-        self._driver: Driver | None = None  # that opened it
+        self._driver = driver  # that opened it, or is about to
         self._retired: list[Held] = []  # broken clients of servers, on which others still have calls under way
         self._users: dict[int, weakref.ref[Any]] = {}
         self.forked = False
@@ -156,18 +181,23 @@ class Slot:
         self.failure: tuple[int, PersistenceError] | None = None
         self._opening: Background | None = None
         self.lock = threading.RLock()
-        _slots_in_use.add(self)
+        ident = id(self)
+        _slots_in_use[ident] = weakref.ref(self, lambda _: _slots_in_use.pop(ident, None))
         renew_in_child(self)
 
     def _renew(self) -> None:
         self.lock = threading.RLock()
-        held, self.held = self.held, None
+        opening, held = self._opening, self.held
         for each in (*self._retired, *([] if held is None else [held])):
             inherited.append((each, each.unclosed.copy()))
             each.unclosed.clear()  # also if a call that goes on in the child is the last on it
             each.ended = True
-        self.forked = self.forked or held is not None
-        self._retired, self._opening = [], None
+        if opening is not None:
+            inherited.append(opening)
+            opened = opening.answer
+            self.forked = self.forked or not (opening.error is not None or (opened is not None and opened.closed))
+        self.forked = self.forked or (held is not None and not held.closed)
+        self._retired, self._opening, self.held = [], None, None
 
     def join(self, runner: object) -> None:
         """Make a runner a user of the client, until it leaves or is dropped."""
@@ -188,10 +218,10 @@ class Slot:
             if lock.acquire(False):  # else another thread does
                 with lock:
                     lock.release()  # from here on `with` alone has it
-                    held, driver = self.held, self._driver
-                    if held is not None and driver is not None and not self.in_use():
+                    held = self.held
+                    if held is not None and not self.in_use():
                         held.ended = True  # and who opens it again waits until it is closed
-                        held.close_if_idle(driver, wait=False)
+                        held.close_if_idle(self._driver, wait=False)
         except BaseException:
             if lock._is_owned():  # interrupted just behind `acquire`
                 lock.release()
@@ -206,36 +236,24 @@ class Slot:
         if self.busy() or not self.lock.acquire(timeout=max(0.0, until - time.monotonic())):
             return
         self.lock.release()  # who was opening a client has it by now
-        held, driver = self.held, self._driver
-        if held is None or driver is None or held.in_call():
-            return
-        held.ended = True
-        if held.wait(until=until):
-            held.close_if_idle(driver, wait=False)
-            if held.closing is not None:
-                held.closing.wait(max(0.0, until - time.monotonic()))
+        held = self.held
+        if held is not None and not held.in_call():
+            held.close_until(self._driver, until)
 
-    def close_for_fork(self, until: float, taken: list[Any]) -> None:
-        """Close the client, if its driver wants that, and keep others from opening one until the fork is over.
+    def close_for_fork(self, until: float) -> None:
+        """Close the client, if its driver wants that; one that is open nevertheless is refused by the child.
 
         Args:
-            until: the latest, by ``time.monotonic()``. A client that is open then is one that the child refuses.
-            taken: gets the locks that have to be released.
+            until: the latest, by ``time.monotonic()``.
         """
-        driver = self._driver
-        if driver is None or driver.forks != "close" or self.busy():
+        if self._driver.forks != "close" or self._driver.given is not None:
             return
-        taken.append(self.lock)  # first: an exception may come behind the next call
-        if not self.lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            return
-        held = self.held
-        if held is None or held.in_call():
-            return
-        held.ended = True
-        if held.wait(until=until):
-            held.close_if_idle(driver, wait=False)
-            if held.closing is not None and held.closing.wait(max(0.0, until - time.monotonic())):
-                self.held = None
+        opening = self._opening  # before `held`, which gets what it has opened
+        if opening is not None:
+            opening.wait(max(0.0, until - time.monotonic()))
+        for held in (self.held, None if opening is None else opening.answer):
+            if held is not None and not held.in_call():
+                held.close_until(self._driver, until)
 
     def in_use(self) -> bool:
         """Whether there is a runner that has joined, not left, and not been dropped."""
@@ -276,23 +294,28 @@ class Slot:
             if driver.place is None:
                 return held  # probed already
         if ready is not held:
-            probe(held)
+            try:
+                probe(held)
+            finally:
+                if held.ended:  # it was interrupted
+                    held.close_if_idle(driver)
         return held
 
     def _opened(self, driver: Driver, probe: Callable[[Held], None]) -> Held:
-        opening = self._opening
-        if opening is None:  # else somebody was interrupted who waited for it
-            if not is_loaded(driver):
-                loading = Background(lambda: load(driver))
-                loading.start()
-                loading.wait(None)
-                if loading.error is not None:
-                    raise loading.error
-            deadline = Deadline(driver.connect_timeout, driver.where)
-            opening = self._opening = Background(
-                lambda: _open(driver, deadline, probe), lambda held: let_go(driver, held.client, abandon=True)
-            )
-        opening.start()
+        if self._opening is None and not is_loaded(driver):  # else somebody was interrupted who waited for it
+            loading = Background(lambda: load(driver))
+            loading.start()
+            loading.wait(None)
+            if loading.error is not None:
+                raise loading.error
+        with _no_fork:
+            opening = self._opening
+            if opening is None:
+                deadline = Deadline(driver.connect_timeout, driver.where)
+                opening = self._opening = Background(
+                    lambda: _open(driver, deadline, probe), lambda held: let_go(driver, held.client, abandon=True)
+                )
+            opening.start()
         # An embedded engine may have to recover first, which takes as long as it takes.
         limit = driver.connect_timeout * 1.5 if driver.place is None else None
         if not opening.wait(limit) and opening.give_up():
@@ -398,38 +421,33 @@ def _end_all() -> None:
     global _ending  # noqa: PLW0603 - once in the life of a process
     _ending = True
     until = time.monotonic() + _LAST_WAIT
-    for slot in list(_slots_in_use):
-        slot.end(until)
+    for reference in list(_slots_in_use.values()):
+        slot = reference()
+        if slot is not None:
+            slot.end(until)
     end_threads(until)
 
 
 _FORK_WAIT = 5.0
 """Seconds that a fork waits for calls under way on clients that have to be closed."""
-_taken: dict[int, list[Any]] = {}
-"""By threads that fork: locks that they hold until that is over."""
+_no_fork = threading.RLock()
+"""Held by who forks, so that nobody begins to open a client meanwhile. Nothing else is waited for while it is held."""
 
 
 def _before_fork() -> None:
     until = time.monotonic() + _FORK_WAIT
-    taken = _taken[threading.get_ident()] = []
-    for slot in list(_slots_in_use):
-        slot.close_for_fork(until, taken)
-
-
-def _after_fork_in_parent() -> None:
-    for lock in _taken.pop(threading.get_ident(), ()):
-        if lock._is_owned():  # else it could not be had
-            lock.release()
-
-
-def _after_fork_in_child() -> None:
-    _taken.clear()  # slots have new locks in a child
+    for reference in list(_slots_in_use.values()):
+        slot = reference()
+        if slot is not None:
+            slot.close_for_fork(until)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    # The lock is taken and given back by the interpreter itself, between whose steps no exception can come.
+    os.register_at_fork(before=_before_fork)
+    os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 
-_slots_in_use: weakref.WeakSet[Slot] = weakref.WeakSet()
+_slots_in_use: dict[int, weakref.ref[Slot]] = {}
 _slots_with_users: set[Slot] = set()
 """Kept until their runners have left, or were dropped. A slot that became garbage together with its runner, as part of
 one cycle, would not be told: Python does not call back what is garbage itself, and the client would not be closed."""
@@ -441,12 +459,12 @@ _finding = threading.RLock()
 def slot_of(driver: Driver) -> Slot:
     """Return the slot of a driver's place, which all runners there share."""
     if driver.place is None:
-        return Slot(None)
+        return Slot(driver)
     key = (type(driver), driver.place)
     with _finding:
         slot = _slots.get(key)
         if slot is None:
-            slot = _slots[key] = Slot(driver.place)
+            slot = _slots[key] = Slot(driver)
         return slot
 
 

@@ -314,7 +314,8 @@ class DriverRunner(Runner):
         held.calls[call] = acting_for(), self
         try:
             with call:
-                self._operate(held, True, lambda: probe)
+                if not held.ended:  # meanwhile, for a fork: who asked for it finds that, too
+                    self._operate(held, True, lambda: probe)
         finally:
             held.calls.pop(call, None)
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ from lightrag.base import (
 from lightrag.exceptions import SourceConflictRepairCASError, StorageRecordNotFoundError
 from lightrag.utils import get_pinyin_sort_key
 
-from praisonai_persistence.errors import BackendError, InvalidValueError
+from praisonai_persistence.errors import BackendError, InvalidValueError, PersistenceError
 from praisonai_persistence_lightrag._storage import KeyStorage, digest
 
 __all__ = ["PersistentDocStatusStorage"]
@@ -126,8 +127,9 @@ class PersistentDocStatusStorage(KeyStorage, DocStatusStorage):  # type: ignore[
             raise
 
     async def index_done_callback(self) -> None:
-        """Remove what waits; all else is durable already."""
-        await self._tidy()
+        """Remove what waits, if that can be done now. All else is durable; after an error LightRAG gives a batch up."""
+        with suppress(PersistenceError):
+            await self._tidy()
 
     async def finalize(self) -> None:
         """Do the same."""

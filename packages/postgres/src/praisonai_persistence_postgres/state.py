@@ -180,7 +180,11 @@ class PostgresStateSteps(SQLStateSteps):
         except Exception as error:
             if not _is_drivers(error):
                 raise
-            yield Undo()  # of what was begun for hashes
+            try:
+                yield Undo()  # of what was begun for hashes
+            except Exception as undoing:
+                if not _is_drivers(undoing):
+                    raise
 
 
 def _is_drivers(error: Exception) -> bool:

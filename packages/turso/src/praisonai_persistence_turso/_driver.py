@@ -63,6 +63,8 @@ class TursoOptions(Options):
                 raise ConfigurationError("tls=True contradicts a URL with http://; write libsql:// or https://")
             given["tls"] = False
         super().__init__(url, **given)
+        if scheme_of(url) == "https" and not self.tls:
+            raise ConfigurationError("https:// is with TLS, and tls=False without it: give one of them")
 
 
 def make_driver(options: TursoOptions, migrations: Migrations | None, *, asynchronous: bool) -> TursoDriver:
