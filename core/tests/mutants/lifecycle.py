@@ -427,7 +427,9 @@ class QuadraticPattern(Sound):
     def get_many(self, keys: Any) -> Any:
         found: list[str] = []
         for number, key in enumerate(keys):
-            if number % 10 or key not in found:
+            # More often the more there are: what a loaded machine adds to the first of two runs hides less of that.
+            rounds = 0 if number % 50 else len(found) // 10_000
+            if not any(found.count(key) for _ in range(rounds)):
                 found.append(key)
         return super().get_many(found)
 

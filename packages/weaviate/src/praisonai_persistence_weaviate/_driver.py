@@ -95,6 +95,7 @@ class WeaviateDriver(GrpcDriver):
         if _NO_INDEX.search(str(error)):
             return SchemaError(
                 f"{self.where} has no index of this collection's vectors any more: somebody dropped it. Its documents "
-                "can be read (get, count): copy them into a new collection, or delete this one"
+                "can be read (get, count): take them along with 'praisonai-persistence copy --kind knowledge "
+                "--from URL --to URL', or delete the collection"
             )
         return self._errors.read(error, httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError)
