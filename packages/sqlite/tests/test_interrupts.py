@@ -222,11 +222,12 @@ def test_a_writer_that_is_interrupted_in_the_queue_is_done_or_not_done(opened):
             self.store = opened(number, SQLiteStateStore)
             self.store.set("own", 0)
             self.database = self.store._runner._database
-            self.inside, self.go_on = threading.Event(), threading.Event()
+            self.inside, self.ready, self.go_on = threading.Event(), threading.Event(), threading.Event()
 
             @writes
             def halt():
                 self.inside.set()
+                self.ready.wait(20)
                 self.go_on.wait(0.02)
                 yield Fetch("SELECT 1")
                 return "done"
@@ -236,6 +237,7 @@ def test_a_writer_that_is_interrupted_in_the_queue_is_done_or_not_done(opened):
             until(lambda: self.database._turn.locked())
             self.other = start(lambda: self.store.incr("other"))
             until(lambda: len(self.database._queue) == 1)
+            self.ready.set()
 
     def check(prepared, where):
         prepared.go_on.set()
