@@ -530,29 +530,10 @@ LEGACY = (
 NEWER = ("state TEXT,", "tool_calls TEXT, tool_call_id TEXT,")
 
 
-@pytest.fixture(params=["file", "server"])
-def legacy_place(request, tmp_path):
-    """Options of a store, and what executes a statement where it is."""
-    if request.param == "server":
-        with request.getfixturevalue("turso").space() as options:
-            yield {"table_prefix": "praison_", **options}, request.getfixturevalue("turso").execute
-        return
-
-    def execute(sql: str) -> None:
-        connection = sqlite3.connect(tmp_path / "legacy.db")
-        try:
-            with connection:
-                connection.execute(sql)
-        finally:
-            connection.close()
-
-    yield {"path": tmp_path / "legacy.db", "table_prefix": "praison_"}, execute
-
-
 @pytest.mark.parametrize("by_itself", [True, False], ids=["connecting", "asked"])
 @pytest.mark.parametrize("columns", [NEWER, ("", "")], ids=["today's", "older"])
-def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns, by_itself):
-    options, execute = legacy_place
+def test_tables_of_praisonai_are_taken_over_when_asked(place, columns, by_itself):
+    options, execute = place
     for sql in LEGACY:
         execute(sql.format(options["table_prefix"], *columns))
     way = "migrate --adopt.*store.adopt_legacy.*adopt_legacy=True"
@@ -577,8 +558,8 @@ def test_tables_of_praisonai_are_taken_over_when_asked(legacy_place, columns, by
         TursoStateStore(**options, adopt_legacy=True)
 
 
-def test_a_store_looks_at_its_tables_again_after_they_were_migrated(legacy_place):
-    options, _ = legacy_place
+def test_a_store_looks_at_its_tables_again_after_they_were_migrated(place):
+    options, _ = place
 
     async def later() -> list[int]:
         async with AsyncTursoStateStore(**options) as store:
@@ -613,9 +594,9 @@ def test_asking_for_the_version_makes_no_file(tmp_path):
         store.schema_status()
 
 
-def test_many_tasks_on_one_session(legacy_place):
+def test_many_tasks_on_one_session(place):
     """64 at once: the numbers have no gap, and nobody gets an error."""
-    options, _ = legacy_place
+    options, _ = place
 
     async def main() -> tuple[list[int], list[str]]:
         async with AsyncTursoConversationStore(**options) as store, AsyncTursoConversationStore(**options) as other:

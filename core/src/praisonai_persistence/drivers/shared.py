@@ -421,10 +421,8 @@ def _end_all() -> None:
     global _ending  # noqa: PLW0603 - once in the life of a process
     _ending = True
     until = time.monotonic() + _LAST_WAIT
-    for reference in list(_slots_in_use.values()):
-        slot = reference()
-        if slot is not None:
-            slot.end(until)
+    for slot in _living_slots():
+        slot.end(until)
     end_threads(until)
 
 
@@ -436,10 +434,8 @@ _no_fork = threading.RLock()
 
 def _before_fork() -> None:
     until = time.monotonic() + _FORK_WAIT
-    for reference in list(_slots_in_use.values()):
-        slot = reference()
-        if slot is not None:
-            slot.close_for_fork(until)
+    for slot in _living_slots():
+        slot.close_for_fork(until)
 
 
 if hasattr(os, "register_at_fork"):
@@ -448,6 +444,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 
 _slots_in_use: dict[int, weakref.ref[Slot]] = {}
+"""By identity. No ``WeakSet``: other threads add to it while somebody looks through it."""
+
+
+def _living_slots() -> list[Slot]:
+    return [slot for reference in list(_slots_in_use.values()) if (slot := reference()) is not None]
+
+
 _slots_with_users: set[Slot] = set()
 """Kept until their runners have left, or were dropped. A slot that became garbage together with its runner, as part of
 one cycle, would not be told: Python does not call back what is garbage itself, and the client would not be closed."""

@@ -374,24 +374,21 @@ class CassandraDriver(Driver):
             return UndecidedError(f"{where} did not answer in time ({kind}). {self.unknown}")
         if any(isinstance(one, protocol.ServerError) for one in inside):  # it did answer
             return BackendError(f"{where} failed: ServerError")
+        silent = f"{where} does not answer, or not enough of its replicas do ({kind})"
         gone = (cassandra.Timeout, cassandra.Unavailable, cluster.NoHostAvailable, connection.ConnectionException)
         if isinstance(error, (cassandra.ReadTimeout, connection.ConnectionException)):
-            found = UndecidedError(
-                f"{where} does not answer, or not enough of its replicas do ({kind}). {self.unknown}"
-            )
+            found = UndecidedError(f"{silent}. {self.unknown}")
             found.connected = isinstance(error, cassandra.ReadTimeout)
             return found
         if isinstance(error, (*gone, protocol.OverloadedErrorMessage, protocol.IsBootstrappingErrorMessage, OSError)):
-            return ConnectionFailedError(f"{where} does not answer, or not enough of its replicas do ({kind})")
+            return ConnectionFailedError(silent)
         text = str(error)
         if isinstance(error, cassandra.InvalidRequest):
             if guardrail := _GUARDRAIL.search(text):
-                needed = "tables" in guardrail[1] or "index" in guardrail[1]
-                why = " (knowledge needs secondary indexes, and a table for each collection)" if needed else ""
-                return UnsupportedOperationError(
-                    f"{where} forbids this by its guardrail {guardrail[1]}: allow it in cassandra.yaml{why}, or log in "
-                    "as a superuser"
-                )
+                of_knowledge = "tables" in guardrail[1] or "index" in guardrail[1]
+                why = " (knowledge needs secondary indexes, and a table for each collection)" if of_knowledge else ""
+                way = f"{guardrail[1]}: allow it in cassandra.yaml{why}, or log in as a superuser"
+                return UnsupportedOperationError(f"{where} forbids this by its guardrail {way}")
             if any(words in text for words in ("does not exist", "doesn't exist", "unconfigured table")):
                 return GoneError(
                     f"{where} has no such table in the keyspace {self._options.keyspace}: if somebody removed it, open "
