@@ -166,12 +166,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""
         clauses = ",".join(_clauses(item))
         item.user_properties.append(("conformance", f"{cls.kind}/{_backend(cls)}/{mode}/{clauses}"))
+    cells: dict[tuple[Any, Any], list[pytest.Item]] = {}
+    for item in rest:
+        if _place(item) is not None:
+            cells.setdefault((getattr(item, "cls", None), item.user_properties[-1]), []).append(item)
     for item in gone:
         # Its clause is tested by others too: what does not apply is noted there.
         place, needed = item.user_properties[-1], getattr(item.function, "_needs_fixture", None)
-        for other in rest if needed else ():
-            if place in other.user_properties and getattr(other, "cls", None) is getattr(item, "cls", None):
-                other.user_properties.append(("not applicable", needed))
+        for other in cells.get((item.cls, place), ()) if needed else ():
+            other.user_properties.append(("not applicable", needed))
     elsewhere: set[pytest.Item] = {item for item in rest if _is_lifecycle(item) and tiers.leaves_lifecycle(item)}
     elsewhere |= tiers.leaves_to_others(
         [item for item in rest if isinstance(item, pytest.Function) and _place(item) and not _is_about_clients(item)]
