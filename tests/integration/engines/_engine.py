@@ -47,7 +47,9 @@ class Engine(ABC):
     """Where the server program may be; wildcards, the last match counts."""
     system_user: ClassVar[str] = "nobody"
     in_memory: ClassVar[bool] = False
-    """Whether a local server has its folder in memory, where there is room: for those that sync each write."""
+    """Whether a server has its folder in memory, where there is room: for those that sync each write."""
+    container_data: ClassVar[str] = ""
+    """The folder of its container that is in memory then; it outlives a restart."""
     required: ClassVar[bool] = True
     """Whether its tests fail without it where engines are required; False: they are skipped, because no registry of
     packages has its program."""
@@ -77,7 +79,7 @@ class Engine(ABC):
 
     @classmethod
     def place(cls) -> str | None:
-        """Where a local server has its folder; None: where temporary files are."""
+        """Where a server has its folder; None: a local one where temporary files are, a container in itself."""
         memory = "/dev/shm"
         roomy = cls.in_memory and os.path.isdir(memory) and shutil.disk_usage(memory).free > 2**31
         return memory if roomy else None

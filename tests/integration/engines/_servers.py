@@ -81,10 +81,15 @@ class Container(Server):
             self._container.with_bind_ports(inside, outside)
         if kind.container_command:
             self._container.with_command(kind.container_command)
+        # What the server leaves there belongs to its own user: only root can remove it.
+        memory = kind.place() if kind.container_data and os.geteuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix=f"persistence-{kind.name}-", dir=memory)) if memory else None
+        if self._folder is not None:
+            self._container.with_volume_mapping(str(self._folder), kind.container_data, "rw")
         try:
             self._container.start()
         except BaseException:
-            self._container.stop()
+            self.remove()
             raise
         self.wrapped = self._container.get_wrapped_container()
         super().__init__(kind.make_url(self._container.get_container_host_ip(), port, *others))
@@ -102,6 +107,8 @@ class Container(Server):
 
     def remove(self) -> None:
         self._container.stop()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Local(Server):

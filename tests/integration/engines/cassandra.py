@@ -18,6 +18,8 @@ class Cassandra(Engine):
 
     name = "cassandra"
     image = "cassandra:5.0"
+    in_memory = True
+    container_data = "/var/lib/cassandra"
     port = 9042
     start_limit = 180.0
     container_environment: ClassVar[dict[str, str]] = {"MAX_HEAP_SIZE": "512M", "HEAP_NEWSIZE": "128M"}

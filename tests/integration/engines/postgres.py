@@ -20,6 +20,8 @@ class Postgres(Engine):
 
     name = "postgres"
     image = "postgres:17"
+    in_memory = True
+    container_data = "/var/lib/postgresql/data"
     port = 5432
     programs = ("/usr/lib/postgresql/*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres")
     system_user = "postgres"

@@ -13,6 +13,8 @@ class Weaviate(CollectionsEngine):
 
     name = "weaviate"
     image = "semitechnologies/weaviate:1.39.0"
+    in_memory = True
+    container_data = "/var/lib/weaviate"
     port = 8080
     other_ports = (50051,)
     container_environment: ClassVar[dict[str, str]] = {

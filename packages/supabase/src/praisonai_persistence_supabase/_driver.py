@@ -196,6 +196,7 @@ class SupabaseDriver(Driver):
                 "Accept": "application/json",
                 "Content-Profile": "public",
             },
+            verify=options.tls,  # certificates take long to load, so that is left out where they are not needed
             timeout=httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=options.timeout),
             # Idle connections are ended before the server does it, which would take a request along.
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0),

@@ -166,6 +166,7 @@ class _ServerDriver(TursoDriver):
             base_url=f"{'https' if options.tls else 'http'}://{options.authority}",
             # A server that compresses sends hundreds of pieces, each of which costs httpx more than the bytes it saves.
             headers={**token, "Content-Type": "application/json", "Accept-Encoding": "identity"},
+            verify=options.tls,  # certificates take long to load, so that is left out where they are not needed
             timeout=httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=options.timeout),
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0),
         )

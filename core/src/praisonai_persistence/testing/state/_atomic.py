@@ -185,12 +185,13 @@ class Atomic:
             assert identical(await store.get("key", MISSING), value)
             assert 900 < await store.ttl("key") <= 1000
 
-    @pytest.mark.parametrize("by", [1.0, 0.5, True, "1", None, [1], math.nan], ids=repr)
-    async def test_s08_incr_by_no_integer_is_refused(self, store: Any, by: Any) -> None:
+    async def test_s08_incr_by_no_integer_is_refused(self, store: Any) -> None:
         """Before anything is written."""
-        with pytest.raises(InvalidValueError):
-            await store.incr("key", by)
-        assert await store.exists("key") is False
+        for by in (1.0, 0.5, True, "1", None, [1], math.nan):
+            with pytest.raises(InvalidValueError):
+                await store.incr("key", by)
+                pytest.fail(f"incr took by={by!r}; an error was expected")
+            assert await store.exists("key") is False, by
 
     async def test_s08_increments_are_never_lost(self, store: Any, race: Race) -> None:
         """Every sum is returned once."""

@@ -78,13 +78,15 @@ class Finding:
         assert sorted(await store.keys()) == ["a", "b"]
         assert sorted(await store.list_keys()) == ["a", "b"]
 
-    @pytest.mark.parametrize("pattern", [None, 1, b"*", ["*"]], ids=repr)
-    async def test_s05_a_pattern_is_text(self, store: Any, pattern: Any) -> None:
+    async def test_s05_a_pattern_is_text(self, store: Any) -> None:
         """And so is a prefix."""
-        with pytest.raises(InvalidValueError):
-            await store.keys(pattern)
-        with pytest.raises(InvalidValueError):
-            await collect(store.scan_prefix(pattern))
+        for pattern in (None, 1, b"*", ["*"]):
+            with pytest.raises(InvalidValueError):
+                await store.keys(pattern)
+                pytest.fail(f"keys took {pattern!r}; an error was expected")
+            with pytest.raises(InvalidValueError):
+                await collect(store.scan_prefix(pattern))
+                pytest.fail(f"scan_prefix took {pattern!r}; an error was expected")
 
     async def test_s05_keys_are_complete_and_without_repeats(self, store: Any, by_tier: ByTier) -> None:
         """Across all pages of a large store."""
