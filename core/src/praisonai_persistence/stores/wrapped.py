@@ -209,19 +209,24 @@ class WrappedOptions(Options):
         instance: the option that is a vector store; its class and the arguments of that are ``instance`` with ``_cls``
             and ``_kwargs`` behind it.
         joined: the class of what the steps work on.
+        sidecar_url: what errors name as an example of a sidecar's URL.
     """
 
     base: ClassVar[type[Any]]
     volatile: ClassVar[tuple[type[Any], ...]]
     instance: ClassVar[str]
     joined: ClassVar[type[Joined]] = Joined
+    sidecar_url: ClassVar[str] = "sqlite:///FILE"
 
     sidecar = option(None, "object", "a knowledge store, or the URL of one, for all that the vector store cannot keep")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         names = self.instance, f"{self.instance}_cls"
         if url is not None:
-            raise ConfigurationError(f"{self.title} has no URL: give {names[0]}=..., or {names[1]}=...")
+            raise ConfigurationError(
+                f"{self.title} has no URL: a program gives {'=... or '.join(self.clients)}=...; commands read the "
+                f"documents from the sidecar, which has all of them, by its URL: {self.sidecar_url}"
+            )
         super().__init__(None, **given)
         self.owner, cls = (getattr(self, name) for name in names)
         if self.owner is not None and not isinstance(self.owner, self.base):

@@ -219,6 +219,7 @@ class LightRAGOptions(wrapped.WrappedOptions):
     volatile = ()
     instance = "rag"
     joined = _Joined
+    sidecar_url = "sqlite:///WORKING_DIR/praison.db"
     rag_cls = _Folder
 
     rag = option(None, "object", "an instance of LightRAG; it stays open")
@@ -251,7 +252,7 @@ class LightRAGOptions(wrapped.WrappedOptions):
         self.folder = os.path.abspath(os.path.expanduser(folder))
         self._beside = given.get("sidecar") is None
         if self._beside:
-            given["sidecar"] = f"sqlite:///{self.folder}/praison.db"
+            given["sidecar"] = self.sidecar_url.replace("WORKING_DIR", self.folder)
         super().__init__(url, **given)
         self.rag_kwargs = {**others, **{name: getattr(self, name) for name in _MODELS}, "working_dir": self.folder}
 
