@@ -3,12 +3,12 @@
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
-from praisonai_persistence import db
+from praisonai_persistence import db, open_knowledge_store
 from praisonai_persistence_langchain import PersistentChatMessageHistory, PersistentVectorStore
 
 url = "sqlite:///langchain.db"
-with db(database_url=url, knowledge_url=url) as store:
-    notes = PersistentVectorStore(store.knowledge, DeterministicFakeEmbedding(size=8), collection="notes")
+with db(database_url=url) as store, open_knowledge_store(url, "sync") as knowledge:
+    notes = PersistentVectorStore(knowledge, DeterministicFakeEmbedding(size=8), collection="notes")
     notes.add_texts(["Cats sleep all day.", "Ships float."], [{"year": 2021}, {"year": 2024}], ids=["cats", "ships"])
     [found] = notes.as_retriever(search_kwargs={"filter": {"year": {"$lt": 2024}}}).invoke("When do cats sleep?")
     history = PersistentChatMessageHistory(store.conversation, "ada")
