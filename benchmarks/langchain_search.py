@@ -78,6 +78,12 @@ def searching(search: Callable[[list[float]], Any], numbers: list[int]) -> float
     return seconds
 
 
+def searching_after_write(store: Any, search: Callable[[list[float]], Any], numbers: list[int]) -> float:
+    """Return the seconds of one search behind a write, which is not counted."""
+    add(store, numbers[0], 1)
+    return searching(search, numbers)
+
+
 def recall(search: Callable[[list[float]], Any], size: int) -> float:
     """Return which part of the true nearest among the first ``size`` documents a store returns."""
     matrix = np.array(Random().embed_documents([str(n) for n in range(size)]))
@@ -100,6 +106,9 @@ def compare(sides: dict[str, Any], size: int, options: argparse.Namespace) -> No
     print(", ".join(f"{who} {recall(search, size):.3f}" for who, search in searches.items()))
     work: dict[str, dict[str, Callable[[], float]]] = {
         "the 10 nearest": {who: partial(searching, search, [20_000_000]) for who, search in searches.items()},
+        "the same after a write": {
+            who: partial(searching_after_write, store, searches[who], [30_000_000]) for who, store in sides.items()
+        },
         "add 10 documents": {who: partial(adding, store, [size]) for who, store in sides.items()},
     }
     for name, programs in work.items():

@@ -26,6 +26,7 @@ from praisonai_persistence.frameworks import (
     append,
     ask,
     both,
+    class_named,
     function_call,
     has,
     named,
@@ -263,3 +264,21 @@ def test_tool_calls() -> None:
     assert read_call({"id": "c", "function": "f"}) == ("c", None, {})
     assert read_call({"name": "f", "arguments": [1]}) == (None, "f", "[1]")
     assert read_call({"name": "f", "arguments": ""}) == (None, "f", {})
+
+
+def test_a_class_is_found_by_its_stored_name():
+    class Message:
+        pass
+
+    class Spoken(Message):
+        pass
+
+    class Sung(Spoken):
+        pass
+
+    def name_of(cls: type[Any]) -> str:
+        return cls.__name__.lower()
+
+    assert [class_named(Message, name, name_of) for name in ("spoken", "sung")] == [Spoken, Sung]
+    for other in ("message", "Sung", "os.path", None, 3, ["sung"]):
+        assert class_named(Message, other, name_of) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from praisonai_persistence.globs import compile_glob, literal_prefix
+from praisonai_persistence.globs import compile_glob, escape_glob, literal_prefix
 
 
 def tokens(pattern):
@@ -147,6 +147,12 @@ def test_examples(pattern, matching, others):
 def test_literal_prefix_examples():
     given_and_wanted = {"": "", "a": "a", "a*b": "a", "a?": "a", "a[b]": "a", "a\\*": "a", "*": "", "a%_b]!*": "a%_b]!"}
     assert {pattern: literal_prefix(pattern) for pattern in given_and_wanted} == given_and_wanted
+
+
+@given(st.text("*?[]\\!-ab\n"), st.text("*?[]\\!-ab\n"))
+def test_an_escaped_text_matches_itself_alone(text, other):
+    assert compile_glob(escape_glob(text)).fullmatch(text)
+    assert bool(compile_glob(escape_glob(text)).fullmatch(other)) == (text == other)
 
 
 def test_many_stars_do_not_explode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -22,16 +23,15 @@ SAID = {
 ['made by its class', 'made by its name', 'made by a URL']
 """,
     "langchain_memory": """\
-[('user', 'Where do cats sleep?'), ('assistant', 'Anywhere.')]
-['Cats sleep all day.']
+[('user', 'When do cats sleep?'), ('assistant', 'Cats sleep all day.')]
 """,
     "lightrag_memory": """\
 All day.
 ['Cats'] 1
 """,
     "llamaindex_memory": """\
-[('user', 'Where do cats sleep?'), ('assistant', 'text text')]
 ['Cats sleep all day.']
+[('user', 'When do cats sleep?'), ('assistant', 'text text')]
 """,
     "quickstart_async": """\
 numbered without a gap: [1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -61,6 +61,14 @@ not English: 1
 """,
 }
 
+COMMAND = [sys.executable, "-c", "from praisonai_persistence_cli import main; raise SystemExit(main())"]
+FRAMEWORKS = {
+    "langchain_memory": ["show", "ada", "--json", "--conversation-url", "langchain.db"],
+    "lightrag_memory": ["knowledge", "collections", "--json", "--knowledge-url", "lightrag.db"],
+    "llamaindex_memory": ["show", "ada", "--json", "--conversation-url", "llamaindex.db"],
+}
+"""Examples, and the commands that read what they have stored."""
+
 
 def run(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # Every warning is shown, that of a connection left open among them.
@@ -75,7 +83,7 @@ def run(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess
 
 
 def test_every_example_has_a_test():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SAID, "demo"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SAID, "demo", "lightrag_stand_ins"}
 
 
 @pytest.mark.parametrize("name", sorted(SAID))
@@ -83,6 +91,28 @@ def test_example(name, tmp_path):
     ended = run(name, folder=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.sub(r"for 29\d seconds", "for 300 seconds", ended.stdout) == SAID[name]
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_an_example_of_a_framework_is_short_and_goes_on_where_it_ended(name, tmp_path):
+    docstring, *code = filter(None, (EXAMPLES / f"{name}.py").read_text("utf-8").splitlines())
+    assert docstring.endswith('"""')
+    assert len(code) <= 15
+    for _ in range(2):
+        ended = run(name, folder=tmp_path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    command = [*COMMAND, *FRAMEWORKS[name]]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120, check=True)
+    found = json.loads(said.stdout)
+    if name == "lightrag_memory":
+        assert [(one["name"], one["documents"]) for one in found["collections"]] == [
+            ("lightrag_chunks", 1),
+            ("lightrag_entities", 1),
+        ]
+    else:
+        assert [message["role"] for message in found["messages"]] == ["user", "assistant"] * 2
+        assert found["messages"][:2] != found["messages"][2:]
+    assert [path.name for path in tmp_path.glob("*.db")] == [FRAMEWORKS[name][-1]]
 
 
 def test_the_demo_says_what_happened(tmp_path):

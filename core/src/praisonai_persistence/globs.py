@@ -6,7 +6,7 @@ import re
 
 from praisonai_persistence._checks import MAX_KEY_BYTES
 
-__all__ = ["compile_glob", "literal_prefix"]
+__all__ = ["compile_glob", "escape_glob", "literal_prefix"]
 
 _SPECIAL = "*?[\\"
 
@@ -90,3 +90,8 @@ def literal_prefix(pattern: str) -> str:
         if character in _SPECIAL:
             return pattern[:position]
     return pattern
+
+
+def escape_glob(text: str) -> str:
+    """Return the pattern that a text alone matches."""
+    return re.sub(r"([\\*?\[])", r"\\\1", text)

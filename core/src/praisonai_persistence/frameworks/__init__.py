@@ -13,7 +13,7 @@ from praisonai_persistence.frameworks.conversations import (
     session_ids,
 )
 from praisonai_persistence.frameworks.documents import all_documents, ask, named, nearest_of, put
-from praisonai_persistence.frameworks.objects import has
+from praisonai_persistence.frameworks.objects import class_named, has
 
 __all__ = [
     "Call",
@@ -23,6 +23,7 @@ __all__ = [
     "append",
     "ask",
     "both",
+    "class_named",
     "function_call",
     "has",
     "later",

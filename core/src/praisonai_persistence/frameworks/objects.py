@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["has"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["class_named", "has"]
+
+
+def class_named(base: type[Any], name: Any, name_of: Callable[[type[Any]], str]) -> type[Any] | None:
+    """Return the class derived from ``base`` that has a name, or None.
+
+    Only classes that somebody has imported are found: nothing is imported for a name that stands in a database.
+
+    Args:
+        base: the framework's class.
+        name: as it was stored, whatever it is.
+        name_of: returns the name under which a class is stored.
+    """
+    return next((cls for cls in _below(base) if name_of(cls) == name), None)
+
+
+def _below(base: type[Any]) -> Iterator[type[Any]]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _below(cls)
 
 
 def has(made: Any, stored: Any) -> bool:

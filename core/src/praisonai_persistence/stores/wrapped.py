@@ -209,19 +209,26 @@ class WrappedOptions(Options):
         instance: the option that is a vector store; its class and the arguments of that are ``instance`` with ``_cls``
             and ``_kwargs`` behind it.
         joined: the class of what the steps work on.
+        steps: the class of the steps.
+        sidecar_url: what errors name as an example of a sidecar's URL.
     """
 
     base: ClassVar[type[Any]]
     volatile: ClassVar[tuple[type[Any], ...]]
     instance: ClassVar[str]
     joined: ClassVar[type[Joined]] = Joined
+    steps: ClassVar[type[WrappedSteps]] = WrappedSteps
+    sidecar_url: ClassVar[str] = "sqlite:///FILE"
 
     sidecar = option(None, "object", "a knowledge store, or the URL of one, for all that the vector store cannot keep")
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         names = self.instance, f"{self.instance}_cls"
         if url is not None:
-            raise ConfigurationError(f"{self.title} has no URL: give {names[0]}=..., or {names[1]}=...")
+            raise ConfigurationError(
+                f"{self.title} has no URL: a program gives {'=... or '.join(self.clients)}=...; commands read the "
+                f"documents from the sidecar, which has all of them, by its URL: {self.sidecar_url}"
+            )
         super().__init__(None, **given)
         self.owner, cls = (getattr(self, name) for name in names)
         if self.owner is not None and not isinstance(self.owner, self.base):
@@ -265,11 +272,16 @@ class WrappedOptions(Options):
         """Return the vector store, when a call needs it for the first time."""
         return self.cls(**dict(getattr(self, f"{self.instance}_kwargs") or {})) if self.owner is None else self.owner
 
+    @property
+    def where(self) -> str:
+        """What errors call the place."""
+        return f"the {self.cls.__name__}"
+
     def driver(self) -> WrappedDriver:
         """Return the driver of a store with these options."""
         packages = {cls.__module__.partition(".")[0] for cls in self.cls.__mro__} - {"builtins", "abc", "typing"}
         return WrappedDriver(
-            f"the {self.cls.__name__}",
+            self.where,
             self.make,
             self.wrap,
             self.owner,
@@ -283,11 +295,14 @@ class WrappedOptions(Options):
 class WrappedStore(OptionsStore):
     """A store with [WrappedOptions][]; mixed in before the base of its kind."""
 
+    _owner: Any
+    """What the store was given to wrap; None: it is made when it is needed."""
     capabilities: frozenset[str] = frozenset({"prefix", "atomic_batch"})
 
     def _make(self, options: WrappedOptions) -> tuple[WrappedSteps, WrappedDriver]:
         self.capabilities = options.capabilities_of(self.capabilities)
-        return WrappedSteps(), options.driver()
+        self._owner = options.owner
+        return options.steps(), options.driver()
 
 
 def _text(query_text: Any, limit: Any, filters: Any, collection: str | None) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ is in the metadata under ``langchain``, so that it comes back as it was.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core import messages as known
 from langchain_core.messages import (
@@ -20,11 +20,8 @@ from langchain_core.messages import (
 )
 
 from praisonai_persistence.errors import InvalidValueError
-from praisonai_persistence.frameworks import function_call, read_call
+from praisonai_persistence.frameworks import class_named, function_call, read_call
 from praisonai_persistence.records import ConversationMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["from_record", "to_record"]
 
@@ -88,17 +85,10 @@ def _name(cls: type[BaseMessage]) -> str:
 
 
 def _class(name: Any) -> type[BaseMessage] | None:
-    """Return the class of that name; nothing is imported for a name that stands in a database."""
     if name in known.__all__:
         found = getattr(known, name)
         return found if isinstance(found, type) and issubclass(found, BaseMessage) else None
-    return next((cls for cls in _subclasses(BaseMessage) if _name(cls) == name), None)
-
-
-def _subclasses(cls: type[BaseMessage]) -> Iterator[type[BaseMessage]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+    return class_named(BaseMessage, name, _name)
 
 
 def _foreign(record: ConversationMessage) -> BaseMessage:

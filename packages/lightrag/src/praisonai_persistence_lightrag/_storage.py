@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from lightrag.kg import STORAGE_IMPLEMENTATIONS, STORAGES
 
 from praisonai_persistence.errors import ConfigurationError, PersistenceError
 from praisonai_persistence.frameworks import Call, Calls, later, need_store
+from praisonai_persistence.globs import escape_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,8 +129,8 @@ class KeyStorage(Storage):
 
     async def _keys(self, start: str = "") -> list[str]:
         """Return all keys that start with a text, without the storage's prefix."""
-        pattern = re.sub(r"([\\*?\[])", r"\\\1", self._prefix + start) + "*"
-        return [key[len(self._prefix) :] for key in await self._call("keys", pattern)]
+        found = await self._call("keys", escape_glob(self._prefix + start) + "*")
+        return [key[len(self._prefix) :] for key in found]
 
     async def _keys_of(self, starts: Iterable[str]) -> dict[str, list[str]]:
         """Return the keys that start with each of a few texts, both without the storage's prefix."""

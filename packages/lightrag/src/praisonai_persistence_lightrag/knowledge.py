@@ -219,6 +219,8 @@ class LightRAGOptions(wrapped.WrappedOptions):
     volatile = ()
     instance = "rag"
     joined = _Joined
+    steps = _Steps
+    sidecar_url = "sqlite:///WORKING_DIR/praison.db"
     rag_cls = _Folder
 
     rag = option(None, "object", "an instance of LightRAG; it stays open")
@@ -251,7 +253,7 @@ class LightRAGOptions(wrapped.WrappedOptions):
         self.folder = os.path.abspath(os.path.expanduser(folder))
         self._beside = given.get("sidecar") is None
         if self._beside:
-            given["sidecar"] = f"sqlite:///{self.folder}/praison.db"
+            given["sidecar"] = self.sidecar_url.replace("WORKING_DIR", self.folder)
         super().__init__(url, **given)
         self.rag_kwargs = {**others, **{name: getattr(self, name) for name in _MODELS}, "working_dir": self.folder}
 
@@ -259,12 +261,6 @@ class LightRAGOptions(wrapped.WrappedOptions):
     def where(self) -> str:
         """What errors call the place."""
         return f"LightRAG in {self.folder}"
-
-    def driver(self) -> wrapped.WrappedDriver:
-        """Return the driver of a store with these options."""
-        driver = super().driver()
-        driver.where = self.where
-        return driver
 
     def capabilities_of(self, capabilities: frozenset[str]) -> frozenset[str]:
         """Return what a store has of its capabilities with this sidecar, to which all documents are written."""
@@ -328,15 +324,6 @@ class LightRAGOptions(wrapped.WrappedOptions):
         return rag
 
 
-class _Store(wrapped.WrappedStore):
-    options_class = LightRAGOptions
-
-    def _make(self, options: Any) -> tuple[Any, Any]:
-        self._rag = options.owner
-        _, driver = super()._make(options)
-        return _Steps(), driver
-
-
 def _question(query_text: Any, mode: Any, limit: Any) -> tuple[Any, ...]:
     if not isinstance(query_text, str) or not query_text.strip():
         raise InvalidValueError("query_text must be text, not empty")
@@ -345,15 +332,16 @@ def _question(query_text: Any, mode: Any, limit: Any) -> tuple[Any, ...]:
     return wrapped.plain_text(query_text), mode, max(check_count(limit, "limit"), 1)
 
 
-class LightRAGKnowledgeStore(_Store, StepKnowledgeStore):
+class LightRAGKnowledgeStore(wrapped.WrappedStore, StepKnowledgeStore):
     """Knowledge in a sidecar, from which LightRAG makes a graph, and answers questions."""
 
+    options_class = LightRAGOptions
     backend: ClassVar[str] = "lightrag"
 
     def _elsewhere(self) -> Any:
         """Return the steps, if this is not the event loop that they would wait for."""
         with contextlib.suppress(RuntimeError):  # no loop runs here
-            if self._rag is not None and self._rag._owning_loop is asyncio.get_running_loop():
+            if self._owner is not None and self._owner._owning_loop is asyncio.get_running_loop():
                 raise UnsupportedOperationError(
                     "rag belongs to the event loop that runs here, which would wait for itself: use the async store"
                 )
@@ -379,9 +367,10 @@ class LightRAGKnowledgeStore(_Store, StepKnowledgeStore):
         return self._runner.run(steps.index)  # type: ignore[no-any-return]
 
 
-class AsyncLightRAGKnowledgeStore(_Store, AsyncStepKnowledgeStore):
+class AsyncLightRAGKnowledgeStore(wrapped.WrappedStore, AsyncStepKnowledgeStore):
     """[LightRAGKnowledgeStore][] for async callers: operations run on threads."""
 
+    options_class = LightRAGOptions
     backend: ClassVar[str] = "lightrag"
     _asynchronous = True
 

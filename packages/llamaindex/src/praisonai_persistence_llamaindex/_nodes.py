@@ -6,17 +6,14 @@ are in the metadata under ``llamaindex``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
 from llama_index.core.schema import BaseNode, MediaResource, NodeRelationship, RelatedNodeInfo, TextNode
 
 from praisonai_persistence.errors import InvalidValueError, SerializationError
-from praisonai_persistence.frameworks import has
+from praisonai_persistence.frameworks import class_named, has
 from praisonai_persistence.records import KnowledgeDocument
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["SOURCE", "dumped", "from_document", "to_document"]
 
@@ -70,7 +67,7 @@ def from_document(document: KnowledgeDocument) -> BaseNode:
     metadata.pop(SOURCE, None)
     basic["metadata"] = {**metadata, **own.get("metadata", {})}
     stored = own["data"]
-    for cls in (_class(own.get("class")), KeptNode):
+    for cls in (class_named(BaseNode, own.get("class"), _name), KeptNode):
         data = {**stored, **basic}
         if cls is None:
             continue
@@ -97,17 +94,6 @@ def _fields(node: BaseNode) -> dict[str, Any]:
 
 def _name(cls: type[BaseNode]) -> str:
     return cls.__name__ if cls.__module__.startswith("llama_index.core.") else f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _class(name: Any) -> type[BaseNode] | None:
-    """Return the class of that name; nothing is imported for a name that stands in a database."""
-    return next((cls for cls in _subclasses(BaseNode) if _name(cls) == name), None)
-
-
-def _subclasses(cls: Any) -> Iterator[type[BaseNode]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
 
 
 def dumped(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:

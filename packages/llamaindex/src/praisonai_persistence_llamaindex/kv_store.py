@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVSto
 
 from praisonai_persistence.errors import InvalidValueError
 from praisonai_persistence.frameworks import Call, Calls, both, need_store
+from praisonai_persistence.globs import escape_glob
 from praisonai_persistence.state import AsyncStateStore, StateStore
 
 __all__ = ["PersistentKVStore"]
@@ -63,7 +63,7 @@ class PersistentKVStore(BaseKVStore):
     def _get_all(self, collection: str = DEFAULT_COLLECTION) -> Calls[dict[str, dict[str, Any]]]:
         """Return all keys of a collection with their values."""
         start = self._key(collection)
-        keys = yield Call(self._store, "keys", (re.sub(r"([\\*?\[])", r"\\\1", start) + "*",))
+        keys = yield Call(self._store, "keys", (escape_glob(start) + "*",))
         found: Mapping[str, Any] = (yield Call(self._store, "get_many", (keys,))) if keys else {}
         return {key[len(start) :]: value for key, value in found.items()}
 

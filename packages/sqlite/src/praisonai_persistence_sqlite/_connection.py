@@ -25,6 +25,7 @@ __all__ = [
     "Define",
     "Frozen",
     "LoadVectors",
+    "Memory",
     "Opened",
     "file_uri",
     "is_busy",
@@ -62,6 +63,13 @@ class Define(NamedTuple):
 
 class LoadVectors(NamedTuple):
     """Load sqlite-vec into the connection; the answer is whether this Python can."""
+
+
+class Memory(NamedTuple):
+    """The answer is a dict that lives as long as the connection; None if the connection may have written.
+
+    What is kept in it is of the state that ``PRAGMA data_version`` names, which tells of others' commits alone.
+    """
 
 
 def _load_vectors(connection: sqlite3.Connection) -> bool:
@@ -159,7 +167,9 @@ class _Functions:
             raise failure
 
 
-def _perform_on(connection: sqlite3.Connection, functions: _Functions) -> Callable[[Any], Any]:
+def _perform_on(
+    connection: sqlite3.Connection, functions: _Functions, memory: dict[str, Any] | None
+) -> Callable[[Any], Any]:
     execute = connection.execute
 
     def perform(request: Any) -> Any:
@@ -178,6 +188,8 @@ def _perform_on(connection: sqlite3.Connection, functions: _Functions) -> Callab
                     execute("BEGIN")
             elif kind is LoadVectors:
                 return _load_vectors(connection)
+            elif kind is Memory:
+                return None if connection.total_changes else memory
             else:
                 raise TypeError(f"sqlite cannot perform {kind.__name__}")
         except sqlite3.OperationalError:
@@ -256,7 +268,8 @@ def open_connection(location: Location, *, looking: bool = False) -> Opened:
     except BaseException:
         connection.close()
         raise
-    return connection, _perform_on(connection, functions)
+    # In memory there is one connection, which also writes.
+    return connection, _perform_on(connection, functions, None if path is None else {})
 
 
 def _is_read_only(path: str) -> bool:

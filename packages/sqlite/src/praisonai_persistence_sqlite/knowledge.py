@@ -13,9 +13,9 @@ from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores import KnowledgeSteps
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
-from praisonai_persistence.vectors import check_dimension, norm, score, unpack
+from praisonai_persistence.vectors import check_dimension, norm, scorer, scores, unpack
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Migration, Migrations, Snapshot
-from praisonai_persistence_sqlite._connection import Define, LoadVectors
+from praisonai_persistence_sqlite._connection import Define, LoadVectors, Memory
 from praisonai_persistence_sqlite._dialect import SQLite
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ _RANKS = {
 # Ranks are a little off where scores, computed anew in doubles, are exact: so there are candidates beyond the limit.
 _SPARE = 10
 _TOLERANCE = 1e-5
+_FEW = 200
+"""The limit up to which a search may look at embeddings in memory."""
 
 
 class SQLiteKnowledgeSteps(KnowledgeSteps):
@@ -147,9 +149,58 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         table, info, _ = yield from self._need(collection)
         check_dimension(len(search.query), info.dimension, "query_embedding")
         query, length = search.query, norm(search.query)
+        rows = yield from self._remembered(table, info, search, length)
+        if rows is None:
+            rows = yield from self._ranked(table, info, search, length)
+        values = scores(info.distance, query, [unpack(row[2]) for row in rows])
+        scored = list(zip(values, rows, strict=True))
+        if search.score_threshold is not None:
+            scored = [pair for pair in scored if pair[0] >= search.score_threshold]
+        scored.sort(key=lambda pair: (-pair[0], pair[1][0]))
+        return [_document(row, value, with_embedding=search.with_embeddings) for value, row in scored[: search.limit]]
+
+    def _remembered(
+        self, table: str, info: CollectionInfo, search: Search, length: float
+    ) -> Steps[list[tuple[Any, ...]] | None]:
+        """Return the rows that may be the best by embeddings in memory; None: they must be read."""
+        asked = search.limit + _SPARE
+        if search.filters is not None or not 0 < search.limit <= _FEW or not _SAFE[0] < length < _SAFE[1]:
+            return None
+        memory = None if "numpy" not in sys.modules else (yield Memory())
+        if memory is None:
+            return None
+        from praisonai_persistence_sqlite import _matrices
+
+        known = _matrices.table_of(memory, table, (yield Fetch("PRAGMA data_version"))[0][0])
+        known.searches += 1
+        matrix = known.matrix
+        if matrix is None:
+            if known.searches != _matrices.SEARCHES:
+                return None
+            count, low, high = (yield Fetch(f"SELECT COUNT(*), MIN(norm), MAX(norm) FROM {table}"))[0]
+            if not count or count * info.dimension * 4 > _matrices.LIMIT / 2 or low < _SAFE[0] or high > _SAFE[1]:
+                return None
+            found = yield Fetch(f"SELECT row_id, norm, embedding FROM {table}")
+            matrix = _matrices.Matrix(found, info.dimension)
+            _matrices.keep(known, matrix)
+        ranks = matrix.ranks(info.distance, search.query, length)
+        best = ranks.argpartition(asked - 1)[:asked] if asked < len(ranks) else ranks.argsort()
+        best = best[ranks[best].argsort()]
+        if len(best) == asked:
+            scale = matrix.lengths[best].max() * length if info.distance == "dot" else abs(ranks[best]).max()
+            if ranks[best[-1]] <= ranks[best[search.limit - 1]] + _TOLERANCE * max(1.0, scale):
+                return None  # so many are alike that the best may be among those that were left out
+        chosen = matrix.ids[best].tolist()
+        rows = yield Fetch(f"SELECT {_RESULT} FROM {table} d WHERE row_id IN ({', '.join('?' * len(chosen))})", chosen)
+        return rows  # type: ignore[no-any-return]
+
+    def _ranked(self, table: str, info: CollectionInfo, search: Search, length: float) -> Steps[list[tuple[Any, ...]]]:
+        """Return the rows that may be the best, of all that match."""
+        query = search.query
+        exact = scorer(info.distance, query)
 
         def rank(data: bytes) -> float:
-            return -score(info.distance, query, unpack(data))
+            return -exact(unpack(data))
 
         yield Define("praison_rank", rank)
         order = "praison_rank(embedding)"
@@ -170,11 +221,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
                 rows = yield Fetch(
                     found.format(f"SELECT * FROM ({ranked}) WHERE rank <= :last"), {**values, "last": last}
                 )
-        scored = [(score(info.distance, query, unpack(row[2])), row[:6]) for row in rows]
-        if search.score_threshold is not None:
-            scored = [pair for pair in scored if pair[0] >= search.score_threshold]
-        scored.sort(key=lambda pair: (-pair[0], pair[1][0]))
-        return [_document(row, value, with_embedding=search.with_embeddings) for value, row in scored[: search.limit]]
+        return [row[:6] for row in rows]
 
     @staticmethod
     def _exact(info: CollectionInfo) -> str:
