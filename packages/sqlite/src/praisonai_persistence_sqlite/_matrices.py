@@ -39,6 +39,7 @@ class Matrix:
     def __init__(self, rows: list[tuple[int, float, bytes]], dimension: int) -> None:
         self.ids = np.array([row[0] for row in rows], dtype=np.int64)
         self.lengths = np.array([row[1] for row in rows], dtype=np.float32)
+        self.longest = float(self.lengths.max())
         self.numbers = np.frombuffer(b"".join([row[2] for row in rows]), dtype="<f4").reshape(len(rows), dimension)
         self.size: int = self.numbers.nbytes + self.ids.nbytes + self.lengths.nbytes
 

@@ -187,7 +187,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         best = ranks.argpartition(asked - 1)[:asked] if asked < len(ranks) else ranks.argsort()
         best = best[ranks[best].argsort()]
         if len(best) == asked:
-            scale = matrix.lengths[best].max() * length if info.distance == "dot" else abs(ranks[best]).max()
+            scale = matrix.longest * length if info.distance == "dot" else abs(ranks[best]).max()
             if ranks[best[-1]] <= ranks[best[search.limit - 1]] + _TOLERANCE * max(1.0, scale):
                 return None  # so many are alike that the best may be among those that were left out
         chosen = matrix.ids[best].tolist()
