@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from praisonai_persistence.locks import FileLock
     from praisonai_persistence.steps import Steps
 
-__all__ = ["ChromaDriver", "ChromaOptions", "Client", "the_client"]
+__all__ = ["FULL", "PAGE", "ChromaDriver", "ChromaOptions", "Client", "collection_names", "the_client"]
 
-
+PAGE = 1_000
+"""Ids in one request, and collections in one answer."""
+FULL = ["documents", "metadatas", "embeddings"]
+"""All that Chroma has of a document beside its id."""
 _DATABASE = "chroma.sqlite3"
 _SPACE = 8 * 2**20
 """Bytes that have to be free on a folder's disk before a write. Where Chroma's engine finds the disk full in the middle
@@ -229,6 +232,14 @@ class ChromaDriver(Driver):
 def the_client(client: Client) -> Client:
     """Return it: for what is known of it without a request."""
     return client
+
+
+def collection_names(client: Client) -> list[str]:
+    """Return the names of all of Chroma's collections in the database."""
+    found: list[str] = []
+    while len(page := client.chroma.list_collections(limit=PAGE, offset=len(found))) == PAGE:
+        found += [item.name for item in page]
+    return [*found, *(item.name for item in page)]
 
 
 def _look(_: Client) -> None:

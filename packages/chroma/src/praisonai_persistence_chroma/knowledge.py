@@ -19,7 +19,7 @@ from praisonai_persistence.stores.vector_documents import (
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_chroma._driver import the_client
+from praisonai_persistence_chroma._driver import FULL, PAGE, collection_names, the_client
 
 if TYPE_CHECKING:
     from array import array
@@ -40,11 +40,9 @@ _FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to 
 _TOKENS = "tokens"
 _ANY = "any"  # a token of every document
 _NONE = "none"  # a token of no document
-_FULL = ["documents", "metadatas", "embeddings"]
 _WIDTH = 1_001
 """How many candidates a search looks at at least: in a collection of fewer it is exhaustive, and known to be, and in a
 larger one the width makes up for what the index leaves out."""
-_PAGE = 1_000  # ids in one request, and collections in one answer
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
 
@@ -85,7 +83,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     """
 
     spare = 1
-    most_ids = _PAGE
+    most_ids = PAGE
 
     def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
         super().__init__(WhereCompiler(), shared=shared)
@@ -100,12 +98,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        found: list[str] = []
-        while True:
-            page = yield lambda client: client.chroma.list_collections(limit=_PAGE, offset=len(found))
-            found.extend(item.name for item in page)
-            if len(page) < _PAGE:
-                return own_names(found, self._prefix, ".x")
+        return own_names((yield collection_names), self._prefix, ".x")
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
@@ -145,7 +138,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         def rank(client: Client) -> list[Candidate]:
             # Where there are many documents, the width of the index is enough, and one request.
             if limit < _WIDTH and self._is_large(client, opened):
-                found = _query(opened, query, limit, expression, _FULL)
+                found = _query(opened, query, limit, expression, FULL)
                 if len(found["ids"]) == limit or not _has_more(opened, expression, len(found["ids"])):
                     return _candidates(found)
             best = _best(opened, query, limit, expression)
@@ -229,7 +222,7 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
 
 def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
     """Return the documents that there are."""
-    return [row for some in pages(ids, _PAGE) for row in _candidates(opened.engine.get(ids=some, include=_FULL))]
+    return [row for some in pages(ids, PAGE) for row in _candidates(opened.engine.get(ids=some, include=FULL))]
 
 
 def _candidates(found: Any) -> list[Candidate]:
