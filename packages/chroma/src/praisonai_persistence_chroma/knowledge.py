@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.filters import joined
+from praisonai_persistence.filters import ObjectCompiler
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, ranked
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
     from praisonai_persistence.stores.vector_engine import Ranked
-    from praisonai_persistence_chroma._driver import Client
+    from praisonai_persistence_chroma._driver import ChromaOptions, Client
 
 __all__ = ["ChromaSteps"]
 
@@ -46,7 +46,7 @@ larger one the width makes up for what the index leaves out."""
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
 
-class WhereCompiler(TokenCompiler[Where]):
+class WhereCompiler(ObjectCompiler, TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
     most_parts = 500  # the time that Chroma takes grows with their square
@@ -56,12 +56,6 @@ class WhereCompiler(TokenCompiler[Where]):
 
     def bound(self, name: str, number: float, *, upper: bool) -> Where:
         return {f"n{name}": {"$lte" if upper else "$gte": number}}
-
-    def all_of(self, parts: Sequence[Where]) -> Where:
-        return joined(parts, lambda some: {"$and": list(some)})
-
-    def any_of(self, parts: Sequence[Where]) -> Where:
-        return joined(parts, lambda some: {"$or": list(some)})
 
     def negate(self, part: Where) -> Where:
         if "$or" in part:
@@ -77,19 +71,17 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     """Knowledge in Chroma.
 
     Args:
-        prefix: the ``table_prefix``.
-        settings: of the vector index of new collections.
-        shared: whether other processes write too.
+        options: of the store.
     """
 
     spare = 1
     most_ids = PAGE
 
-    def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
-        super().__init__(WhereCompiler(), shared=shared)
+    def __init__(self, options: ChromaOptions) -> None:
+        super().__init__(WhereCompiler(), shared=options.host is not None)
         # Chroma's names begin and end with a letter or a digit; neither prefixes nor collections hold dots.
-        self._prefix = f"x{prefix}."
-        self._settings = settings
+        self._prefix = f"x{options.table_prefix}."
+        self._settings = dict(options.hnsw)
 
     def _name(self, name: str) -> str:
         return f"{self._prefix}{name}.x"
