@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["PraisonAIKnowledgeStore"]
 
 _COLUMNS = ["id", "content", "content_hash", "created_at", "vector"]
-_PAGE = 1_000
 
 
 class _Steps(ForeignKnowledgeSteps):
     distances: ClassVar = {"l2": "euclidean"}
 
     def _names(self) -> Steps[Sequence[str]]:
-        async def names(database: Database) -> list[str]:
-            found: list[str] = []
-            start = None
-            while page := await database.connection.table_names(start_after=start, limit=_PAGE):
-                found += page
-                start = page[-1]
-            return found
-
-        return (yield names)  # type: ignore[no-any-return]
+        return (yield lambda database: database.connection.list_tables()).tables  # type: ignore[no-any-return]
 
     def _open(self, name: str) -> Steps[Collection | None]:
         async def find(database: Database) -> Collection:
@@ -48,7 +39,7 @@ class _Steps(ForeignKnowledgeSteps):
                 raise UnsupportedOperationError(f"the table {name!r} was not made by PraisonAI: it has other columns")
             return self._collection(name, schema.field("vector").type.list_size, "l2", lance)
 
-        return (yield find)  # type: ignore[no-any-return]
+        return (yield find) if name in (yield from self._names()) else None
 
     def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
         found = yield read(opened.engine, ["id"])
