@@ -39,6 +39,7 @@ __all__ = [
     "Compiler",
     "Filter",
     "Not",
+    "ObjectCompiler",
     "Or",
     "SQLCompiler",
     "joined",
@@ -373,6 +374,18 @@ def joined(parts: Sequence[E], join: Callable[[Sequence[E]], E], most: int = 16)
         groups = [parts[start : start + most] for start in range(0, len(parts), most)]
         parts = [join(group) if len(group) > 1 else group[0] for group in groups]
     return parts[0]
+
+
+class ObjectCompiler(Compiler[dict[str, Any]]):
+    """For engines whose filters are objects with ``$and`` and ``$or``, as MongoDB's are."""
+
+    def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """See [Compiler.all_of][]."""
+        return joined(parts, lambda some: {"$and": list(some)})
+
+    def any_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """See [Compiler.any_of][]."""
+        return joined(parts, lambda some: {"$or": list(some)})
 
 
 class SQLCompiler(Compiler[str]):

@@ -11,6 +11,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Mapping, Set
+from functools import lru_cache
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
         raise DimensionError(f"{what} is missing")
     numbers = embedding if type(embedding) is list else _listed(embedding, what)
     try:
-        data = struct.pack(f"{len(numbers)}f", *numbers)  # faster than an array of the numbers
+        data = _packer(len(numbers))(*numbers)  # faster than an array of the numbers
     except (TypeError, OverflowError, struct.error):
         raise InvalidValueError(f"{what} must be a sequence of finite numbers") from None
     packed = array("f", data)
@@ -59,6 +60,11 @@ def pack(embedding: Sequence[float] | None, dimension: int | None = None, what: 
     if dimension is not None:
         check_dimension(len(packed), dimension, what)
     return packed
+
+
+@lru_cache(maxsize=64)
+def _packer(length: int) -> Callable[..., bytes]:
+    return struct.Struct(f"{length}f").pack
 
 
 def _plain_sum(numbers: list[Any]) -> float | None:

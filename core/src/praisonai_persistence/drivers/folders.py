@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Entries", "make_folder", "take_folder"]
+__all__ = ["Entries", "has_room", "make_folder", "take_folder"]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -156,3 +156,13 @@ def take_folder(
     except OSError as error:
         raise ConnectionFailedError(f"cannot use the folder {path}: {error.strerror}") from error
     return lock
+
+
+def has_room(path: str, size: int) -> bool:
+    """Whether the disk of a folder has so many bytes free; of one that has gone, what is done there tells."""
+    import shutil
+
+    try:
+        return shutil.disk_usage(path).free >= size
+    except OSError:
+        return True

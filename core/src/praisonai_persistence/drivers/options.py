@@ -467,6 +467,10 @@ class OptionsStore:
 
     options_class: ClassVar[type[Options]] = Options
     """Describes what the store can be given."""
+    capabilities: frozenset[str]
+    """What the store is capable of, if it is on a server. In memory it is neither ``durable`` nor ``shared``."""
+    one_process: ClassVar[bool] = False
+    """Whether a folder or file is one process' at a time, so that the store is not ``shared`` there."""
     _asynchronous: ClassVar[bool] = False
     """Whether it is the store of async callers."""
     __signature__ = _Signature()
@@ -474,7 +478,12 @@ class OptionsStore:
     def __init__(self, url: str | None = None, **options: Any) -> None:
         from praisonai_persistence.drivers.running import make_runner
 
-        steps, driver = self._make(self.options_class(url, **options))
+        given = self.options_class(url, **options)
+        if given.path == ":memory:":
+            self.capabilities -= {"durable", "shared"}
+        elif given.path is not None and self.one_process:
+            self.capabilities -= {"shared"}
+        steps, driver = self._make(given)
         super().__init__(steps, make_runner(driver, asynchronous=self._asynchronous))  # type: ignore[call-arg]
 
     def _make(self, options: Any) -> tuple[Any, Driver]:

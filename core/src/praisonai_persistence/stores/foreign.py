@@ -8,28 +8,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from praisonai_persistence import _entry_points
 from praisonai_persistence.drivers import OptionsStore
 from praisonai_persistence.errors import CollectionNotFoundError, ConfigurationError, UnsupportedOperationError
 from praisonai_persistence.filters import parse
+from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.registry import StoreRegistry, get_default_registry
 from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores.knowledge import KnowledgeSteps, StepKnowledgeStore
 from praisonai_persistence.stores.state import StateSteps
+from praisonai_persistence.stores.vector_documents import pages
+from praisonai_persistence.stores.vector_engine import Collection
 from praisonai_persistence.stores.vector_errors import GoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from praisonai_persistence.filters import Filter
-    from praisonai_persistence.knowledge import CollectionInfo
-    from praisonai_persistence.records import KnowledgeDocument
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence.stores.vector_engine import Collection
 
 __all__ = [
+    "ForeignDocument",
     "ForeignKnowledgeSteps",
     "ForeignKnowledgeStore",
     "ForeignStateSteps",
@@ -69,11 +71,27 @@ def _refused(*_: Any) -> Steps[None]:
 _refuse: Any = _refused  # stands for operations that return anything
 
 
+class ForeignDocument(NamedTuple):
+    """A document as the other program has it. What is not known is None, or empty."""
+
+    id: str
+    content: str | None
+    embedding: list[float]
+    metadata: Mapping[str, Any] | None = None
+    content_hash: str | None = None
+    created_at: float | None = None
+
+
 class ForeignKnowledgeSteps(KnowledgeSteps):
     """Documents of another program.
 
     Searches and filters are refused.
     """
+
+    distances: ClassVar[Mapping[str, str]] = {}
+    """The store's distances by the engine's names of them; under any other name it is ``cosine``."""
+    most_ids: ClassVar[int | None] = None
+    """How many ids ``_documents`` gets at a time; None: any number."""
 
     @abstractmethod
     def _names(self) -> Steps[Sequence[str]]:
@@ -88,8 +106,23 @@ class ForeignKnowledgeSteps(KnowledgeSteps):
         """Return the ids of all its documents."""
 
     @abstractmethod
-    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
-        """Return the documents that there are of these ids, which are all different, with their embeddings."""
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Iterable[ForeignDocument]]:
+        """Return the documents that there are of these ids, which are all different, in any order."""
+
+    def _collection(
+        self, name: str, dimension: int, distance: str | None, engine: Any, metadata: Mapping[str, Any] | None = None
+    ) -> Collection:
+        """Return what ``_open`` has found.
+
+        Args:
+            name: of the collection.
+            dimension: of its vectors.
+            distance: the engine's name of it.
+            engine: see [Collection][].
+            metadata: of the collection; none where they are empty.
+        """
+        known: Any = self.distances.get(distance or "", "cosine")
+        return Collection(CollectionInfo(name, dimension, known, dict(metadata or {}) or None), engine)
 
     def _need(self, name: str) -> Steps[Collection]:
         try:
@@ -116,8 +149,18 @@ class ForeignKnowledgeSteps(KnowledgeSteps):
 
     @reads
     def get(self, collection: str, ids: Sequence[str]) -> Steps[list[KnowledgeDocument]]:
-        documents = yield from self._documents((yield from self._need(collection)), list(dict.fromkeys(ids)))
-        found = {document.id: document for document in documents}
+        opened = yield from self._need(collection)
+        found: dict[str, KnowledgeDocument] = {}
+        for some in pages(list(dict.fromkeys(ids)), self.most_ids):
+            for row in (yield from self._documents(opened, some)):
+                found[row.id] = KnowledgeDocument(
+                    row.id,
+                    row.content or "",
+                    row.embedding,
+                    dict(row.metadata or {}) or None,
+                    row.content_hash or None,
+                    float(row.created_at or 0.0),
+                )
         return [found[item] for item in ids if item in found]
 
     @reads

@@ -16,12 +16,10 @@ class _Store(OptionsStore):
     options_class = ChromaOptions
     backend: ClassVar[str] = "chroma"
     capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    one_process = True
 
     def _make(self, options: ChromaOptions) -> tuple[ChromaSteps, ChromaDriver]:
-        if options.host is None:
-            self.capabilities -= {"durable", "shared"} if options.path == ":memory:" else {"shared"}
-        prefix = options.table_prefix
-        return ChromaSteps(prefix, dict(options.hnsw), shared=options.host is not None), ChromaDriver(options)
+        return ChromaSteps(options), ChromaDriver(options)
 
 
 class ChromaKnowledgeStore(_Store, StepKnowledgeStore):

@@ -7,7 +7,6 @@ writes. So a folder is one process' at a time: it holds a lock for as long as it
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from praisonai_persistence.drivers import Driver, HttpErrors, Options, option
-from praisonai_persistence.drivers.folders import take_folder
+from praisonai_persistence.drivers.folders import has_room, take_folder
 from praisonai_persistence.drivers.guarded import while_there
 from praisonai_persistence.drivers.shared import identity
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError
@@ -30,9 +29,12 @@ if TYPE_CHECKING:
     from praisonai_persistence.locks import FileLock
     from praisonai_persistence.steps import Steps
 
-__all__ = ["ChromaDriver", "ChromaOptions", "Client", "the_client"]
+__all__ = ["FULL", "PAGE", "ChromaDriver", "ChromaOptions", "Client", "collection_names", "the_client"]
 
-
+PAGE = 1_000
+"""Ids in one request, and collections in one answer."""
+FULL = ["documents", "metadatas", "embeddings"]
+"""All that Chroma has of a document beside its id."""
 _DATABASE = "chroma.sqlite3"
 _SPACE = 8 * 2**20
 """Bytes that have to be free on a folder's disk before a write. Where Chroma's engine finds the disk full in the middle
@@ -127,7 +129,7 @@ class ChromaDriver(Driver):
 
     def begin(self, place: Place, *, write: bool) -> AbstractContextManager[Client]:
         client = place.clients.get(self._key) or self._client(place)
-        full = write and self.path is not None and _is_full(self.path)
+        full = write and self.path is not None and not has_room(self.path, _SPACE)
         return nullcontext(client._replace(full=True) if full else client)
 
     def probe(self) -> Steps[None]:
@@ -231,15 +233,16 @@ def the_client(client: Client) -> Client:
     return client
 
 
+def collection_names(client: Client) -> list[str]:
+    """Return the names of all of Chroma's collections in the database."""
+    found: list[str] = []
+    while len(page := client.chroma.list_collections(limit=PAGE, offset=len(found))) == PAGE:
+        found += [item.name for item in page]
+    return [*found, *(item.name for item in page)]
+
+
 def _look(_: Client) -> None:
     """Write nothing."""
-
-
-def _is_full(folder: str) -> bool:
-    try:
-        return shutil.disk_usage(folder).free < _SPACE
-    except OSError:  # it is not there any more: what is done there tells
-        return False
 
 
 def _settings(**settings: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.filters import joined
+from praisonai_persistence.filters import ObjectCompiler
 from praisonai_persistence.payload import dumps, loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.projection import TokenCompiler, product_distance, project_rows, ranked
@@ -19,7 +19,7 @@ from praisonai_persistence.stores.vector_documents import (
 )
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_chroma._driver import the_client
+from praisonai_persistence_chroma._driver import FULL, PAGE, collection_names, the_client
 
 if TYPE_CHECKING:
     from array import array
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
     from praisonai_persistence.stores.vector_engine import Ranked
-    from praisonai_persistence_chroma._driver import Client
+    from praisonai_persistence_chroma._driver import ChromaOptions, Client
 
 __all__ = ["ChromaSteps"]
 
@@ -40,15 +40,13 @@ _FACTS = "praisonai"  # the metadata entry that holds, as JSON, all that has to 
 _TOKENS = "tokens"
 _ANY = "any"  # a token of every document
 _NONE = "none"  # a token of no document
-_FULL = ["documents", "metadatas", "embeddings"]
 _WIDTH = 1_001
 """How many candidates a search looks at at least: in a collection of fewer it is exhaustive, and known to be, and in a
 larger one the width makes up for what the index leaves out."""
-_PAGE = 1_000  # ids in one request, and collections in one answer
 _SPACES = {"dot": "ip", "euclidean": "l2"}
 
 
-class WhereCompiler(TokenCompiler[Where]):
+class WhereCompiler(ObjectCompiler, TokenCompiler[Where]):
     """To Chroma's ``where``, which has no negation: that of a token, or of several, is all that is needed."""
 
     most_parts = 500  # the time that Chroma takes grows with their square
@@ -58,12 +56,6 @@ class WhereCompiler(TokenCompiler[Where]):
 
     def bound(self, name: str, number: float, *, upper: bool) -> Where:
         return {f"n{name}": {"$lte" if upper else "$gte": number}}
-
-    def all_of(self, parts: Sequence[Where]) -> Where:
-        return joined(parts, lambda some: {"$and": list(some)})
-
-    def any_of(self, parts: Sequence[Where]) -> Where:
-        return joined(parts, lambda some: {"$or": list(some)})
 
     def negate(self, part: Where) -> Where:
         if "$or" in part:
@@ -79,19 +71,17 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
     """Knowledge in Chroma.
 
     Args:
-        prefix: the ``table_prefix``.
-        settings: of the vector index of new collections.
-        shared: whether other processes write too.
+        options: of the store.
     """
 
     spare = 1
-    most_ids = _PAGE
+    most_ids = PAGE
 
-    def __init__(self, prefix: str, settings: dict[str, Any], *, shared: bool) -> None:
-        super().__init__(WhereCompiler(), shared=shared)
+    def __init__(self, options: ChromaOptions) -> None:
+        super().__init__(WhereCompiler(), shared=options.host is not None)
         # Chroma's names begin and end with a letter or a digit; neither prefixes nor collections hold dots.
-        self._prefix = f"x{prefix}."
-        self._settings = settings
+        self._prefix = f"x{options.table_prefix}."
+        self._settings = dict(options.hnsw)
 
     def _name(self, name: str) -> str:
         return f"{self._prefix}{name}.x"
@@ -100,12 +90,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        found: list[str] = []
-        while True:
-            page = yield lambda client: client.chroma.list_collections(limit=_PAGE, offset=len(found))
-            found.extend(item.name for item in page)
-            if len(page) < _PAGE:
-                return own_names(found, self._prefix, ".x")
+        return own_names((yield collection_names), self._prefix, ".x")
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
         own = self._name(name)
@@ -145,7 +130,7 @@ class ChromaSteps(MarkedSteps[Collection, Where]):
         def rank(client: Client) -> list[Candidate]:
             # Where there are many documents, the width of the index is enough, and one request.
             if limit < _WIDTH and self._is_large(client, opened):
-                found = _query(opened, query, limit, expression, _FULL)
+                found = _query(opened, query, limit, expression, FULL)
                 if len(found["ids"]) == limit or not _has_more(opened, expression, len(found["ids"])):
                     return _candidates(found)
             best = _best(opened, query, limit, expression)
@@ -229,7 +214,7 @@ def _records(rows: Sequence[DocumentRow], info: CollectionInfo, mark: str | None
 
 def _read(opened: Collection, ids: Sequence[str]) -> list[Candidate]:
     """Return the documents that there are."""
-    return [row for some in pages(ids, _PAGE) for row in _candidates(opened.engine.get(ids=some, include=_FULL))]
+    return [row for some in pages(ids, PAGE) for row in _candidates(opened.engine.get(ids=some, include=FULL))]
 
 
 def _candidates(found: Any) -> list[Candidate]:

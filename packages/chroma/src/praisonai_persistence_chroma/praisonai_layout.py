@@ -6,38 +6,27 @@ document's content hash and time stand among its metadata.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from praisonai_persistence.errors import UnsupportedOperationError
-from praisonai_persistence.knowledge import CollectionInfo
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, UnprefixedStore
-from praisonai_persistence.stores.vector_documents import pages
-from praisonai_persistence.stores.vector_engine import Collection
-from praisonai_persistence_chroma._driver import ChromaDriver, ChromaOptions
+from praisonai_persistence.stores.foreign import ForeignDocument, ForeignKnowledgeSteps, UnprefixedStore
+from praisonai_persistence_chroma._driver import FULL, PAGE, ChromaDriver, ChromaOptions, collection_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from praisonai_persistence.steps import Steps
-    from praisonai_persistence_chroma._driver import Client
+    from praisonai_persistence.stores.vector_engine import Collection
 
 __all__ = ["PraisonAIKnowledgeStore"]
 
-_DISTANCES = {"ip": "dot", "l2": "euclidean"}
-_PAGE = 1_000
-_ALL = ["documents", "metadatas", "embeddings"]
-
 
 class _Steps(ForeignKnowledgeSteps):
-    def _names(self) -> Steps[Sequence[str]]:
-        def names(client: Client) -> list[str]:
-            found: list[str] = []
-            while len(page := client.chroma.list_collections(limit=_PAGE, offset=len(found))) == _PAGE:
-                found += [item.name for item in page]
-            return [*found, *(item.name for item in page)]
+    distances: ClassVar = {"ip": "dot", "l2": "euclidean"}
+    most_ids = PAGE
 
-        return (yield names)  # type: ignore[no-any-return]
+    def _names(self) -> Steps[Sequence[str]]:
+        return (yield collection_names)  # type: ignore[no-any-return]
 
     def _open(self, name: str) -> Steps[Collection | None]:
         engine = yield lambda client: client.chroma.get_collection(name, embedding_function=None)
@@ -48,26 +37,19 @@ class _Steps(ForeignKnowledgeSteps):
                 f"delete it, or create it in the target"
             )
         metadata = dict(engine.metadata or {})
-        distance: Any = _DISTANCES.get(metadata.pop("hnsw:space", ""), "cosine")
-        return Collection(CollectionInfo(name, len(first["embeddings"][0]), distance, metadata or None), engine)
+        distance = metadata.pop("hnsw:space", None)
+        return self._collection(name, len(first["embeddings"][0]), distance, engine, metadata)
 
     def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
         return (yield lambda _: opened.engine.get(include=[])["ids"])  # type: ignore[no-any-return]
 
-    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
-        documents = []
-        for some in pages(ids, _PAGE):
-            found = yield lambda _, some=some: opened.engine.get(ids=some, include=_ALL)
-            columns = zip(found["ids"], found["documents"], found["embeddings"], found["metadatas"], strict=True)
-            for key, content, embedding, entry in columns:
-                metadata = dict(entry or {})
-                content_hash, created_at = metadata.pop("content_hash", None), metadata.pop("created_at", 0.0)
-                documents.append(
-                    KnowledgeDocument(
-                        key, content or "", embedding.tolist(), metadata or None, content_hash or None, created_at
-                    )
-                )
-        return documents
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Iterable[ForeignDocument]]:
+        found = yield lambda _: opened.engine.get(ids=ids, include=FULL)
+        entries = [dict(entry or {}) for entry in found["metadatas"]]
+        facts = [(entry.pop("content_hash", None), entry.pop("created_at", None)) for entry in entries]
+        vectors = [vector.tolist() for vector in found["embeddings"]]
+        columns = found["ids"], found["documents"], vectors, entries, *zip(*facts, strict=True)
+        return map(ForeignDocument, *columns)
 
 
 class PraisonAIKnowledgeStore(UnprefixedStore):

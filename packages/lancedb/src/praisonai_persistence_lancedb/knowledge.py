@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.stores.vector_engine import Ranked, Scanned
     from praisonai_persistence_lancedb._driver import Database, LanceOptions
 
-__all__ = ["LanceSteps", "where"]
+__all__ = ["LanceSteps", "read", "where"]
 
 T = TypeVar("T")
 
@@ -98,6 +98,16 @@ def where(ids: Sequence[str] | None, expression: str | None) -> str | None:
         return expression
     chosen = f"id IN ({', '.join(map(_literal, ids))})"
     return chosen if expression is None else f"{chosen} AND {expression}"
+
+
+def read(lance: Any, columns: list[str], chosen: str | None = None) -> Callable[[Database], Awaitable[pa.Table]]:
+    """Return a request: for columns of the rows that SQL chooses (None: all)."""
+
+    async def read(_: Database) -> pa.Table:
+        found = lance.query().select(columns).limit(_MOST)
+        return await (found if chosen is None else found.where(chosen)).to_arrow()
+
+    return read
 
 
 def _schema(dimension: int) -> pa.Schema:
@@ -239,18 +249,11 @@ class LanceSteps(VectorSteps[Table, str]):
         return _candidates((yield search))
 
     def _fetch(self, opened: Table, ids: Sequence[str]) -> Ranked:
-        return _candidates((yield from self._read(opened, _RESULT, where(ids, None))))
+        return _candidates((yield read(opened.lance, _RESULT, where(ids, None))))
 
     def _scan(self, opened: Table, ids: Sequence[str] | None, expression: str | None) -> Scanned:
-        found = yield from self._read(opened, ["id", "metadata"], where(ids, expression))
+        found = yield read(opened.lance, ["id", "metadata"], where(ids, expression))
         return list(zip(found.column("id").to_pylist(), found.column("metadata").to_pylist(), strict=True))
-
-    def _read(self, opened: Table, columns: list[str], chosen: str | None) -> Steps[pa.Table]:
-        async def read(_: Database) -> pa.Table:
-            found = opened.lance.query().select(columns).limit(_MOST)
-            return await (found if chosen is None else found.where(chosen)).to_arrow()
-
-        return (yield read)
 
     def _count(self, opened: Table, expression: str | None) -> Steps[int]:
         return int((yield lambda _: opened.lance.count_rows(expression)))

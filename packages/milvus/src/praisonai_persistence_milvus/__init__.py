@@ -16,11 +16,10 @@ class _Store(OptionsStore):
     options_class = MilvusOptions
     backend: ClassVar[str] = "milvus"
     capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    one_process = True
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: MilvusOptions) -> tuple[MilvusSteps, MilvusDriver]:
-        if options.path is not None:
-            self.capabilities -= {"shared"}
         return MilvusSteps(options), MilvusDriver(options, asynchronous=self._asynchronous)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.filters import ObjectCompiler
 from praisonai_persistence.stores.projection import TokenCompiler
 
 if TYPE_CHECKING:
@@ -12,19 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["FilterCompiler"]
 
 
-class FilterCompiler(TokenCompiler[dict[str, Any]]):
+class FilterCompiler(ObjectCompiler, TokenCompiler[dict[str, Any]]):
     """Of documents with all tokens of their metadata in the field ``tokens``."""
 
     most_parts = 500
 
     def has(self, tokens: Sequence[str]) -> dict[str, Any]:
         return {"tokens": {"$in": list(tokens)}}
-
-    def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"$and": list(parts)}
-
-    def any_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"$or": list(parts)}
 
     def negate(self, part: dict[str, Any]) -> dict[str, Any]:
         return {"$nor": [part]}

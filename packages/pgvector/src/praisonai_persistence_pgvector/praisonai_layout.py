@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.knowledge import CollectionInfo
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, ForeignKnowledgeStore, refuse_prefix
-from praisonai_persistence.stores.vector_engine import Collection
+from praisonai_persistence.stores.foreign import (
+    ForeignDocument,
+    ForeignKnowledgeSteps,
+    ForeignKnowledgeStore,
+    refuse_prefix,
+)
 from praisonai_persistence_pg import PostgresStore
 from praisonai_persistence_sql import Fetch
 from praisonai_persistence_sql.runners import Retry, SQLRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.vector_engine import Collection
     from praisonai_persistence_pg import Postgres
 
 __all__ = ["PraisonAIKnowledgeStore"]
@@ -36,7 +39,6 @@ _ABOUT = (
     "JOIN pg_opclass o ON o.oid = ANY (i.indclass::oid[]) WHERE i.indrelid = attrelid) "
     "FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'embedding'"
 )
-_DISTANCES = {"vector_l2_ops": "euclidean", "vector_ip_ops": "dot"}
 
 
 class _Steps(ForeignKnowledgeSteps):
@@ -46,6 +48,8 @@ class _Steps(ForeignKnowledgeSteps):
         dialect: with the schema.
         prefix: there is none.
     """
+
+    distances: ClassVar = {"vector_l2_ops": "euclidean", "vector_ip_ops": "dot"}
 
     def __init__(self, dialect: Postgres, prefix: str) -> None:
         self._dialect = dialect
@@ -60,29 +64,21 @@ class _Steps(ForeignKnowledgeSteps):
         if not rows:
             return None
         dimension, classes = rows[0]
-        found = [_DISTANCES[item] for item in (classes or "").split() if item in _DISTANCES]
-        distance: Any = found[0] if found else "cosine"
-        return Collection(CollectionInfo(name, dimension, distance, None), table)
+        distance = next((item for item in (classes or "").split() if item in self.distances), None)
+        return self._collection(name, dimension, distance, table)
 
     def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
         return [key for (key,) in (yield Fetch(f"SELECT id::text FROM {opened.engine}"))]
 
-    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Iterable[ForeignDocument]]:
         rows = yield Fetch(
             "SELECT id::text, content, embedding::text, metadata::text, content_hash::text, created_at "
             f"FROM {opened.engine} WHERE id = ANY ($1::text[]) AND embedding IS NOT NULL",
             (list(ids),),
         )
         return [
-            KnowledgeDocument(
-                key,
-                content or "",
-                json.loads(embedding),
-                json.loads(metadata or "null"),
-                content_hash or None,
-                created_at or 0.0,
-            )
-            for key, content, embedding, metadata, content_hash, created_at in rows
+            ForeignDocument(key, content, json.loads(embedding), json.loads(metadata or "null"), *rest)
+            for key, content, embedding, metadata, *rest in rows
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from praisonai_persistence.filters import ObjectCompiler
 from praisonai_persistence.stores.fields import FieldCompiler
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["FilterCompiler"]
 
 
-class FilterCompiler(FieldCompiler[dict[str, Any]]):
+class FilterCompiler(ObjectCompiler, FieldCompiler[dict[str, Any]]):
     """To Pinecone's filters."""
 
     most_parts = 500
@@ -32,12 +33,6 @@ class FilterCompiler(FieldCompiler[dict[str, Any]]):
 
     def bound(self, name: str, number: float, *, upper: bool) -> dict[str, Any]:
         return {name: {"$lte" if upper else "$gte": number}}
-
-    def all_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"$and": list(parts)}
-
-    def any_of(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"$or": list(parts)}
 
     def nothing(self) -> dict[str, Any]:
         return {"key": {"$in": ["none"]}}

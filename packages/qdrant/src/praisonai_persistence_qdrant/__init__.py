@@ -17,11 +17,10 @@ class _Store(OptionsStore):
     options_class = QdrantOptions
     backend: ClassVar[str] = "qdrant"
     capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
+    one_process = True
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: QdrantOptions) -> tuple[QdrantSteps, QdrantDriver]:
-        if options.path is not None:
-            self.capabilities -= {"durable", "shared"} if options.path == ":memory:" else {"shared"}
         return QdrantSteps(options), QdrantDriver(options, asynchronous=self._asynchronous)
 
 

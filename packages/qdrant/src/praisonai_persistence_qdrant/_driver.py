@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
 
-__all__ = ["QdrantDriver", "QdrantOptions"]
+__all__ = ["PAGE", "QdrantDriver", "QdrantOptions", "scrolled"]
+
+PAGE = 1_000
+"""Points in one request."""
 
 
 class QdrantOptions(ApiKeyOptions):
@@ -132,6 +135,26 @@ class QdrantDriver(Driver):
             code = 404 if text.endswith("not found") else 409 if text.endswith("already exists") else None
             return self._errors.error(code, error)
         return self._errors.read(error)
+
+
+def scrolled(collection: str, chosen: Any, most: int, payload: list[str]) -> Steps[list[Any]]:
+    """Return all points that a filter chooses (None: all), without their vectors.
+
+    Args:
+        collection: Qdrant's name of it.
+        chosen: the filter.
+        most: how many points one request asks for.
+        payload: what is read of each.
+    """
+    found: list[Any] = []
+    offset = None
+    while True:
+        points, offset = yield lambda client, start=offset: client.scroll(
+            collection, scroll_filter=chosen, limit=most, offset=start, with_payload=payload, with_vectors=False
+        )
+        found += points
+        if offset is None:
+            return found
 
 
 def _leave_open() -> None:

@@ -12,6 +12,7 @@ from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.projection import TokenCompiler, bounded_query, field, product_distance, project_rows
 from praisonai_persistence.stores.vector_engine import Collection, MarkedSteps
+from praisonai_persistence_qdrant._driver import PAGE, scrolled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,6 @@ _FACTS = "praisonai"  # in the metadata of Qdrant's collection
 _RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
 _ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
-_PAGE = 1_000
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
 # The document's id stands in the payload.
@@ -86,7 +86,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         self._options = options
         self._prefix = f"{options.table_prefix or '-'}."  # neither prefixes nor collections hold dots
         self._to_engine = _for_server if shared else _for_local
-        self.most_ids = _PAGE if shared else None
+        self.most_ids = PAGE if shared else None
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -124,25 +124,15 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
     def _entries(
         self, opened: Collection, ids: Sequence[str] | None, expression: Any | None
     ) -> Steps[Sequence[tuple[str, Mapping[str, Any]]]]:
-        found: list[Any] = []
         if ids is not None and expression is None:  # a look at each of them, instead of at all documents
             found = yield lambda client: client.retrieve(opened.engine, list(map(_point, ids)), with_payload=_ENTRY)
-            return [(record.payload["id"], record.payload) for record in found]
+            return [(point.payload["id"], point.payload) for point in found]
         # The local mode looks through all ids of a filter for every point, and sorts all points for every page.
         wanted = None if self._shared or ids is None else set(ids)
-        chosen, offset = _filter(ids if wanted is None else None, expression), None
-        while True:
-            records, offset = yield lambda client, offset=offset: client.scroll(
-                opened.engine,
-                scroll_filter=chosen,
-                limit=_PAGE if self._shared else _MOST,
-                offset=offset,
-                with_payload=_ENTRY,
-                with_vectors=False,
-            )
-            found += [(record.payload["id"], record.payload) for record in records]
-            if offset is None:
-                return found if wanted is None else [entry for entry in found if entry[0] in wanted]
+        chosen, most = _filter(ids if wanted is None else None, expression), PAGE if self._shared else _MOST
+        found = yield from scrolled(opened.engine, chosen, most, _ENTRY)
+        entries = [(point.payload["id"], point.payload) for point in found]
+        return entries if wanted is None else [entry for entry in entries if entry[0] in wanted]
 
     def _store(self, opened: Collection, rows: Sequence[DocumentRow], mark: str | None, *, new: bool) -> Steps[None]:
         mode = {"update_mode": models.UpdateMode.INSERT_ONLY} if new else {}

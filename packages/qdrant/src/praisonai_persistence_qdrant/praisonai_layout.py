@@ -10,25 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from praisonai_persistence.errors import UnsupportedOperationError
-from praisonai_persistence.knowledge import CollectionInfo
-from praisonai_persistence.records import KnowledgeDocument
-from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, UnprefixedStore
-from praisonai_persistence.stores.vector_engine import Collection
-from praisonai_persistence_qdrant._driver import QdrantDriver, QdrantOptions
+from praisonai_persistence.stores.foreign import ForeignDocument, ForeignKnowledgeSteps, UnprefixedStore
+from praisonai_persistence_qdrant._driver import PAGE, QdrantDriver, QdrantOptions, scrolled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.vector_engine import Collection
 
 __all__ = ["PraisonAIKnowledgeStore"]
 
-_DISTANCES = {"Cosine": "cosine", "Dot": "dot", "Euclid": "euclidean"}
-_PAGE = 1_000
 _NAMED = ["doc_id", "created_at"]
 
 
 class _Steps(ForeignKnowledgeSteps):
+    distances: ClassVar = {"Cosine": "cosine", "Dot": "dot", "Euclid": "euclidean"}
+    most_ids = PAGE
+
     def __init__(self) -> None:
         self._points: dict[str, dict[str, Any]] = {}  # of a collection: document id -> point
 
@@ -37,30 +36,23 @@ class _Steps(ForeignKnowledgeSteps):
 
     def _open(self, name: str) -> Steps[Collection | None]:
         vectors = (yield lambda client: client.get_collection(name)).config.params.vectors
-        distance: Any = _DISTANCES.get(str(getattr(getattr(vectors, "distance", None), "value", None)))
-        if distance is None:
+        distance = getattr(getattr(vectors, "distance", None), "value", None)
+        if distance not in self.distances:
             raise UnsupportedOperationError(
                 f"collection {name!r} has several vectors for each document, or a distance that stores do not have"
             )
-        return Collection(CollectionInfo(name, vectors.size, distance, None), name)
+        return self._collection(name, vectors.size, distance, name)
 
     def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
         points: dict[str, tuple[float, Any]] = {}
-        position = None
-        while True:
-            found, position = yield lambda client, start=position: client.scroll(
-                opened.engine, limit=_PAGE, offset=start, with_payload=_NAMED
-            )
-            for point in found:
-                key, time = point.payload.get("doc_id"), point.payload.get("created_at") or 0.0
-                if isinstance(key, str) and time >= points.get(key, (time,))[0]:
-                    points[key] = time, point.id
-            if position is None:
-                break
+        for point in (yield from scrolled(opened.engine, None, PAGE, _NAMED)):
+            key, time = point.payload.get("doc_id"), point.payload.get("created_at") or 0.0
+            if isinstance(key, str) and time >= points.get(key, (time,))[0]:
+                points[key] = time, point.id
         self._points[opened.engine] = {key: point for key, (_, point) in points.items()}
         return list(points)
 
-    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Iterable[ForeignDocument]]:
         if opened.engine not in self._points:
             yield from self._ids(opened)
         points = self._points[opened.engine]
@@ -69,10 +61,9 @@ class _Steps(ForeignKnowledgeSteps):
         return [_document(dict(point.payload), point.vector) for point in found]
 
 
-def _document(fields: dict[str, Any], vector: list[float]) -> KnowledgeDocument:
-    key, content, content_hash = fields.pop("doc_id"), fields.pop("content", None), fields.pop("content_hash", None)
-    created_at = fields.pop("created_at", None) or 0.0
-    return KnowledgeDocument(key, content or "", list(vector), fields or None, content_hash or None, created_at)
+def _document(fields: dict[str, Any], vector: Sequence[float]) -> ForeignDocument:
+    facts = {name: fields.pop(name, None) for name in ("content", "content_hash", "created_at")}
+    return ForeignDocument(fields.pop("doc_id"), embedding=list(vector), metadata=fields, **facts)
 
 
 class PraisonAIKnowledgeStore(UnprefixedStore):

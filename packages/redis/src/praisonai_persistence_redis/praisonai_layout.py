@@ -8,30 +8,32 @@ a hash as texts, JSON where a value was no text. A collection of documents is an
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import dumps
-from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import StepStateStore
-from praisonai_persistence.stores.foreign import ForeignKnowledgeSteps, ForeignKnowledgeStore, ForeignStateSteps
+from praisonai_persistence.stores.foreign import (
+    ForeignDocument,
+    ForeignKnowledgeSteps,
+    ForeignKnowledgeStore,
+    ForeignStateSteps,
+)
 from praisonai_persistence.stores.state import PAGE
-from praisonai_persistence.stores.vector_engine import Collection
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_redis import _Store
 from praisonai_persistence_rediscore import CommandStateSteps, RawCommand, starting_with, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from praisonai_persistence.steps import Steps
+    from praisonai_persistence.stores.vector_engine import Collection
 
 __all__ = ["PraisonAIKnowledgeStore", "PraisonAIStateStore"]
 
 _STATE, _VECTORS, _INDEX = "praison:", "praison:vec:", ":idx"
 _FIELDS = ("content", "content_hash", "created_at")
-_DISTANCES = {"IP": "dot", "L2": "euclidean"}
 
 
 def _plain(stored: str) -> str:
@@ -97,6 +99,8 @@ class _KnowledgeSteps(ForeignKnowledgeSteps):
         allow_eviction: of no importance here.
     """
 
+    distances: ClassVar = {"IP": "dot", "L2": "euclidean"}
+
     def __init__(self, prefix: str, *, allow_eviction: bool = True) -> None:
         self._head = prefix
 
@@ -117,8 +121,7 @@ class _KnowledgeSteps(ForeignKnowledgeSteps):
             return None
         about = list(_flat((yield RawCommand("FT.INFO", f"{self._head}{name}{_INDEX}"))))
         facts = {key: about[place + 1] for place, key in enumerate(about[:-1]) if key in {"dim", "distance_metric"}}
-        distance: Any = _DISTANCES.get(facts.get("distance_metric", ""), "cosine")
-        return Collection(CollectionInfo(name, int(facts["dim"]), distance, None), f"{self._head}{name}:")
+        return self._collection(name, int(facts["dim"]), facts.get("distance_metric"), f"{self._head}{name}:")
 
     def _ids(self, opened: Collection) -> Steps[Sequence[str]]:
         found: dict[str, None] = {}
@@ -130,22 +133,14 @@ class _KnowledgeSteps(ForeignKnowledgeSteps):
             if not int(position):
                 return list(found)
 
-    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[KnowledgeDocument]]:
+    def _documents(self, opened: Collection, ids: Sequence[str]) -> Steps[Iterable[ForeignDocument]]:
         documents = []
         for key in ids:
             embedding, *others = yield RawCommand("HMGET", opened.engine + key, "embedding", *_FIELDS)
             if embedding is not None:
                 content, content_hash, created_at = (None if value is None else text(value) for value in others)
-                documents.append(
-                    KnowledgeDocument(
-                        key,
-                        content or "",
-                        unpack(embedding).tolist(),
-                        None,
-                        content_hash or None,
-                        float(created_at or 0.0),
-                    )
-                )
+                time = float(created_at or 0.0)
+                documents.append(ForeignDocument(key, content, unpack(embedding).tolist(), None, content_hash, time))
         return documents
 
 

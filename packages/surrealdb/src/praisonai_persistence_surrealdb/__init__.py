@@ -51,6 +51,7 @@ class _Store(OptionsStore):
     options_class = SurrealOptions
     backend: ClassVar[str] = "surrealdb"
     capabilities: frozenset[str]
+    one_process = True
     steps_class: ClassVar[type[Any]]
     check_integrity: Any
     _folder: str | None = None
@@ -62,9 +63,7 @@ class _Store(OptionsStore):
             self.check_integrity = partial(_check_later if self._asynchronous else _check, self._runner, self._folder)
 
     def _make(self, options: Any) -> tuple[Any, SurrealDriver]:
-        if options.host is None:  # a folder is one process'
-            self.capabilities -= {"shared"} if options.path != ":memory:" else {"durable", "shared"}
-        elif options.transport.startswith("http"):
+        if options.host is not None and options.transport.startswith("http"):
             self.max_message_bytes = self.max_value_bytes = self.max_document_bytes = _HTTP
         steps = self.steps_class(options)
         driver = SurrealDriver(options, steps.schema)
