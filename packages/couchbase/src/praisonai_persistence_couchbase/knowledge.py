@@ -159,11 +159,11 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
 
     def _make_index(self, place: str, info: CollectionInfo) -> Steps[None]:
         index = definition(self._options, self._index(place), place, info)
-        yield lambda client: client.scope.search_indexes().upsert_index(index)
+        yield from self._wait_for(lambda client: client.scope.search_indexes().upsert_index(index))
         pauses = Pauses(self._options.index_timeout, 0.05)
         while True:
             try:
-                yield from self._ask(place, _ALL, 0)
+                yield from self._ask(place, _ALL, 0, patience=0)
                 return
             except (GoneError, ThrottledError):
                 yield from pauses.wait(
@@ -173,9 +173,20 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
     def _drop_index(self, place: str) -> Steps[None]:
         name = self._index(place)
         with suppress(GoneError):
-            yield lambda client: client.scope.search_indexes().drop_index(name)
+            yield from self._wait_for(lambda client: client.scope.search_indexes().drop_index(name))
 
-    def _ask(self, place: str, query: dict[str, Any], size: int, **raw: Any) -> Steps[tuple[list[str], int]]:
+    def _wait_for(self, request: Callable[[Any], Any], patience: float | None = None) -> Steps[Any]:
+        """Make a request to the Search service, again while it is too busy.
+
+        Args:
+            request: given a client.
+            patience: seconds for which it may be busy; None: ``timeout``.
+        """
+        return Pauses(self._options.timeout if patience is None else patience).ask(request)
+
+    def _ask(
+        self, place: str, query: dict[str, Any], size: int, *, patience: float | None = None, **raw: Any
+    ) -> Steps[tuple[list[str], int]]:
         """Return ids of hits, and how many there are, when the index has what this store wrote."""
         from couchbase import search
         from couchbase.mutation_state import MutationState
@@ -197,7 +208,9 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         # By its whole name: a search of a scope warns about an option of its own.
         name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
         try:
-            found: tuple[list[str], int] = yield lambda client: _hits(client.cluster.search(name, asked, options))
+            found: tuple[list[str], int] = yield from self._wait_for(
+                lambda client: _hits(client.cluster.search(name, asked, options)), patience
+            )
         except GoneError:
             raise
         except ConnectionFailedError as error:
