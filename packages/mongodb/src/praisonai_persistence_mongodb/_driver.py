@@ -49,7 +49,8 @@ _CONFLICT = 112
 _NO_SEARCH = {59, 31082, 40324, 6047401, None}
 """What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
 _ATLAS, _SEARCHES = 8000, 489
-_OVERLOADED = {462, _SEARCHES}
+_OVERLOADED = {462, 463, _SEARCHES}
+"""What servers answer that have too much to do, and have done nothing."""
 _LACKING = {20, 59, 115, 238, 40324}
 """What servers answer to what they do not have: illegal here, no such command, not supported, not implemented."""
 _INDEX = matching("(?s).{1,100}", "text of 1 to 100 characters")
@@ -401,7 +402,11 @@ class MongoDriver(Driver):
             )
         if code in _OVERLOADED or _has_label(error, "SystemOverloadedError"):
             what = "searches" if code == _SEARCHES else "requests"
-            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout")
+            nothing = code in _OVERLOADED or any(
+                _has_label(error, one) for one in ("NoWritesPerformed", "RetryableError")
+            )
+            done = "" if nothing else "; a write may have been done all the same"
+            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout{done}")
         if code in _LACKING:
             return UnsupportedOperationError(
                 f"{where} lacks what the store asks for ({_said(error)}): take MongoDB, or a server more like it"
