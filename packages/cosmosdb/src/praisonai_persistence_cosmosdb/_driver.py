@@ -110,7 +110,8 @@ class CosmosDBOptions(ServiceOptions, ApiKeyOptions):
 def _check_mode(mode: str) -> None:
     if mode != "nosql":
         raise ConfigurationError(
-            "api_mode: only nosql is there; an account of the MongoDB API is one for the backend mongodb_vector"
+            "api_mode: only nosql is there; an account of the MongoDB API is one for the backend mongodb_vector, with "
+            "vector_search='cosmos'"
         )
 
 
