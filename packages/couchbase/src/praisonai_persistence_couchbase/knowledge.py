@@ -208,9 +208,11 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         # By its whole name: a search of a scope warns about an option of its own.
         name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
         try:
-            found: tuple[list[str], int] = yield from self._wait_for(
+            ids, count, whole = yield from self._wait_for(
                 lambda client: _hits(client.cluster.search(name, asked, options)), patience
             )
+            if not whole:  # a node is away, which takes longer than a store should wait
+                raise ThrottledError("a part of the index does not answer: try again later")
         except GoneError:
             raise
         except ConnectionFailedError as error:
@@ -222,7 +224,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
                 f"{self._options.freshness_timeout:g} seconds, and queries wait for it no longer; see freshness_timeout"
             ) from error.__cause__
         self._forget(place, tokens)  # the index has these now, for good
-        return found
+        return ids, count
 
     def _forget(self, place: str, tokens: Sequence[Any]) -> None:
         """Wait for these writes no longer."""
@@ -383,10 +385,8 @@ def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.expression is None else expression.expression
 
 
-def _hits(result: Any) -> tuple[list[str], int]:
-    """Return the ids of the hits of a search, and how many it has in all."""
+def _hits(result: Any) -> tuple[list[str], int, bool]:
+    """Return the ids of the hits of a search, how many it has in all, and whether all of the index has answered."""
     ids = [row.id for row in result.rows()]
     metrics = result.metadata().metrics()
-    if metrics.error_partition_count():
-        raise ThrottledError("a part of the index does not answer: try again later")
-    return ids, int(metrics.total_rows() or 0)
+    return ids, int(metrics.total_rows() or 0), not metrics.error_partition_count()
