@@ -40,7 +40,9 @@ def in_a_thread(call):
 
 options = space_of("cosmosdb")
 fake = told(
-    "cosmosdb", {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"}
+    "cosmosdb",
+    {"delay": 0.01, "busy": 0, "busily": None, "inside": [], "quota": 500, "consistency": "Session"}
+    | {"refusing": "", "making": 0},
 )
 
 
@@ -208,6 +210,58 @@ class TestContainers:
         fake.order("quota", 0)
         with CosmosDBVectorKnowledgeStore(**options) as store, pytest.raises(BackendError, match="quotas"):
             store.create_collection("docs", 2)
+
+    @pytest.mark.parametrize(
+        ("reason", "kind", "words"),
+        [
+            ("incapable", ConfigurationError, "turn on the feature 'Vector Search for NoSQL API'"),
+            ("shared", ConfigurationError, "share their throughput.*database="),
+            ("throughput", BackendError, "no throughput left.*serverless"),
+            ("firewall", ConnectionFailedError, "Networking"),
+        ],
+    )
+    def test_a_container_that_the_account_does_not_allow(self, fake, options, reason, kind, words):
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            store.connect()
+            fake.order("refusing", reason)
+            with pytest.raises(kind, match=words):
+                store.create_collection("docs", 2)
+            fake.order("refusing", "")
+            assert store.list_collections() == []
+            store.create_collection("docs", 2)
+            assert store.count("docs") == 0
+
+    def test_a_container_that_is_not_made_to_its_end(self, fake, options):
+        """It is no collection that there is not: the store waits."""
+        with CosmosDBVectorKnowledgeStore(**options) as store:
+            fake.order("making", 2)
+            store.create_collection("docs", 2)
+            fake.order("making", 2)
+            store.insert("docs", [make("a")])
+            fake.order("making", 2)
+            assert store.count("docs") == 1
+        with CosmosDBVectorKnowledgeStore(**options, timeout=0.3) as store:
+            fake.order("making", 1_000)
+            with pytest.raises(ConnectionFailedError, match="still making a container"):
+                store.list_collections()
+
+    @pytest.mark.parametrize(
+        ("reason", "kind", "words"),
+        [("full", BackendError, "one logical partition: delete"), ("region", ConnectionFailedError, "no writes")],
+    )
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_a_write_that_the_service_does_not_take(self, fake, options, freshness, reason, kind, words):
+        with CosmosDBVectorKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2)
+            store.insert("docs", [make("a")])
+            fake.order("refusing", reason)
+            for write in (store.insert, store.upsert):
+                with pytest.raises(kind, match=words):
+                    write("docs", [make("b"), make("c")])
+            if (reason, freshness) == ("full", "own"):
+                assert store.delete("docs", ["a"]) == 1
+            fake.order("refusing", "")
+            assert store.count("docs") == (0 if (reason, freshness) == ("full", "own") else 1)
 
 
 class TestDocuments:

@@ -18,7 +18,7 @@ from couchbase.exceptions import CasMismatchException, DocumentExistsException
 from engines._packages import maven_jar
 from services import FreshnessTests, OnService, ids, make, space_of, told
 
-from praisonai_persistence.drivers import Deadline
+from praisonai_persistence.drivers import Deadline, ThrottledError
 from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
@@ -72,6 +72,7 @@ USUAL = {
     "ignoring": False,
     "hanging": False,
     "probed": 0,
+    "rejecting": [],
     "resent": "",
     "failover": False,
 }
@@ -205,6 +206,30 @@ class TestBadWeather:
             with pytest.raises(ConnectionFailedError):
                 store.upsert("docs", [make("b")])
             fake.order("busy", 0)
+            assert store.count("docs") == 1
+
+    @pytest.mark.parametrize("message", ["query request rejected", "num_concurrent_requests"])
+    def test_a_search_service_without_memory(self, fake, options, message):
+        """The client does not repeat what that has refused, so the store does."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            for call in (
+                lambda: store.create_collection("docs", 2),
+                lambda: store.insert("docs", [make("a")]),
+                lambda: store.search("docs", [1.0, 0.0]),
+                lambda: store.count("docs"),
+                lambda: store.delete_collection("docs"),
+            ):
+                fake.order("rejecting", [message] * 2)
+                call()
+            assert fake.order("indexes") == []
+        with CouchbaseKnowledgeStore(**options, timeout=0.5) as store:
+            store.create_collection("docs", 2)
+            fake.order("rejecting", [message] * 1_000)
+            with pytest.raises(ConnectionFailedError, match="is stored.*freshness_timeout"):
+                store.insert("docs", [make("a")])
+            with pytest.raises(ThrottledError, match="has no memory"):
+                store.count("docs")
+            fake.order("rejecting", [])
             assert store.count("docs") == 1
 
     def test_an_async_store_says_the_same(self, fake, options, couchbase):

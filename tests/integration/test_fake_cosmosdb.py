@@ -38,7 +38,7 @@ class TestCosmosDB:
             made = base64.b64encode(hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()).decode()
             signed = {"Authorization": quote(f"type=master&ver=1.0&sig={made}", safe=""), "x-ms-date": date}
             status, answer, found = asking(request, body, **signed, **headers)
-            ask.headers = found
+            ask.headers, ask.message = found, answer["message"] if status >= 400 else ""
             return answer if status < 300 else status
 
         cosmosdb.order("delay", 0)
@@ -47,7 +47,8 @@ class TestCosmosDB:
         made = {"id": "c", "partitionKey": {"paths": ["/p"], "kind": "Hash"}}
         assert ask("POST /dbs/facts/colls", {**made, "vectorEmbeddingPolicy": {"vectorEmbeddings": [self.VECTORS]}})
         yield ask
-        for name, value in {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}.items():
+        usual = {"delay": 0.01, "busy": 0, "inside": [], "quota": 500, "consistency": "Session"}
+        for name, value in {**usual, "refusing": "", "making": 0}.items():
             cosmosdb.order(name, value)
         ask("DELETE /dbs/facts")
 
@@ -106,6 +107,33 @@ class TestCosmosDB:
         cosmosdb.order("quota", 0)
         assert ask("POST /dbs/facts/colls", {"id": "e", **key}) == 403
         assert (ask("DELETE /dbs/facts/colls/c"), ask("GET /dbs/facts/colls/c")) == ("", 404)
+
+    @pytest.mark.parametrize(
+        ("reason", "status", "code", "words"),
+        [
+            ("incapable", 400, None, "capability has not been enabled"),
+            ("shared", 400, None, "shared throughput"),
+            ("throughput", 400, None, "total throughput limit"),
+            ("firewall", 403, None, "through public internet"),
+            ("full", 403, "1014", None),
+            ("region", 403, "3", None),
+        ],
+    )
+    def test_what_an_account_does_not_allow(self, ask, cosmosdb, reason, status, code, words):
+        made = {"id": "d", "partitionKey": {"paths": ["/p"], "kind": "Hash"}}
+        cosmosdb.order("refusing", reason)
+        if code is None:
+            policy = {"vectorEmbeddings": [self.VECTORS]}
+            assert ask("POST /dbs/facts/colls", {**made, "vectorEmbeddingPolicy": policy}) == status
+        else:
+            assert self.write(ask, id="a") == status
+        assert ask.headers.get("x-ms-substatus") == code
+        assert words is None or words in ask.message
+
+    def test_a_container_that_is_not_made_to_its_end(self, ask, cosmosdb):
+        cosmosdb.order("making", 1)
+        assert (self.write(ask, id="a"), ask.headers["x-ms-substatus"]) == (404, "1013")
+        assert self.write(ask, id="a")["id"] == "a"
 
     def test_items(self, ask):
         found = self.write(ask, id="a", n=2**53 + 1, f=1.0)

@@ -148,6 +148,12 @@ class TestCouchbase:
         assert "num_fts_indexes" in ask(f"PUT {self.INDEX}/x", self.definition("x", "x"))[1]["error"]
         assert ask(f"DELETE {self.INDEX}/absent")[1]["error"].endswith("index not found")
 
+    def test_a_search_service_without_memory(self, couchbase, ask, index):
+        couchbase.order("rejecting", ["query request rejected"])
+        status, body = ask(f"POST {self.INDEX}/{index}/query", {"query": {"match_all": {}}})[:2]
+        assert (status, body["error"]) == (429, "query request rejected")
+        assert ask(f"POST {self.INDEX}/{index}/query", {"query": {"match_all": {}}})[0] == 200
+
     def test_an_index_that_is_new_does_not_answer_yet(self, couchbase, ask):
         couchbase.order("starting", 60)
         name = f"facts-{uuid.uuid4().hex}"

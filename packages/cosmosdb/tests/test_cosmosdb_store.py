@@ -91,9 +91,9 @@ def made(status, message="s3cret", sub_status=None):
     return error
 
 
-def made_in_batch(status):
+def made_in_batch(status, sub_status=None):
     """What the client raises where a batch was answered, and one of its operations refused."""
-    responses = [{"statusCode": status, "resourceBody": {"content": "s3cret"}}]
+    responses = [{"statusCode": status, "subStatusCode": sub_status, "resourceBody": {"content": "s3cret"}}]
     return CosmosBatchOperationError(0, {}, status, "s3cret", responses)
 
 
@@ -103,7 +103,19 @@ def made_in_batch(status):
         (made(401), ConnectionFailedError, "check its key"),
         (made(403), ConnectionFailedError, "check its key"),
         (made(403, "Your account has reached the maximum number of containers"), BackendError, "quotas"),
+        (made(403, sub_status=1005), BackendError, "quotas"),
+        (made(403, sub_status=1014), BackendError, "one logical partition"),
+        (made(403, sub_status=3), ConnectionFailedError, "no writes"),
+        (
+            made(403, "Request originated from client IP {...} through public internet"),
+            ConnectionFailedError,
+            "firewall",
+        ),
+        (made(400, "Vector Indexing is not supported for shared throughput offer."), ConfigurationError, "database="),
+        (made(400, "the maximum is s3cret"), BackendError, "failed"),
         (made(404), GoneError, "no such"),
+        (made(404, sub_status=1003), GoneError, "no such"),
+        (made(404, sub_status=1013), ThrottledError, "making"),
         (made(404, sub_status=1002), ThrottledError, "behind"),
         (made(409), TakenError, "already"),
         (made(412), TakenError, "another version"),
@@ -112,6 +124,7 @@ def made_in_batch(status):
         (made(449), ThrottledError, "one item"),
         (made(503), ConnectionFailedError, "does not answer"),
         (made(400), BackendError, "400"),
+        (made_in_batch(403, 1014), BackendError, "one logical partition"),
         (made_in_batch(404), GoneError, "no such"),
         (made_in_batch(409), TakenError, "already"),
         (made_in_batch(412), TakenError, "another version"),

@@ -67,6 +67,7 @@ def test_what_cannot_be_is_refused(given):
             "'exact'",
         ),
         (OperationFailure("no such command: 'find'", 59), UnsupportedOperationError, "lacks what the store asks for"),
+        (OperationFailure("Similarity index was not found for a query", 2), UnsupportedOperationError, "'cosmos'"),
         (OperationFailure("too many", 489), ThrottledError, "too many searches"),
         (OperationFailure("maximum number of FTS indexes", 8000), BackendError, "no room for another index"),
         (OperationFailure("bad auth", 8000), ConnectionFailedError, "refuses the login"),

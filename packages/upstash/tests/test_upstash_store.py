@@ -9,6 +9,7 @@ import pytest
 from upstash_redis.errors import UpstashError
 
 from praisonai_persistence.errors import (
+    BackendError,
     ConfigurationError,
     ConnectionFailedError,
     SerializationError,
@@ -83,7 +84,10 @@ def test_what_cannot_be_is_refused_with_the_way_out(options, words):
     [
         ("WRONGTYPE Operation against a key holding the wrong kind of value", WrongTypeError),
         ("ERR max request size exceeded. Limit: 1048576 bytes", SerializationError),
+        ("ERR max single record size exceeded", SerializationError),
+        ("ERR DB capacity quota exceeded", BackendError),
         ("WRONGPASS invalid or missing auth token", ConnectionFailedError),
+        ("ERR max requests limit exceeded. Limit: 500000", ConnectionFailedError),
         ("ERR max daily request limit exceeded. Limit: 10000", ConnectionFailedError),
         ("NOPERM this user has no permissions to run the 'set' command", ConnectionFailedError),
         ("ERR unknown command, with args beginning with: 's3cret'", UnsupportedOperationError),

@@ -19,7 +19,7 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -349,12 +349,7 @@ class Atlas:
             raise Refusal("too many queries", 489)
         index = self._stage(f"{database}.{collection}", stage)
         ranked = dict(index.rank(stage)) if index is not None else {}
-        stored = {one["_id"]: one for one in self._server[database][collection].find({"_id": {"$in": list(ranked)}})}
-        found = [(stored[key], score) for key, score in ranked.items() if key in stored]
-        for later in pipeline[1:]:
-            check(set(later) == {"$project"}, "this fake knows no such stage")
-            found = [(_projected(one, score, later["$project"]), score) for one, score in found]
-        return [one for one, _ in found]
+        return self._found(database, collection, ranked, pipeline[1:], "vectorSearchScore")
 
     def _stage(self, space: str, stage: dict[str, Any]) -> Index | None:
         """Check a stage, and return the index; None if there is none of the name."""
@@ -379,6 +374,17 @@ class Atlas:
             if "filter" in stage:
                 check_filter(stage["filter"], index.filters)
         return index
+
+    def _found(
+        self, database: str, collection: str, ranked: dict[Any, float], later: list[dict[str, Any]], meta: str
+    ) -> list[dict[str, Any]]:
+        """Return what is found as the collection has it now, and as the later stages show it."""
+        stored = {one["_id"]: one for one in self._server[database][collection].find({"_id": {"$in": list(ranked)}})}
+        found = [(stored[key], score) for key, score in ranked.items() if key in stored]
+        for stage in later:
+            check(set(stage) == {"$project"}, "this fake knows no such stage")
+            found = [(_projected(one, score, stage["$project"], meta), score) for one, score in found]
+        return [one for one, _ in found]
 
     def written(self, command: dict[str, Any], statements: list[dict[str, Any]]) -> None:
         """Have the indexes see a write that the server has done."""
@@ -409,11 +415,11 @@ def _ids(statements: Iterable[dict[str, Any]]) -> Iterator[Any]:
         yield from key["$in"] if isinstance(key, dict) else [key]
 
 
-def _projected(document: dict[str, Any], score: float, fields: dict[str, Any]) -> dict[str, Any]:
+def _projected(document: dict[str, Any], score: float, fields: dict[str, Any], meta: str) -> dict[str, Any]:
     found = {name: document[name] for name, wanted in fields.items() if wanted == 1 and name in document}
     if fields.get("_id", 1):
         found["_id"] = document["_id"]
-    return found | {name: score for name, wanted in fields.items() if wanted == {"$meta": "vectorSearchScore"}}
+    return found | {name: score for name, wanted in fields.items() if wanted == {"$meta": meta}}
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -500,8 +506,8 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = socket.SOMAXCONN
 
 
-def main() -> None:
-    """Run the fake as a program, which ends with its parent."""
+def main(kind: Callable[[argparse.Namespace], Atlas]) -> None:
+    """Run a fake as a program, which ends with its parent."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True, help="a folder")
@@ -512,10 +518,10 @@ def main() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     arguments = parser.parse_args()
     with _Server(("127.0.0.1", arguments.port), _Connection) as server:
-        server.fake = Atlas(arguments)
+        server.fake = kind(arguments)
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever(poll_interval=0.05)
 
 
 if __name__ == "__main__":
-    main()
+    main(Atlas)

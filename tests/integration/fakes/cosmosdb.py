@@ -27,11 +27,26 @@ MOST_QUERY = 512 * 1024
 MOST_BATCH = 100
 NUMBER = (int, float)
 _FUNCTIONS = {"cosine", "dotproduct", "euclidean"}
+_TYPES = {"float32", "float16", "int8", "uint8"}
 _DIMENSIONS = {"flat": 505, "quantizedFlat": 4_096, "diskANN": 4_096}
 _CODES = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
 _CODES |= {412: "PreconditionFailed", 413: "RequestEntityTooLarge", 424: "FailedDependency", 429: "TooManyRequests"}
 _NAME = re.compile(r"[^/\\?#\x00]{1,255}")
 _MISSING = object()
+_NO_FEATURE = "A Container Vector Policy has been provided, but the capability has not been enabled on your account."
+_NO_THROUGHPUT = (
+    "Your account is currently configured with a total throughput limit of 1000 RU/s. This operation failed because it "
+    "would have increased the total throughput to 1200 RU/s."
+)
+_REASONS = {
+    "firewall": (403, "", "Request originated from client IP 192.0.2.1 through public internet"),
+    "incapable": (400, "", _NO_FEATURE),
+    "shared": (400, "", "Vector Indexing is not supported for shared throughput offer."),
+    "throughput": (400, "", _NO_THROUGHPUT),
+    "full": (403, "1014", "Partition key reached maximum size of 20 GB"),
+    "region": (403, "3", "The requested operation cannot be performed at this region"),
+}
+"""What a test can have refused: the status, the sub-status, and the message, as users report them."""
 
 
 class Container:
@@ -69,15 +84,19 @@ class CosmosDB(Fake):
         self.quota: int = arguments.quota
         self.consistency = "Session"
         self.inside: list[int] = []
+        self.refusing = ""
+        self.making = 0
         self.numbers = 0
         super().__init__(arguments)
 
     def order(self, name: str, value: Any) -> Any:
         """Beside those of all fakes: the ``quota`` of containers in an account, and its ``consistency``.
 
-        ``inside``: the statuses with which the first operations of the next batches are refused, one for each batch.
+        ``inside``: the statuses with which the first operations of the next batches are refused, one for each batch;
+        ``refusing``: why requests of a kind are refused, a key of ``_REASONS``; ``making``: how many requests to a new
+        container find it not made to its end.
         """
-        if name in {"quota", "consistency", "inside"}:
+        if name in {"quota", "consistency", "inside", "refusing", "making"}:
             return setattr(self, name, value)
         return super().order(name, value)
 
@@ -85,6 +104,7 @@ class CosmosDB(Fake):
 
     def serve(self, request: Request) -> Answer:
         self._admit(request)
+        self._check_reason("firewall")
         path, method = request.path, request.method
         if not path and method == "GET":
             return self._account(request)
@@ -107,9 +127,18 @@ class CosmosDB(Fake):
             return self._ranges(container, request)
         if path[4] != "docs":
             raise Refusal(404, "Resource Not Found")
+        if self.making:
+            self.making -= 1
+            raise Refusal(404, "The container is being created", {"x-ms-substatus": "1013"})
         answer = self._on_items(request, container)
         headers = {"x-ms-session-token": f"0:-1#{container.read.last}", "x-ms-request-charge": "1"}
         return answer._replace(headers={**headers, **answer.headers})
+
+    def _check_reason(self, *reasons: str) -> None:
+        """Refuse the request, if a test said so."""
+        if self.refusing in reasons:
+            status, code, message = _REASONS[self.refusing]
+            raise Refusal(status, message, {"x-ms-substatus": code} if code else {})
 
     def _admit(self, request: Request) -> None:
         """Check the signature, which the master key makes."""
@@ -198,6 +227,9 @@ class CosmosDB(Fake):
             self._check_container(body)
             if body["id"] in containers:
                 raise Refusal(409, "Resource with specified id or name already exists.")
+            self._check_reason("throughput")
+            if "vectorEmbeddingPolicy" in body:
+                self._check_reason("incapable", "shared")
             if sum(map(len, self.databases.values())) >= self.quota:
                 raise Refusal(403, "Your account has reached the maximum number of databases and containers")
             body = {**body, "_rid": _rid(f"{database}/{body['id']}/{time.time_ns()}")}
@@ -226,7 +258,7 @@ class CosmosDB(Fake):
         for one in policy["vectorEmbeddings"]:
             fields = {"path": str, "dataType": str, "dimensions": int, "distanceFunction": str}
             check_fields(one, fields, tuple(fields))
-            if one["distanceFunction"] not in _FUNCTIONS or one["dataType"] not in {"float32", "float16"}:
+            if one["distanceFunction"] not in _FUNCTIONS or one["dataType"] not in _TYPES:
                 raise Refusal(400, "the vector policy has a function or a type that there is not")
             if not 1 <= one["dimensions"] <= 4_096:
                 raise Refusal(400, "a vector has from 1 to 4096 dimensions")
@@ -292,6 +324,7 @@ class CosmosDB(Fake):
         changes: dict[str, Any],
     ) -> tuple[int, Any]:
         """Note what one write changes; return its status, and the item."""
+        self._check_reason("region", *(() if kind == "Delete" else ("full",)))
         if kind in {"Create", "Upsert", "Replace"}:
             self._check_item(container, partition, body)
             name = body["id"] if name is None else name

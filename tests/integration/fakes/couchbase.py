@@ -144,6 +144,7 @@ class Couchbase(Fake):
         self.quota: int = arguments.quota
         self.impossible = self.ignoring = self.partial = self.hanging = self.failover = False
         self.probed = 0
+        self.rejecting: list[str] = []
         self.resent = ""
         self.histories = 0
         self.outside: list[int] = []
@@ -164,7 +165,8 @@ class Couchbase(Fake):
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
         ``impossible``, whether filters of vector queries are ignored (``ignoring``), whether a part of each index is
         away (``partial``), and whether queries get no answer (``hanging``). ``probed``: how many vectors a query looks
-        at, because it looks into some clusters only; 0: all. ``resent``: the end of a key whose next write arrives
+        at, because it looks into some clusters only; 0: all. ``rejecting``: with what the next requests to the Search
+        service are refused. ``resent``: the end of a key whose next write arrives
         twice, as when the client has lost the first answer. ``failover``: behind the
         next write the parts of the bucket begin another history, so that the numbers of before mean nothing. ``keys``:
         all of a collection; ``indexes``: the names of all. ``outside``: a further port at which clients find the
@@ -421,16 +423,22 @@ class Couchbase(Fake):
             return self._manage(request)
         begin = ("api", "bucket", BUCKET, "scope", "_default", "index")
         if request.path[:6] == begin and len(request.path) > 6:
-            self.throttle(Refusal(429, "num_concurrent_requests"))
+            self._admit()
             return self._search(request, request.path[6], request.path[7:])
         full = f"{BUCKET}._default."
         if len(request.path) == 4 and request.path[1] == "index" and request.path[2].startswith(full):
-            self.throttle(Refusal(429, "num_concurrent_requests"))
+            self._admit()
             return self._search(request, request.path[2].removeprefix(full), request.path[3:], full)
         if request.path == begin and request.method == "GET":
             known = {name: index.made for name, index in self.indexes.items()}
             return Answer({"status": "ok", "indexDefs": {"uuid": "1", "indexDefs": known, "implVersion": "5.7.0"}})
         raise Refusal(404, "Object Not Found")
+
+    def _admit(self) -> None:
+        """Refuse a request to the Search service, if a test said so."""
+        if self.rejecting:
+            raise Refusal(429, self.rejecting.pop(0))
+        self.throttle(Refusal(429, "num_concurrent_requests"))
 
     def _manage(self, request: Request) -> Answer:
         if request.method == "GET" and len(request.path) == 5:
@@ -469,7 +477,7 @@ class Couchbase(Fake):
         if name in self.indexes:
             raise Refusal(400, "rest_create_index: index with the same name already exists")
         if len(self.indexes) >= self.quota:
-            raise Refusal(400, "rest_create_index: num_fts_indexes, limit reached")
+            raise Refusal(400, f"rest_create_index: {_FULL.format(len(self.indexes), self.quota)}")
         params = made["params"]
         if params["doc_config"].get("mode") != "scope.collection.type_field":
             raise Refusal(400, "this fake knows indexes by the field of a type only")
@@ -498,7 +506,7 @@ class Couchbase(Fake):
         known |= {"size": int, "from": int, "score": str}
         check_fields(asked, known, ("query",))
         if time.monotonic() < index.ready_at:
-            raise Refusal(400, "rest_index: pindex not available")
+            raise Refusal(400, "rest_index: no planPIndexes for indexName")
         if self.hanging:
             raise NotYet
         size = asked.get("size", 10)
@@ -595,7 +603,19 @@ class Couchbase(Fake):
         raise Refusal(400, "rest_index: parse query: unknown query type")
 
 
-_SETTINGS = {"quota", "starting", "impossible", "ignoring", "partial", "hanging", "probed", "resent", "failover"}
+_SETTINGS = {
+    "quota",
+    "starting",
+    "impossible",
+    "ignoring",
+    "partial",
+    "hanging",
+    "probed",
+    "rejecting",
+    "resent",
+    "failover",
+}
+_FULL = "Exceeds indexes limit for scope: _default, num_fts_indexes (active + pending): ({} + 0), limit: {}"
 _INCLUSIVE = ("inclusive_min", "inclusive_max")
 
 

@@ -18,8 +18,9 @@ from praisonai_persistence.drivers import (
     option,
     then,
 )
-from praisonai_persistence.errors import BackendError, ConfigurationError
+from praisonai_persistence.errors import ConfigurationError
 from praisonai_persistence.stores.vector_errors import TakenError
+from praisonai_persistence_cosmosdb._refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ _FIELD = matching("[A-Za-z][A-Za-z0-9_]{0,59}", "a letter, and then at most 59 l
 _CONTAINER = matching(
     "[A-Za-z0-9][A-Za-z0-9_.-]{0,199}", "letters, digits, and characters of _.- behind the first, at most 200"
 )
+_LOGIN = "check its key, that it may write, and the clock of this machine, because requests are dated"
 _OWN = frozenset({"id", "collection", "name", "facts"})
 _RESERVED = frozenset(
     {"and", "array", "as", "asc", "between", "by", "desc", "distinct", "exists", "false", "from", "group", "in", "join"}
@@ -108,7 +110,8 @@ class CosmosDBOptions(ServiceOptions, ApiKeyOptions):
 def _check_mode(mode: str) -> None:
     if mode != "nosql":
         raise ConfigurationError(
-            "api_mode: only nosql is there; an account of the MongoDB API is one for the backend mongodb_vector"
+            "api_mode: only nosql is there; an account of the MongoDB API is one for the backend mongodb_vector, with "
+            "vector_search='cosmos'"
         )
 
 
@@ -222,7 +225,7 @@ class CosmosDBDriver(Driver):
         super().__init__(options, look)
         self._options = options
         self.asynchronous = asynchronous
-        self._errors = HttpErrors(self.where, "check its key, and that it may write", "write fewer documents at once")
+        self._errors = HttpErrors(self.where, _LOGIN, "write fewer documents at once")
 
     def open(self, deadline: Deadline) -> Any:
         clients = Clients(self._options, asynchronous=self.asynchronous)
@@ -253,26 +256,10 @@ class CosmosDBDriver(Driver):
             CosmosHttpResponseError,
         )
 
-        where = self.where
         if isinstance(error, (ServiceRequestError, ServiceResponseError, CosmosClientTimeoutError)):
             return self._errors.silent(error)
         if isinstance(error, (CosmosHttpResponseError, CosmosBatchOperationError)):  # of a request, or within a batch
-            status = error.status_code
-            said, error.args = str(error).lower(), (f"status {status}",)  # the message may have what was sent
-            error.message = f"status {status}"
-            if status == 404 and int(getattr(error, "sub_status", 0) or 0) == 1002:
-                return ThrottledError(f"{where} has a replica that is behind; try again later, or raise timeout")
-            if status == 412:
-                return TakenError(f"{where} has another version of an item")
-            if status == 429:
-                text = f"{where} has had too many requests for now; raise its request units, or timeout"
-                return ThrottledError(text, http.asked_to_wait(error))
-            if status == 403 and ("maximum" in said or "quota" in said or "exceed" in said):
-                return BackendError(f"{where} has no room for more: see its quotas in the portal")
-            if status == 449:  # several writes of one item at once: nothing was done
-                text = f"{where} has had too many writes of one item at once; try again later"
-                return ThrottledError(text, http.asked_to_wait(error))
-            return self._errors.error(status, error)
+            return self._refusal(error, error.status_code or 0, _reason(error))
         if isinstance(error, DecodeError):
             return self._errors.strange("Cosmos DB")
         if isinstance(error, AzureError):
@@ -280,6 +267,35 @@ class CosmosDBDriver(Driver):
         if isinstance(error, (KeyError, AttributeError, TypeError, ValueError)):
             return self._errors.strange("Cosmos DB")
         return None
+
+    def _refusal(self, error: Any, status: int, reason: int) -> PersistenceError:
+        """Return our error for what the service refused.
+
+        Args:
+            error: the client's.
+            status: of HTTP.
+            reason: the sub-status, where one status has several reasons; else 0.
+        """
+        where = self.where
+        said, error.args = str(error).lower(), (f"status {status}",)  # the message may have what was sent
+        error.message = f"status {status}"
+        if status == 412:
+            return TakenError(f"{where} has another version of an item")
+        if status == 429:
+            text = f"{where} has had too many requests for now; raise its request units, or timeout"
+            return ThrottledError(text, http.asked_to_wait(error))
+        if status == 449:  # several writes of one item at once: nothing was done
+            text = f"{where} has had too many writes of one item at once; try again later"
+            return ThrottledError(text, http.asked_to_wait(error))
+        known = refused(where, status, reason, said)
+        return self._errors.error(status, error) if known is None else known
+
+
+def _reason(error: Any) -> int:
+    """Return the sub-status of a refusal, or of the operation that was refused in a batch; 0: none."""
+    operations = getattr(error, "operation_responses", None)
+    inside = operations[error.error_index].get("subStatusCode") if operations else None
+    return int(inside or error.sub_status or 0)
 
 
 def _token(found: Any) -> str | None:

@@ -190,7 +190,9 @@ class CouchbaseDriver(Driver):
 
     def translate(self, error: Exception) -> PersistenceError | None:
         where, kind = self.where, type(error).__name__
-        said = str(error).lower()
+        context = getattr(error, "error_context", None)
+        # What the server said, of which the client has all; its own text has what was asked, too.
+        said = str(getattr(context, "response_body", None) or error).lower()
         if kind == "AuthenticationException":
             return ConnectionFailedError(
                 f"{where} does not let this client in: check username and password, and what the account may do"
@@ -201,7 +203,11 @@ class CouchbaseDriver(Driver):
             return TakenError("somebody else was first")
         if kind in {"BucketNotFoundException", "ScopeNotFoundException", "CollectionNotFoundException"}:
             return ConfigurationError(f"{where} has no such bucket, scope or collection ({kind}): make it first")
-        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said or "consistency" in said:
+        if "consistency" in said:  # a failover began another history: waiting does not help
+            return ConnectionFailedError(f"{where} does not know the writes that a query has to see ({kind})")
+        if getattr(context, "response_code", None) == 429:  # the client repeats no request of these
+            return ThrottledError(f"{where} has no memory for this request for now: try again later")
+        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said:
             return ThrottledError(f"{where} is busy, or its index is not ready ({kind}): try again later")
         if kind == "QuotaLimitedException" or "num_fts_indexes" in said:
             return BackendError(f"{where} has no room for more indexes: delete a collection, or raise its limit")

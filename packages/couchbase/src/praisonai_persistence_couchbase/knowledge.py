@@ -159,11 +159,11 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
 
     def _make_index(self, place: str, info: CollectionInfo) -> Steps[None]:
         index = definition(self._options, self._index(place), place, info)
-        yield lambda client: client.scope.search_indexes().upsert_index(index)
+        yield from self._wait_for(lambda client: client.scope.search_indexes().upsert_index(index))
         pauses = Pauses(self._options.index_timeout, 0.05)
         while True:
             try:
-                yield from self._ask(place, _ALL, 0)
+                yield from self._ask(place, _ALL, 0, patience=0)
                 return
             except (GoneError, ThrottledError):
                 yield from pauses.wait(
@@ -173,9 +173,20 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
     def _drop_index(self, place: str) -> Steps[None]:
         name = self._index(place)
         with suppress(GoneError):
-            yield lambda client: client.scope.search_indexes().drop_index(name)
+            yield from self._wait_for(lambda client: client.scope.search_indexes().drop_index(name))
 
-    def _ask(self, place: str, query: dict[str, Any], size: int, **raw: Any) -> Steps[tuple[list[str], int]]:
+    def _wait_for(self, request: Callable[[Any], Any], patience: float | None = None) -> Steps[Any]:
+        """Make a request to the Search service, again while it is too busy.
+
+        Args:
+            request: given a client.
+            patience: seconds for which it may be busy; None: ``timeout``.
+        """
+        return Pauses(self._options.timeout if patience is None else patience).ask(request)
+
+    def _ask(
+        self, place: str, query: dict[str, Any], size: int, *, patience: float | None = None, **raw: Any
+    ) -> Steps[tuple[list[str], int]]:
         """Return ids of hits, and how many there are, when the index has what this store wrote."""
         from couchbase import search
         from couchbase.mutation_state import MutationState
@@ -197,7 +208,11 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         # By its whole name: a search of a scope warns about an option of its own.
         name = f"{self._options.bucket_name}.{self._options.scope_name}.{self._index(place)}"
         try:
-            found: tuple[list[str], int] = yield lambda client: _hits(client.cluster.search(name, asked, options))
+            ids, count, whole = yield from self._wait_for(
+                lambda client: _hits(client.cluster.search(name, asked, options)), patience
+            )
+            if not whole:  # a node is away, which takes longer than a store should wait
+                raise ThrottledError("a part of the index does not answer: try again later")
         except GoneError:
             raise
         except ConnectionFailedError as error:
@@ -209,7 +224,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
                 f"{self._options.freshness_timeout:g} seconds, and queries wait for it no longer; see freshness_timeout"
             ) from error.__cause__
         self._forget(place, tokens)  # the index has these now, for good
-        return found
+        return ids, count
 
     def _forget(self, place: str, tokens: Sequence[Any]) -> None:
         """Wait for these writes no longer."""
@@ -370,10 +385,8 @@ def _query(expression: _Selection | None) -> dict[str, Any]:
     return _ALL if expression is None or expression.expression is None else expression.expression
 
 
-def _hits(result: Any) -> tuple[list[str], int]:
-    """Return the ids of the hits of a search, and how many it has in all."""
+def _hits(result: Any) -> tuple[list[str], int, bool]:
+    """Return the ids of the hits of a search, how many it has in all, and whether all of the index has answered."""
     ids = [row.id for row in result.rows()]
     metrics = result.metadata().metrics()
-    if metrics.error_partition_count():
-        raise ThrottledError("a part of the index does not answer: try again later")
-    return ids, int(metrics.total_rows() or 0)
+    return ids, int(metrics.total_rows() or 0), not metrics.error_partition_count()

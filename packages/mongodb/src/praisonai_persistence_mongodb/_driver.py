@@ -24,6 +24,7 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.payload import check_identifier
 from praisonai_persistence.stores import MovedError
+from praisonai_persistence_mongodb._cosmos_index import KINDS
 from praisonai_persistence_mongodb._engine import Bulk
 from praisonai_persistence_mongodb._letting_go import (
     bound_selection,
@@ -48,8 +49,11 @@ _CONFLICT = 112
 """Two transactions write one document; nothing of ours was written."""
 _NO_SEARCH = {59, 31082, 40324, 6047401, None}
 """What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
+_AZURE = {2: "Similarity index was not found", 40415: "'$vectorSearch.exact' is an unknown field"}
+"""What Azure DocumentDB answers to ``$vectorSearch`` without an index: codes, and parts of messages."""
 _ATLAS, _SEARCHES = 8000, 489
-_OVERLOADED = {462, _SEARCHES}
+_OVERLOADED = {462, 463, _SEARCHES}
+"""What servers answer that have too much to do, and have done nothing."""
 _LACKING = {20, 59, 115, 238, 40324}
 """What servers answer to what they do not have: illegal here, no such command, not supported, not implemented."""
 _INDEX = matching("(?s).{1,100}", "text of 1 to 100 characters")
@@ -145,10 +149,14 @@ class MongoVectorOptions(MongoOptions, FreshOptions):
     text_field = option("content", _FIELD, "the field of contents in new collections", url=True)
     vector_search = option(
         "auto",
-        ("auto", "atlas", "exact"),
-        "new collections have a vector search index (`atlas`), or have none and every vector is compared (`exact`); "
-        "`auto`: what the server can do",
+        ("auto", "atlas", "cosmos", "exact"),
+        "new collections have a vector search index (`atlas`), one of Azure's Cosmos DB for MongoDB vCore, which is "
+        "DocumentDB by now (`cosmos`), or none, and every vector is compared (`exact`); `auto`: the first, where the "
+        "server has such, or else the last",
         url=True,
+    )
+    cosmos_index = option(
+        KINDS[0], KINDS, "which index `cosmos` makes; a cluster below M30 has `vector-ivf` only", url=True
     )
     exact_documents = option(
         100_000, "count", "of how many documents that may match the store compares the vectors itself", url=True
@@ -399,9 +407,18 @@ class MongoDriver(Driver):
             return UnsupportedOperationError(
                 f"{where} has no vector search: take vector_search='exact', MongoDB Atlas, or a server with mongot"
             )
+        if code in _AZURE and _AZURE[code] in str(error):
+            return UnsupportedOperationError(
+                f"{where} has the vector search of Azure DocumentDB, and no such index: take vector_search='cosmos' or "
+                f"'exact', and make the collection anew"
+            )
         if code in _OVERLOADED or _has_label(error, "SystemOverloadedError"):
             what = "searches" if code == _SEARCHES else "requests"
-            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout")
+            nothing = code in _OVERLOADED or any(
+                _has_label(error, one) for one in ("NoWritesPerformed", "RetryableError")
+            )
+            done = "" if nothing else "; a write may have been done all the same"
+            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout{done}")
         if code in _LACKING:
             return UnsupportedOperationError(
                 f"{where} lacks what the store asks for ({_said(error)}): take MongoDB, or a server more like it"

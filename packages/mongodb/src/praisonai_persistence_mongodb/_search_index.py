@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import BackendError, UnsupportedOperationError
+from praisonai_persistence_mongodb import _cosmos_index
 from praisonai_persistence_mongodb._driver import listed
 from praisonai_persistence_mongodb._vector_documents import Opened, ask, sibling
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence_mongodb._driver import MongoVectorOptions
 
-__all__ = ["MOST_CANDIDATES", "SearchIndexes", "present"]
+__all__ = ["SearchIndexes", "most_found", "present"]
 
-MOST_CANDIDATES = 10_000
-"""The most that a search in an index looks at, and returns."""
+_MOST_CANDIDATES = 10_000
+"""The most that a search in an index of Atlas looks at, and returns."""
 _MOST_DIMENSION = 8_192
 _UNSETTLED = 100
 """Batches of which a store remembers that it has not looked for them."""
@@ -48,7 +49,11 @@ class SearchIndexes:
         name, seconds = self._options.index_name, self._options.index_timeout
         info = opened.info
         # The inner products of vectors of any length are none of what these indexes rank by.
-        if self._options.vector_search == "exact" or info.distance == "dot" or info.dimension > _MOST_DIMENSION:
+        if self._options.vector_search == "exact" or info.distance == "dot":
+            return opened
+        if self._options.vector_search == "cosmos":
+            return opened if info.dimension > _cosmos_index.MOST_DIMENSION else (yield from self._make_cosmos(opened))
+        if info.dimension > _MOST_DIMENSION:
             return opened
         made = opened._replace(search_index=name)
         try:  # a server that has vector search finds nothing; not every other one refuses to make an index
@@ -86,10 +91,28 @@ class SearchIndexes:
                 )
             )
 
+    def _make_cosmos(self, opened: Opened) -> Steps[Opened]:
+        made = opened._replace(search_index=self._options.index_name, kind=self._options.cosmos_index)
+        command = _cosmos_index.command(made)
+        try:
+            yield from ask(opened, lambda documents: documents.database.command(command))
+        except (BackendError, UnsupportedOperationError) as error:
+            raise BackendError(
+                f"the index {made.kind} was refused ({error}): a cluster below M30 has vector-ivf only; take "
+                f"cosmos_index='vector-ivf', or vector_search='exact'"
+            ) from error
+        # Not every server without such indexes refuses to make one.
+        yield from self.nearest(made, _unit(opened.info.dimension), {"exact": True, "limit": 1})
+        return made
+
     def nearest(self, opened: Opened, query: list[float], how: dict[str, Any]) -> Steps[list[str]]:
         """Return the ids that a search in the index finds."""
-        stage = {"index": opened.search_index, "path": opened.embedding, "queryVector": query, **how}
-        pipeline = [{"$vectorSearch": stage}, {"$project": {"_id": 1}}]
+        if opened.kind is None:
+            asked = {"index": opened.search_index, "path": opened.embedding, "queryVector": query, **how}
+            stage: dict[str, Any] = {"$vectorSearch": asked}
+        else:
+            stage = _cosmos_index.stage(opened, query, how)
+        pipeline = [stage, {"$project": {"_id": 1}}]
         pauses = Pauses(self._options.timeout)
         found = yield from pauses.ask(lambda collection: listed(sibling(collection, opened.engine).aggregate(pipeline)))
         return [one["_id"] for one in found]
@@ -129,6 +152,11 @@ class SearchIndexes:
         """Forget a collection that was deleted."""
         with self._lock:
             self._unsettled.pop(opened.engine, None)
+
+
+def most_found(opened: Opened) -> int:
+    """Return how many documents one search in a collection's index returns at the most."""
+    return _MOST_CANDIDATES if opened.kind is None else _cosmos_index.MOST_FOUND
 
 
 def present(opened: Opened, ids: Sequence[str], batch: str) -> Steps[list[str]]:

@@ -9,7 +9,7 @@ from praisonai_persistence.stores.projection import project, ranked_vectors
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.scanned import Entry, What
 from praisonai_persistence.stores.vector_documents import vector_bytes
-from praisonai_persistence.vectors import unpack
+from praisonai_persistence.vectors import pack, unpack
 from praisonai_persistence_mongodb._engine import Bulk
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Opened(NamedTuple):
         search_index: the name of its vector search index, if it has one.
         embedding: the field of embeddings.
         text: the field of contents.
+        kind: of an index of Azure's (``cosmosSearch``); None: it is one of Atlas.
     """
 
     info: CollectionInfo
@@ -40,6 +41,7 @@ class Opened(NamedTuple):
     search_index: str | None
     embedding: str
     text: str
+    kind: str | None = None
 
 
 class BulkOf(Bulk):
@@ -82,7 +84,9 @@ def read(opened: Opened, what: What, found: dict[str, Any]) -> Any:
         return found["_id"]
     if what == "writers":
         return Entry(found["_id"], found["metadata"], found["writer"])
-    embedding = bytes(found.get("given") or found[opened.embedding])[-4 * opened.info.dimension :]
+    stored = found.get("given") or found[opened.embedding]
+    packed = vector_bytes(pack(stored)) if isinstance(stored, list) else bytes(stored)
+    embedding = packed[-4 * opened.info.dimension :]
     if what == "vectors":
         return Entry(found["_id"], found["metadata"], embedding)
     return Candidate(
@@ -106,6 +110,13 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
     vectors = [row.embedding for row in rows]
     ranked = ranked_vectors(opened.info.distance, vectors) if opened.search_index else vectors
     head = BinaryVectorDtype.FLOAT32.value + b"\0"
+
+    def indexed(packed: bytes, vector: Any) -> Any:
+        """Return an embedding as its index takes it."""
+        if opened.kind is not None:
+            return vector.tolist()  # of no other kind, or the document would not be in the index
+        return Binary(head + packed, 9) if opened.search_index else packed
+
     for row, vector in zip(rows, ranked, strict=True):
         tokens = project(row.metadata).tokens
         text = len(row.content.encode()) + len((row.metadata or "").encode())
@@ -118,7 +129,7 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
         yield {
             "_id": row.id,
             opened.text: row.content,
-            opened.embedding: Binary(head + packed, 9) if opened.search_index else packed,
+            opened.embedding: indexed(packed, vector),
             **({} if vector is row.embedding else {"given": vector_bytes(row.embedding)}),
             "metadata": row.metadata,
             "content_hash": row.content_hash,

@@ -14,7 +14,7 @@ from praisonai_persistence.stores.scanned import ScannedSteps, Selection, What
 from praisonai_persistence.stores.vector_documents import batches, collection_facts, collection_info, pages
 from praisonai_persistence.stores.vector_engine import GoneError, TakenError
 from praisonai_persistence_mongodb._filters import FilterCompiler
-from praisonai_persistence_mongodb._search_index import MOST_CANDIDATES, SearchIndexes, present
+from praisonai_persistence_mongodb._search_index import SearchIndexes, most_found, present
 from praisonai_persistence_mongodb._vector_documents import BulkOf, Opened, ask, documents_of, read
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class MongoVectorSteps(ScannedSteps[Opened]):
         if found is None:
             return None
         info = collection_info(name, loads(found["facts"]))
-        return Opened(info, *(found[field] for field in ("documents", "index", "embedding", "text")))
+        fields = (found[field] for field in ("documents", "index", "embedding", "text"))
+        return Opened(info, *fields)._replace(kind=found.get("kind"))
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         from pymongo import IndexModel
@@ -88,6 +89,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
                 "index": opened.search_index,
                 "embedding": opened.embedding,
                 "text": opened.text,
+                **({} if opened.kind is None else {"kind": opened.kind}),
             }
             asked = True
             yield lambda collection: collection.insert_one(entry)
@@ -153,7 +155,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
         most = self._options.index_from
         if (
             opened.search_index
-            and limit <= MOST_CANDIDATES
+            and limit <= most_found(opened)
             and ((yield from self._count_some(opened, expression, limit=most + 1)) > most)
         ):
             yield from self._indexes.settle(opened)
@@ -167,10 +169,10 @@ class MongoVectorSteps(ScannedSteps[Opened]):
     ) -> Steps[list[Candidate]]:
         """Return the best documents that the index finds; fewer than ``limit`` where it finds no more."""
         chosen = self._filters.compile(None if expression is None else expression.filters).expression
-        asked = max(_SPARE, 2 * limit)
+        asked, most = max(_SPARE, 2 * limit), most_found(opened)
         while True:
-            asked = min(asked, MOST_CANDIDATES)
-            candidates = min(MOST_CANDIDATES, max(20 * asked, self._options.num_candidates or 0))
+            asked = min(asked, most)
+            candidates = min(most, max(20 * asked, self._options.num_candidates or 0))
             how: dict[str, Any] = {"limit": asked, "numCandidates": candidates}
             if chosen is not None:
                 how["filter"] = chosen
@@ -180,7 +182,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
                 best += yield from self._current(opened, some, expression)
                 if len(best) >= limit:
                     return best[:limit]
-            if asked == MOST_CANDIDATES:
+            if asked == most:
                 return best
             asked *= 8
 

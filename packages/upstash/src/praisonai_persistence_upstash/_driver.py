@@ -106,6 +106,12 @@ class UpstashDriver(HttpxDriver):
             )
         if "request size" in message:
             return SerializationError(f"{self.where} does not take a request as large as this: {_TOO_LARGE}")
+        if "size exceeded" in message:  # of a record, a field or a member
+            return SerializationError(
+                f"{self.where} does not take a value as large as this: see the limits of its plan"
+            )
+        if "capacity quota" in message:
+            return BackendError(f"{self.where} has no room for more: delete keys, or raise its plan ({message})")
         if "WRONGPASS" in message or "Unauthorized" in message:
             return ConnectionFailedError(f"{self.where} does not let this client in: {_LOGIN}")
         if "NOPERM" in message:
@@ -117,7 +123,9 @@ class UpstashDriver(HttpxDriver):
                 f"{self.where} lacks a command that the store needs ({message}): take Upstash, or a server that has it"
             )
         if "limit exceeded" in message:
-            return ConnectionFailedError(f"{self.where} has had too many requests for its plan: {message}")
+            return ConnectionFailedError(
+                f"{self.where} has had all requests of its plan for now: raise the plan, or wait ({message})"
+            )
         return BackendError(f"{self.where}: {message}")
 
 
