@@ -8,7 +8,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from praisonai_persistence.drivers import LateModule
+from praisonai_persistence.drivers import LateModule, Pauses
 from praisonai_persistence.errors import BackendError
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -24,14 +24,14 @@ from praisonai_persistence.stores.projection import (
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from praisonai_persistence.knowledge import CollectionInfo
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
     from praisonai_persistence.stores.ranking import Candidate
     from praisonai_persistence.stores.vector_engine import Ranked, Scanned
-    from praisonai_persistence_weaviate._driver import WeaviateOptions
+    from praisonai_persistence_weaviate._driver import WeaviateDriver, WeaviateOptions
 
 __all__ = ["WeaviateSteps"]
 
@@ -76,6 +76,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
     Args:
         options: of the store.
+        driver: of the store, which knows its server.
     """
 
     spare = 2  # a server takes 0.2 to 0.4 ms to return a vector
@@ -85,11 +86,13 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     # by properties that are not there.
     remembers = True
 
-    def __init__(self, options: WeaviateOptions) -> None:
+    def __init__(self, options: WeaviateOptions, driver: WeaviateDriver) -> None:
         super().__init__(FilterCompiler(), options.timeout)
-        self._options = options
+        self._options, self._driver = options, driver
         self._prefix = f"P{documents.lowered(options.table_prefix)}_0"
         self._known: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self._written: dict[str, object] = {}  # stands for the last write to a collection that has this property
+        self._indexed: dict[str, object] = {}  # and for the last one that the server is known to have indexed
 
     # ----------------------------------------------------------------------------------------------------- collections
 
@@ -143,6 +146,8 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
     def _drop(self, opened: Collection) -> Steps[None]:
         yield lambda client: client.collections.delete(self._name(opened.info.name))
+        self._written.pop(opened.engine, None)
+        self._indexed.pop(opened.engine, None)
 
     # ---------------------------------------------------------------------------------------------------------- claims
 
@@ -189,6 +194,30 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             behind = queries.Filter.by_property("_id").greater_than(str(found[-1].uuid))
             where = queries.Filter.all_of([chosen, behind])
 
+    def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from super()._put(opened, rows)
+        yield from self._wrote(opened)
+
+    def _add(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
+        yield from super()._add(opened, rows)
+        yield from self._wrote(opened)
+
+    def _wrote(self, opened: Collection) -> Steps[None]:
+        if self._options.freshness == "all":
+            yield from self._settle(opened)
+        elif self._driver.lags:
+            self._written[opened.engine] = object()
+
+    def _settle(self, opened: Collection) -> Steps[None]:
+        """Wait until the server has indexed the vectors that it has acknowledged."""
+        pauses = Pauses(self._options.freshness_timeout, 0.1)
+        while self._driver.lags:
+            # Their own numbers leave out vectors that have names, as all of new collections do.
+            shards = yield lambda client: self._on_client(client, opened).config.get_shards()
+            if not any("INDEXING" in {one.status, *(one.per_node_status or {}).values()} for one in shards):
+                return
+            yield from pauses.wait(self._options.unseen())
+
     def _store(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
         # The client's own insert checks and converts each number and text anew, which takes three times as long, and
         # logs what was refused.
@@ -214,12 +243,15 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         refused = yield lambda client: client._connection.grpc_batch_objects(
             request, timeout=self._options.timeout, max_retries=2
         )
-        if len(refused) == len(rows):
-            yield lambda _: _refuse(refused.values())
         if refused:
-            raise BackendError(f"Weaviate refused {len(refused)} of {len(rows)} documents")
+            reasons = refused.values()
+            raise self._driver.refused(reasons, len(rows)) from exceptions.WeaviateBatchError("; ".join(set(reasons)))
 
     def _rank(self, opened: Collection, query: array[float], limit: int, expression: Any | None) -> Ranked:
+        written = self._written.get(opened.engine)
+        if written is not self._indexed.get(opened.engine):
+            yield from self._settle(opened)
+            self._indexed[opened.engine] = written
         # A filter, if only of the token that all have: it is then exact in collections of up to 40,000 documents.
         chosen, asked = _where(opened, None, expression), min(limit, _MOST)
         vector = bounded_query(opened.info.distance, query)
@@ -267,11 +299,6 @@ def _properties(texts: dict[str, str], tokens: list[str]) -> Any:
     if tokens:
         own.text_array_properties.add(prop_name="tokens", values=tokens)
     return own
-
-
-def _refuse(reasons: Iterable[str]) -> None:
-    """Raise the client's error, of which the driver says what it means."""
-    raise exceptions.WeaviateBatchError("; ".join(sorted(set(reasons))))
 
 
 def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Any:
