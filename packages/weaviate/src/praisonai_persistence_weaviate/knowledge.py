@@ -6,7 +6,6 @@ import json
 import uuid
 from array import array
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from praisonai_persistence.drivers import LateModule, Pauses
 from praisonai_persistence.errors import BackendError
@@ -22,6 +21,7 @@ from praisonai_persistence.stores.projection import (
     ranked_candidates,
 )
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
+from praisonai_persistence.vectors import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ __all__ = ["WeaviateSteps"]
 
 classes, queries = LateModule("weaviate.classes"), LateModule("weaviate.classes.query")
 proto, exceptions = LateModule("weaviate.proto.v1"), LateModule("weaviate.exceptions")
+filters = LateModule("weaviate.collections.filters")
 
 _ANY = "document"  # stands in the mark of every document, and of no claim
 _FACTS = "facts"  # the property that holds what has to come back of a document
@@ -91,8 +92,8 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
     def __init__(self, options: WeaviateOptions, driver: WeaviateDriver) -> None:
         super().__init__(FilterCompiler(), options.timeout)
         self._options, self._driver = options, driver
+        self._level = f"CONSISTENCY_LEVEL_{options.consistency_level}"
         self._prefix = f"P{documents.lowered(options.table_prefix)}_0"
-        self._known: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self._written: dict[str, object] = {}  # stands for the last write to a collection that has this property
         self._indexed: dict[str, object] = {}  # and for the last one that the server is known to have indexed
 
@@ -121,11 +122,8 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         raise documents.not_ours(f"Weaviate's collection {own}")
 
     def _on_client(self, client: Any, opened: Collection) -> Any:
-        name, known = opened.info.name, self._known.setdefault(client, {})
-        if name not in known:  # to make one takes a fifth of the time that this process spends on a search
-            level = classes.config.ConsistencyLevel(self._options.consistency_level)
-            known[name] = client.collections.use(self._name(name)).with_consistency_level(level)
-        return known[name]
+        level = classes.config.ConsistencyLevel(self._options.consistency_level)
+        return client.collections.use(self._name(opened.info.name)).with_consistency_level(level)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         config = classes.config
@@ -164,17 +162,12 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         # There are few claims at any time, mostly this one, and they are found by what they are in a fifth of the time
         # that a server takes to look for hundreds of ids. Another one may be on other ids.
         claim = queries.Filter.not_(queries.Filter.by_property(opened.engine).equal(_ANY))
-        found = yield from self._named(opened, queries.Filter.by_property("_id").less_than(_BEHIND_CLAIMS) & claim)
+        claim &= queries.Filter.by_property("_id").less_than(_BEHIND_CLAIMS)
+        found = yield from self._ask(opened, claim, _PAGE, [])
         if len(found) > 1:
-            chosen = queries.Filter.by_property("claims").contains_any([_object(key) for key in ids])
-            found = yield from self._named(opened, chosen)
-        return found
-
-    def _named(self, opened: Collection, chosen: Any) -> Steps[list[str]]:
-        found = yield lambda client: self._on_client(client, opened).query.fetch_objects(
-            filters=chosen, limit=_PAGE, return_properties=[]
-        )
-        return [item.uuid.hex for item in found.objects]
+            claim = queries.Filter.by_property("claims").contains_any([_object(key) for key in ids])
+            found = yield from self._ask(opened, claim, _PAGE, [])
+        return [item.metadata.id_as_bytes.hex() for item in found]
 
     def _withdraw(self, opened: Collection, claim: str) -> Steps[None]:
         yield lambda client: self._on_client(client, opened).data.delete_by_id(str(uuid.UUID(claim)))
@@ -183,26 +176,53 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
 
     def _scan(self, opened: Collection, ids: Sequence[str] | None, expression: Any | None) -> Scanned:
         found = yield from self._walk(opened, ids, expression, ["key", _FACTS])
-        return [(item.properties["key"], loads(item.properties[_FACTS])["metadata"]) for item in found]
+        texts = [item.properties.non_ref_props.fields for item in found]
+        return [(text["key"].text_value, loads(text[_FACTS].text_value)["metadata"]) for text in texts]
+
+    def _ask(self, opened: Collection, chosen: Any, limit: int, names: list[str], **how: Any) -> Steps[Sequence[Any]]:
+        """Return messages of objects that a filter selects, with their vectors if they are read whole (``_RESULT``).
+
+        The client's own way checks each argument, and makes a Python float of each number: it takes twice as long.
+
+        Args:
+            opened: the collection.
+            chosen: the filter.
+            limit: how many, 10,000 at the most.
+            names: of the properties that are read.
+            how: fields of the message which say what is best: ``near_vector``, ``sort_by``.
+        """
+        search = proto.search_get_pb2
+        request = search.SearchRequest(
+            collection=self._name(opened.info.name),
+            consistency_level=self._level,
+            filters=filters._FilterToGRPC.convert(chosen),
+            limit=limit,
+            metadata=search.MetadataRequest(uuid=True, vectors=["default"] if names is _RESULT else []),
+            properties=search.PropertiesRequest(non_ref_properties=names),
+            uses_123_api=True,
+            uses_125_api=True,
+            uses_127_api=True,
+            **how,
+        )
+        return (yield lambda client: client._connection.grpc_search(request)).results  # type: ignore[no-any-return]
 
     def _walk(self, opened: Collection, ids: Sequence[str] | None, expression: Any, names: list[str]) -> Steps[Any]:
-        """Return all objects of a filter, with their vectors if they are read whole (``_RESULT``).
+        """Return all objects of a filter, as ``_ask`` does.
 
         They are read a page after the other: Weaviate's own cursors take no filters. A page may have fewer objects than
         were asked for, because indexes keep entries of objects that are gone.
         """
-        order = None if ids is not None else queries.Sort.by_id()
-        read = {"include_vector": names is _RESULT, "return_properties": names}
+        order = [] if ids is not None else [proto.search_get_pb2.SortBy(path=["_id"], ascending=True)]
+        limit = _PAGE if names and ids is None else _MOST
         chosen = where = _where(opened, ids, expression)
         found: list[Any] = []
         while True:
-            page = yield lambda client, where=where: self._on_client(client, opened).query.fetch_objects(
-                filters=where, sort=order, limit=_PAGE if names and ids is None else _MOST, **read
-            )
-            found += page.objects
-            if ids is not None or not page.objects:
+            page = yield from self._ask(opened, where, limit, names, sort_by=order)
+            found += page
+            if ids is not None or not page:
                 return found
-            behind = queries.Filter.by_property("_id").greater_than(str(found[-1].uuid))
+            last = uuid.UUID(bytes=found[-1].metadata.id_as_bytes)
+            behind = queries.Filter.by_property("_id").greater_than(str(last))
             where = queries.Filter.all_of([chosen, behind])
 
     def _put(self, opened: Collection, rows: Sequence[DocumentRow]) -> Steps[None]:
@@ -245,8 +265,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         """Write objects, of which there are the fields of their messages, in one request."""
         name = self._name(opened.info.name)
         made = [proto.batch_pb2.BatchObject(collection=name, **fields) for fields in objects]
-        level = f"CONSISTENCY_LEVEL_{self._options.consistency_level}"
-        request = proto.batch_pb2.BatchObjectsRequest(objects=made, consistency_level=level)
+        request = proto.batch_pb2.BatchObjectsRequest(objects=made, consistency_level=self._level)
         refused = yield lambda client: client._connection.grpc_batch_objects(
             request, timeout=self._options.timeout, max_retries=2
         )
@@ -261,12 +280,11 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
             self._indexed[opened.engine] = written
         # A filter, if only of the token that all have: it is then exact in collections of up to 40,000 documents.
         chosen, asked = _where(opened, None, expression), min(limit, _MOST)
-        vector = bounded_query(opened.info.distance, query)
+        vector = documents.vector_bytes(array("f", bounded_query(opened.info.distance, query)))
+        near = proto.base_pb2.Vectors(vector_bytes=vector, type="VECTOR_TYPE_SINGLE_FP32")
+        how = {"near_vector": proto.base_search_pb2.NearVector(vectors=[near])}
         while True:
-            found = yield lambda client, asked=asked: self._on_client(client, opened).query.near_vector(
-                vector, limit=asked, filters=chosen, include_vector=True, return_properties=_RESULT
-            )
-            best = [_candidate(item) for item in found.objects]
+            best = [_candidate(item) for item in (yield from self._ask(opened, chosen, asked, _RESULT, **how))]
             if len(best) >= limit:
                 return best[:limit]
             counted = yield lambda client: self._on_client(client, opened).aggregate.over_all(filters=chosen)
@@ -316,5 +334,8 @@ def _where(opened: Collection, ids: Sequence[str] | None, expression: Any | None
 
 
 def _candidate(item: Any) -> Candidate:
-    key, content, facts = (item.properties[name] for name in _RESULT)
-    return documents.document_candidate(key, content, loads(facts), lambda: array("f", item.vector["default"]))
+    texts = item.properties.non_ref_props.fields
+    key, content, facts = (texts[name].text_value for name in _RESULT)
+    return documents.document_candidate(
+        key, content, loads(facts), lambda: unpack(item.metadata.vectors[0].vector_bytes)
+    )
