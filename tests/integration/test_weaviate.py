@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
@@ -237,6 +238,30 @@ class TestAServer:
                     two.count("docs")
                 with pytest.raises(CollectionNotFoundError):
                     two.upsert("docs", [make("late", vector)])
+
+    def test_a_claim_holds_back_who_writes_its_ids_and_nobody_else(self, weaviate, options):
+        """Somebody died with it, after he had said that he renews it within a second."""
+        claim = str(uuid.UUID(f"{time.time_ns() // 1_000_000:012x}{'a' * 16}0001"))
+
+        def stands():
+            found = weaviate.execute("GET /v1/objects?class=Ppraison___0docs")[0][0]["objects"]
+            return claim in [one["id"] for one in found]
+
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.upsert("docs", [make("a"), make("b")])
+            (b,) = [
+                one["id"]
+                for one in weaviate.execute("GET /v1/objects?class=Ppraison___0docs")[0][0]["objects"]
+                if one["properties"]["key"] == "b"
+            ]
+            made = {"class": "Ppraison___0docs", "id": claim, "properties": {"claims": [b]}}
+            weaviate.execute("POST /v1/objects", made)
+            store.upsert("docs", [make("a", x=1)])
+            assert stands()
+            store.upsert("docs", [make("b", x=1)])
+            assert not stands()
+            assert store.count("docs", {"x": 1}) == store.count("docs") == 2
 
     def test_racing_writers_leave_filters_that_are_right(self, options):
         """Weaviate by itself leaves entries of writes that were overtaken in its indexes."""
