@@ -231,6 +231,8 @@ class SecureOptions(ToyOptions):
         ({"url": "https://db"}, True, 7443),
         ({"url": "HTTPS://db:7000"}, True, 7000),
         ({"url": "http://db?secure=false"}, False, 7000),
+        ({"url": "http://db"}, False, 7000),
+        ({"url": "http://A.toy.example"}, True, 7443),
         ({"url": "toy://db?secure=true", "port": 7000}, True, 7000),
         ({"host": "db", "secure": True}, True, 7443),
         ({"host": "A.toy.example"}, True, 7443),
@@ -242,7 +244,15 @@ def test_tls(given, secure, port):
     assert (found.secure, found.port) == (secure, port)
 
 
-@pytest.mark.parametrize("given", [{"url": "https://db?secure=false"}, {"url": "https://db", "secure": False}])
-def test_a_url_with_tls_and_an_option_without_it(given):
-    with pytest.raises(ConfigurationError, match="https:// is with TLS, and secure=False without it"):
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    ("scheme", "secure", "words"),
+    [
+        ("https", False, "https:// is with TLS, and secure=False without it"),
+        ("HTTP", True, "http:// is without TLS, and secure=True with it"),
+    ],
+)
+def test_a_url_and_an_option_that_contradict_each_other(scheme, secure, words, inside):
+    given = {"url": f"{scheme}://db?secure={secure}"} if inside else {"url": f"{scheme}://db", "secure": secure}
+    with pytest.raises(ConfigurationError, match=words):
         SecureOptions(**given)

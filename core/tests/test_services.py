@@ -69,7 +69,8 @@ def test_a_client_needs_no_secret(monkeypatch):
         ("http://localhost:80", {}, "http://localhost:80"),
         ("cloud://localhost:80?https=no", {}, "http://localhost:80"),
         ("http://localhost", {"port": 80}, "http://localhost:80"),
-        ("http://localhost:80", {"https": True}, "https://localhost:80"),
+        ("http://localhost:80", {"https": False}, "http://localhost:80"),
+        ("https://localhost:80?https=true", {}, "https://localhost:80"),
         ("cloud://localhost", {}, "https://localhost:443"),
     ],
 )

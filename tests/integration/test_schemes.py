@@ -1,4 +1,4 @@
-"""Schemes of URLs have no case, on any backend that reads its options from a URL."""
+"""What holds of URLs on every backend that reads its options from one: schemes have no case, and mean what they say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from praisonai_persistence.errors import PersistenceError
+from praisonai_persistence.errors import ConfigurationError, PersistenceError
 from praisonai_persistence.registry import get_default_registry
 
 KINDS = ("conversation", "knowledge", "state")
@@ -49,3 +49,30 @@ def test_schemes_have_no_case(name: str) -> None:
             for other in (scheme.upper(), scheme.title()):
                 assert read(options, f"{other}://{place}", secret) == usual
     assert understood
+
+
+def secured() -> list[tuple[str, str]]:
+    """Options that say whether to use TLS, of backends whose URLs may say so, too."""
+    return [
+        (name, option)
+        for name, options in sorted(OPTIONS.items())
+        for option, one in options.declared.items()
+        if {"http", "https"} <= set(options.schemes) and "TLS" in one.meaning and one.default in {None, True, False}
+    ]
+
+
+@pytest.mark.parametrize(("name", "option"), secured())
+@pytest.mark.parametrize(("scheme", "tls"), [("https", False), ("http", True)])
+def test_a_scheme_and_an_option_that_contradict_each_other(name: str, option: str, scheme: str, tls: bool) -> None:
+    options = OPTIONS[name]
+    secret = {key: value for key, value in SECRETS.items() if key in options.declared}
+    url = f"{scheme}://name.example:7000"
+    for said, given in ((url, {option: tls}), (f"{url}?{option}={tls}", {})):
+        with pytest.raises(ConfigurationError, match=f"^{scheme}:// is with.* TLS, and {option}={tls} "):
+            options(said, **secret, **given)
+    for said, given in ((url, {}), (url, {option: not tls}), (f"{url}?{option}={not tls}", {})):
+        assert getattr(options(said, **secret, **given), option) is not tls
+
+
+def test_such_options_are_known() -> None:
+    assert {"ClickHouseOptions", "MilvusOptions", "TursoOptions", "WeaviateOptions"} <= {name for name, _ in secured()}

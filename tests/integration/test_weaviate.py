@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +17,9 @@ from engines import PASSWORD, free_port
 from weaviate.classes.init import Auth
 from weaviate.connect import ConnectionParams
 
+from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import (
+    BackendError,
     CollectionNotFoundError,
     ConnectionFailedError,
     SchemaError,
@@ -179,6 +183,38 @@ class TestAServer:
             assert [found.embedding for found in store.get("docs", ["a", "b"])] == [[1.0, 2.0]]
             store.delete_collection("docs")
 
+    def test_of_each_document_that_is_refused_the_reason_is_told(self, weaviate, options):
+        """Somebody made the collection anew, with contents that have to be UUIDs."""
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            made, _ = weaviate.execute("GET /v1/schema/Ppraison___0docs"), store.delete_collection("docs")
+            (content,) = [one for one in made[0][0]["properties"] if one["name"] == "content"]
+            content.update(dataType=["uuid"], tokenization="")
+            weaviate.execute("POST /v1/schema", made[0][0])
+            documents = [make("a", content=str(uuid.uuid4())), make("b", content="s3cret"), make("c", content="s3cret")]
+            with pytest.raises(BackendError, match=r"refused 2 of 3 documents: a property .* its schema \(2\)$"):
+                store.upsert("docs", documents)
+            with pytest.raises(SchemaError, match="refused 2 of 2 documents: a property") as caught:
+                store.upsert("docs", documents[1:])
+            assert "s3cret" not in str(caught.value)
+            assert store.count("docs") == 1
+
+    def test_a_shard_that_is_read_only_is_told(self, weaviate, options):
+        """Of four, so that the claim, which is written first, may be in another one."""
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            made, _ = weaviate.execute("GET /v1/schema/Ppraison___0docs"), store.delete_collection("docs")
+            weaviate.execute("POST /v1/schema", {**made[0][0], "shardingConfig": {"desiredCount": 4}})
+            shards = weaviate.execute("GET /v1/schema/Ppraison___0docs/shards")[0][0]
+            weaviate.execute(f"PUT /v1/schema/Ppraison___0docs/shards/{shards[0]['name']}", {"status": "READONLY"})
+            for _ in range(20):
+                words = r"refused \d+ of (1|40) documents: a shard of this collection is read-only"
+                with pytest.raises(BackendError, match=words) as caught:
+                    store.upsert("docs", [make(str(number)) for number in range(40)])
+                if "of 40 documents" in str(caught.value):
+                    return
+            pytest.fail("each claim was refused")
+
     def test_what_weaviate_makes_of_a_write_behind_a_deletion_is_removed(self, weaviate, options):
         """A server makes a collection for an object that has none."""
         weaviate.execute("POST /v1/objects", {"class": "Ppraison___0docs", "properties": {"facts": "x", "key": "y"}})
@@ -202,6 +238,30 @@ class TestAServer:
                     two.count("docs")
                 with pytest.raises(CollectionNotFoundError):
                     two.upsert("docs", [make("late", vector)])
+
+    def test_a_claim_holds_back_who_writes_its_ids_and_nobody_else(self, weaviate, options):
+        """Somebody died with it, after he had said that he renews it within a second."""
+        claim = str(uuid.UUID(f"{time.time_ns() // 1_000_000:012x}{'a' * 16}0001"))
+
+        def stands():
+            found = weaviate.execute("GET /v1/objects?class=Ppraison___0docs")[0][0]["objects"]
+            return claim in [one["id"] for one in found]
+
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+            store.upsert("docs", [make("a"), make("b")])
+            (b,) = [
+                one["id"]
+                for one in weaviate.execute("GET /v1/objects?class=Ppraison___0docs")[0][0]["objects"]
+                if one["properties"]["key"] == "b"
+            ]
+            made = {"class": "Ppraison___0docs", "id": claim, "properties": {"claims": [b]}}
+            weaviate.execute("POST /v1/objects", made)
+            store.upsert("docs", [make("a", x=1)])
+            assert stands()
+            store.upsert("docs", [make("b", x=1)])
+            assert not stands()
+            assert store.count("docs", {"x": 1}) == store.count("docs") == 2
 
     def test_racing_writers_leave_filters_that_are_right(self, options):
         """Weaviate by itself leaves entries of writes that were overtaken in its indexes."""
@@ -254,3 +314,70 @@ class TestAServer:
                 assert await client.is_ready()
 
         asyncio.run(with_async_client())
+
+
+class TestAServerThatIndexesLater:
+    """The server has not indexed a vector when it acknowledges it; that takes a second."""
+
+    @pytest.fixture
+    def options(self, weaviate_indexing_later):
+        with weaviate_indexing_later.space() as options:
+            yield options
+
+    @staticmethod
+    def vectors(turn):
+        """For some documents of many; of each turn others, and all of another direction."""
+        return {f"{number}": [1.0 + turn, 2.0 + number, 1.0 / (1 + turn + number)] for number in range(5)}
+
+    @pytest.fixture
+    def filled(self, options):
+        with WeaviateKnowledgeStore(**options) as store:
+            store.create_collection("docs", 3)
+            store.insert("docs", [make(f"other {number}", [-1.0, -2.0, number]) for number in range(100)])
+        return options
+
+    def check(self, store, turn):
+        for name, vector in self.vectors(turn).items():
+            best = store.search("docs", vector, limit=1)[0]
+            assert (best.id, best.score) == (name, pytest.approx(1.0, abs=1e-9))
+
+    def test_all_stores_see_a_write_that_has_returned(self, filled):
+        with WeaviateKnowledgeStore(**filled) as one, WeaviateKnowledgeStore(**filled) as two:
+            one.insert("docs", [make(name, vector) for name, vector in self.vectors(0).items()])
+            self.check(two, 0)
+            one.upsert("docs", [make(name, vector) for name, vector in self.vectors(1).items()])
+            self.check(two, 1)
+
+    def test_a_store_waits_for_its_own_writes(self, filled):
+        with WeaviateKnowledgeStore(**filled, freshness="own") as store:
+            for turn in range(3):
+                store.upsert("docs", [make(name, vector) for name, vector in self.vectors(turn).items()])
+                self.check(store, turn)
+
+    def test_what_is_not_indexed_in_time_is_stored(self, filled):
+        with WeaviateKnowledgeStore(**filled, freshness_timeout=0.001) as store:
+            names = [f"{number}" for number in range(100)]
+
+            def write():
+                for name in names:  # one or the other may come just before the server looks
+                    store.upsert("docs", [make(name, [1.0, 1.0, 1.0])])
+
+            with pytest.raises(ThrottledError, match=r"is stored, but not visible within 0\.001 seconds"):
+                write()
+            assert store.get("docs", names)
+
+    def test_an_async_client_of_the_callers_own(self, filled):
+        parts = urlsplit(filled["url"])
+        grpc = int(parse_qs(parts.query)["grpc_port"][0])
+        where = ConnectionParams.from_params(parts.hostname, parts.port, False, parts.hostname, grpc, False)
+
+        async def main():
+            arguments = {"auth_client_secret": Auth.api_key(PASSWORD), "skip_init_checks": True}
+            async with (
+                client_library.WeaviateAsyncClient(where, **arguments) as client,
+                AsyncWeaviateKnowledgeStore(client=client) as store,
+            ):
+                await store.upsert("docs", [make(name, vector) for name, vector in self.vectors(0).items()])
+                return [(await store.search("docs", vector, limit=1))[0].id for vector in self.vectors(0).values()]
+
+        assert asyncio.run(main()) == list(self.vectors(0))

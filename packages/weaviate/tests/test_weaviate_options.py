@@ -7,7 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from praisonai_persistence import KnowledgeDocument
-from praisonai_persistence.errors import BackendError, ConfigurationError, SchemaError, UnsupportedOperationError
+from praisonai_persistence.errors import (
+    BackendError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SchemaError,
+    UnsupportedOperationError,
+)
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.stores.knowledge import encode_document
 from praisonai_persistence.stores.vector_engine import Collection, GoneError
@@ -45,22 +51,51 @@ def test_headers_are_text(headers):
         WeaviateOptions("weaviate://db", additional_headers=headers)
 
 
-def told(version):
-    steps = WeaviateDriver(WeaviateOptions("weaviate://db"), asynchronous=False).probe()
+class Nodes:
+    """What a server says of its nodes, with the lengths of their queues of batches."""
+
+    def __init__(self, *lengths, status=200):
+        self.status_code = status
+        self._stats = [{} if length is None else {"queueLength": length} for length in lengths]
+
+    def json(self):
+        return {"nodes": [{"batchStats": stats} for stats in self._stats]}
+
+
+def told(version, nodes):
+    """What a driver does with a server that says this, or (an error) does not say how its nodes are."""
+    driver = WeaviateDriver(WeaviateOptions("weaviate://db"), asynchronous=False)
+    steps = driver.probe()
     next(steps)
     steps.send({"version": version})
+    with pytest.raises(StopIteration):
+        steps.throw(nodes) if isinstance(nodes, Exception) else steps.send(nodes)
+    return driver
 
 
 @pytest.mark.parametrize("version", ["1.32.9", "1.9.0-rc.1"])
 def test_a_server_whose_filters_cannot_be_negated_is_refused(version):
     with pytest.raises(UnsupportedOperationError, match=r"Weaviate 1\.\d+; 1\.33 or later is needed"):
-        told(version)
+        told(version, Nodes(0))
 
 
 @pytest.mark.parametrize("version", ["1.33.0-rc.1", "1.39.0", "2.0.0", "preview"])
 def test_other_servers_are_used(version):
-    with pytest.raises(StopIteration):
-        told(version)
+    assert not told(version, Nodes(0)).lags
+
+
+@pytest.mark.parametrize(
+    ("nodes", "lags"),
+    [
+        (Nodes(0, 3), False),
+        (Nodes(None), True),
+        (Nodes(0, None), True),
+        (Nodes(status=500), True),
+        (ConnectionFailedError("this key may not see the nodes"), True),
+    ],
+)
+def test_a_server_that_may_index_later_is_known(nodes, lags):
+    assert told("1.39.0", nodes).lags is lags
 
 
 @pytest.mark.parametrize(
@@ -68,14 +103,18 @@ def test_other_servers_are_used(version):
     [
         ({0: "vector index not found for default", 1: "vector index not found for default"}, SchemaError, "dropped"),
         ({0: "could not find class X in schema", 1: "could not find class X in schema"}, GoneError, "no such"),
-        ({1: "s3cret"}, BackendError, "1 of 2 documents"),
-        ({0: "s3cret", 1: "s3cret"}, BackendError, "failed"),
+        ({1: "s3cret"}, BackendError, r"1 of 2 documents: a reason that may quote .* \(1\)"),
+        ({0: "s3cret", 1: "s3cret"}, BackendError, r"2 of 2 documents: a reason .* \(2\)"),
+        ({0: "vector index not found for x", 1: "s3cret"}, BackendError, r"no index .* \(1\); a reason .* \(1\)"),
+        ({1: "could not find class X"}, BackendError, r"1 of 2 documents: there is no such collection \(1\)"),
+        ({0: "store is read-only due to: x", 1: "store is read-only due to: y"}, BackendError, r"read-only: .* \(2\)"),
     ],
 )
 def test_each_object_that_a_batch_did_not_take_is_looked_at(refused, kind, says, caplog):
     """As the client's connection says it: the number of the object, and why."""
     options = WeaviateOptions("weaviate://db", timeout=7)
-    steps, driver, sent = WeaviateSteps(options), WeaviateDriver(options, asynchronous=False), []
+    driver, sent = WeaviateDriver(options, asynchronous=False), []
+    steps = WeaviateSteps(options, driver)
 
     def batch(request, *, timeout, max_retries):
         sent.append((request, timeout))

@@ -45,3 +45,10 @@ class Weaviate(CollectionsEngine):
 
     def names(self) -> list[str]:
         return [item["class"] for item in self.execute("GET /v1/schema")[0][0]["classes"]]
+
+
+class WeaviateIndexingLater(Weaviate):
+    """Weaviate that indexes vectors up to a second after it has acknowledged them, as its cloud does."""
+
+    name = "weaviate_indexing_later"
+    container_environment: ClassVar[dict[str, str]] = {**Weaviate.container_environment, "ASYNC_INDEXING": "true"}

@@ -200,7 +200,7 @@ class Options(Single):
     path_is: ClassVar[str | None] = None
     """The option that a server URL's path is: its database."""
     tls_is: ClassVar[str | None] = None
-    """The flag that says whether to use TLS; where it is not given, ``https://`` does."""
+    """The flag that says whether to use TLS; where it is not given, ``https://`` or ``http://`` does."""
     tls_port: ClassVar[int] = 443
     """The server's port where TLS is used and no port is given."""
     clouds: ClassVar[tuple[str, ...]] = ()
@@ -235,7 +235,7 @@ class Options(Single):
         for name, one in self.declared.items():
             setattr(self, name, found.get(name, one.default))
         if self.tls_is is not None:
-            self._secure(self.tls_is, url or "", given="port" in place)
+            self._secure(self.tls_is, found.get(self.tls_is), url or "", given="port" in place)
         if "table_prefix" in self.declared:
             self.table_prefix = check_prefix(self.table_prefix)
 
@@ -304,18 +304,22 @@ class Options(Single):
             raise ConfigurationError(f"path must be a local path; a URL goes to url={self.schemes[0]}://...")
         return local_path(place)
 
-    def _secure(self, flag: str, url: str, *, given: bool) -> None:
+    def _secure(self, flag: str, said: bool | None, url: str, *, given: bool) -> None:
         """Settle whether TLS is used, and at which port unless that was given; without a server neither."""
         if self.host is None:
             return
         from praisonai_persistence.urls import scheme_of
 
-        https = scheme_of(url) == "https"
-        if getattr(self, flag) is None:
-            setattr(self, flag, https or self.in_cloud)
-        elif https and not getattr(self, flag):
-            raise ConfigurationError(f"https:// is with TLS, and {flag}=False without it: give one of them")
-        if getattr(self, flag) and not given:
+        scheme = scheme_of(url)
+        of_url = {"https": True, "http": False}.get(scheme)
+        if said is None:
+            default = self.declared[flag].default if of_url is None else of_url
+            said = bool(default) or self.in_cloud
+        elif of_url not in {None, said}:
+            with_tls, without = ("with TLS", "without it") if of_url else ("without TLS", "with it")
+            raise ConfigurationError(f"{scheme}:// is {with_tls}, and {flag}={said} {without}: give one of them")
+        setattr(self, flag, said)
+        if said and not given:
             self.port = self.tls_port
 
     @property

@@ -10,7 +10,6 @@ from praisonai_persistence.drivers.driver import Driver
 from praisonai_persistence.drivers.options import Options, option
 from praisonai_persistence.drivers.throttling import ThrottledError
 from praisonai_persistence.errors import ConfigurationError
-from praisonai_persistence.urls import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ class ServiceOptions(Options):
 
     servers = True
     default_port = 443
+    tls_is = "https"
 
     variables: ClassVar[tuple[str | None, str | None]] = (None, None)
     """Which hold the URL and the secret; None: none does, or the class reads them itself."""
@@ -42,8 +42,6 @@ class ServiceOptions(Options):
         client = any(given.get(name) is not None for name in self.clients)
         if place is not None and url is None and given.get("host") is None and not client:
             url = os.environ.get(place) or None
-        if scheme_of(url) == "http" and given.get("https") is None:
-            given["https"] = False
         self._has_port = given.get("port") is not None
         super().__init__(url, **given)
         name = self.password_is

@@ -48,6 +48,7 @@ class MilvusOptions(Options):
     default_port = 19530
     clients = ("client",)
     user_is, password_is, path_is = "user", "token", "db_name"
+    tls_is, tls_port = "secure", 19530
 
     token = option(None, "text", "an API key, or `user:password`; in a URL `//:TOKEN@`", server=True, secret=True)
     user = option(None, "text", "who logs in; `token` is then the password; in a URL `//USER:PASSWORD@`", server=True)
@@ -63,9 +64,7 @@ class MilvusOptions(Options):
 
     def __init__(self, url: str | None = None, **given: Any) -> None:
         super().__init__(url, **given)
-        tls = scheme_of(url) == "https"
-        self.secure = tls if self.secure is None else self.secure
-        if tls and given.get("port") is None and f":{self.port}" not in str(url):
+        if scheme_of(url) == "https" and given.get("port") is None and f":{self.port}" not in str(url):
             self.port = 443
         if self.user is not None:
             self.token = f"{self.user}:{self.token or ''}"

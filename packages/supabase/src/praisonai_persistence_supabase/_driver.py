@@ -19,7 +19,6 @@ from praisonai_persistence.errors import (
     SerializationError,
     StoreNotFoundError,
 )
-from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_supabase._schema import FUNCTIONS, SCHEMA, function_of, schema_script
 from praisonai_persistence_supabase._steps import AsleepError, Call, again
 
@@ -80,6 +79,7 @@ class SupabaseOptions(Options):
     schemes = ("supabase", "async_supabase", "https", "http")
     servers = True
     default_port = 443
+    tls_is = "tls"
     password_is = "key"  # noqa: S105 - the name of an option
     path_is = "rest_path"
     hint = "; a key is written supabase://:KEY@host"
@@ -115,10 +115,6 @@ class SupabaseOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if url is None and given.get("host") is None:
             url = os.environ.get(_URL) or None
-        if scheme_of(url) == "http":
-            if given.get("tls"):
-                raise ConfigurationError("tls=True contradicts a URL with http://; write https://")
-            given["tls"] = False
         super().__init__(url, **given)
         self.key = self.key or os.environ.get(_KEY) or None
         if self.key is None:

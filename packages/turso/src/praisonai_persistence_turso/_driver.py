@@ -12,7 +12,6 @@ from praisonai_persistence.drivers import Driver, HttpErrors, Options, http, opt
 from praisonai_persistence.drivers.folders import make_folder
 from praisonai_persistence.errors import BackendError, ConfigurationError, ConnectionFailedError, SerializationError
 from praisonai_persistence.steps import run, run_async
-from praisonai_persistence.urls import scheme_of
 from praisonai_persistence_sql import Execute, ExecuteMany, Fetch, Snapshot
 from praisonai_persistence_turso._hrana import STRANGE, HranaError, Stream, Transaction, decode, encode, refusal
 
@@ -44,6 +43,7 @@ class TursoOptions(Options):
     schemes = ("turso", "async_turso", "libsql", "https", "http")
     servers = folders = True
     default_port = 443
+    tls_is = "tls"
     password_is = "auth_token"  # noqa: S105 - the name of an option
     hint = "; a token is written turso://:TOKEN@host"
 
@@ -58,13 +58,7 @@ class TursoOptions(Options):
     def __init__(self, url: str | None = None, **given: Any) -> None:
         if "sync_url" in given:
             raise ConfigurationError("there are no embedded replicas: give the url of the server, or a path")
-        if scheme_of(url) == "http":
-            if given.get("tls"):
-                raise ConfigurationError("tls=True contradicts a URL with http://; write libsql:// or https://")
-            given["tls"] = False
         super().__init__(url, **given)
-        if scheme_of(url) == "https" and not self.tls:
-            raise ConfigurationError("https:// is with TLS, and tls=False without it: give one of them")
 
 
 def make_driver(options: TursoOptions, migrations: Migrations | None, *, asynchronous: bool) -> TursoDriver:

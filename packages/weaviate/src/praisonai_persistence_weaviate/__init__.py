@@ -19,7 +19,8 @@ class _Store(OptionsStore):
     max_document_bytes: ClassVar[int] = 16 * 1024 * 1024
 
     def _make(self, options: WeaviateOptions) -> tuple[WeaviateSteps, WeaviateDriver]:
-        return WeaviateSteps(options), WeaviateDriver(options, asynchronous=self._asynchronous)
+        driver = WeaviateDriver(options, asynchronous=self._asynchronous)
+        return WeaviateSteps(options, driver), driver
 
 
 class WeaviateKnowledgeStore(_Store, StepKnowledgeStore):

@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.drivers import ApiKeyOptions, GrpcDriver, HttpErrors, client_option, option
-from praisonai_persistence.errors import ConfigurationError, SchemaError
+from praisonai_persistence.drivers import ApiKeyOptions, FreshOptions, GrpcDriver, HttpErrors, client_option, option
+from praisonai_persistence.errors import BackendError, ConfigurationError, PersistenceError, SchemaError
+from praisonai_persistence.stores.vector_engine import GoneError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from praisonai_persistence.drivers import Deadline
-    from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
 
 __all__ = ["WeaviateDriver", "WeaviateOptions"]
 
-_NO_INDEX = re.compile('index for target vector "[a-z]+" not found|vector index not found for')
+_READ_ONLY = (
+    "a shard of this collection is read-only: somebody set it so, or the server's disk or memory was nearly full; "
+    "give it room, and set the shard to READY"
+)
+_NO_INDEX = (
+    "there is no index of this collection's vectors any more: somebody dropped it. Its documents can be read "
+    "(get, count): take them along with 'praisonai-persistence copy --kind knowledge --from URL --to URL', or delete "
+    "the collection"
+)
+_PROPERTY = "a property of this collection is of another type than the store gave it: somebody changed its schema"
+_LENGTH = "vectors in this collection are of another length than it was created with: somebody else wrote to it"
+# What a server's errors say, of which some quote what was to be stored; the type of ours, and what it says instead.
+_REASONS: tuple[tuple[str, type[PersistenceError], str], ...] = (
+    ("could not find class|no such prop", GoneError, "there is no such collection"),
+    ("invalid [a-z]+ property", SchemaError, _PROPERTY),
+    ("vector with length|vector (lengths|dimensions)", SchemaError, _LENGTH),
+    ('index for target vector "[a-z]+" not found|vector index not found for', SchemaError, _NO_INDEX),
+    ("read-?only", BackendError, _READ_ONLY),
+)
 
 
-class WeaviateOptions(ApiKeyOptions):
+def _told(text: str) -> tuple[type[PersistenceError], str] | None:
+    return next(((kind, reason) for pattern, kind, reason in _REASONS if re.search(pattern, text)), None)
+
+
+class WeaviateOptions(ApiKeyOptions, FreshOptions):
     """What the stores in Weaviate can be given."""
 
     title = "Weaviate"
@@ -53,8 +79,9 @@ class WeaviateDriver(GrpcDriver):
     def __init__(self, options: WeaviateOptions, *, asynchronous: bool) -> None:
         super().__init__(options, asynchronous=asynchronous)
         self._options = options
-        gone = "could not find class", "no such prop"
-        self._errors = HttpErrors(self.where, "check its API key", gone=gone, taken=["already exists"])
+        self.lags = False
+        """Whether the server may index vectors after it has acknowledged them (``ASYNC_INDEXING``)."""
+        self._errors = HttpErrors(self.where, "check its API key", taken=["already exists"])
 
     def open(self, deadline: Deadline) -> Any:
         import weaviate
@@ -87,15 +114,32 @@ class WeaviateDriver(GrpcDriver):
     def probe(self) -> Steps[None]:
         said = yield lambda client: client.get_meta()
         self.check_version("Weaviate", str(said["version"]), (1, 33))  # the first whose filters can be negated
+        nodes: list[dict[str, Any]] = [{}]
+        with suppress(PersistenceError):  # a key may not see them
+            answer = yield lambda client: client._connection.get("/nodes", error_msg="nodes")
+            nodes = answer.json()["nodes"] if answer.status_code == 200 else nodes
+        # A node that indexes later has no queue of batches, which is what the client looks at, too.
+        self.lags = any("queueLength" not in (node.get("batchStats") or {}) for node in nodes)
 
     def translate(self, error: Exception) -> PersistenceError:
         import httpx
         from weaviate.exceptions import WeaviateConnectionError, WeaviateTimeoutError
 
-        if _NO_INDEX.search(str(error)):
-            return SchemaError(
-                f"{self.where} has no index of this collection's vectors any more: somebody dropped it. Its documents "
-                "can be read (get, count): take them along with 'praisonai-persistence copy --kind knowledge "
-                "--from URL --to URL', or delete the collection"
-            )
+        if (told := _told(str(error))) is not None:
+            kind, reason = told
+            return kind(f"{self.where} cannot do this: {reason}")
         return self._errors.read(error, httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError)
+
+    def refused(self, reasons: Iterable[str], total: int) -> PersistenceError:
+        """Return the error about a batch: of the type that its objects' errors have, if it is one for all of them.
+
+        Args:
+            reasons: what the server says of each object that it refused, which is not shown: it may quote documents.
+            total: how many objects the batch has.
+        """
+        unknown = BackendError, "a reason that may quote the document, and stands in the cause of this error"
+        found = Counter(_told(reason) or unknown for reason in reasons)
+        kinds, refused = {kind for kind, _ in found}, found.total()
+        kind = kinds.pop() if len(kinds) == 1 and refused == total else BackendError
+        said = "; ".join(f"{reason} ({number})" for (_, reason), number in found.most_common())
+        return kind(f"{self.where} refused {refused} of {total} documents: {said}")
