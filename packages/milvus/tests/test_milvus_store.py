@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConfigurationError,
     ConnectionFailedError,
+    DimensionLimitError,
     UnsupportedOperationError,
 )
 from praisonai_persistence.filters import parse
@@ -26,6 +27,7 @@ from praisonai_persistence_milvus._driver import Ask, MilvusDriver
 from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _pieces
 
 KEY = "0" * 32
+TOO_LONG = "float vector dimension should be in range 2 ~ 32768"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,7 @@ def test_other_servers_are_used(driver, version):
         (1, f"Attempt to insert an unexpected field `id_{KEY}` to collection", GoneError),
         (1, "create duplicate collection with different parameters", TakenError),
         (800, "database not found[database=agents]", ConfigurationError),
+        (1100, f"invalid dimension: 32769 of field vector_{KEY}. {TOO_LONG}: invalid parameter", DimensionLimitError),
         (8, "request is rejected by the limiter", ThrottledError),
         (1, "Received UNIMPLEMENTED from server.", UnsupportedOperationError),
     ],

@@ -41,6 +41,7 @@ proto, exceptions = LateModule("weaviate.proto.v1"), LateModule("weaviate.except
 _ANY = "document"  # stands in the mark of every document, and of no claim
 _FACTS = "facts"  # the property that holds what has to come back of a document
 _RESULT = ["key", "content", _FACTS]
+_MOST_DIMENSION = 65_535  # of vectors that a server can store; it makes the collection of longer ones
 _PAGE = 1_000
 _MOST = 10_000  # objects in one answer, unless a server is told otherwise
 # The document's id stands in the object.
@@ -123,6 +124,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         return known[name]
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        documents.check_dimension("Weaviate", info, _MOST_DIMENSION)
         config = classes.config
         metrics = {"dot": config.VectorDistances.DOT, "euclidean": config.VectorDistances.L2_SQUARED}
         index = config.Configure.VectorIndex.hnsw(distance_metric=metrics[product_distance(info.distance)])
