@@ -22,7 +22,7 @@ CHANGING = {
     r"/tmp/[\w./-]+": "/tmp/…",
     r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b": "<uuid>",
     r"\b20\d\d-\d\d-\d\dT[\d:.]+\+00:00": "<now>",
-    r"\b1(?!700000)[789]\d{8}\.\d+": "…",
+    r"\b1(?!700000)[789]\d{8}\.\d{3,}": "…",
     r"(?<= \.\.\. )\d+\.\d+(?=, )": "…",  # the end of such a number, where the text before it is left out
     r"\bThread-\d+": "Thread-…",
     r"\b(limit|deadline) = \d+\.\d{6,}": r"\1 = …",

@@ -146,7 +146,13 @@ class Collections:
         else:
             assert self.largest_dimension is None, f"create_collection took {dimension:,} dimensions"
         rest = [0.5] * (dimension - 1)
-        await store.insert("docs", [make("near", [2.0, *rest]), make("far", [1.0, *rest])])
+        try:
+            await store.insert("docs", [make("near", [2.0, *rest]), make("far", [1.0, *rest])])
+        except Exception as error:
+            message = (
+                f"create_collection took {dimension:,} dimensions, and insert failed; DimensionLimitError was expected"
+            )
+            raise AssertionError(message) from error
         assert ids(await store.search("docs", [1.0, *[0.0] * (dimension - 1)])) == ["near", "far"]
         (found,) = await store.get("docs", ["near"])
         assert len(found.embedding) == dimension
