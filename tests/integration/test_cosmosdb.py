@@ -24,6 +24,7 @@ from praisonai_persistence_cosmosdb._driver import Clients
 
 class TestCosmosDB(OnService, KnowledgeStoreSuite):
     backend = "cosmosdb"
+    largest_dimension = 4_096
     stores: ClassVar[dict[str, str]] = {
         "sync": "praisonai_persistence_cosmosdb:CosmosDBVectorKnowledgeStore",
         "async_": "praisonai_persistence_cosmosdb:AsyncCosmosDBVectorKnowledgeStore",
@@ -149,7 +150,7 @@ class TestContainers:
                 database.create_container("vectors-3-dotproduct", PartitionKey("/other"))
             with pytest.raises(ConfigurationError, match=r"another partition key or vector policy.*collection="):
                 store.create_collection("other", 3)
-            with pytest.raises(ConfigurationError, match="at most 4096 numbers, not 4097"):
+            with pytest.raises(ConfigurationError, match="at most 4,096 numbers, not 4,097"):
                 store.create_collection("other", 4_097)
             assert store.list_collections() == ["docs"]
 

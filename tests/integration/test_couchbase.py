@@ -39,6 +39,7 @@ from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
 
 class TestCouchbase(OnService, KnowledgeStoreSuite):
     backend = "couchbase"
+    largest_dimension = 4_096
     stores: ClassVar[dict[str, str]] = {
         "sync": "praisonai_persistence_couchbase:CouchbaseKnowledgeStore",
         "async_": "praisonai_persistence_couchbase:AsyncCouchbaseKnowledgeStore",
@@ -170,7 +171,7 @@ class TestIndexes:
         with CouchbaseKnowledgeStore(**options) as store:
             with pytest.raises(BackendError, match="delete a collection"):
                 store.create_collection("docs", 2)
-            with pytest.raises(ConfigurationError, match="4096"):
+            with pytest.raises(ConfigurationError, match="4,096"):
                 store.create_collection("docs", 4_097)
 
 

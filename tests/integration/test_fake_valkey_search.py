@@ -41,6 +41,9 @@ class TestValkeySearch:
         ask = client.execute_command
         self.refused(ask, *self.CREATE[:7], "SKIPINITIALSCAN", *self.CREATE[7:])
         self.refused(ask, *self.CREATE, "EPSILON", 1)
+        long = [32_769 if word == 2 else word for word in self.CREATE]
+        with pytest.raises(redis.ResponseError, match="less than or equal to 32768"):
+            ask(*long)
         ask(*self.CREATE)
         assert ask("FT._LIST") == [b"i"]
         client.hset("d:a", mapping={"t": "x", "v": self.ONE})

@@ -45,6 +45,7 @@ def spec_of(url: str, **options: Any) -> StoreSpec:
 
 class TestPgvector(Networked, KnowledgeStoreSuite):
     backend = "pgvector"
+    largest_dimension = 16_000
 
     @pytest.fixture
     def spec(self, pgvector):

@@ -22,6 +22,7 @@ from praisonai_persistence_pinecone.knowledge import PineconeSteps
 
 class TestPinecone(OnService, KnowledgeStoreSuite):
     backend = "pinecone"
+    largest_dimension = 20_000
     stores: ClassVar[dict[str, str]] = {
         "sync": "praisonai_persistence_pinecone:PineconeKnowledgeStore",
         "async_": "praisonai_persistence_pinecone:AsyncPineconeKnowledgeStore",

@@ -44,6 +44,7 @@ INSECURE = pytest.mark.filterwarnings("ignore:Api key is used with an insecure c
 @INSECURE  # the client says so on every connection; the servers of these tests are on this machine
 class TestQdrantServer(Networked, KnowledgeStoreSuite):
     backend = "qdrant (server)"
+    largest_dimension = 65_536
 
     @pytest.fixture
     def spec(self, qdrant) -> Iterator[StoreSpec]:
@@ -63,6 +64,7 @@ class TestQdrantServer(Networked, KnowledgeStoreSuite):
 
 class TestQdrantFolder(Embedded, KnowledgeStoreSuite):
     backend = "qdrant (local mode)"
+    largest_dimension = 65_536
 
     @pytest.fixture
     def spec(self, tmp_path: Path) -> StoreSpec:

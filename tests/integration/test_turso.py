@@ -93,6 +93,7 @@ class TestTursoState(OnServer, StateStoreSuite):
 
 class TestTursoKnowledge(OnServer, KnowledgeStoreSuite):
     kind = "knowledge"
+    largest_dimension = 65_536
 
 
 @pytest.mark.quick_lifecycle
@@ -102,6 +103,7 @@ class TestTursoFileConversation(InFile, ConversationStoreSuite):
 
 class TestTursoFileKnowledge(InFile, KnowledgeStoreSuite):
     kind = "knowledge"
+    largest_dimension = 65_536
 
 
 @pytest.mark.quick_lifecycle

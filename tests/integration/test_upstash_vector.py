@@ -23,6 +23,7 @@ from praisonai_persistence_upstash import AsyncUpstashVectorKnowledgeStore, Upst
 
 class TestUpstashVector(OnService, KnowledgeStoreSuite):
     backend = "upstash_vector"
+    largest_dimension = 1_536
     stores: ClassVar[dict[str, str]] = {
         "sync": "praisonai_persistence_upstash:UpstashVectorKnowledgeStore",
         "async_": "praisonai_persistence_upstash:AsyncUpstashVectorKnowledgeStore",

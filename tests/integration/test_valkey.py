@@ -89,12 +89,14 @@ class OnModule(OnRedis):
 @pytest.mark.quick_operations
 class TestValkeySearchFlat(OnModule, KnowledgeStoreSuite):
     backend = "valkey (search, flat; on Redis)"
+    largest_dimension = 32_768
     index = "auto"
 
 
 @pytest.mark.quick_operations
 class TestValkeySearchGraph(OnModule, KnowledgeStoreSuite):
     backend = "valkey (search, hnsw; on Redis)"
+    largest_dimension = 32_768
     index = "hnsw"
 
 

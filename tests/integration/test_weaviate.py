@@ -76,6 +76,7 @@ class OnePort:
 
 class TestWeaviate(KnowledgeStoreSuite):
     backend = "weaviate"
+    largest_dimension = 65_535
     connections_per_caller = 2  # by REST and by gRPC
 
     @pytest.fixture

@@ -18,6 +18,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailedError",
     "DimensionError",
+    "DimensionLimitError",
     "DocumentExistsError",
     "DuplicateMessageError",
     "FilterError",
@@ -128,7 +129,11 @@ class DocumentExistsError(PersistenceError):
 
 
 class DimensionError(PersistenceError, ValueError):
-    """An embedding is missing, empty, or of another length than its collection's dimension."""
+    """An embedding is missing, empty, or of another length than its collection's dimension, or that is too large."""
+
+
+class DimensionLimitError(DimensionError, ConfigurationError):
+    """A collection's dimension is more than its engine takes, as it is configured; nothing was made."""
 
 
 class FilterError(PersistenceError, ValueError):

@@ -84,6 +84,7 @@ class KnowledgeStore(SyncStore):
 
         Raises:
             CollectionExistsError: it exists with other arguments.
+            DimensionLimitError: the engine takes no vectors of so many numbers; nothing is made.
         """
 
     @abstractmethod

@@ -12,7 +12,13 @@ from typing import Any, ClassVar
 from mutants.running import Mutant, pause
 
 from praisonai_persistence import filters as language
-from praisonai_persistence.errors import CollectionExistsError, CollectionNotFoundError, DocumentExistsError
+from praisonai_persistence.errors import (
+    BackendError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    DimensionLimitError,
+    DocumentExistsError,
+)
 from praisonai_persistence.filters import And, Compare, Not, Or
 from praisonai_persistence.memory import MemoryKnowledgeSteps, MemoryKnowledgeStore
 from praisonai_persistence.memory._data import open_data
@@ -127,6 +133,30 @@ class DeletedCollectionsKeepDocuments(Plain):
             if info.name in self.kept:
                 self._collections[info.name].rows.update(self.kept.pop(info.name))
             return result
+
+
+class TakesTooManyDimensions(Plain):
+    """Creates a collection that the engine has no room for, and fails when a document is written."""
+
+    clause = "K01"
+    largest = 65_535
+
+    def insert(self, collection: str, documents: Any) -> list[str]:
+        if self.get_collection(collection).dimension > self.largest:
+            raise BackendError("the engine failed: vector too long")
+        return super().insert(collection, documents)
+
+
+class RefusesTheDimensionTooLate(Plain):
+    """Notes the collection before the engine refuses its dimension."""
+
+    clause = "K01"
+    largest = 65_535
+
+    def create_collection(self, name: str, dimension: Any, *args: Any, **kwargs: Any) -> None:
+        super().create_collection(name, dimension, *args, **kwargs)
+        if dimension > self.largest:
+            raise DimensionLimitError(f"the engine takes vectors of at most {self.largest:,} numbers")
 
 
 class HyphensAreUnderscores(Plain):

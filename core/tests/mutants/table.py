@@ -17,6 +17,17 @@ from typing import Any
 HERE = Path(__file__).parent
 LINES = 8
 """Lines of a failed assertion that the table shows."""
+CHANGING = {
+    r"0x[0-9a-f]{6,}": "0x…",
+    r"/tmp/[\w./-]+": "/tmp/…",
+    r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b": "<uuid>",
+    r"\b20\d\d-\d\d-\d\dT[\d:.]+\+00:00": "<now>",
+    r"\b1(?!700000)[789]\d{8}\.\d{3,}": "…",
+    r"(?<= \.\.\. )\d+\.\d+(?=, )": "…",  # the end of such a number, where the text before it is left out
+    r"\bThread-\d+": "Thread-…",
+    r"\b(limit|deadline) = \d+\.\d{6,}": r"\1 = …",
+}
+"""Of what a failure prints, what differs from run to run, and what stands for it in the table."""
 HEAD = """\
 # What the kit prints of each mutant
 
@@ -37,11 +48,11 @@ def lines_of(printed: str) -> list[str]:
 
 
 def stable(text: str) -> str:
-    """The text without what differs from run to run: addresses, temporary folders, the clock."""
+    """The text without most of what differs from run to run: addresses, temporary folders, random ids, the clock."""
     text = text.replace(f"{HERE.parents[2]}/", "")
-    text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)
-    text = re.sub(r"/tmp/[\w./-]+", "/tmp/…", text)
-    return re.sub(r"\b1[789]\d{8}\.\d{3,}", "…", text)
+    for changing, shown in CHANGING.items():
+        text = re.sub(changing, shown, text)
+    return text
 
 
 def rows(kind: str) -> list[tuple[str, str, str, list[str]]]:

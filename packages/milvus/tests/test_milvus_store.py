@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import types
+from array import array
 
 import pytest
 
@@ -14,18 +15,23 @@ from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConfigurationError,
     ConnectionFailedError,
+    DimensionLimitError,
     UnsupportedOperationError,
 )
 from praisonai_persistence.filters import parse
 from praisonai_persistence.knowledge import CollectionInfo
+from praisonai_persistence.steps import run
+from praisonai_persistence.stores.knowledge import DocumentRow
 from praisonai_persistence.stores.projection import Expression
 from praisonai_persistence.stores.vector_documents import collection_facts, lowered
+from praisonai_persistence.stores.vector_engine import Collection
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_milvus import AsyncMilvusKnowledgeStore, MilvusKnowledgeStore, MilvusOptions
-from praisonai_persistence_milvus._driver import Ask, MilvusDriver
-from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _pieces
+from praisonai_persistence_milvus._driver import IS_LITE, Ask, MilvusDriver
+from praisonai_persistence_milvus.knowledge import FilterCompiler, MilvusSteps, _candidate, _pieces
 
 KEY = "0" * 32
+TOO_LONG = "float vector dimension should be in range 2 ~ 32768"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +170,34 @@ def test_collections_of_others_are_not_listed():
     assert listed.value.value == ["Docs", "lite"]
 
 
+@pytest.mark.parametrize(("lite", "numbers"), [(False, 2), (True, 1)])
+def test_a_server_gets_no_vector_of_one_number(lite, numbers):
+    """Milvus refuses a dimension below 2, and claims have no more; Milvus Lite takes them."""
+    steps = MilvusSteps(MilvusOptions("milvus://db"))
+    opened = Collection(CollectionInfo("docs", 1, "dot", None), KEY)
+    row = DocumentRow("a", "content", array("f", [3.0]), None, None, 0.0)
+    asked = []
+
+    def answer(request):
+        if request is IS_LITE:
+            return lite
+        asked.append(request)
+        return [[]] if request.method == "search" else {"state": types.SimpleNamespace(name="Loaded")}
+
+    run(steps._create(opened.info, None), answer)
+    run(steps._claim(opened, "claim", ["a"]), answer)
+    run(steps._store(opened, [row]), answer)
+    run(steps._rank(opened, array("f", [1.0]), 1, None), answer)
+    made, claimed, stored, searched = (one for one in asked if one.method != "get_load_state")
+    (field,) = [field for field in made.arguments["schema"].fields if field.name.startswith("vector_")]
+    assert field.params["dim"] == numbers
+    assert claimed.arguments["data"][0][f"vector_{KEY}"] == [0.0] * numbers
+    assert stored.arguments["data"][0][f"vector_{KEY}"] == [3.0, 0.0][:numbers]
+    assert len(searched.arguments["data"][0]) == numbers
+    found = _candidate(opened, {**stored.arguments["data"][0]})
+    assert list(found.embedding) == [3.0]
+
+
 @pytest.mark.parametrize("version", ["v2.4.23", "2.2.0-rc1"])
 def test_a_server_without_bound_filters_is_refused(driver, version):
     steps = driver.probe()
@@ -188,6 +222,7 @@ def test_other_servers_are_used(driver, version):
         (1, f"Attempt to insert an unexpected field `id_{KEY}` to collection", GoneError),
         (1, "create duplicate collection with different parameters", TakenError),
         (800, "database not found[database=agents]", ConfigurationError),
+        (1100, f"invalid dimension: 32769 of field vector_{KEY}. {TOO_LONG}: invalid parameter", DimensionLimitError),
         (8, "request is rejected by the limiter", ThrottledError),
         (1, "Received UNIMPLEMENTED from server.", UnsupportedOperationError),
     ],

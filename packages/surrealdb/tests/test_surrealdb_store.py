@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
     BackendError,
     ConfigurationError,
     ConnectionFailedError,
+    DimensionLimitError,
     SchemaError,
     StoreNotFoundError,
 )
@@ -240,6 +241,16 @@ def test_an_index_finds_what_a_search_of_all_finds(monkeypatch, distance):
         assert indexed.search("docs", vectors[1], 1)[0].id != "d1"
         assert indexed.count("docs") == 199
         assert len(indexed.search("docs", vectors[0], 300)) == 199  # more than an index looks at
+
+
+def test_an_index_has_a_largest_dimension():
+    with SurrealDBVectorKnowledgeStore("mem://", index="hnsw") as store:
+        with pytest.raises(DimensionLimitError, match="65,535"):
+            store.create_collection("docs", 65_536)
+        assert store.list_collections() == []
+        store.create_collection("docs", 65_535)
+        store.insert("docs", [KnowledgeDocument("a", "", [1.0] * 65_535)])
+        assert [item.id for item in store.search("docs", [1.0] * 65_535)] == ["a"]
 
 
 def test_a_vector_of_zeros_and_the_largest_ones_are_ranked():

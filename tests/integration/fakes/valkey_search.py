@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 MOST_NEIGHBOURS = 128
 MOST_EFFORT = 4_096
 MOST_TERMS = 16
+MOST_DIMENSIONS = 32_768
 _SAYS = (b"$6\r\nserver\r\n$5\r\nredis\r\n", b"$6\r\nserver\r\n$6\r\nvalkey\r\n")
 _CREATE = {
     *("ON", "HASH", "PREFIX", "SCHEMA", "AS", "TAG", "SEPARATOR", "CASESENSITIVE", "NUMERIC", "VECTOR", "HNSW", "FLAT"),
@@ -39,7 +40,14 @@ def refused(words: list[str]) -> str | None:
         # A word that stands for a name or a value begins with a small letter, or is a number or a separator here.
         unknown = [word for word in rest[1:] if word.isupper() and word.isascii() and word not in _CREATE]
         unknown = [word for word in unknown if "{" not in word]
-        return f"unknown argument {unknown[0]}" if unknown else None
+        if unknown:
+            return f"unknown argument {unknown[0]}"
+        if "DIM" in rest and not 1 <= int(rest[rest.index("DIM") + 1]) <= MOST_DIMENSIONS:
+            return (
+                "The dimensions value must be a positive integer greater than 0 and less than or equal to "
+                f"{MOST_DIMENSIONS}."
+            )
+        return None
     if name == "FT.DROPINDEX":
         return None if len(rest) == 1 else "wrong number of arguments"
     if name == "FT.INFO":

@@ -12,7 +12,7 @@ from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from praisonai_persistence.errors import ConfigurationError, SchemaError, SerializationError
+from praisonai_persistence.errors import DimensionLimitError, SchemaError, SerializationError
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.stores.ranking import Candidate
@@ -184,10 +184,23 @@ def own_names(names: Iterable[str], prefix: str, suffix: str = "") -> list[str]:
     return sorted(name.removesuffix(suffix) for name in own)
 
 
-def check_dimension(service: str, info: CollectionInfo, most: int) -> None:
-    """Refuse a collection whose vectors are longer than a service takes (``ConfigurationError``)."""
+def check_dimension(service: str, info: CollectionInfo, most: int, instead: str = "") -> None:
+    """Refuse a collection whose vectors are longer than an engine takes; call it before anything is made.
+
+    Args:
+        service: what errors call the engine.
+        info: the collection that is to be created.
+        most: how many numbers a vector may have.
+        instead: what the user can do about it, for the error.
+
+    Raises:
+        DimensionLimitError: there are more.
+    """
     if info.dimension > most:
-        raise ConfigurationError(f"{service} takes vectors of at most {most} numbers, not {info.dimension}")
+        way_out = f": {instead}" if instead else ""
+        raise DimensionLimitError(
+            f"{service} takes vectors of at most {most:,} numbers, not {info.dimension:,}{way_out}"
+        )
 
 
 def check_size(service: str, id: str, size: int, most: int) -> None:  # noqa: A002

@@ -118,7 +118,7 @@ async def converse(store: Any, parent: Parent, session_id: str) -> None:
             messages = await store.get_messages(session_id)
             parent.report(
                 [
-                    [session.name, session.version, session.updated_at],
+                    None if session is None else [session.name, session.version, session.updated_at],
                     [[item.session_id, item.version] for item in listed],
                     [message.id for message in messages],
                     await store.count_messages(session_id),

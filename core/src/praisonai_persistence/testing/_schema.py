@@ -28,6 +28,8 @@ async def check_schema(store: Any, write: Callable[[], Coroutine[Any, Any, Any]]
         for name in names:
             assert not hasattr(raw(store), name), f"has {name}, and does not declare 'schema'"
         return
+    missing = [name for name in names if not hasattr(raw(store), name)]
+    assert not missing, f"declares 'schema', and does not have {missing}"
     first = await store.schema_status()
     assert (first.component, first.version) == (raw(store).kind, 0)
     assert first.latest > 0

@@ -7,12 +7,7 @@ import uuid
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    PersistenceError,
-    UnsupportedOperationError,
-)
+from praisonai_persistence.errors import BackendError, PersistenceError, UnsupportedOperationError
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Pause, reads
 from praisonai_persistence.stores.projection import bounded_query, product_distance, project, ranked_vectors
@@ -20,6 +15,7 @@ from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.scanned import Entry, ScannedSteps, Selection, What
 from praisonai_persistence.stores.vector_documents import (
     batches,
+    check_dimension,
     collection_facts,
     collection_info,
     pages,
@@ -102,11 +98,9 @@ class CassandraSteps(ScannedSteps[Collection]):
         return Collection(collection_info(name, loads(found[0][1])), found[0][0]) if found else None
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        if self._ranked and info.dimension > _MOST_DIMENSION:
-            raise ConfigurationError(
-                f"Cassandra's index has vectors of at most {_MOST_DIMENSION:,} numbers, not {info.dimension:,}: "
-                "without vector_index, collections have any dimension"
-            )
+        if self._ranked:
+            instead = "without vector_index, collections have any dimension"
+            check_dimension("Cassandra's index", info, _MOST_DIMENSION, instead)
         table = f"{self._keyspace}.{'ranked' if self._ranked else 'documents'}_{uuid.uuid4().hex}"
         ranked = f", ranked vector<float, {info.dimension}>" if self._ranked else ""
         yield Ask(

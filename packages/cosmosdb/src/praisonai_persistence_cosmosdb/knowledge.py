@@ -35,6 +35,7 @@ __all__ = ["CosmosDBSteps"]
 
 _METRICS = {"dot": "dotproduct", "euclidean": "euclidean"}
 _MOST_DIMENSION = {"flat": 505, "quantizedFlat": 4_096, "diskANN": 4_096}
+_INSTEAD = {"flat": "the other kinds of vector_index take up to 4,096"}
 _MOST_ITEM = 2_000_000
 _MOST_BATCH = 100
 _CLOCK = "clock"
@@ -150,7 +151,7 @@ class CosmosDBSteps(VersionedSteps[Collection, str]):
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         options, metric = self._options, _METRICS[product_distance(info.distance)]
         index = options.vector_index
-        documents.check_dimension(f"Cosmos DB's index {index}", info, _MOST_DIMENSION[index])
+        documents.check_dimension(f"Cosmos DB's index {index}", info, _MOST_DIMENSION[index], _INSTEAD.get(index, ""))
         path = f"/{options.embedding_field}"
         policy = {"path": path, "dataType": "float32", "dimensions": info.dimension, "distanceFunction": metric}
         plain = [f"/{options.text_field}/?", "/facts/*", '/"_etag"/?']

@@ -14,6 +14,7 @@ from praisonai_persistence.errors import (
     BackendNotInstalledError,
     ConfigurationError,
     ConnectionFailedError,
+    DimensionLimitError,
     UnsupportedOperationError,
 )
 from praisonai_persistence.urls import scheme_of
@@ -33,6 +34,7 @@ _NO_FIELD = re.compile(
     r"\b(id|vector)_[0-9a-f]{32}\b.*(not found|not exist|not in schema)|unknown field|(unexpected|missed an) field"
 )
 _NO_DATABASE = re.compile("database.*not (exist|found)")
+_TOO_LONG = re.compile(r"vector dimension should be in range \d+ ~ (\d+)")
 _PLAIN = re.compile("[0-9a-f-]*")
 _FOLDERS = ("collections", "databases", ".database-staging")
 """What Milvus Lite makes in its folder, with all that it stores."""
@@ -182,6 +184,9 @@ class MilvusDriver(GrpcDriver):
             return self._errors.error(404, error)
         if _NO_DATABASE.search(text):
             return ConfigurationError(f"{where} has no database {self._options.db_name!r}: create it, or give db_name=")
+        if too_long := _TOO_LONG.search(text):
+            limit = f"{where} takes vectors of at most {int(too_long[1]):,} numbers"
+            return DimensionLimitError(f"{limit}: its proxy.maxDimension can allow more")
         if code == 8:
             return self._errors.error(429, error)
         if "DEADLINE_EXCEEDED" in text or "Retry timeout" in text:

@@ -126,10 +126,11 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _make(self, own: str, facts: dict[str, Any]) -> Steps[None]:
         mark, text, said = facts["mark"], milvus.DataType.VARCHAR, json.dumps(facts)
+        numbers = len((yield from self._widened([0.0] * facts["dimension"])))
         texts = {"dtype": milvus.DataType.ARRAY, "element_type": text, "max_capacity": _ITEMS}
         fields = [
             milvus.FieldSchema(f"id_{mark}", text, is_primary=True, max_length=64),
-            milvus.FieldSchema(f"vector_{mark}", milvus.DataType.FLOAT_VECTOR, dim=facts["dimension"]),
+            milvus.FieldSchema(f"vector_{mark}", milvus.DataType.FLOAT_VECTOR, dim=numbers),
             *(milvus.FieldSchema(name, text, max_length=65_535) for name in _LISTS),
             *(milvus.FieldSchema(name, **texts, max_length=65_535) for name in ("content", "facts")),
         ]
@@ -137,6 +138,12 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         more = {"properties": {_FACTS: said}} if (yield IS_LITE) else {}
         yield Ask("create_collection", own, {"schema": schema, "consistency_level": "Strong", **more})
         yield from self._ready(own, mark, facts["distance"])
+
+    def _widened(self, vector: list[float]) -> Steps[list[float]]:
+        """Return a vector as it is stored: Milvus, unlike Lite, has none of one number; a zero changes no rank."""
+        if len(vector) > 1 or (yield IS_LITE):
+            return vector
+        return [*vector, 0.0]
 
     def _ready(self, own: str, mark: str, distance: str) -> Steps[None]:
         """Load a collection, unless it is: somebody released it, or who made it did not come that far."""
@@ -168,7 +175,8 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _claim(self, opened: Collection, claim: str, ids: Sequence[str]) -> Steps[None]:
         parts = enumerate(documents.pages(_claimed(opened, ids), _ITEMS))
-        rows = [_row(_CLAIMS, f"{claim}-{number}", [0.0], some) for number, some in parts]
+        vector = yield from self._widened([0.0])
+        rows = [_row(_CLAIMS, f"{claim}-{number}", vector, some) for number, some in parts]
         yield from self._on_claims("upsert", data=rows)
 
     def _claims(self, opened: Collection, ids: Sequence[str]) -> Steps[Sequence[str]]:
@@ -214,9 +222,8 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         for row, vector, projected in projection.project_rows(opened.info.distance, rows):
             facts = [row.id, *_pieces(documents.encoded_facts(row, vector))]
             tokens = {name: " ".join(map(_short, some)) for name, some in zip(_LISTS, projected, strict=False)}
-            made.append(
-                _row(opened.engine, _key(row.id), vector.tolist(), facts, content=_pieces(row.content), **tokens)
-            )
+            numbers = yield from self._widened(vector.tolist())
+            made.append(_row(opened.engine, _key(row.id), numbers, facts, content=_pieces(row.content), **tokens))
         yield self._ask("upsert", opened, data=made)
 
     def _rank(self, opened: Collection, query: array[float], limit: int, expression: Expression | None) -> Ranked:
@@ -227,10 +234,11 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
             return projection.ranked_candidates(distance, query, [_candidate(opened, row) for row in rows])[:limit]
         # As wide as a graph must be searched to find the best of 1,000 documents; FLAT does not look at it.
         parameters = {"metric_type": _metric(distance), "params": {"ef": max(_PAGE, min(2 * _MOST, 2 * limit))}}
+        numbers = yield from self._widened(projection.bounded_query(distance, query))
         found = yield self._ask(
             "search",
             opened,
-            data=[projection.bounded_query(distance, query)],
+            data=[numbers],
             anns_field=vector,
             limit=limit,
             search_params=parameters,
@@ -295,7 +303,7 @@ def _said(row: Any) -> dict[str, Any]:
 
 
 def _candidate(opened: Collection, row: Any) -> Candidate:
-    vector = row[f"vector_{opened.engine}"]
+    vector = row[f"vector_{opened.engine}"][: opened.info.dimension]
     return documents.document_candidate(
         row["facts"][0], "".join(row["content"]), _said(row), lambda: array("f", vector)
     )

@@ -17,6 +17,7 @@ from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import Steps, reads, writes
 from praisonai_persistence.stores import KnowledgeSteps
+from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.knowledge import decode_document, same_collection
 from praisonai_persistence.vectors import check_dimension
 from praisonai_persistence_pgvector._filters import where
@@ -107,8 +108,7 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
 
     @writes
     def create_collection(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        if info.dimension > LARGEST_DIMENSION:
-            raise DimensionError(f"pgvector stores up to {LARGEST_DIMENSION} dimensions, not {info.dimension}")
+        documents.check_dimension("pgvector", info, LARGEST_DIMENSION)
         while not (rows := (yield Fetch(self._insert, (info.name, info.dimension, info.distance, metadata)))):
             try:
                 same_collection((yield from self._need(info.name)).info, info)

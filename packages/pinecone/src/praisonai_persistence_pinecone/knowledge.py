@@ -144,7 +144,7 @@ class PineconeSteps(NamespacedSteps[dict[str, Any]]):
     def _new_place(self, info: CollectionInfo) -> Steps[list[Any]]:
         metric = _METRICS[product_distance(info.distance)]
         documents.check_dimension("Pinecone", info, _MOST_DIMENSION)
-        wanted = info.dimension if self._only else -(-info.dimension // _STEP) * _STEP
+        wanted = info.dimension if self._only else min(-(-info.dimension // _STEP) * _STEP, _MOST_DIMENSION)
         found = yield from self._index(wanted, metric, make=True)
         if found is None or (found.dimension, found.metric) != (wanted, metric):
             has = "is gone" if found is None else f"has the dimension {found.dimension} and the metric {found.metric}"

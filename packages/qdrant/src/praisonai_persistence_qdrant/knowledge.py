@@ -33,6 +33,7 @@ _FACTS = "praisonai"  # in the metadata of Qdrant's collection
 _RESULT = ["id", "content", "metadata", "content_hash", "created_at", "embedding"]
 _ENTRY = ["id", "metadata", "writer"]
 _MOST = 2**31 - 1
+_MOST_DIMENSION = 65_536
 _SCANNED = 1_000
 """In collections of so many documents a server looks at every vector, whatever their length."""
 # The document's id stands in the payload.
@@ -102,6 +103,7 @@ class QdrantSteps(MarkedSteps[Collection, Any]):
         return Collection(documents.collection_info(name, (found.config.metadata or {})[_FACTS]), own)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        documents.check_dimension("Qdrant", info, _MOST_DIMENSION)
         distance = models.Distance.DOT if product_distance(info.distance) == "dot" else models.Distance.EUCLID
         vectors = models.VectorParams(size=info.dimension, distance=distance, on_disk=self._options.on_disk or None)
         kilobytes = max(10_000, _SCANNED * info.dimension * 4 // 1024 + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 import sys
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from redis.exceptions import NoPermissionError, ResponseError
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
-from praisonai_persistence.errors import ConfigurationError, UnsupportedOperationError
+from praisonai_persistence.errors import ConfigurationError, DimensionLimitError, UnsupportedOperationError
 from praisonai_persistence.stores.projection import ranked_vector
 from praisonai_persistence_redis._filters import SearchCompiler, ValkeyCompiler, VectorSetCompiler, hexadecimal, tokens
 from praisonai_persistence_redis._scripts import sent_to
@@ -37,6 +38,8 @@ EFFORT = 500
 """How many candidates the walk keeps, at least."""
 _SETTLED = 30.0
 """Seconds within which Valkey's module has to have a write in its index."""
+_TOO_LONG = re.compile(r"dimensions value must be .* less than or equal to (\d+)")
+"""What Valkey's module says of vectors of too many numbers."""
 OLDEST = 21_000
 """The first version of the search module that was tried: 2.10. Its numbers go on with 8.0, like the server's."""
 
@@ -174,12 +177,21 @@ class _Search(Index):
     def create(self, key: str, distance: str, dimension: int) -> Steps[None]:
         vector = ("TYPE", "FLOAT32", "DIM", dimension, "DISTANCE_METRIC", self._metrics[distance])
         name, *how = self._algorithm
-        yield sent_to(
-            key,
-            *("FT.CREATE", key, "ON", "HASH", "PREFIX", 1, key, *self._made_with),
-            *("SCHEMA", "t", "TAG", "SEPARATOR", ",", "CASESENSITIVE"),
-            *("v", "VECTOR", name, len(how) + len(vector), *vector, *how),
-        )
+        try:
+            yield sent_to(
+                key,
+                *("FT.CREATE", key, "ON", "HASH", "PREFIX", 1, key, *self._made_with),
+                *("SCHEMA", "t", "TAG", "SEPARATOR", ",", "CASESENSITIVE"),
+                *("v", "VECTOR", name, len(how) + len(vector), *vector, *how),
+            )
+        except ResponseError as error:
+            said = _TOO_LONG.search(str(error))
+            if said is None:
+                raise
+            raise DimensionLimitError(
+                f"the server's search module takes vectors of at most {int(said[1]):,} numbers, not {dimension:,}: "
+                f"set its search.max-vector-dimensions higher, or give index=None"
+            ) from error
 
     def drop(self, key: str) -> Steps[None]:
         try:

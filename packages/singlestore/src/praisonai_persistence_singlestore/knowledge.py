@@ -10,7 +10,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from praisonai_persistence.errors import DocumentExistsError
+from praisonai_persistence.errors import DimensionLimitError, DocumentExistsError
 from praisonai_persistence.filters import joined
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
@@ -36,6 +36,8 @@ __all__ = ["EXACT", "SingleStoreVectorSteps", "VectorOptions"]
 
 EXACT = 1_000
 """Up to so many documents a search is exact (K09)."""
+_TOO_LONG = frozenset({1074, 1118})
+"""Of a new table: a column, or a row, has more bytes than the server takes. How many that are is not documented."""
 _TABLES = ("collections",)
 _MIGRATIONS = (
     Migration(
@@ -175,7 +177,12 @@ class SingleStoreVectorSteps(VectorSteps[Opened, str]):
             metric = _OPERATORS[projection.product_distance(info.distance)][1]
             options = json.dumps({"index_type": index.upper(), "metric_type": metric})
             keys += f", VECTOR INDEX nearest (ranked) INDEX_OPTIONS '{options}'"
-        yield Execute(f"CREATE TABLE {table} ({columns}, {keys})")
+        try:
+            yield Execute(f"CREATE TABLE {table} ({columns}, {keys})")
+        except DriverError as error:
+            if number_of(error) not in _TOO_LONG:
+                raise
+            raise DimensionLimitError(f"the server takes no vectors of {info.dimension:,} numbers") from error
         facts = json.dumps(documents.collection_facts(info, metadata))
         try:
             insert = f"INSERT INTO {self._collections} (name, facts, documents, indexed) VALUES (%s, %s, %s, %s)"

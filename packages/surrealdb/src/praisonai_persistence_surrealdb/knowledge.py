@@ -11,7 +11,12 @@ from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.projection import project, ranked_vector
 from praisonai_persistence.stores.ranking import Candidate
 from praisonai_persistence.stores.scanned import Entry, ScannedSteps, Selection, What
-from praisonai_persistence.stores.vector_documents import collection_facts, collection_info, vector_bytes
+from praisonai_persistence.stores.vector_documents import (
+    check_dimension,
+    collection_facts,
+    collection_info,
+    vector_bytes,
+)
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
 from praisonai_persistence.vectors import unpack
 from praisonai_persistence_surrealdb._driver import ask
@@ -32,6 +37,7 @@ __all__ = ["EXACT", "SurrealVectorSteps"]
 EXACT = 10_000
 """In a collection of so many documents, or fewer, every vector is compared, also where there is an index."""
 _INDEX = "HNSW DIMENSION {} DIST EUCLIDEAN TYPE F32"  # of unit vectors, this is also the order of their cosines
+_MOST_DIMENSION = 65_535  # of the index
 _ID = "record::id(id)[0]"
 _DOCUMENT = f"[{_ID}, content, embedding, metadata, content_hash, created_at]"
 
@@ -98,6 +104,7 @@ class SurrealVectorSteps(ScannedSteps[Collection]):
         table = f"{self._options.table_prefix}D{uuid.uuid4().hex}{'R' if self._options.index == 'hnsw' else ''}"
         define = [define_table(table, "documents"), f"DEFINE INDEX tokens ON {table} FIELDS tokens"]
         if _is_ranked(table):
+            check_dimension("SurrealDB's index", info, _MOST_DIMENSION, "without index='hnsw', collections have any")
             define += [
                 define_table(f"{table}V", "vectors"),
                 f"DEFINE INDEX ranked ON {table}V FIELDS ranked {_INDEX.format(info.dimension)}",

@@ -9,14 +9,14 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from praisonai_persistence.errors import DimensionError, PersistenceError, SerializationError
+from praisonai_persistence.errors import PersistenceError, SerializationError
 from praisonai_persistence.filters import SQLCompiler
 from praisonai_persistence.knowledge import CollectionInfo
 from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores.projection import TokenCompiler, project_rows
 from praisonai_persistence.stores.ranking import Candidate
-from praisonai_persistence.stores.vector_documents import not_ours, vector_bytes
+from praisonai_persistence.stores.vector_documents import check_dimension, not_ours, vector_bytes
 from praisonai_persistence.stores.vector_engine import GoneError, VectorSteps
 from praisonai_persistence.vectors import norm, unpack
 from praisonai_persistence_sql import Execute, Fetch, Migration, Migrations
@@ -161,8 +161,7 @@ class TursoKnowledgeSteps(VectorSteps[Opened, str]):
         return Opened(info, self._dialect.quote(table))
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        if info.dimension > LARGEST_DIMENSION:
-            raise DimensionError(f"Turso compares vectors of up to {LARGEST_DIMENSION} numbers, not {info.dimension}")
+        check_dimension("Turso", info, LARGEST_DIMENSION)
         table = f"{self._prefix}documents_{uuid.uuid4().hex[:16]}"
         create = self._dialect.prepare(_DOCUMENTS, {"table": self._dialect.quote(table)})
         insert = f"INSERT INTO {self._collections} VALUES (?, ?, ?, ?, ?)"

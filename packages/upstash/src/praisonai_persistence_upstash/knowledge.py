@@ -95,11 +95,8 @@ class UpstashVectorSteps(NamespacedSteps[Chosen]):
 
     def _new_place(self, info: CollectionInfo) -> Steps[list[Any]]:
         index = yield from self._index()
-        if info.dimension > index.dimension:
-            raise ConfigurationError(
-                f"the index has vectors of {index.dimension} numbers, and this collection needs {info.dimension}: "
-                f"make an index of that dimension in the console, and give its URL"
-            )
+        instead = "make an index of that dimension in the console, and give its URL"
+        documents.check_dimension("the index", info, int(index.dimension), instead)
         namespace = f"{self._space}c-{uuid.uuid4().hex}"
         return [namespace, int(index.dimension), str(index.similarity_function)]
 

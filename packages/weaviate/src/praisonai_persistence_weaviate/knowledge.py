@@ -42,6 +42,7 @@ filters = LateModule("weaviate.collections.filters")
 _ANY = "document"  # stands in the mark of every document, and of no claim
 _FACTS = "facts"  # the property that holds what has to come back of a document
 _RESULT = ["key", "content", _FACTS]
+_MOST_DIMENSION = 65_535  # of vectors that a server can store; it makes the collection of longer ones
 _PAGE = 1_000
 _MOST = 10_000  # objects in one answer, unless a server is told otherwise
 # The ids of claims begin with the time, and are less than this until the year 2109; of documents, one in 64 is.
@@ -126,6 +127,7 @@ class WeaviateSteps(ClaimedSteps[Collection, Any]):
         return client.collections.use(self._name(opened.info.name)).with_consistency_level(level)
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
+        documents.check_dimension("Weaviate", info, _MOST_DIMENSION)
         config = classes.config
         metrics = {"dot": config.VectorDistances.DOT, "euclidean": config.VectorDistances.L2_SQUARED}
         index = config.Configure.VectorIndex.hnsw(distance_metric=metrics[product_distance(info.distance)])

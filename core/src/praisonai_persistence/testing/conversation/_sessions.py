@@ -228,7 +228,7 @@ class Sessions:
         await append(store, "s", "a")
         change = Session("s", user_id="user 2", name="name 2", state=None, created_at=1.0, updated_at=2.0, version=9)
         updated = await store.upsert_session(change)
-        assert updated.updated_at > created.updated_at
+        assert updated.updated_at > created.updated_at, "the second upsert did not raise updated_at"
         assert same_session(updated, change, created_at=created.created_at, updated_at=updated.updated_at, version=2)
         assert same_session(await store.get_session("s"), updated)
         assert ids_of(await store.get_messages("s")) == ["a"]
@@ -272,7 +272,8 @@ class Sessions:
             await append(store, session_id, "a")
         await store.delete_session("s")
         for session_id in ("s2", "S", "s_", "s%"):
-            assert await store.get_session(session_id) is not None
+            found = await store.get_session(session_id)
+            assert found is not None, f"the session {session_id!r} was deleted with the session 's'"
             assert ids_of(await store.get_messages(session_id)) == ["a"]
 
     async def test_c07_of_many_deleters_one_wins(self, store: Any, race: Race) -> None:

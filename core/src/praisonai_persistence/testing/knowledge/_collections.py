@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import pytest
 
 from praisonai_persistence.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
+    DimensionLimitError,
     InvalidIdentifierError,
     InvalidValueError,
     SerializationError,
@@ -25,16 +26,19 @@ from praisonai_persistence.testing.harness import (
     Race,
     split,
 )
-
-if TYPE_CHECKING:
-    pass
 from praisonai_persistence.testing.knowledge._common import ALL, COLLECTION_CALLS, ids, make
 
 __all__ = ["Collections"]
 
+MANY_DIMENSIONS = 100_000
+"""More than most engines take that have a limit."""
+
 
 class Collections:
     """K01: collections."""
+
+    largest_dimension: ClassVar[int | None] = None
+    """Of the collections that this engine takes; None: no limit is known."""
 
     # -------------------------------------------------------------------------------------------------- K01 collections
 
@@ -128,6 +132,30 @@ class Collections:
             with pytest.raises(ValueError, match="metadata"):
                 await store.create_collection("docs", 3, "dot", value)
         assert await store.list_collections() == []
+
+    async def test_k01_a_dimension_that_is_too_large_is_refused(self, store: Any) -> None:
+        """Before anything is made. A dimension that is not refused works; so does the largest one."""
+        dimension = MANY_DIMENSIONS if self.largest_dimension is None else self.largest_dimension + 1
+        try:
+            await store.create_collection("docs", dimension, "dot")
+        except DimensionLimitError:
+            assert await store.list_collections() == [], "it is refused, and the collection is there"
+            assert await store.collection_exists("docs") is False
+            dimension = self.largest_dimension or 3
+            await store.create_collection("docs", dimension, "dot")
+        else:
+            assert self.largest_dimension is None, f"create_collection took {dimension:,} dimensions"
+        rest = [0.5] * (dimension - 1)
+        try:
+            await store.insert("docs", [make("near", [2.0, *rest]), make("far", [1.0, *rest])])
+        except Exception as error:
+            message = (
+                f"create_collection took {dimension:,} dimensions, and insert failed; DimensionLimitError was expected"
+            )
+            raise AssertionError(message) from error
+        assert ids(await store.search("docs", [1.0, *[0.0] * (dimension - 1)])) == ["near", "far"]
+        (found,) = await store.get("docs", ["near"])
+        assert len(found.embedding) == dimension
 
     @pytest.mark.clause("K12")
     async def test_k01_refused_names(self, store: Any) -> None:

@@ -135,7 +135,9 @@ def make(name: str, vector: Sequence[float] = (1.0, 0.0, 0.0), **fields: Any) ->
 
 def ids(documents: Iterable[KnowledgeDocument]) -> list[str]:
     """Return the ids."""
-    return [item.id for item in documents]
+    found = list(documents)
+    assert None not in found, "found None in place of a document; unknown ones are left out"
+    return [item.id for item in found]
 
 
 async def everything(store: Any, collection: str = "docs") -> dict[str, KnowledgeDocument]:

@@ -176,7 +176,7 @@ class Search:
         assert (await docs.search("docs", query))[0].embedding is None
         assert (await docs.search("docs", query, with_embeddings=False))[0].embedding is None
         found = (await docs.search("docs", query, with_embeddings=True))[0].embedding
-        assert type(found) is list
+        assert type(found) is list, f"with_embeddings=True returned {found!r}, not a list of numbers"
         assert found == rounded(vector)
         assert (await docs.get("docs", ["a"]))[0].embedding == rounded(vector)
 

@@ -202,6 +202,8 @@ class Writing:
         """Wherever in the batch it stands."""
         await docs.insert("docs", [make("old", content="old")])
         for vector in ([1.0], [1.0, 2.0], [1.0, 2.0, 3.0, 4.0], [0.0] * 300):
+            written = ids((await everything(docs)).values())
+            assert written == ["old"], "a batch with a wrong dimension was refused, and written in part"
             for method in ("insert", "upsert"):
                 for batch in (
                     [make("a", vector)],

@@ -118,7 +118,7 @@ class Methods:
             await store.add_message("s", "user", text)
         found = texts_of(await store.get_chat_history("s", 1_000))
         wrong = [shorten(text) for text, got in zip(HOSTILE_TEXTS, found, strict=True) if text != got]
-        assert not wrong
+        assert not wrong, f"came back as another text: {wrong[0]}"
 
     async def test_large_texts_come_back(self, store: Any) -> None:
         for text in LARGE_TEXTS:

@@ -80,7 +80,7 @@ class Tools:
                 found = await store.get_chat_history(session_id, limit)
                 assert len(found) <= limit
                 assert found == sent[len(sent) - len(found) :]
-                assert not orphans_of(found), f"with a limit of {limit}"
+                assert not orphans_of(found), f"with a limit of {limit}, results without their calls"
                 # Nothing is left out without need: one message more would not do.
                 more = len(found) + 1
                 while more <= limit:
@@ -139,6 +139,7 @@ class Tools:
             found = texts_of(await open_store().get_chat_history(session_id, 1_000))
             # All of it, in order, each message whole, and at most the one that was being written.
             assert found == [f"{number} {'x' * padding}" for number in range(len(found))]
-            assert len(acknowledged) <= len(found) <= len(acknowledged) + 1
+            assert len(found) >= len(acknowledged), f"{len(acknowledged)} were acknowledged, {len(found)} are there"
+            assert len(found) <= len(acknowledged) + 1, "there are messages that were never written"
             await fill(store, session_id, "goes on")
             assert texts_of(await store.get_chat_history(session_id, 1)) == ["goes on"]
