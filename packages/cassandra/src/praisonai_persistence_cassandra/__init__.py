@@ -66,7 +66,7 @@ class _DocumentStore(OptionsStore):
 
 
 class _ConversationStore(_DocumentStore):
-    capabilities: ClassVar[frozenset[str]] = frozenset(
+    capabilities: frozenset[str] = frozenset(
         {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
     )
 
@@ -87,7 +87,7 @@ class AsyncCassandraConversationStore(_ConversationStore, AsyncStepConversationS
 
 
 class _StateStore(_DocumentStore):
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: CassandraDocumentOptions) -> tuple[DocumentStateSteps, Driver]:
         engine, space, driver = self._parts(options, "state")

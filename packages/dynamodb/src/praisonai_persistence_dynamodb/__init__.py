@@ -46,7 +46,7 @@ class _SyncStore:
 
 class _StateStore(_Store):
     options_class = DynamoDBOptions
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: DynamoDBOptions) -> tuple[DynamoDBStateSteps, DynamoDBDriver]:
         engine, space, driver = self._parts(options, "state", "keys")
@@ -65,7 +65,7 @@ class AsyncDynamoDBStateStore(_StateStore, AsyncStepStateStore):
 
 class _ConversationStore(_Store):
     options_class = DynamoDBConversationOptions
-    capabilities: ClassVar[frozenset[str]] = frozenset(
+    capabilities: frozenset[str] = frozenset(
         {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
     )
 

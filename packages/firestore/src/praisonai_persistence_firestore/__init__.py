@@ -36,7 +36,7 @@ class _Store(OptionsStore):
 
 
 class _StateStore(_Store):
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: FirestoreOptions) -> tuple[DocumentStateSteps, FirestoreDriver]:
         engine, space, driver = self._parts(options, "state")
@@ -54,7 +54,7 @@ class AsyncFirestoreStateStore(_StateStore, AsyncStepStateStore):
 
 
 class _ConversationStore(_Store):
-    capabilities: ClassVar[frozenset[str]] = frozenset(
+    capabilities: frozenset[str] = frozenset(
         {"atomic_batch", "durable", "fork", "prefix", "rewrite", "search", "shared"}
     )
 

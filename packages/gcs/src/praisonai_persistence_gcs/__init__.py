@@ -15,7 +15,7 @@ __all__ = ["AsyncGCSStateStore", "GCSOptions", "GCSStateStore"]
 class _Store(OptionsStore):
     options_class = GCSOptions
     backend: ClassVar[str] = "gcs"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: GCSOptions) -> tuple[DocumentStateSteps, GCSDriver]:
         space = f"{options.prefix}{options.table_prefix}state"

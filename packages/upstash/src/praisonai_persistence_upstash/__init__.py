@@ -30,7 +30,7 @@ __all__ = [
 class _State(OptionsStore):
     options_class = UpstashOptions
     backend: ClassVar[str] = "upstash"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"durable", "prefix", "shared"})
+    capabilities: frozenset[str] = frozenset({"durable", "prefix", "shared"})
 
     def _make(self, options: UpstashOptions) -> tuple[UpstashStateSteps, UpstashDriver]:
         return UpstashStateSteps(options.table_prefix), UpstashDriver(options, asynchronous=self._asynchronous)
