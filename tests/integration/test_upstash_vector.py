@@ -188,7 +188,7 @@ class TestIndexes:
 
     def test_one_that_does_not_fit(self, fake, options):
         with UpstashVectorKnowledgeStore(**options) as store:
-            with pytest.raises(ConfigurationError, match=r"1536 numbers.*needs 1537.*give its URL"):
+            with pytest.raises(ConfigurationError, match=r"at most 1,536 numbers, not 1,537.*give its URL"):
                 store.create_collection("docs", 1_537)
             store.create_collection("docs", 1_536)
             fake.order("dimension", 100)

@@ -16,6 +16,7 @@ from praisonai_persistence import (
     BackendError,
     ConversationMessage,
     ConversationSession,
+    DimensionLimitError,
     KnowledgeDocument,
     KnowledgeStore,
     open_conversation_store,
@@ -466,6 +467,29 @@ def test_knowledge_conflicts(cli):
     assert result.json["knowledge"]["documents"] == 449
     assert cli("copy", "--from", "a.db", "--to", "b.db", "--kind", "knowledge", "--update").code == 1
     assert knowledge_of("b.db")["notes"] == knowledge_of("a.db")["notes"]
+
+
+def test_a_collection_that_the_target_cannot_have_leaves_the_others_to_be_copied(cli, monkeypatch):
+    from praisonai_persistence_sqlite import SQLiteKnowledgeStore
+
+    create = SQLiteKnowledgeStore.create_collection
+
+    def narrow(store, name, dimension, *arguments):
+        if dimension > 2:
+            raise DimensionLimitError(f"at most 2 numbers, not {dimension}")
+        return create(store, name, dimension, *arguments)
+
+    fill_knowledge("a.db")
+    monkeypatch.setattr(SQLiteKnowledgeStore, "create_collection", narrow)
+    with open_knowledge_store("a.db") as store:
+        wide = [name for name in store.list_collections() if store.get_collection(name).dimension > 2]
+    result = cli("copy", "--from", "a.db", "--to", "b.db", "--kind", "knowledge", "--json")
+    assert result.code == 1
+    assert [text.split(":")[0] for text in result.json["knowledge"]["conflicts"]] == [f"collection {n!r}" for n in wide]
+    left = {name: one for name, one in knowledge_of("a.db").items() if name not in wide}
+    assert wide
+    assert left
+    assert knowledge_of("b.db") == left
 
 
 def test_a_collection_that_cannot_be_read_whole_is_not_copied(cli, monkeypatch):

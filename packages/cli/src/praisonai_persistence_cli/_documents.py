@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from praisonai_persistence.errors import (
     CollectionExistsError,
+    DimensionError,
     DocumentExistsError,
     InvalidIdentifierError,
     UnsupportedOperationError,
@@ -74,7 +75,7 @@ def put_collection(
     """
     try:
         target.create_collection(info.name, info.dimension, info.distance, info.metadata)
-    except (CollectionExistsError, InvalidIdentifierError) as error:
+    except (CollectionExistsError, DimensionError, InvalidIdentifierError) as error:
         outcome.conflicts.append(f"collection {info.name!r}: {error}")
         return
     lock = threading.Lock()

@@ -126,7 +126,7 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
 
     def _make(self, own: str, facts: dict[str, Any]) -> Steps[None]:
         mark, text, said = facts["mark"], milvus.DataType.VARCHAR, json.dumps(facts)
-        numbers = len((yield from self._widened([0.0] * facts["dimension"])))
+        numbers = yield from self._width(facts["dimension"])
         texts = {"dtype": milvus.DataType.ARRAY, "element_type": text, "max_capacity": _ITEMS}
         fields = [
             milvus.FieldSchema(f"id_{mark}", text, is_primary=True, max_length=64),
@@ -139,11 +139,14 @@ class MilvusSteps(ClaimedSteps[Collection, Expression]):
         yield Ask("create_collection", own, {"schema": schema, "consistency_level": "Strong", **more})
         yield from self._ready(own, mark, facts["distance"])
 
+    def _width(self, dimension: int) -> Steps[int]:
+        """Return of how many numbers stored vectors are: Milvus, unlike Lite, has none of one number."""
+        return dimension if dimension > 1 or (yield IS_LITE) else 2
+
     def _widened(self, vector: list[float]) -> Steps[list[float]]:
-        """Return a vector as it is stored: Milvus, unlike Lite, has none of one number; a zero changes no rank."""
-        if len(vector) > 1 or (yield IS_LITE):
-            return vector
-        return [*vector, 0.0]
+        """Return a vector as it is stored; a zero changes no rank."""
+        width = yield from self._width(len(vector))
+        return vector if len(vector) == width else [*vector, 0.0]
 
     def _ready(self, own: str, mark: str, distance: str) -> Steps[None]:
         """Load a collection, unless it is: somebody released it, or who made it did not come that far."""
