@@ -140,7 +140,7 @@ def scorer(distance: str, query: Sequence[float]) -> Callable[[Sequence[float]],
 
 def scores(distance: str, query: array[float], vectors: Sequence[array[float]]) -> list[float]:
     """Return [score][] of many documents, with numpy where an engine's client has imported it already."""
-    if not vectors or "numpy" not in sys.modules:
+    if not vectors or sys.modules.get("numpy") is None:
         return list(map(scorer(distance, query), vectors))
     import numpy as np
 

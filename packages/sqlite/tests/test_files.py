@@ -19,6 +19,7 @@ from praisonai_persistence import (
     ConnectionFailedError,
     ConversationMessage,
     ConversationSession,
+    KnowledgeDocument,
     PersistenceError,
     SessionNotFoundError,
     StoreClosedError,
@@ -108,6 +109,49 @@ def test_a_backup_that_replaces_the_file_is_what_the_stores_go_on_with(path, tmp
         assert other.incr("n") == 1
         assert store.incr("n") == 2
     assert integrity(path) == "ok"
+
+
+@posix
+def test_the_log_of_another_process_is_not_read_with_the_file_that_replaces_its_own(path, tmp_path):
+    """Also if the file was in another journal mode when it was opened, as a backup is, so that there was no log yet."""
+    backup = str(tmp_path / "backup.db")
+    with SQLiteStateStore(path=str(tmp_path / "first.db")) as store:
+        store.set("k", "of the backup")
+    with contextlib.closing(sqlite3.connect(tmp_path / "first.db")) as connection:
+        connection.execute("VACUUM INTO ?", (path,))
+    shutil.copy(path, backup)
+    code = (
+        "import sys\nfrom praisonai_persistence_sqlite import SQLiteStateStore\n"
+        "store = SQLiteStateStore(path=sys.argv[1])\n"
+        "store.set_many({str(n): 'x' * 500 for n in range(30)})\nprint('written', flush=True)\ninput()\n"
+    )
+    with SQLiteStateStore(path=path) as store:
+        assert store.keys() == ["k"]
+        writer = [sys.executable, "-c", code, path]
+        with subprocess.Popen(writer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            try:
+                assert other.stdout.readline() == "written\n"
+                os.replace(backup, path)
+                threading.Event().wait(0.005)  # a read may trust for a millisecond that the file is the same
+                assert store.keys() == ["k"]
+            finally:
+                other.kill()
+    assert integrity(path) == "ok"
+
+
+@posix
+def test_a_write_is_not_refused_by_what_the_file_said_that_was_replaced(path, tmp_path):
+    old, new = KnowledgeDocument("a", "old", [1.0, 2.0]), KnowledgeDocument("a", "new", [1.0, 2.0, 3.0])
+    with SQLiteKnowledgeStore(path=str(tmp_path / "other.db")) as store:
+        store.create_collection("new", 3)
+    with SQLiteKnowledgeStore(path=path) as store:
+        store.create_collection("old", 2)
+        store.insert("old", [old])
+        os.replace(tmp_path / "other.db", path)
+        store.insert("new", [new])
+        assert store.list_collections() == ["new"]
+        store.create_collection("old", 5)
+        assert store.count("old") == 0
 
 
 @posix

@@ -87,6 +87,43 @@ def test_what_is_found_is_the_same(store, distance):
     assert store.search("c", queries[0], 0) == []
 
 
+@pytest.mark.parametrize("distance", ["cosine", "dot"])
+def test_sums_of_many_small_numbers_beside_a_large_one_are_exact_enough(store, distance):
+    """In 32-bit floats a sum loses them if the large one comes first, and keeps them if it comes last."""
+    dimension, numbers = 3072, random.Random(1)
+    query = [0.7071, *[1e-3] * (dimension - 2), 0.7071]
+    docs = []
+    for n in range(60):
+        small = [1e-3 * numbers.uniform(0.9, 1.1)] * (dimension - 1)
+        docs.append(KnowledgeDocument(f"d{n:04}", "text", [1.0, *small] if n < 20 else [*small, 1.0]))
+    store.create_collection("c", dimension, distance)
+    store.insert("c", docs)
+    for _ in range(_matrices.SEARCHES + 1):
+        check(store, distance, docs, limit=5, query=query)
+    assert kept()
+
+
+def test_a_program_that_has_numpy_raise_finds_the_same(store):
+    docs = [KnowledgeDocument("a", "text", [1.0, 1e-25]), KnowledgeDocument("b", "text", [1e-20, 1.0])]
+    store.create_collection("c", 2)
+    store.insert("c", docs)
+    with np.errstate(all="raise"):
+        for _ in range(_matrices.SEARCHES + 1):
+            check(store, "cosine", docs, query=[1e-20, 1.0])
+
+
+def test_numpy_that_cannot_be_imported_is_not_used(store, monkeypatch):
+    """A program may have refused its import, as ``None`` in its place does."""
+    docs = documents(20)
+    store.create_collection("c", DIMENSION)
+    store.insert("c", docs)
+    wanted = [name for _, name in expected("cosine", vector("query"), docs, 10)]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for _ in range(_matrices.SEARCHES + 1):
+        assert [one.id for one in store.search("c", vector("query"), 10)] == wanted
+    assert not kept()
+
+
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_many_that_are_alike(store, distance):
     docs = [KnowledgeDocument(f"d{n:04}", "text", [0.5] * DIMENSION) for n in range(200)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from weaviate.exceptions import WeaviateConnectionError
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.errors import (
@@ -96,6 +97,12 @@ def test_other_servers_are_used(version):
 )
 def test_a_server_that_may_index_later_is_known(nodes, lags):
     assert told("1.39.0", nodes).lags is lags
+
+
+def test_what_a_lost_connection_says_is_no_reason_of_the_server():
+    driver = WeaviateDriver(WeaviateOptions("weaviate://db"), asynchronous=False)
+    found = driver.translate(WeaviateConnectionError("connect to readonly-1.internal failed"))
+    assert isinstance(found, ConnectionFailedError)
 
 
 @pytest.mark.parametrize(

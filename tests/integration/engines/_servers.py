@@ -82,17 +82,18 @@ class Container(Server):
         if kind.container_command:
             self._container.with_command(kind.container_command)
         # What the server leaves there belongs to its own user: only root can remove it.
-        memory = kind.place() if kind.container_data and os.geteuid() == 0 else None
+        usual = image == kind.image and "DOCKER_HOST" not in os.environ
+        memory = kind.place() if usual and kind.container_data and os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix=f"persistence-{kind.name}-", dir=memory)) if memory else None
         if self._folder is not None:
             self._container.with_volume_mapping(str(self._folder), kind.container_data, "rw")
         try:
             self._container.start()
+            self.wrapped = self._container.get_wrapped_container()
+            super().__init__(kind.make_url(self._container.get_container_host_ip(), port, *others))
         except BaseException:
             self.remove()
             raise
-        self.wrapped = self._container.get_wrapped_container()
-        super().__init__(kind.make_url(self._container.get_container_host_ip(), port, *others))
 
     def stop(self) -> None:
         self.wrapped.kill(signal=self._signal.name)
@@ -106,9 +107,11 @@ class Container(Server):
         self.wrapped.start()
 
     def remove(self) -> None:
-        self._container.stop()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            self._container.stop()
+        finally:
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Local(Server):

@@ -79,7 +79,15 @@ class ForeignDocument(NamedTuple):
     embedding: list[float]
     metadata: Mapping[str, Any] | None = None
     content_hash: str | None = None
-    created_at: float | None = None
+    created_at: Any = None
+
+
+def _seconds(found: Any) -> float:
+    """Return a time that the other program has; 0.0 where it is none."""
+    try:
+        return float(found or 0.0)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 class ForeignKnowledgeSteps(KnowledgeSteps):
@@ -159,7 +167,7 @@ class ForeignKnowledgeSteps(KnowledgeSteps):
                     row.embedding,
                     dict(row.metadata or {}) or None,
                     row.content_hash or None,
-                    float(row.created_at or 0.0),
+                    _seconds(row.created_at),
                 )
         return [found[item] for item in ids if item in found]
 

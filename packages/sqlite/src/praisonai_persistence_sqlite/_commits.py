@@ -425,6 +425,8 @@ class Commits(Connections):
                 self.forget(connection)
                 connection.close()
             self.suspect(error)
+        elif isinstance(error, PersistenceError):
+            self.check()  # it may be refused by what a file says that was replaced
         return False
 
     def _begin(self, here: Operation) -> Opened:

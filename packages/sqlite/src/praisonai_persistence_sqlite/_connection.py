@@ -303,6 +303,8 @@ def _prepare(connection: sqlite3.Connection, location: Location) -> None:
         _enter_wal(connection, location)
         connection.execute(f"PRAGMA synchronous={location.synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint={_LOG}")
+        # The first read makes the log, by which it is known when the file is replaced.
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
 
 def _enter_wal(connection: sqlite3.Connection, location: Location) -> None:

@@ -156,6 +156,7 @@ class Database(Commits):
             return answer
         except PersistenceError:
             kept = True
+            self.check()  # it may be refused by what a file says that was replaced
             raise
         except sqlite3.OperationalError as error:
             connection.close()

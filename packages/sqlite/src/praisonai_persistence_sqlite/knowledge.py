@@ -166,7 +166,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         asked = search.limit + _SPARE
         if search.filters is not None or not 0 < search.limit <= _FEW or not _SAFE[0] < length < _SAFE[1]:
             return None
-        memory = None if "numpy" not in sys.modules else (yield Memory())
+        memory = None if sys.modules.get("numpy") is None else (yield Memory())
         if memory is None:
             return None
         from praisonai_persistence_sqlite import _matrices
@@ -213,10 +213,12 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         values = {"query": _blob(query), "norm": length, "limit": min(search.limit, 2**62) + _SPARE}
         rows = yield Fetch(found.format(f"{ranked} ORDER BY rank, id LIMIT :limit"), values)
         if 0 < search.limit < len(rows):
-            tolerance = _TOLERANCE * max(
-                1.0, *((row[6] * length if info.distance == "dot" else row[7]) for row in rows)
-            )
-            last = rows[search.limit - 1][7] + tolerance
+            scale = max(row[7] for row in rows)
+            if info.distance == "dot":
+                scale = length * (yield Fetch(f"SELECT MAX(norm) FROM {table}"))[0][0]
+            # Of the numbers in a vector, and of those in the squares of two lengths, each may be off by a rounding.
+            off = max(_TOLERANCE, info.dimension * 2.0**-23)
+            last = rows[search.limit - 1][7] + off * max(1.0, scale)
             if rows[-1][7] <= last:  # so many are alike that the best may be among those that were left out
                 rows = yield Fetch(
                     found.format(f"SELECT * FROM ({ranked}) WHERE rank <= :last"), {**values, "last": last}

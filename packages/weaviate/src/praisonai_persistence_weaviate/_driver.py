@@ -125,10 +125,12 @@ class WeaviateDriver(GrpcDriver):
         import httpx
         from weaviate.exceptions import WeaviateConnectionError, WeaviateTimeoutError
 
-        if (told := _told(str(error))) is not None:
+        lost = httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError
+        told = None if isinstance(error, lost) else _told(str(error))
+        if told is not None:
             kind, reason = told
             return kind(f"{self.where} cannot do this: {reason}")
-        return self._errors.read(error, httpx.TransportError, WeaviateConnectionError, WeaviateTimeoutError)
+        return self._errors.read(error, *lost)
 
     def refused(self, reasons: Iterable[str], total: int) -> PersistenceError:
         """Return the error about a batch: of the type that its objects' errors have, if it is one for all of them.
