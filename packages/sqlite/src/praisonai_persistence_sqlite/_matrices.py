@@ -55,10 +55,9 @@ class Matrix:
         with np.errstate(all="ignore"):  # also where a program has it raise
             if distance == "euclidean":
                 apart = self.numbers - numbers
-                return np.sqrt(np.einsum("ij,ij->i", apart, apart, dtype=np.float64))
-            # In doubles, or ranks of long vectors are too far off. @ would start threads, which cost more than they do.
-            products = np.einsum("ij,j->i", self.numbers, numbers, dtype=np.float64)
-            return -products if distance == "dot" else -products / (self.lengths * length)
+                return np.sqrt(np.einsum("ij,ij->i", apart, apart))
+            products = np.einsum("ij,j->i", self.numbers, numbers)  # @ would start threads, which cost more than they do
+            return -products if distance == "dot" else -products / (self.lengths * np.float32(length))
 
 
 class Table:

@@ -73,6 +73,11 @@ _FEW = 200
 """The limit up to which a search may look at embeddings in memory."""
 
 
+def _off(dimension: int) -> float:
+    """Return how far a rank may be off: each sum, of the products and of the squares, by a rounding for each number."""
+    return max(_TOLERANCE, dimension * 2.0**-23)
+
+
 class SQLiteKnowledgeSteps(KnowledgeSteps):
     """Knowledge in SQLite: one table of collections, and a table of documents for each.
 
@@ -188,7 +193,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
         best = best[ranks[best].argsort()]
         if len(best) == asked:
             scale = matrix.longest * length if info.distance == "dot" else abs(ranks[best]).max()
-            if ranks[best[-1]] <= ranks[best[search.limit - 1]] + _TOLERANCE * max(1.0, scale):
+            if ranks[best[-1]] <= ranks[best[search.limit - 1]] + _off(info.dimension) * max(1.0, scale):
                 return None  # so many are alike that the best may be among those that were left out
         chosen = matrix.ids[best].tolist()
         rows = yield Fetch(f"SELECT {_RESULT} FROM {table} d WHERE row_id IN ({', '.join('?' * len(chosen))})", chosen)
@@ -216,9 +221,7 @@ class SQLiteKnowledgeSteps(KnowledgeSteps):
             scale = max(row[7] for row in rows)
             if info.distance == "dot":
                 scale = length * (yield Fetch(f"SELECT MAX(norm) FROM {table}"))[0][0]
-            # Of the numbers in a vector, and of those in the squares of two lengths, each may be off by a rounding.
-            off = max(_TOLERANCE, info.dimension * 2.0**-23)
-            last = rows[search.limit - 1][7] + off * max(1.0, scale)
+            last = rows[search.limit - 1][7] + _off(info.dimension) * max(1.0, scale)
             if rows[-1][7] <= last:  # so many are alike that the best may be among those that were left out
                 rows = yield Fetch(
                     found.format(f"SELECT * FROM ({ranked}) WHERE rank <= :last"), {**values, "last": last}
