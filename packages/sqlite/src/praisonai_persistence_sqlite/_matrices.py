@@ -56,7 +56,8 @@ class Matrix:
             if distance == "euclidean":
                 apart = self.numbers - numbers
                 return np.sqrt(np.einsum("ij,ij->i", apart, apart))
-            products = np.einsum("ij,j->i", self.numbers, numbers)  # @ would start threads, which cost more than they do
+            # @ would start threads, which cost more than they do.
+            products = np.einsum("ij,j->i", self.numbers, numbers)
             return -products if distance == "dot" else -products / (self.lengths * np.float32(length))
 
 
