@@ -80,6 +80,7 @@ def test_what_cannot_be_is_refused(given):
         (OperationFailure("bad auth", 8000), ConnectionFailedError, "refuses the login"),
         (OperationFailure("not allowed to do action [find] on [db.index]", 8000), ConnectionFailedError, "role"),
         (OperationFailure("you are over your space quota", 8000), BackendError, "has no more room: delete documents"),
+        (OperationFailure("already using 500 collections of 500", 8000), BackendError, "has no more room"),
         (_in_bulk(8000, "you are over your space quota"), BackendError, "has no more room: delete documents"),
         (_in_bulk(8000, "maximum number of FTS indexes"), BackendError, "no room for another index"),
         (_in_bulk(59, "no such command"), UnsupportedOperationError, "lacks what the store asks for"),
