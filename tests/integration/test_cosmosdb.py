@@ -248,7 +248,10 @@ class TestContainers:
 
     @pytest.mark.parametrize(
         ("reason", "kind", "words"),
-        [("full", BackendError, "one logical partition: delete"), ("region", ConnectionFailedError, "no writes")],
+        [
+            ("full", BackendError, "no more room in this collection.*delete"),
+            ("region", ConnectionFailedError, "no writes"),
+        ],
     )
     @pytest.mark.parametrize("freshness", ["all", "own"])
     def test_a_write_that_the_service_does_not_take(self, fake, options, freshness, reason, kind, words):

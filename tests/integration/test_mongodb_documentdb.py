@@ -65,8 +65,10 @@ def test_what_an_index_is_asked(fake, options, kind, distance):
         # What is not documented of filters is left out, and checked by the store.
         assert ids(store.search("docs", query, limit=10, filters={"part": {"$ne": 0}})) == odd[:10]
         assert not [one for one in fake.order("asked") if "filter" in one]
-        # More than one search returns: every vector is compared.
-        assert ids(store.search("docs", query, limit=1_001)) == best[:1_001]
+        assert ids(store.search("docs", query, limit=990)) == best[:990]
+        assert [one["k"] for one in fake.order("asked")] == [1_000]
+        # With what there is to spare more than one search returns: every vector is compared.
+        assert ids(store.search("docs", query, limit=991)) == best[:991]
         assert fake.order("asked") == []
         store.delete("docs", best[:200])
         assert ids(store.search("docs", query, limit=10)) == best[200:210]
@@ -143,3 +145,22 @@ def test_a_server_that_has_none(mongodb):
         with pytest.raises(UnsupportedOperationError, match=r"no vector search.*vector_search='exact'"):
             store.create_collection("docs", 2)
         assert store.list_collections() == []
+
+
+def test_atlas_has_another_one(atlas):
+    with atlas.space() as options, MongoDBVectorKnowledgeStore(**options, vector_search="cosmos") as store:
+        with pytest.raises((BackendError, UnsupportedOperationError), match="take vector_search='auto'"):
+            store.create_collection("docs", 2)
+        assert store.list_collections() == []
+
+
+def test_what_to_do_about_too_many_documents(fake, options):
+    with MongoDBVectorKnowledgeStore(**options, index_from=10, exact_documents=2_000) as store:
+        for name, distance in (("docs", "cosine"), ("dot", "dot")):
+            store.create_collection(name, 8, distance)
+            store.upsert(name, [make(str(number), vector) for number, vector in enumerate(draw(2_001))])
+        assert len(store.search("docs", [1.0] * 8, limit=990)) == 990
+        with pytest.raises(UnsupportedOperationError, match=r"ask for fewer \(up to 990\), or raise exact_documents"):
+            store.search("docs", [1.0] * 8, limit=991)
+        with pytest.raises(UnsupportedOperationError, match="it has no index.*'cosmos' on Azure DocumentDB"):
+            store.search("dot", [1.0] * 8)

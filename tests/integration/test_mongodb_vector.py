@@ -40,6 +40,7 @@ class _Server(Networked, KnowledgeStoreSuite):
 
     __test__ = False
     engine = "mongodb"
+    largest_dimension = 1_000_000
     more: ClassVar[dict[str, object]] = {}
 
     @pytest.fixture
@@ -227,6 +228,12 @@ class TestExactSearch:
             with pytest.raises(SerializationError, match=r"'wide' has \d+ keys and items"):
                 store.insert("docs", [make("small"), make("wide", items=list(range(400_000)))])
             assert store.count("docs") == 0
+
+    def test_the_largest_document_has_room_for_the_largest_embedding(self, options):
+        with MongoDBVectorKnowledgeStore(**options) as store:
+            store.create_collection("docs", 1_000_000, "dot")
+            store.insert("docs", [make("a", [1.0] * 1_000_000, content="x" * 11_999_000)])
+            assert store.count("docs") == 1
 
     def test_racing_deletes_count_a_document_once(self, options):
         with MongoDBVectorKnowledgeStore(**options) as store:

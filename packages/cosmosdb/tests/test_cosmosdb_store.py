@@ -104,7 +104,7 @@ def made_in_batch(status, sub_status=None):
         (made(403), ConnectionFailedError, "check its key"),
         (made(403, "Your account has reached the maximum number of containers"), BackendError, "quotas"),
         (made(403, sub_status=1005), BackendError, "quotas"),
-        (made(403, sub_status=1014), BackendError, "one logical partition"),
+        (made(403, sub_status=1014), BackendError, "no more room in this collection"),
         (made(403, sub_status=3), ConnectionFailedError, "no writes"),
         (
             made(403, "Request originated from client IP {...} through public internet"),
@@ -124,7 +124,7 @@ def made_in_batch(status, sub_status=None):
         (made(449), ThrottledError, "one item"),
         (made(503), ConnectionFailedError, "does not answer"),
         (made(400), BackendError, "400"),
-        (made_in_batch(403, 1014), BackendError, "one logical partition"),
+        (made_in_batch(403, 1014), BackendError, "no more room in this collection"),
         (made_in_batch(404), GoneError, "no such"),
         (made_in_batch(409), TakenError, "already"),
         (made_in_batch(412), TakenError, "another version"),

@@ -94,6 +94,25 @@ def test_what_the_server_says(error, kind, words):
     assert SECRET not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("code", "labels", "unsure"),
+    [
+        (462, ["SystemOverloadedError", "RetryableError", "NoWritesPerformed"], False),
+        (462, ["SystemOverloadedError", "RetryableError"], True),
+        (462, [], True),
+        (473, [], True),
+        (91, ["SystemOverloadedError"], True),
+        (489, [], False),
+    ],
+)
+def test_whether_a_busy_server_may_have_written(code, labels, unsure):
+    """The error is that of the client's last attempt; one before may have been done. A search (489) writes nothing."""
+    driver = MongoDriver(MongoOptions(), "praison_state", [], asynchronous=False)
+    found = driver.translate(OperationFailure("busy", code, {"errmsg": "busy", "errorLabels": labels}))
+    assert type(found) is ThrottledError
+    assert ("a write may have been done all the same" in str(found)) is unsure
+
+
 @pytest.mark.parametrize("database", ["a.b", "a b", "x" * 64, "$a"])
 def test_names_that_no_database_has_are_refused(database):
     with pytest.raises(ConfigurationError, match="database must have"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pymongo.errors import OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from praisonai_persistence.drivers import ThrottledError
 from praisonai_persistence.errors import (
@@ -17,6 +17,13 @@ from praisonai_persistence.stores.projection import field, token
 from praisonai_persistence_mongodb import MongoDBVectorKnowledgeStore, MongoVectorOptions
 from praisonai_persistence_mongodb._driver import MongoDriver
 from praisonai_persistence_mongodb._filters import FilterCompiler
+
+
+def _in_bulk(code, message):
+    """Return the error of a document whose text is that of other errors."""
+    content = "Similarity index was not found, search the index, over quota"
+    failed = {"index": 0, "code": code, "errmsg": message, "op": {"_id": "a", "content": content}}
+    return BulkWriteError({"writeErrors": [failed], "writeConcernErrors": []})
 
 
 def test_the_names_of_praisonai_are_the_defaults():
@@ -71,6 +78,13 @@ def test_what_cannot_be_is_refused(given):
         (OperationFailure("too many", 489), ThrottledError, "too many searches"),
         (OperationFailure("maximum number of FTS indexes", 8000), BackendError, "no room for another index"),
         (OperationFailure("bad auth", 8000), ConnectionFailedError, "refuses the login"),
+        (OperationFailure("not allowed to do action [find] on [db.index]", 8000), ConnectionFailedError, "role"),
+        (OperationFailure("you are over your space quota", 8000), BackendError, "has no more room: delete documents"),
+        (OperationFailure("already using 500 collections of 500", 8000), BackendError, "has no more room"),
+        (_in_bulk(8000, "you are over your space quota"), BackendError, "has no more room: delete documents"),
+        (_in_bulk(8000, "maximum number of FTS indexes"), BackendError, "no room for another index"),
+        (_in_bulk(59, "no such command"), UnsupportedOperationError, "lacks what the store asks for"),
+        (_in_bulk(2, "bad value"), BackendError, "failed: BulkWriteError"),
     ],
 )
 def test_errors_say_what_to_do(error, kind, words):

@@ -38,8 +38,8 @@ _LATER = "; try again later, or raise timeout"
 _FEATURE = "turn on the feature 'Vector Search for NoSQL API' of the account, which takes some 15 minutes"
 _SHARED = "has no vector search in a database whose containers share their throughput: give another database=..."
 _LOGICAL = (
-    "a collection is one logical partition: delete documents, with freshness='own', because reads of 'all' write; or "
-    "use another collection"
+    "has no more room in this collection (20 GB). Use another, or delete documents with freshness='own': with 'all' "
+    "each read writes an item, which is refused too"
 )
 _THROUGHPUT = "raise the account's limit, delete a container, or take a serverless account"
 _NETWORK = "does not let this network in: see its firewall, under Networking in the portal"
@@ -52,7 +52,7 @@ _REASONS = (
     ),
     _Reason(_WRONG, 1010, ("shared throughput",), ConfigurationError, _SHARED),
     _Reason(_WRONG, 0, ("total throughput",), BackendError, f"has no throughput left for a container: {_THROUGHPUT}"),
-    _Reason(_FORBIDDEN, 1014, ("partition key reached maximum",), BackendError, f"has no more room here: {_LOGICAL}"),
+    _Reason(_FORBIDDEN, 1014, ("partition key reached maximum",), BackendError, _LOGICAL),
     _Reason(_FORBIDDEN, 0, ("firewall", "originated from"), ConnectionFailedError, _NETWORK),
     _Reason(_FORBIDDEN, 3, (), ConnectionFailedError, _REGION),
     _Reason(

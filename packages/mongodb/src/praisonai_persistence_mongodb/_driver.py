@@ -12,18 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote_plus
 
-from praisonai_persistence.drivers import Driver, FreshOptions, Options, ThrottledError, check_fields, matching, option
+from praisonai_persistence.drivers import Driver, FreshOptions, Options, check_fields, matching, option
 from praisonai_persistence.drivers.guarded import on_own_thread
-from praisonai_persistence.errors import (
-    BackendError,
-    ConfigurationError,
-    ConnectionFailedError,
-    SerializationError,
-    StoreNotFoundError,
-    UnsupportedOperationError,
-)
+from praisonai_persistence.errors import ConfigurationError, StoreNotFoundError
 from praisonai_persistence.payload import check_identifier
-from praisonai_persistence.stores import MovedError
 from praisonai_persistence_mongodb._cosmos_index import KINDS
 from praisonai_persistence_mongodb._engine import Bulk
 from praisonai_persistence_mongodb._letting_go import (
@@ -35,6 +27,7 @@ from praisonai_persistence_mongodb._letting_go import (
     let_go,
     take_end,
 )
+from praisonai_persistence_mongodb._refusals import refused
 
 if TYPE_CHECKING:
     from praisonai_persistence.drivers import Deadline
@@ -44,18 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MongoDriver", "MongoOptions", "MongoVectorOptions", "listed"]
 
-_DUPLICATE, _UNAUTHORIZED, _LOGIN, _TOO_LATE, _TOO_LARGE = 11000, {13, 8000}, {18}, {50, 64}, {10334, 17419, 17420}
-_CONFLICT = 112
-"""Two transactions write one document; nothing of ours was written."""
-_NO_SEARCH = {59, 31082, 40324, 6047401, None}
-"""What servers without vector search answer to its commands: none of the name, none configured, only in Atlas."""
-_AZURE = {2: "Similarity index was not found", 40415: "'$vectorSearch.exact' is an unknown field"}
-"""What Azure DocumentDB answers to ``$vectorSearch`` without an index: codes, and parts of messages."""
-_ATLAS, _SEARCHES = 8000, 489
-_OVERLOADED = {462, 463, _SEARCHES}
-"""What servers answer that have too much to do, and have done nothing."""
-_LACKING = {20, 59, 115, 238, 40324}
-"""What servers answer to what they do not have: illegal here, no such command, not supported, not implemented."""
 _INDEX = matching("(?s).{1,100}", "text of 1 to 100 characters")
 _FIELD = matching("[A-Za-z][A-Za-z0-9_]{0,99}", "a letter, and then at most 99 letters, digits and _")
 MAX_ATOMIC = 1_000
@@ -151,8 +132,8 @@ class MongoVectorOptions(MongoOptions, FreshOptions):
         "auto",
         ("auto", "atlas", "cosmos", "exact"),
         "new collections have a vector search index (`atlas`), one of Azure's Cosmos DB for MongoDB vCore, which is "
-        "DocumentDB by now (`cosmos`), or none, and every vector is compared (`exact`); `auto`: the first, where the "
-        "server has such, or else the last",
+        "DocumentDB by now (`cosmos`), or none, and every vector is compared (`exact`); `auto`: `atlas` where the "
+        "server has it, else `exact`; never `cosmos`",
         url=True,
     )
     cosmos_index = option(
@@ -392,92 +373,13 @@ class MongoDriver(Driver):
             return _list(collection)
 
     def translate(self, error: Exception) -> PersistenceError | None:
-        from pymongo import errors
-
-        where, code = self.where, getattr(error, "code", None)
-        if isinstance(error, errors.BulkWriteError):
-            failed = (error.details or {}).get("writeErrors", [])
-            codes = {one.get("code") for one in failed}
-            if codes == {_DUPLICATE}:
-                return MovedError("documents were written meanwhile")
-            code = next(iter(codes - {_DUPLICATE}), 64)
-        if code in {_DUPLICATE, _CONFLICT}:
-            return MovedError("the document was written meanwhile")
-        if code in _NO_SEARCH and isinstance(error, errors.OperationFailure) and "earch" in str(error):
-            return UnsupportedOperationError(
-                f"{where} has no vector search: take vector_search='exact', MongoDB Atlas, or a server with mongot"
-            )
-        if code in _AZURE and _AZURE[code] in str(error):
-            return UnsupportedOperationError(
-                f"{where} has the vector search of Azure DocumentDB, and no such index: take vector_search='cosmos' or "
-                f"'exact', and make the collection anew"
-            )
-        if code in _OVERLOADED or _has_label(error, "SystemOverloadedError"):
-            what = "searches" if code == _SEARCHES else "requests"
-            nothing = code in _OVERLOADED or any(
-                _has_label(error, one) for one in ("NoWritesPerformed", "RetryableError")
-            )
-            done = "" if nothing else "; a write may have been done all the same"
-            return ThrottledError(f"{where} has had too many {what} for now; try again later, or raise timeout{done}")
-        if code in _LACKING:
-            return UnsupportedOperationError(
-                f"{where} lacks what the store asks for ({_said(error)}): take MongoDB, or a server more like it"
-            )
-        if code == _ATLAS and "index" in str(error):
-            return BackendError(f"{where} has no room for another index")
-        if code in _LOGIN or code == _ATLAS:
-            return ConnectionFailedError(f"{where} refuses the login: check user, password and authSource")
-        if code in _UNAUTHORIZED:
-            return ConnectionFailedError(
-                f"{where} does not allow that: the user needs the role readWrite on the database "
-                f"{self._options.database!r}"
-            )
-        if code in _TOO_LARGE or isinstance(error, errors.DocumentTooLarge):
-            return SerializationError("MongoDB's documents end at 16 MiB, with the names of their fields")
-        if isinstance(error, errors.InvalidURI):
-            return ConfigurationError("the URL is none that MongoDB's clients can read")
-        if isinstance(error, errors.ConfigurationError):
-            if type(error.__cause__).__module__.startswith("dns."):
-                return ConnectionFailedError(f"{where} cannot be looked up: check the host of the URL")
-            return ConfigurationError(
-                f"{where}: an option of the client is wrong, or PyMongo is too new for the server"
-            )
-        if isinstance(error, (FileNotFoundError, PermissionError)):
-            return ConfigurationError(
-                f"a file that the options of the client name cannot be read: {type(error).__name__}"
-            )
-        unseen = isinstance(error, errors.ServerSelectionTimeoutError)
-        if code in _TOO_LATE or (getattr(error, "timeout", False) and not unseen):
-            return ConnectionFailedError(f"{where} did not answer within {self.timeout:g} seconds")
-        if isinstance(error, errors.ConnectionFailure | errors.InvalidOperation) or _is_away(error):
-            return ConnectionFailedError(
-                f"{where} cannot be reached ({type(error).__name__}): is it running, and are host, port and TLS right?"
-            )
-        told = "" if code is None else f" {code}"
-        return BackendError(f"{where} failed: {type(error).__name__}{told}")
+        return refused(error, self.where, self._options.database, self.timeout)
 
 
 def has_transactions(client: Any) -> bool:
     """Whether the servers have transactions: those of replica sets and sharded clusters."""
     servers = client.topology_description.server_descriptions().values()
     return any(server.server_type_name in {"RSPrimary", "Mongos", "LoadBalancer"} for server in servers)
-
-
-def _has_label(error: Exception, label: str) -> bool:
-    from pymongo.errors import OperationFailure  # others have this label where no connection could be made, too
-
-    return isinstance(error, OperationFailure) and error.has_error_label(label)
-
-
-def _said(error: Any) -> str:
-    """Return what a server says that it lacks, without what was sent."""
-    details = getattr(error, "details", None) or {}
-    named = re.search(r"(?:command|stage|operator)[^'$\w]*'?([$\w]+)", str(details.get("errmsg", "")))
-    return " ".join(filter(None, (str(details.get("codeName") or getattr(error, "code", "")), named and named[1])))
-
-
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] == "dns"
 
 
 def _list(collection: Any) -> Any:

@@ -98,11 +98,18 @@ class SearchIndexes:
             yield from ask(opened, lambda documents: documents.database.command(command))
         except (BackendError, UnsupportedOperationError) as error:
             raise BackendError(
-                f"the index {made.kind} was refused ({error}): a cluster below M30 has vector-ivf only; take "
-                f"cosmos_index='vector-ivf', or vector_search='exact'"
+                f"the index {made.kind} was refused ({error}): on Azure a cluster below M30 has vector-ivf only, take "
+                f"cosmos_index='vector-ivf', or vector_search='exact'; other servers have no such index, take "
+                f"vector_search='auto'"
             ) from error
-        # Not every server without such indexes refuses to make one.
-        yield from self.nearest(made, _unit(opened.info.dimension), {"exact": True, "limit": 1})
+        try:  # not every server without such indexes refuses to make one
+            yield from self.nearest(made, _unit(opened.info.dimension), {"exact": True, "limit": 1})
+        except UnsupportedOperationError as error:
+            raise UnsupportedOperationError(
+                f"{self._options.where} has no vector search of Azure DocumentDB (cosmosSearch): take "
+                f"vector_search='auto', which makes an index where the server has those of Atlas, or "
+                f"vector_search='exact'"
+            ) from error
         return made
 
     def nearest(self, opened: Opened, query: list[float], how: dict[str, Any]) -> Steps[list[str]]:

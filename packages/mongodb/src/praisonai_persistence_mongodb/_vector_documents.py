@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from praisonai_persistence.steps import Steps
     from praisonai_persistence.stores.knowledge import DocumentRow
 
-__all__ = ["BulkOf", "Opened", "ask", "documents_of", "read", "sibling"]
+__all__ = ["MOST_DIMENSION", "BulkOf", "Opened", "ask", "documents_of", "read", "sibling"]
 
 _DOCUMENT = 16 * 1024 * 1024
+MOST_DIMENSION = 1_000_000
+"""Without an index, of 4 bytes each: beside them there is room for 12 MB of a document."""
 
 
 class Opened(NamedTuple):
@@ -110,6 +112,8 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
     vectors = [row.embedding for row in rows]
     ranked = ranked_vectors(opened.info.distance, vectors) if opened.search_index else vectors
     head = BinaryVectorDtype.FLOAT32.value + b"\0"
+    # Bytes of a number: in binary data, and again where another vector is indexed; in a list with its place as text.
+    number = 18 if opened.kind is not None else 8 if opened.search_index else 4
 
     def indexed(packed: bytes, vector: Any) -> Any:
         """Return an embedding as its index takes it."""
@@ -120,7 +124,7 @@ def documents_of(opened: Opened, rows: Sequence[DocumentRow], writer: str) -> It
     for row, vector in zip(rows, ranked, strict=True):
         tokens = project(row.metadata).tokens
         text = len(row.content.encode()) + len((row.metadata or "").encode())
-        if text + 8 * len(vector) + 48 * len(tokens) + 2_000 > _DOCUMENT:
+        if text + number * len(vector) + 48 * len(tokens) + 2_000 > _DOCUMENT:
             raise SerializationError(
                 f"document {row.id!r} has {len(tokens)} keys and items in its metadata; with what filters need of "
                 f"each, it is larger than MongoDB's documents, which end at 16 MiB"

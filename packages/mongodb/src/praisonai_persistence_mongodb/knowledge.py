@@ -11,11 +11,17 @@ from praisonai_persistence.payload import loads
 from praisonai_persistence.steps import reads
 from praisonai_persistence.stores import MovedError
 from praisonai_persistence.stores.scanned import ScannedSteps, Selection, What
-from praisonai_persistence.stores.vector_documents import batches, collection_facts, collection_info, pages
+from praisonai_persistence.stores.vector_documents import (
+    batches,
+    check_dimension,
+    collection_facts,
+    collection_info,
+    pages,
+)
 from praisonai_persistence.stores.vector_engine import GoneError, TakenError
 from praisonai_persistence_mongodb._filters import FilterCompiler
 from praisonai_persistence_mongodb._search_index import SearchIndexes, most_found, present
-from praisonai_persistence_mongodb._vector_documents import BulkOf, Opened, ask, documents_of, read
+from praisonai_persistence_mongodb._vector_documents import MOST_DIMENSION, BulkOf, Opened, ask, documents_of, read
 
 if TYPE_CHECKING:
     from array import array
@@ -74,6 +80,7 @@ class MongoVectorSteps(ScannedSteps[Opened]):
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
         from pymongo import IndexModel
 
+        check_dimension("MongoDB", info, MOST_DIMENSION)
         options = self._options
         engine = f"{options.table_prefix}{options.collection}_{uuid.uuid4().hex}"
         opened = Opened(info, engine, None, options.embedding_field, options.text_field)
@@ -133,13 +140,24 @@ class MongoVectorSteps(ScannedSteps[Opened]):
         more = len(found) == size if left is None else len(left) > size
         seen += len(found) if left is None else size
         if what == "vectors" and more and seen >= self._options.exact_documents:
-            raise UnsupportedOperationError(
-                f"more than {self._options.exact_documents} documents of collection {opened.info.name!r} may match, "
-                f"and the store would have to compare all their vectors: filter by equality, make the collection on "
-                f"Atlas, where it has an index, or raise exact_documents"
-            )
+            raise self._too_many(opened)
         made = [read(opened, what, one) for one in found]
         return made, (found[-1]["_id"] if found else after, seen) if more else None
+
+    def _too_many(self, opened: Opened) -> UnsupportedOperationError:
+        if opened.search_index:
+            why = "its index finds too few of them"
+            instead = f"ask for fewer (up to {most_found(opened) - self.spare:,})"
+        else:
+            why = "it has no index"
+            instead = (
+                "make it anew with one (vector_search='atlas' on Atlas, 'cosmos' on Azure DocumentDB; none for 'dot')"
+            )
+        return UnsupportedOperationError(
+            f"more than {self._options.exact_documents} documents of collection {opened.info.name!r} may match, and "
+            f"the store would have to compare all their vectors, because {why}: filter by equality, {instead}, or "
+            f"raise exact_documents"
+        )
 
     def _count(self, opened: Opened, expression: Selection | None) -> Steps[int]:
         if expression is None or expression.exact:

@@ -108,13 +108,13 @@ class PgvectorKnowledgeSteps(KnowledgeSteps):
 
     @writes
     def create_collection(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
-        documents.check_dimension("pgvector", info, LARGEST_DIMENSION)
         while not (rows := (yield Fetch(self._insert, (info.name, info.dimension, info.distance, metadata)))):
             try:
                 same_collection((yield from self._need(info.name)).info, info)
                 return
             except CollectionNotFoundError:  # deleted in between
                 pass
+        documents.check_dimension("pgvector", info, LARGEST_DIMENSION)  # if it is refused, the row is not kept
         for sql in self._table(rows[0][0], info, indexed=False).create:
             yield Execute(sql)
 

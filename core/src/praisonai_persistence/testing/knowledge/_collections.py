@@ -134,15 +134,17 @@ class Collections:
         assert await store.list_collections() == []
 
     async def test_k01_a_dimension_that_is_too_large_is_refused(self, store: Any) -> None:
-        """Before anything is made. A dimension that is not refused works; so does the largest one."""
+        """Before anything is made, unless the name is taken. One that is not refused works; so does the largest one."""
         dimension = MANY_DIMENSIONS if self.largest_dimension is None else self.largest_dimension + 1
         try:
             await store.create_collection("docs", dimension, "dot")
         except DimensionLimitError:
             assert await store.list_collections() == [], "it is refused, and the collection is there"
             assert await store.collection_exists("docs") is False
-            dimension = self.largest_dimension or 3
+            refused, dimension = dimension, self.largest_dimension or 3
             await store.create_collection("docs", dimension, "dot")
+            with pytest.raises(CollectionExistsError):  # its name comes first
+                await store.create_collection("docs", refused, "dot")
         else:
             assert self.largest_dimension is None, f"create_collection took {dimension:,} dimensions"
         rest = [0.5] * (dimension - 1)
