@@ -407,12 +407,15 @@ class Couchbase(Fake):
                 if end is None:
                     end = time.monotonic() + request.json()["ctl"].get("timeout", 10_000) / 1000 + self.hanging
                 if time.monotonic() > end:
-                    return Answer({"error": "context deadline exceeded", "status": "fail"}, 412)
+                    return self.refuse(Refusal(412, "rest_index: Query, err: consistency wait timeout"), request)
                 time.sleep(0.002)
                 self.asked.pop()
 
     def refuse(self, refusal: Refusal, request: Request) -> Answer:
-        return Answer({"error": refusal.message, "status": "fail"}, refusal.status, refusal.headers)
+        body = {"error": refusal.message, "status": "fail"}
+        if request.path[:1] == ("api",) and request.data:  # the Search service says what it was asked, too
+            body["request"] = request.json()
+        return Answer(body, refusal.status, refusal.headers)
 
     def serve(self, request: Request) -> Answer:
         wanted = "Basic " + base64.b64encode(f"{USER}:{self.key}".encode()).decode()
@@ -520,7 +523,7 @@ class Couchbase(Fake):
             for part, number in consistency["vectors"][name].items():
                 place, _, own = part.partition("/")
                 if int(own) != self._uuid(int(place)):
-                    raise Refusal(412, "consistency: the part of the bucket has another history")
+                    raise Refusal(400, "rest_index: Query, err: bleve: pindex_consistency mismatched partition")
                 if self.seen[int(place)] < number:
                     raise NotYet
         collection = self.collections.get(index.collection)
