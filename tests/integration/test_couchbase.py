@@ -85,6 +85,7 @@ USUAL = {
     "rejecting": [],
     "resent": "",
     "failover": False,
+    "unfed": 0,
 }
 """What the fake does unless a test says otherwise."""
 
@@ -142,6 +143,14 @@ class TestFreshness(FreshnessTests):
             finally:
                 fake.order(name, usual)
             assert sorted(ids(store.search("docs", [1.0, 0.0]))) == ["a", "b"]
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_an_index_that_is_not_fed_yet_is_waited_for(self, fake, options, freshness):
+        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("unfed", 2)
+            store.upsert("docs", [make("a")])
+            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
 
     def test_a_silent_search_service_is_called_silent(self, fake, options):
         with CouchbaseKnowledgeStore(**options, freshness="own", timeout=0.5, freshness_timeout=0.5) as store:

@@ -40,6 +40,7 @@ _INDEX = matching("[A-Za-z][A-Za-z0-9_-]{0,150}", "a letter, and then letters, d
 _FIELD = matching("[A-Za-z][A-Za-z0-9_]*", "a letter, and then letters, digits and _")
 _DESCRIPTORS = 16  # that a client may need when it is opened
 _LATE = ("UnAmbiguousTimeoutException", "AmbiguousTimeoutException", "TemporaryFailException")
+_UNFED = "mismatched partition, uuid: ,"  # what an index says of a part of the bucket that it knows nothing of yet
 _TOO_LARGE = 104  # the client's number for what is larger than a value may be
 
 
@@ -212,9 +213,9 @@ class CouchbaseDriver(Driver):
             return TakenError("somebody else was first")
         if kind in {"BucketNotFoundException", "ScopeNotFoundException", "CollectionNotFoundException"}:
             return ConfigurationError(f"{where} has no such bucket, scope or collection ({kind}): make it first")
-        if status == 412 or "pindex_consistency" in said:  # too late, or a failover began another history
+        if status == 412 or ("pindex_consistency" in said and _UNFED not in said):  # late, or after a failover
             return UnseenError(f"{where} does not show the writes that a query has to see ({kind})")
-        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said:
+        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said:  # or it is not fed yet
             return ThrottledError(f"{where} is busy, or its index is not ready ({kind}): try again later")
         if kind == "QuotaLimitedException" or "num_fts_indexes" in said:
             return BackendError(f"{where} has no room for more indexes: delete a collection, or raise its limit")
