@@ -6,10 +6,11 @@ import asyncio
 import base64
 import shutil
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import engines
@@ -21,6 +22,7 @@ from services import FreshnessTests, OnService, ids, make, space_of, told
 from praisonai_persistence.drivers import Deadline, ThrottledError
 from praisonai_persistence.errors import (
     BackendError,
+    CollectionNotFoundError,
     ConfigurationError,
     ConnectionFailedError,
     PersistenceError,
@@ -28,13 +30,27 @@ from praisonai_persistence.errors import (
 )
 from praisonai_persistence.stores.vector_errors import TakenError
 from praisonai_persistence.testing import Endpoint, KnowledgeStoreSuite, StoreSpec
+from praisonai_persistence.testing.proxy import Proxy
 from praisonai_persistence_couchbase import (
     AsyncCouchbaseKnowledgeStore,
     CouchbaseKnowledgeStore,
     CouchbaseOptions,
     knowledge,
 )
-from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each
+from praisonai_persistence_couchbase._driver import CouchbaseDriver, Each, _Client
+
+
+def _through(couchbase: Any, host: str, port: int) -> dict[str, Any]:
+    """Options of a store that finds the cluster at a proxy, of which the cluster must know: it says where it is."""
+    server = urlsplit(couchbase.url)
+    couchbase.order("outside", port)
+    return {
+        "url": None,
+        "connection_string": f"couchbase://{host}:{port}?network=n{port}",
+        "username": server.username,
+        "password": server.password,
+        "bucket_name": server.path.strip("/"),
+    }
 
 
 class TestCouchbase(OnService, KnowledgeStoreSuite):
@@ -48,18 +64,11 @@ class TestCouchbase(OnService, KnowledgeStoreSuite):
 
     @pytest.fixture
     def spec_through(self, couchbase, spec) -> Endpoint:
-        """Through a proxy, of which the cluster must know, because its clients go where it says that it is."""
+        """Through a proxy."""
         server = urlsplit(couchbase.url)
 
         def spec_at(host: str, port: int) -> StoreSpec:
-            couchbase.order("outside", port)
-            return spec.with_options(
-                url=None,
-                connection_string=f"couchbase://{host}:{port}?network=n{port}",
-                username=server.username,
-                password=server.password,
-                bucket_name=server.path.strip("/"),
-            )
+            return spec.with_options(**_through(couchbase, host, port))
 
         return Endpoint(server.hostname, server.port, spec_at)
 
@@ -76,6 +85,7 @@ USUAL = {
     "rejecting": [],
     "resent": "",
     "failover": False,
+    "unfed": 0,
 }
 """What the fake does unless a test says otherwise."""
 
@@ -113,6 +123,48 @@ class TestFreshness(FreshnessTests):
             store.upsert("docs", [make("b")])
             assert sorted(ids(store.search("docs", [1.0, 0.0]))) == ["a", "b"]
 
+    @pytest.mark.parametrize(
+        "trouble", [("rejecting", ["query request rejected"] * 1_000, []), ("partial", True, False)]
+    )
+    def test_a_search_service_in_trouble_is_asked_for_own_writes_again(self, fake, options, trouble):
+        """It says nothing about what its index has, so the next queries wait all the same."""
+        name, value, usual = trouble
+        with CouchbaseKnowledgeStore(**options, freshness="own", timeout=0.5) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("delay", 2.0)
+            fake.order(name, value)
+            store.upsert("docs", [make("a")])
+            try:
+                for _ in range(2):
+                    with pytest.raises(ThrottledError):
+                        store.search("docs", [1.0, 0.0])
+                    fake.order("delay", 2.0)
+                    store.upsert("docs", [make("b")])
+            finally:
+                fake.order(name, usual)
+            assert sorted(ids(store.search("docs", [1.0, 0.0]))) == ["a", "b"]
+
+    @pytest.mark.parametrize("freshness", ["all", "own"])
+    def test_an_index_that_is_not_fed_yet_is_waited_for(self, fake, options, freshness):
+        with CouchbaseKnowledgeStore(**options, freshness=freshness) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("unfed", 2)
+            store.upsert("docs", [make("a")])
+            assert ids(store.search("docs", [1.0, 0.0])) == ["a"]
+
+    def test_a_silent_search_service_is_called_silent(self, fake, options):
+        with CouchbaseKnowledgeStore(**options, freshness="own", timeout=0.5, freshness_timeout=0.5) as store:
+            store.create_collection("docs", 2, "dot")
+            fake.order("hanging", True)
+            with pytest.raises(ConnectionFailedError, match="did not answer a query in time") as caught:
+                store.count("docs")
+            assert "written" not in str(caught.value)
+            store.upsert("docs", [make("a")])
+            with pytest.raises(ConnectionFailedError, match="did not answer a query in time.*is stored"):
+                store.count("docs")
+            fake.order("hanging", False)
+            assert store.count("docs") == 1
+
 
 class TestIndexes:
     """What is made, and what is left."""
@@ -146,7 +198,7 @@ class TestIndexes:
     def test_an_index_whose_collection_cannot_be_made_is_not_left(self, fake, options):
         fake.order("hanging", True)
         with CouchbaseKnowledgeStore(**options, timeout=1) as store:
-            with pytest.raises(ConnectionFailedError, match="did not answer in time"):
+            with pytest.raises(ConnectionFailedError, match="did not answer a query in time"):
                 store.create_collection("docs", 2)
             assert [name for name in fake.order("indexes") if name.startswith(options["index_name"])] == []
             fake.order("hanging", False)
@@ -165,6 +217,34 @@ class TestIndexes:
             assert store.list_collections() == ["second"]
             assert len([name for name in fake.order("indexes") if name.startswith(options["index_name"])]) == 1
             assert len(fake.order("keys", options["collection_name"])) == 2  # the catalog, and a document
+
+    @pytest.mark.parametrize("again", ["deleted", "created"])
+    def test_a_deletion_that_was_not_ended_is_ended_later(self, fake, options, again):
+        """The documents are found by the Search service only, which may be away when a collection is deleted."""
+        own = options["index_name"]
+
+        def left():
+            indexes = [name for name in fake.order("indexes") if name.startswith(own)]
+            return len(indexes), len(fake.order("keys", options["collection_name"]))
+
+        with CouchbaseKnowledgeStore(**options, timeout=0.5) as store:
+            store.create_collection("docs", 2, "dot")
+            store.upsert("docs", [make("a"), make("b")])
+            fake.order("rejecting", ["query request rejected"] * 1_000)
+            for _ in range(2):
+                with pytest.raises(ThrottledError):
+                    store.delete_collection("docs")
+                assert store.list_collections() == []
+            fake.order("rejecting", [])
+            assert left() == (1, 3)
+            if again == "created":
+                store.create_collection("docs", 3)
+                assert store.count("docs") == 0
+                assert left() == (1, 1)
+            store.delete_collection("docs")
+            assert left() == (0, 1)
+            with pytest.raises(CollectionNotFoundError):
+                store.delete_collection("docs")
 
     def test_no_room_and_too_many_dimensions(self, fake, options):
         fake.order("quota", 0)
@@ -192,6 +272,41 @@ class TestBadWeather:
             with CouchbaseKnowledgeStore(**given) as store, pytest.raises(PersistenceError) as caught:
                 store.connect()
             assert isinstance(caught.value, ConfigurationError), wrong
+
+    def test_servers_whose_loss_is_noticed_during_a_call(self, couchbase, options, monkeypatch):
+        """The client says that it is connected when the call begins, and learns the truth while it waits."""
+        server = urlsplit(couchbase.url)
+        with Proxy(server.hostname, server.port) as proxy:
+            given = {**options, **_through(couchbase, "127.0.0.1", proxy.port)}
+            with CouchbaseKnowledgeStore(**given, connect_timeout=1, timeout=20) as store:
+                store.connect()
+                looks = []
+
+                def is_connected(client):
+                    looks.append(was(client))
+                    return len(looks) == 1 or looks[-1]
+
+                was = _Client.is_connected
+                monkeypatch.setattr(_Client, "is_connected", is_connected)
+                proxy.close()
+                begin = time.monotonic()
+                with pytest.raises(ConnectionFailedError, match="does not answer"):
+                    store.list_collections()
+                assert time.monotonic() - begin < 10
+                assert len(looks) == 2
+
+    def test_a_read_that_takes_longer_than_connecting(self, couchbase, options):
+        """It is waited for until ``timeout``, where there is a connection."""
+        with CouchbaseKnowledgeStore(**options) as store:
+            store.create_collection("docs", 2)
+        server = urlsplit(couchbase.url)
+        with Proxy(server.hostname, server.port) as proxy:
+            given = {**options, **_through(couchbase, "127.0.0.1", proxy.port)}
+            with CouchbaseKnowledgeStore(**given, connect_timeout=2, timeout=20) as store:
+                store.connect()
+                proxy.hold()
+                threading.Timer(3.0, proxy.release).start()
+                assert store.list_collections() == ["docs"]
 
     def test_throttling(self, fake, options):
         """The client itself repeats what a busy node has refused, and a busy search."""
@@ -226,7 +341,7 @@ class TestBadWeather:
         with CouchbaseKnowledgeStore(**options, timeout=0.5) as store:
             store.create_collection("docs", 2)
             fake.order("rejecting", [message] * 1_000)
-            with pytest.raises(ConnectionFailedError, match="is stored.*freshness_timeout"):
+            with pytest.raises(ThrottledError, match="has no memory.*is stored, and the next queries wait"):
                 store.insert("docs", [make("a")])
             with pytest.raises(ThrottledError, match="has no memory"):
                 store.count("docs")

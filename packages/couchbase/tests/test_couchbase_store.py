@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from praisonai_persistence.errors import (
 from praisonai_persistence.filters import parse
 from praisonai_persistence.stores.vector_errors import GoneError, TakenError
 from praisonai_persistence_couchbase import AsyncCouchbaseKnowledgeStore, CouchbaseKnowledgeStore, CouchbaseOptions
-from praisonai_persistence_couchbase._driver import CouchbaseDriver
+from praisonai_persistence_couchbase._driver import CouchbaseDriver, UnseenError
 from praisonai_persistence_couchbase._filters import QueryCompiler
 
 
@@ -110,6 +111,44 @@ def test_what_the_client_says(error, kind, words):
     assert type(found) is kind
     assert words in str(found)
     assert "s3cret" not in str(found)
+
+
+_ASKED = {"ctl": {"consistency": {"level": "at_plus"}}, "query": {"term": "pindex s3cret index not found"}}
+
+
+def _answered(status, said, error=exceptions.InternalServerFailureException):
+    """An error of the client after an answer of the Search service, which has the request in it."""
+    body = None if said is None else json.dumps({"error": said, "request": _ASKED, "status": "fail"})
+    context = exceptions.SearchErrorContext(http_status=status, http_body=body, parameters=json.dumps(_ASKED))
+    return error(message=f"parameters: {_ASKED}", context=context)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (_answered(429, "query request rejected"), ThrottledError, "no memory"),
+        (_answered(429, "num_concurrent_requests", exceptions.RateLimitedException), ThrottledError, "no memory"),
+        (_answered(400, "no planPIndexes for indexName"), ThrottledError, "not ready"),
+        (_answered(400, "err: pindex not available"), ThrottledError, "not ready"),
+        (_answered(400, "rest_auth: index not found"), GoneError, "no such"),
+        (_answered(400, "pindex_consistency mismatched partition, uuid: 7, cwr: &"), UnseenError, "does not show"),
+        (_answered(400, "pindex_consistency mismatched partition, uuid: , cwr: &"), ThrottledError, "not ready"),
+        (_answered(412, '{"status": "cancelled"}'), UnseenError, "does not show"),
+        (_answered(0, None, exceptions.AmbiguousTimeoutException), UnseenError, "did not answer a query"),
+        (_answered(0, None, exceptions.UnAmbiguousTimeoutException), UnseenError, "did not answer a query"),
+        (_answered(0, None, exceptions.RequestCanceledException), ConnectionFailedError, "does not answer"),
+        (exceptions.CouchbaseException(error_code=104), SerializationError, "20 MB"),
+    ],
+)
+def test_what_the_server_says_is_told_from_what_it_was_asked(error, kind, words):
+    found = CouchbaseDriver(CouchbaseOptions()).translate(error)
+    assert type(found) is kind
+    assert words in str(found)
+    assert "s3cret" not in str(found)
+
+
+def test_an_unknown_error_is_not_guessed_from_the_request():
+    assert CouchbaseDriver(CouchbaseOptions()).translate(_answered(500, "internal error")) is None
 
 
 def test_filters_are_queries_of_the_search_service():

@@ -143,7 +143,7 @@ class Couchbase(Fake):
         self.starting: float = arguments.starting
         self.quota: int = arguments.quota
         self.impossible = self.ignoring = self.partial = self.hanging = self.failover = False
-        self.probed = 0
+        self.probed = self.unfed = 0
         self.rejecting: list[str] = []
         self.resent = ""
         self.histories = 0
@@ -165,8 +165,9 @@ class Couchbase(Fake):
         ``quota`` of indexes, seconds of ``starting`` until an index is ready, whether durable writes are
         ``impossible``, whether filters of vector queries are ignored (``ignoring``), whether a part of each index is
         away (``partial``), and whether queries get no answer (``hanging``). ``probed``: how many vectors a query looks
-        at, because it looks into some clusters only; 0: all. ``rejecting``: with what the next requests to the Search
-        service are refused. ``resent``: the end of a key whose next write arrives
+        at, because it looks into some clusters only; 0: all. ``unfed``: how many of the next queries that wait for
+        writes find an index that knows nothing of the parts of the bucket yet. ``rejecting``: with what the next
+        requests to the Search service are refused. ``resent``: the end of a key whose next write arrives
         twice, as when the client has lost the first answer. ``failover``: behind the
         next write the parts of the bucket begin another history, so that the numbers of before mean nothing. ``keys``:
         all of a collection; ``indexes``: the names of all. ``outside``: a further port at which clients find the
@@ -407,12 +408,15 @@ class Couchbase(Fake):
                 if end is None:
                     end = time.monotonic() + request.json()["ctl"].get("timeout", 10_000) / 1000 + self.hanging
                 if time.monotonic() > end:
-                    return Answer({"error": "context deadline exceeded", "status": "fail"}, 412)
+                    return self.refuse(Refusal(412, "rest_index: Query, err: consistency wait timeout"), request)
                 time.sleep(0.002)
                 self.asked.pop()
 
     def refuse(self, refusal: Refusal, request: Request) -> Answer:
-        return Answer({"error": refusal.message, "status": "fail"}, refusal.status, refusal.headers)
+        body = {"error": refusal.message, "status": "fail"}
+        if request.path[:1] == ("api",) and request.data:  # the Search service says what it was asked, too
+            body["request"] = request.json()
+        return Answer(body, refusal.status, refusal.headers)
 
     def serve(self, request: Request) -> Answer:
         wanted = "Basic " + base64.b64encode(f"{USER}:{self.key}".encode()).decode()
@@ -519,8 +523,11 @@ class Couchbase(Fake):
                 raise Refusal(400, "rest_index: consistency is not valid")
             for part, number in consistency["vectors"][name].items():
                 place, _, own = part.partition("/")
+                if self.unfed:
+                    self.unfed -= 1
+                    raise Refusal(400, _OTHER.format(""))
                 if int(own) != self._uuid(int(place)):
-                    raise Refusal(412, "consistency: the part of the bucket has another history")
+                    raise Refusal(400, _OTHER.format(self._uuid(int(place))))
                 if self.seen[int(place)] < number:
                     raise NotYet
         collection = self.collections.get(index.collection)
@@ -609,12 +616,16 @@ _SETTINGS = {
     "impossible",
     "ignoring",
     "partial",
+    "unfed",
     "hanging",
     "probed",
     "rejecting",
     "resent",
     "failover",
 }
+_OTHER = (
+    "rest_index: Query, err: bleve: pindex_consistency mismatched partition, uuid: {}, cwr: &cbgt.ConsistencyWaitReq"
+)
 _FULL = "Exceeds indexes limit for scope: _default, num_fts_indexes (active + pending): ({} + 0), limit: {}"
 _INCLUSIVE = ("inclusive_min", "inclusive_max")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from praisonai_persistence.errors import PersistenceError
     from praisonai_persistence.steps import Steps
 
-__all__ = ["DURABLE", "CouchbaseDriver", "CouchbaseOptions", "Each"]
+__all__ = ["DURABLE", "CouchbaseDriver", "CouchbaseOptions", "Each", "UnseenError"]
 
 DURABLE = ("majority_and_persist_to_active", "persist_to_majority")
 """Levels of durability at which a write is on a disk when it is acknowledged."""
@@ -37,6 +39,9 @@ _NAME = matching(
 _INDEX = matching("[A-Za-z][A-Za-z0-9_-]{0,150}", "a letter, and then letters, digits, - and _")
 _FIELD = matching("[A-Za-z][A-Za-z0-9_]*", "a letter, and then letters, digits and _")
 _DESCRIPTORS = 16  # that a client may need when it is opened
+_LATE = ("UnAmbiguousTimeoutException", "AmbiguousTimeoutException", "TemporaryFailException")
+_UNFED = "mismatched partition, uuid: ,"  # what an index says of a part of the bucket that it knows nothing of yet
+_TOO_LARGE = 104  # the client's number for what is larger than a value may be
 
 
 class CouchbaseOptions(FreshOptions):
@@ -99,6 +104,10 @@ class Each(NamedTuple):
     values: Mapping[str, Any]
     versions: Mapping[str, int] = {}
     expected: tuple[str, ...] = ()
+
+
+class UnseenError(ConnectionFailedError):
+    """A query has ended without the writes that it had to see: in vain, or because its time was over."""
 
 
 class _NotConnectedError(ConnectionFailedError):
@@ -191,8 +200,9 @@ class CouchbaseDriver(Driver):
     def translate(self, error: Exception) -> PersistenceError | None:
         where, kind = self.where, type(error).__name__
         context = getattr(error, "error_context", None)
-        # What the server said, of which the client has all; its own text has what was asked, too.
-        said = str(getattr(context, "response_body", None) or error).lower()
+        status, said = getattr(context, "response_code", None), _said(context)
+        if status == 429:  # the client repeats no request of these
+            return ThrottledError(f"{where} has no memory for this request for now: try again later")
         if kind == "AuthenticationException":
             return ConnectionFailedError(
                 f"{where} does not let this client in: check username and password, and what the account may do"
@@ -203,14 +213,16 @@ class CouchbaseDriver(Driver):
             return TakenError("somebody else was first")
         if kind in {"BucketNotFoundException", "ScopeNotFoundException", "CollectionNotFoundException"}:
             return ConfigurationError(f"{where} has no such bucket, scope or collection ({kind}): make it first")
-        if "consistency" in said:  # a failover began another history: waiting does not help
-            return ConnectionFailedError(f"{where} does not know the writes that a query has to see ({kind})")
-        if getattr(context, "response_code", None) == 429:  # the client repeats no request of these
-            return ThrottledError(f"{where} has no memory for this request for now: try again later")
-        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said:
+        if status == 412 or ("pindex_consistency" in said and _UNFED not in said):  # late, or after a failover
+            return UnseenError(f"{where} does not show the writes that a query has to see ({kind})")
+        if kind in {"TemporaryFailException", "RateLimitedException"} or "pindex" in said:  # or it is not fed yet
             return ThrottledError(f"{where} is busy, or its index is not ready ({kind}): try again later")
         if kind == "QuotaLimitedException" or "num_fts_indexes" in said:
             return BackendError(f"{where} has no room for more indexes: delete a collection, or raise its limit")
+        if "Timeout" in kind and type(context).__name__ == "SearchErrorContext":
+            return UnseenError(
+                f"{where} did not answer a query in time ({kind}): is it up, and does it run this service?"
+            )
         if kind in {"AmbiguousTimeoutException", "DurabilitySyncWriteAmbiguousException"}:
             return ConnectionFailedError(
                 f"{where} did not answer in time. A write may have been done: it is safe to repeat"
@@ -226,9 +238,17 @@ class CouchbaseDriver(Driver):
             return ConnectionFailedError(f"{where} does not answer ({kind}): is it up, and does it run this service?")
         if kind == "FeatureUnavailableException":
             return UnsupportedOperationError(f"{where} cannot do that: vector search takes Couchbase 7.6.4")
-        if kind == "ValueFormatException" or "too large" in said or "too_large" in said:
+        if kind == "ValueFormatException" or getattr(error, "error_code", None) == _TOO_LARGE:
             return SerializationError(f"{where} takes documents of at most 20 MB: split the content")
         return None
+
+
+def _said(context: Any) -> str:
+    """Return what the server said is wrong, in lower case; its answer, and the client's text, have the request, too."""
+    body = str(getattr(context, "response_body", None) or "")
+    with suppress(ValueError, KeyError, TypeError):  # it may be no JSON, or of another form
+        body = str(json.loads(body)["error"])
+    return body.lower()
 
 
 class _Client:
@@ -239,6 +259,8 @@ class _Client:
         self.scope = bucket.scope(options.scope_name)
         self._collection = self.scope.collection(options.collection_name)
         self._durability = options.durability
+        self._timeout = options.timeout
+        self._first = min(options.connect_timeout, options.timeout)  # seconds that a read waits before a look around
 
     def is_connected(self) -> bool:
         """Whether there is a connection to the bucket; asks no server."""
@@ -247,27 +269,45 @@ class _Client:
         found = self.cluster.diagnostics().endpoints.get(ServiceType.KeyValue, ())
         return any(one.state is EndpointState.Connected and one.namespace == self.bucket.name for one in found)
 
-    def _given(self, request: Each, key: str) -> Any:
-        """Return the options of an operation."""
+    def _given(self, request: Each, key: str, seconds: float) -> Any:
+        """Return the options of an operation that may take so many seconds."""
         from couchbase import options
         from couchbase.durability import Durability, ServerDurability
 
-        given: dict[str, Any] = {"cas": request.versions[key]} if key in request.versions else {}
+        given: dict[str, Any] = {"timeout": timedelta(seconds=seconds)}
+        if key in request.versions:
+            given["cas"] = request.versions[key]
         if request.operation != "get" and self._durability != "none":
             given["durability"] = ServerDurability(Durability[self._durability.upper()])
         return getattr(options, f"{request.operation.capitalize()}Options")(**given)
 
     def each(self, request: Each) -> dict[str, Any]:
-        """Do a request, on this thread."""
+        """Do a request, on this thread.
+
+        The client may learn only while it waits that its servers are gone, and then repeats a request until its time is
+        over. So a read, with which each call begins, waits as long as connecting may take, and goes on if there is a
+        connection then.
+        """
+        if request.operation != "get":
+            return _checked(request, self._ask(request, self._timeout))
+        found = self._ask(request, self._first)
+        late = {key: None for key, answer in found.items() if type(answer).__name__ in _LATE}
+        left = self._timeout - self._first
+        if late and left > 0 and self.is_connected():
+            found.update(self._ask(request._replace(values=late), left))
+        return _checked(request, found)
+
+    def _ask(self, request: Each, seconds: float) -> dict[str, Any]:
+        """Return answers and errors by key."""
         if not request.values:
             return {}
-        own = {key: self._given(request, key) for key in request.values}
+        own = {key: self._given(request, key, seconds) for key in request.values}
         written = request.operation not in {"get", "remove"}
         answers = getattr(self._collection, f"{request.operation}_multi")(
             request.values if written else list(request.values), per_key_options=own, return_exceptions=True
         )
         found = {**answers.results, **answers.exceptions}
-        return _checked(request, {key: found[key] for key in request.values})
+        return {key: found[key] for key in request.values}
 
 
 def _checked(request: Each, found: dict[str, Any]) -> dict[str, Any]:

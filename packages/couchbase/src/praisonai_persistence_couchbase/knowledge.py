@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from praisonai_persistence.drivers import Pauses, ThrottledError
 from praisonai_persistence.errors import (
+    CollectionNotFoundError,
     ConnectionFailedError,
     PersistenceError,
 )
-from praisonai_persistence.steps import reads
+from praisonai_persistence.steps import reads, writes
 from praisonai_persistence.stores import vector_documents as documents
 from praisonai_persistence.stores.projection import (
     bounded_query,
@@ -28,7 +29,7 @@ from praisonai_persistence.stores.selecting import Selecting, Selection
 from praisonai_persistence.stores.vector_engine import Collection, GoneError, TakenError
 from praisonai_persistence.stores.versioned import Entry, VersionedSteps
 from praisonai_persistence.vectors import unpack
-from praisonai_persistence_couchbase._driver import Each
+from praisonai_persistence_couchbase._driver import Each, UnseenError
 from praisonai_persistence_couchbase._filters import QueryCompiler
 from praisonai_persistence_couchbase._indexes import definition
 
@@ -83,20 +84,23 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
     # ----------------------------------------------------------------------------------------------------- collections
 
     def _catalog(self) -> Steps[tuple[dict[str, Any], int | None]]:
-        """Return the collections' facts by name, and the version of the document that has them; None: there is none."""
+        """Return the catalog, and the version of its document; None: there is none.
+
+        It has the ``collections``, facts by name; and ``dropped``, by place the names of those that may have left some.
+        """
         key = f"{self._options.table_prefix}collections"
         found = (yield Each("get", {key: None}, expected=(_ABSENT,)))[key]
         if isinstance(found, Exception):
-            return {}, None
-        return found.content_as[dict]["collections"], found.cas
+            return {"collections": {}, "dropped": {}}, None
+        return {"dropped": {}, **found.content_as[dict]}, found.cas
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> Steps[None]:
         """Change the catalog."""
         key, pauses = f"{self._options.table_prefix}collections", Pauses(self._options.timeout, 0.02)
         while True:
-            facts, version = yield from self._catalog()
-            change(facts)
-            value = {key: {"collections": facts}}
+            catalog, version = yield from self._catalog()
+            change(catalog)
+            value = {key: catalog}
             try:
                 yield Each("insert", value) if version is None else Each("replace", value, {key: version})
                 return
@@ -105,10 +109,10 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
 
     @reads
     def list_collections(self) -> Steps[list[str]]:
-        return sorted((yield from self._catalog())[0])
+        return sorted((yield from self._catalog())[0]["collections"])
 
     def _find(self, name: str, *, fresh: bool) -> Steps[Collection | None]:
-        facts = (yield from self._catalog())[0].get(name)
+        facts = (yield from self._catalog())[0]["collections"].get(name)
         return None if facts is None else Collection(documents.collection_info(name, facts), facts["place"])
 
     def _create(self, info: CollectionInfo, metadata: str | None) -> Steps[None]:
@@ -116,11 +120,10 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         place = f"c{uuid.uuid4().hex}"
         facts = {**documents.collection_facts(info, metadata), "place": place}
 
-        def add(known: dict[str, Any]) -> None:
-            there = known.get(info.name, facts)
+        def add(catalog: dict[str, Any]) -> None:
+            there = catalog["collections"].setdefault(info.name, facts)
             if there["place"] != place:  # else this very change was done, and then sent again
                 raise TakenError("somebody else was first")
-            known[info.name] = facts
 
         try:
             yield from self._make_index(place, info)
@@ -133,24 +136,50 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         except TakenError:  # after another error the collection may be there
             yield from self._drop_index(place)
             raise
+        with suppress(PersistenceError):  # the next one ends it
+            yield from self._end_drops(info.name)
+
+    @writes
+    def delete_collection(self, name: str) -> Steps[None]:
+        """Also end what a deletion of before has left, when it failed."""
+        try:
+            yield from super().delete_collection(name)
+        except CollectionNotFoundError:
+            if not (yield from self._end_drops(name)):
+                raise
 
     def _drop(self, opened: Collection) -> Steps[None]:
         name, tried = opened.info.name, False
 
-        def remove(known: dict[str, Any]) -> None:
+        def remove(catalog: dict[str, Any]) -> None:
             nonlocal tried
-            if known.get(name, {}).get("place") == opened.engine:
-                del known[name]
+            if catalog["collections"].get(name, {}).get("place") == opened.engine:
+                del catalog["collections"][name]
+                catalog["dropped"][opened.engine] = name
             elif not tried:  # else this very change may have been done, and then sent again
                 raise GoneError("somebody else was first")
             tried = True
 
         yield from self._change(remove)
-        keys = yield from self._keys(opened, _ALL)
-        for some in documents.pages(keys, self.most_rows):
-            yield Each("remove", dict.fromkeys(some), expected=(_ABSENT,))
-        self._written.pop(opened.engine, None)
-        yield from self._drop_index(opened.engine)
+        yield from self._end_drops(name)
+
+    def _end_drops(self, name: str) -> Steps[bool]:
+        """Remove what deletions of a collection have left; return whether there was something."""
+        dropped = (yield from self._catalog())[0]["dropped"]
+        places = [place for place, whose in dropped.items() if whose == name]
+        for place in places:
+            yield from self._end_drop(place)
+        return bool(places)
+
+    def _end_drop(self, place: str) -> Steps[None]:
+        """Remove the documents of a collection that is in the catalog no more, which its index knows, and the index."""
+        with suppress(GoneError):  # else somebody else has done it
+            keys = yield from self._keys(place, _ALL)
+            for some in documents.pages(keys, self.most_rows):
+                yield Each("remove", dict.fromkeys(some), expected=(_ABSENT,))
+        self._written.pop(place, None)
+        yield from self._drop_index(place)
+        yield from self._change(lambda catalog: catalog["dropped"].pop(place, None))
 
     # --------------------------------------------------------------------------------------------------------- indexes
 
@@ -218,11 +247,11 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         except ConnectionFailedError as error:
             if not tokens:
                 raise
-            self._forget(place, tokens)  # no index may ever have them, as after a failover
-            raise type(error)(
-                f"{error}. What was written is stored, but its index has not shown it within "
-                f"{self._options.freshness_timeout:g} seconds, and queries wait for it no longer; see freshness_timeout"
-            ) from error.__cause__
+            further = "and the next queries wait until its index shows it"
+            if isinstance(error, UnseenError):  # no index may ever have them, as after a failover
+                self._forget(place, tokens)
+                further = "but its index does not show it, and queries wait for it no longer; see freshness_timeout"
+            raise type(error)(f"{error}. What was written is stored, {further}") from error.__cause__
         self._forget(place, tokens)  # the index has these now, for good
         return ids, count
 
@@ -234,12 +263,12 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
                 if written.get(part) is token:
                     del written[part]
 
-    def _keys(self, opened: Collection, query: dict[str, Any]) -> Steps[list[str]]:
+    def _keys(self, place: str, query: dict[str, Any]) -> Steps[list[str]]:
         """Return the keys of all that a query selects."""
         keys: list[str] = []
         after: dict[str, Any] = {}
         while True:
-            found, _ = yield from self._ask(opened.engine, query, _MATCHES, sort=["_id"], **after)
+            found, _ = yield from self._ask(place, query, _MATCHES, sort=["_id"], **after)
             keys += found
             if len(found) < _MATCHES:
                 return keys
@@ -319,7 +348,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
         """Return the keys of these ids (None: of all that an expression selects, and maybe of more)."""
         if ids is not None:
             return [self._key(opened, one) for one in ids]
-        return (yield from self._keys(opened, _query(expression)))
+        return (yield from self._keys(opened.engine, _query(expression)))
 
     def _entries(
         self, opened: Collection, ids: Sequence[str] | None, expression: _Selection | None
@@ -366,7 +395,7 @@ class CouchbaseSteps(VersionedSteps[Collection, _Selection]):
                 break
             asked *= 4
         # The index has looked into some clusters of vectors only, so there may be more.
-        every = yield from self._keys(opened, _query(expression))
+        every = yield from self._keys(opened.engine, _query(expression))
         if set(every) <= set(keys):
             return kept
         return ranked_candidates(opened.info.distance, query, (yield from self._whole(every, expression)))[:limit]
