@@ -83,11 +83,14 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, the conformance suites quickly but for what the change affects. `-- -n 0`: in one process.
 
+    In half as many more processes as there are cores, because tests of servers wait for half of their time.
+
     Engines that are missing are skipped and counted; `-- --conformance-tier=full` leaves nothing out.
     """
     install(session, ALL, TOML, HATCHLING, XDIST, RUFF, MYPY, *ENGINES, *SEARCH, *EXAMPLE)
     whole = [f"--conformance-full={place}" for place in affected.full_places()]
-    pytest(session, "--numprocesses=auto", "--dist=loadfile", "--conformance-tier=quick", *whole)
+    processes = (os.cpu_count() or 2) * 3 // 2
+    pytest(session, f"--numprocesses={processes}", "--dist=loadfile", "--conformance-tier=quick", *whole)
 
 
 @nox.session

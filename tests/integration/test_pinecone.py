@@ -168,7 +168,7 @@ class TestIndexes:
         with PineconeKnowledgeStore(**options) as store:
             with pytest.raises(BackendError, match=r"delete one.*index_name"):
                 store.create_collection("docs", 1_000, "euclidean")
-            with pytest.raises(ConfigurationError, match="20000"):
+            with pytest.raises(ConfigurationError, match="20,000"):
                 store.create_collection("docs", 20_001)
 
 

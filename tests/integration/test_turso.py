@@ -461,7 +461,7 @@ def test_what_a_server_has_no_room_for_is_refused(options):
         with pytest.raises(SerializationError, match="nothing was written"):
             store.upsert("docs", [small, KnowledgeDocument("large", "text", [1.0, 0.0], many)])
         assert store.count("docs") == 0
-        with pytest.raises(DimensionError, match="65536"):
+        with pytest.raises(DimensionError, match="65,536"):
             store.create_collection("wide", 65_537)
         assert store.list_collections() == ["docs"]
         store.create_collection("wide", 65_536)
