@@ -249,7 +249,7 @@ class TestIndex:
         store.create_collection("largest", 16_000)
         store.insert("largest", [KnowledgeDocument("a", "", [1.0] * 16_000)])
         assert store.get("largest", ["a"])[0].embedding == [1.0] * 16_000
-        with pytest.raises(DimensionError, match="16000"):
+        with pytest.raises(DimensionError, match="16,000"):
             store.create_collection("larger", 16_001)
         assert store.list_collections() == ["docs", "largest"]
 
