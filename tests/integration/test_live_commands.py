@@ -14,7 +14,9 @@ from praisonai_persistence.errors import ConfigurationError, ConnectionFailedErr
 
 ROOT = Path(__file__).parents[2]
 HOSTED = sorted(name for name, kind in engines.ENGINES.items() if kind.knowledge)
-COMMAND = re.compile(r"PERSISTENCE_([A-Z_]+)_URL='?([^' \n]+)'? pytest (\S+)")
+PROXIES = {"atlas", "documentdb", "valkey_search"}
+"""Fakes before servers that have no passwords."""
+COMMAND = re.compile(r"PERSISTENCE_([A-Z_]+)_URL='?([^' \n]+)'? pytest ([^\s`]+)")
 COMMANDS = {
     name.lower(): (url, path)
     for readme in sorted(ROOT.glob("packages/*/README.md"))
@@ -64,9 +66,8 @@ def test_a_port_at_which_nobody_listens(name, monkeypatch):
     assert isinstance(error, ConnectionFailedError)
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTED if name not in {"atlas", "valkey_search"}])
+@pytest.mark.parametrize("name", [name for name in HOSTED if name not in PROXIES])
 def test_a_wrong_key(name, request, monkeypatch):
-    """The two that are left out are proxies before servers without passwords."""
     running = request.getfixturevalue(name)
     if not running.restartable:
         pytest.skip("a service may lock out who shows it wrong keys")

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 
-import numpy as np  # searches use it where a program has imported it
 import pytest
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import score
 from praisonai_persistence_sqlite import SQLiteKnowledgeStore, _matrices
+
+np = pytest.importorskip("numpy", reason="numpy is not installed, and searches use it where a program has imported it")
 
 DIMENSION = 6
 DISTANCES = ("cosine", "dot", "euclidean")
