@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import random
 import sqlite3
@@ -13,9 +14,10 @@ import pytest
 
 from praisonai_persistence import KnowledgeDocument
 from praisonai_persistence.vectors import score
-from praisonai_persistence_sqlite import SQLiteKnowledgeStore, _matrices
+from praisonai_persistence_sqlite import SQLiteKnowledgeStore
 
 np = pytest.importorskip("numpy", reason="numpy is not installed, and searches use it where a program has imported it")
+_matrices = importlib.import_module("praisonai_persistence_sqlite._matrices")
 
 DIMENSION = 6
 DISTANCES = ("cosine", "dot", "euclidean")
