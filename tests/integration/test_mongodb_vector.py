@@ -13,7 +13,7 @@ import pytest
 from lifecycles import Networked
 from proxy import Proxy
 from pymongo.collection import Collection
-from services import OwnFreshness
+from services import OwnFreshness, ids, make
 from test_mongodb import Commands
 
 from praisonai_persistence.errors import (
@@ -23,7 +23,6 @@ from praisonai_persistence.errors import (
     SerializationError,
     UnsupportedOperationError,
 )
-from praisonai_persistence.records import KnowledgeDocument
 from praisonai_persistence.testing import KnowledgeStoreSuite, StoreSpec
 from praisonai_persistence.vectors import pack, score
 from praisonai_persistence_mongodb import MongoDBVectorKnowledgeStore
@@ -91,14 +90,6 @@ class _LosesAnswer(Commands):
         if event.command_name == "insert" and "insert" not in self.names:
             self._proxy.lose_next_answer()
         super().started(event)
-
-
-def make(name, vector=(1.0, 2.0), content="", **metadata):
-    return KnowledgeDocument(name, content, list(vector), metadata)
-
-
-def ids(documents):
-    return [document.id for document in documents]
 
 
 @pytest.fixture
